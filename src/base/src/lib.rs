@@ -1,0 +1,14 @@
+//! What every other crate shares: identifiers, scores, virtual time, exit codes, and the plain data of an IPVS table.
+//!
+//! Pure: no clock, no socket, no file. Anything here must be useful to at least two crates.
+
+pub mod applet;
+pub mod exit;
+pub mod ids;
+pub mod ipvs;
+pub mod score;
+pub mod time;
+
+pub use ids::NodeId;
+pub use score::Score;
+pub use time::{Time, WallTime};

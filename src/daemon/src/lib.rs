@@ -1,0 +1,4 @@
+//! daemon
+
+/// Commands of this crate.
+pub const APPLETS: &[base::applet::Applet] = &[];

@@ -1,0 +1,4 @@
+//! lab
+
+/// Commands of this crate.
+pub const APPLETS: &[base::applet::Applet] = &[];

@@ -1,0 +1,26 @@
+//! The one binary: picks the applet by the name it was called through, or by its first argument.
+
+use base::applet::Applet;
+use std::ffi::OsString;
+use std::path::Path;
+
+fn main() {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let called = Path::new(&args.remove(0)).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Some(applet) = find(&called) {
+        std::process::exit((applet.run)(args));
+    }
+    let chosen = args.first().map(|a| a.to_string_lossy().into_owned());
+    match chosen.as_deref().and_then(find) {
+        Some(applet) => std::process::exit((applet.run)(args.split_off(1))),
+        None => std::process::exit(cli::overview(&applets(), chosen.as_deref(), args)),
+    }
+}
+
+fn applets() -> Vec<&'static Applet> {
+    cli::APPLETS.iter().chain(daemon::APPLETS).chain(lab::APPLETS).collect()
+}
+
+fn find(name: &str) -> Option<&'static Applet> {
+    applets().into_iter().find(|a| a.name == name)
+}

@@ -1,0 +1,3 @@
+//! CIB and a time in; transition graph, scores and summary out. Pure.
+
+pub mod graph;

@@ -1,0 +1,11 @@
+//! XML as the cluster uses it: an ordered, mutable tree with canonical writing, a path subset, diff and patch.
+//!
+//! Elements own their children; attributes keep their order of appearance. Parsing is strict and bounded
+//! ([`MAX_DEPTH`], [`MAX_BYTES`]); document type declarations are refused.
+
+mod parse;
+mod tree;
+mod write;
+
+pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError, parse};
+pub use tree::{Element, Name, Node};
