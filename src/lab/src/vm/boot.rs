@@ -1,0 +1,123 @@
+//! One job in one guest: start it, follow what it prints, take its result, and never outlive the deadline.
+
+use super::{Image, VmError, io_at};
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What the guest is to do.
+pub struct Job {
+    /// Shell commands, run as root in the guest with the working directory of the caller.
+    pub script: String,
+    /// From power-on to power-off.
+    pub deadline: Duration,
+    pub memory_mb: u32,
+}
+
+/// What the job left behind.
+#[derive(Debug)]
+pub struct JobResult {
+    /// Exit code of the script.
+    pub exit_code: i32,
+    /// Host path of the directory that the guest saw as `/result`.
+    pub dir: PathBuf,
+    pub took: Duration,
+}
+
+/// Everything the job prints goes to `on_output` as it comes, in pieces.
+pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)) -> Result<JobResult, VmError> {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).map_err(io_at(dir))?;
+    let dir = dir.canonicalize().map_err(io_at(dir))?;
+    let cwd = std::env::current_dir().map_err(io_at("."))?;
+    write(&dir.join("start"), &start_script(image, &cwd))?;
+    write(&dir.join("job"), &job.script)?;
+    let console = dir.join("console.log");
+    let began = Instant::now();
+    let mut guest = Guest(spawn(image, &dir, job, &console)?);
+    let mut log = Follower { path: dir.join("output.log"), at: 0 };
+    loop {
+        on_output(&log.read());
+        if guest.0.try_wait().map_err(io_at("qemu"))?.is_some() {
+            break;
+        }
+        if began.elapsed() > job.deadline {
+            return Err(VmError::Deadline(job.deadline.as_secs(), console));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    on_output(&log.read());
+    let code = fs::read_to_string(dir.join("exit-code")).ok().and_then(|t| t.trim().parse().ok());
+    let exit_code = code.ok_or(VmError::NoResult(console))?;
+    Ok(JobResult { exit_code, dir, took: began.elapsed() })
+}
+
+/// Kills the emulator when the caller gives up or panics.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Follower {
+    path: PathBuf,
+    at: u64,
+}
+
+impl Follower {
+    fn read(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut file) = fs::File::open(&self.path) {
+            let _ = file.seek(SeekFrom::Start(self.at));
+            let _ = file.read_to_end(&mut text);
+        }
+        self.at += text.len() as u64;
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn spawn(image: &Image, dir: &Path, job: &Job, console: &Path) -> Result<Child, VmError> {
+    let log = fs::File::create(console).map_err(io_at(console))?;
+    Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", "2", "-nographic", "-no-reboot", "-nic", "none"])
+        .args(["-m", &job.memory_mb.to_string()])
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .arg("-initrd")
+        .arg(&image.initramfs)
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off nopti"])
+        .args(["-fsdev", "local,id=h,path=/,security_model=none,readonly=on,multidevs=remap"])
+        .args(["-device", "virtio-9p-pci,fsdev=h,mount_tag=host"])
+        .arg("-fsdev")
+        .arg(format!("local,id=r,path={},security_model=none", dir.display()))
+        .args(["-device", "virtio-9p-pci,fsdev=r,mount_tag=result"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(io_at(console))?)
+        .stderr(log)
+        .spawn()
+        .map_err(io_at("qemu-system-x86_64"))
+}
+
+fn start_script(image: &Image, cwd: &Path) -> String {
+    format!(
+        "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8\n\
+         mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; mkdir -p /dev/shm /dev/pts\n\
+         mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpts /dev/pts\n\
+         mkdir -p /lib/modules; mount --bind '{modules}' /lib/modules\n\
+         ln -sfn /run /var/run; mkdir -p /run/lock; hostname vm; ip link set lo up\n\
+         cd '{cwd}'\n\
+         sh /result/job >/result/output.log 2>&1 </dev/null\n\
+         echo $? >/result/exit-code; sync; exec /bin/busybox poweroff -f\n",
+        modules = image.modules.display(),
+        cwd = cwd.display()
+    )
+}
+
+fn write(path: &Path, text: &str) -> Result<(), VmError> {
+    fs::write(path, text).map_err(io_at(path))
+}

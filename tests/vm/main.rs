@@ -1,0 +1,82 @@
+//! Scenarios that need kernel IPVS. This binary boots a guest (see `lab::vm`) and runs itself there.
+//!
+//! On the host it boots; in the guest (`BASCULE_IN_GUEST=1`) it runs the scenarios, all in one boot. Arguments are parts
+//! of scenario names to run; without any, all run.
+
+mod scenarios;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// A scenario: its name and what it does; an `Err` says what was expected and what was seen.
+pub type Scenario = (&'static str, fn() -> Result<(), String>);
+
+/// The binary under test, as cargo built it.
+pub const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    if std::env::args().any(|a| a == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var_os("BASCULE_IN_GUEST").is_some() { in_guest(&wanted) } else { on_host(&wanted) }
+}
+
+fn in_guest(wanted: &[String]) -> ExitCode {
+    let mut failed = 0;
+    for (name, run) in scenarios::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
+            continue;
+        }
+        let began = Instant::now();
+        println!("run  {name}");
+        match std::panic::catch_unwind(run).unwrap_or_else(|_| Err("panicked; see above".to_owned())) {
+            Ok(()) => println!("ok   {name} ({:.1} s)", began.elapsed().as_secs_f32()),
+            Err(why) => {
+                failed += 1;
+                println!("FAIL {name} ({:.1} s)\n{why}", began.elapsed().as_secs_f32());
+            }
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn on_host(wanted: &[String]) -> ExitCode {
+    let missing = lab::vm::missing_tools();
+    if !missing.is_empty() {
+        println!("SKIPPED: all VM scenarios; install the Debian packages {}", missing.join(" "));
+        return if std::env::var_os("CI").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    match boot(wanted) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(code) => {
+            println!("the guest's run failed with exit code {code}");
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
+    let image = lab::vm::prepare(&target)?;
+    let me = std::env::current_exe().map_err(|source| lab::vm::VmError::Io { path: "current executable".into(), source })?;
+    let passed: String = ["BASCULE_SHARED", "BASCULE_LONG", "BASCULE_SEED"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok().map(|value| format!("{name}='{value}' ")))
+        .collect();
+    let words: String = wanted.iter().map(|w| format!(" '{w}'")).collect();
+    let long = std::env::var_os("BASCULE_LONG").is_some();
+    let job = lab::vm::Job {
+        script: format!("{passed}BASCULE_IN_GUEST=1 '{}'{words}", me.display()),
+        deadline: Duration::from_secs(if long { 5400 } else { 900 }),
+        memory_mb: 4096,
+    };
+    let result = lab::vm::run(&image, &target.join("run"), &job, |text| print!("{text}"))?;
+    println!("guest: power-on to power-off in {:.1} s", result.took.as_secs_f32());
+    Ok(result.exit_code)
+}
