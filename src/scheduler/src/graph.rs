@@ -1,21 +1,24 @@
 //! The transition graph: what the controller executes, and what `crm_simulate -G` writes.
 //!
-//! An action may run when every action in `inputs` is confirmed done. Ids are dense and positive, in the order in
-//! which the graph is written.
+//! An action may run when every action in `inputs` is confirmed done. Ids are positive and unique within the graph. Only
+//! the scheduler makes graphs; the controller reads them.
 
 use base::NodeId;
 use std::collections::BTreeMap;
+use xml::Element;
 
-/// One action's number within its transition; also its synapse's number plus nothing else is implied.
+/// One action's number within its transition.
 pub type ActionId = u32;
 
 /// A whole transition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Graph {
-    /// Cluster-wide parameters of the `transition_graph` element (`cluster-delay`, `stonith-timeout`, `batch-limit`,
+    /// Cluster-wide parameters of the `transition_graph` element (`cluster-delay`, `fencing-timeout`, `batch-limit`,
     /// `migration-limit`, `failed-start-offset`, …), as written.
     pub settings: BTreeMap<String, String>,
     pub actions: Vec<Action>,
+    /// Actions that are named as inputs but are themselves not to be run; who waits for one never runs.
+    pub phantoms: Vec<Action>,
 }
 
 /// One action with the ids of what must be done before it.
@@ -25,10 +28,16 @@ pub struct Action {
     pub kind: ActionKind,
     /// Synapse priority; 0 unless written.
     pub priority: i32,
-    /// Ids of the actions that must be confirmed first; never contains `id` and makes no cycle.
+    /// Ids of the actions (or phantoms) that must be confirmed first; never contains `id`.
     pub inputs: Vec<ActionId>,
-    /// The `<attributes>` of the action, in order: instance parameters and `CRM_meta_*`.
+    /// The `<attributes>` of the action, sorted by name: instance parameters and `CRM_meta_*`.
     pub attributes: Vec<(String, String)>,
+    /// `internal_operation_key`: the scheduler's own key, where the agent sees an instance under another name.
+    pub internal_key: Option<String>,
+    /// Ids of the nodes that this action takes down when it succeeds.
+    pub downed: Vec<String>,
+    /// Maintenance states to record, by node id (only in `maintenance_nodes`).
+    pub maintenance: Vec<(String, bool)>,
 }
 
 /// Node on which an action runs: its name in the CIB and its id.
@@ -50,11 +59,11 @@ impl Target {
 pub enum ActionKind {
     /// A resource operation: `<rsc_op>`.
     Resource(ResourceAction),
-    /// An ordering point without work: `<pseudo_event>`; `key` is its `operation_key`.
-    Pseudo { key: String, operation: String },
+    /// An ordering point without work: `<pseudo_event>`; `key` is its `operation_key`. Only implied fencing has a target.
+    Pseudo { key: String, operation: String, target: Option<Target> },
     /// Work for the controller itself: `<crm_event>` — fencing (`stonith`), `do_shutdown`, `clear_failcount`,
-    /// `lrm_delete`, `maintenance_nodes`.
-    Cluster { key: String, operation: String, target: Target },
+    /// `lrm_delete`.
+    Cluster { key: String, operation: String, target: Target, router_node: Option<String>, primitive: Option<PrimitiveRef> },
 }
 
 /// One operation of one resource instance on one node.
@@ -71,6 +80,8 @@ pub struct ResourceAction {
     pub primitive: PrimitiveRef,
     /// Timeout in ms, as the graph's `CRM_meta_timeout` says.
     pub timeout_ms: u64,
+    /// Seconds since the epoch since which the resource is locked to this node; to be recorded with the action.
+    pub shutdown_lock: Option<i64>,
 }
 
 /// `<primitive …/>` inside `<rsc_op>`: which agent runs.
@@ -83,4 +94,147 @@ pub struct PrimitiveRef {
     pub class: String,
     pub provider: Option<String>,
     pub agent: String,
+}
+
+impl PrimitiveRef {
+    fn to_element(&self) -> Element {
+        let mut e = Element::new("primitive").with("id", &self.id);
+        for (name, value) in [("long-id", self.long_id.as_deref()), ("class", Some(&*self.class)),
+            ("provider", self.provider.as_deref()), ("type", Some(&*self.agent))]
+        {
+            if let Some(value) = value {
+                e.set(name, value);
+            }
+        }
+        e
+    }
+}
+
+impl Action {
+    /// The `operation_key`.
+    pub fn key(&self) -> &str {
+        match &self.kind {
+            ActionKind::Resource(r) => &r.key,
+            ActionKind::Pseudo { key, .. } | ActionKind::Cluster { key, .. } => key,
+        }
+    }
+
+    pub fn operation(&self) -> &str {
+        match &self.kind {
+            ActionKind::Resource(r) => &r.operation,
+            ActionKind::Pseudo { operation, .. } | ActionKind::Cluster { operation, .. } => operation,
+        }
+    }
+
+    pub fn target(&self) -> Option<&Target> {
+        match &self.kind {
+            ActionKind::Resource(r) => Some(&r.target),
+            ActionKind::Pseudo { target, .. } => target.as_ref(),
+            ActionKind::Cluster { target, .. } => Some(target),
+        }
+    }
+
+    pub fn router_node(&self) -> Option<&str> {
+        match &self.kind {
+            ActionKind::Resource(r) => r.router_node.as_deref(),
+            ActionKind::Pseudo { .. } => None,
+            ActionKind::Cluster { router_node, .. } => router_node.as_deref(),
+        }
+    }
+
+    /// Value of one entry of `attributes`.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The element as it stands in triggers: what the action is, without its details.
+    fn head(&self) -> Element {
+        let tag = match &self.kind {
+            ActionKind::Resource(_) => "rsc_op",
+            ActionKind::Pseudo { .. } => "pseudo_event",
+            ActionKind::Cluster { .. } => "crm_event",
+        };
+        let mut e = Element::new(tag);
+        if self.operation() == "lrm_delete" {
+            e.set("mode", "cib");
+        }
+        e.set("id", self.id.to_string());
+        e.set("operation", self.operation());
+        e.set("operation_key", self.key());
+        if let Some(internal) = &self.internal_key {
+            e.set("internal_operation_key", internal);
+        }
+        if let Some(target) = self.target() {
+            e.set("on_node", &target.node);
+            e.set("on_node_uuid", &target.uuid);
+        }
+        if let Some(router) = self.router_node() {
+            e.set("router_node", router);
+        }
+        e
+    }
+
+    fn to_element(&self) -> Element {
+        let mut e = self.head();
+        match &self.kind {
+            ActionKind::Resource(r) => {
+                if let Some(lock) = r.shutdown_lock {
+                    e.set("shutdown-lock", lock.to_string());
+                }
+                e.push(r.primitive.to_element());
+            }
+            ActionKind::Cluster { primitive: Some(p), .. } => e.push(p.to_element()),
+            _ => {}
+        }
+        let mut attributes = Element::new("attributes");
+        for (name, value) in &self.attributes {
+            // A name that starts with a digit cannot be an XML attribute.
+            if name.starts_with(|c: char| c.is_ascii_digit()) {
+                attributes.push(Element::new("param").with("name", name).with("value", value));
+            } else {
+                attributes.set(name, value);
+            }
+        }
+        e.push(attributes);
+        if !self.downed.is_empty() {
+            let mut downed = Element::new("downed");
+            for id in &self.downed {
+                downed.push(Element::new("node").with("id", id));
+            }
+            e.push(downed);
+        }
+        if !self.maintenance.is_empty() {
+            let mut list = Element::new("maintenance");
+            for (id, on) in &self.maintenance {
+                list.push(Element::new("node").with("id", id).with("maintenance", if *on { "1" } else { "0" }));
+            }
+            e.push(list);
+        }
+        e
+    }
+}
+
+impl Graph {
+    /// The `transition_graph` element.
+    pub fn to_element(&self) -> Element {
+        let mut root = Element::new("transition_graph");
+        for (name, value) in &self.settings {
+            root.set(name, value);
+        }
+        let by_id: BTreeMap<ActionId, &Action> = self.actions.iter().chain(&self.phantoms).map(|a| (a.id, a)).collect();
+        for (number, action) in self.actions.iter().enumerate() {
+            let mut synapse = Element::new("synapse").with("id", number.to_string());
+            if action.priority > 0 {
+                synapse.set("priority", action.priority.to_string());
+            }
+            synapse.push(Element::new("action_set").with_child(action.to_element()));
+            let mut inputs = Element::new("inputs");
+            for input in action.inputs.iter().filter_map(|id| by_id.get(id)) {
+                inputs.push(Element::new("trigger").with_child(input.head()));
+            }
+            synapse.push(inputs);
+            root.push(synapse);
+        }
+        root
+    }
 }

@@ -1,0 +1,160 @@
+//! The cluster as the CIB's status section shows it: what `crm_mon`, `crm_resource --locate` and `crm_simulate` print.
+//!
+//! Plain data, made in one go by [`read`]; nobody changes it afterwards.
+
+use std::collections::BTreeMap;
+
+/// Everything that a status display needs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cluster {
+    pub quorate: bool,
+    /// Name of the node that is the designated controller.
+    pub dc: Option<String>,
+    /// Cluster properties as configured (not defaults), by name.
+    pub options: BTreeMap<String, String>,
+    pub maintenance_mode: bool,
+    pub stop_all_resources: bool,
+    pub fencing_enabled: bool,
+    pub symmetric: bool,
+    /// Sorted by name.
+    pub nodes: Vec<Node>,
+    /// Top-level resources, by descending priority, then as configured; removed ones last.
+    pub resources: Vec<Resource>,
+    pub tickets: Vec<Ticket>,
+    /// Failed operations that are still in the history.
+    pub failures: Vec<FailedAction>,
+    /// Resource instances, and how many of them are disabled or blocked.
+    pub instances: usize,
+    pub disabled: usize,
+    pub blocked: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NodeKind {
+    #[default]
+    Cluster,
+    Remote,
+    Guest,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Node {
+    pub name: String,
+    pub id: String,
+    pub kind: NodeKind,
+    pub online: bool,
+    pub unclean: bool,
+    pub pending: bool,
+    pub standby: bool,
+    /// In standby because an operation with `on-fail=standby` failed.
+    pub standby_on_fail: bool,
+    pub maintenance: bool,
+    pub shutdown: bool,
+    pub expected_up: bool,
+    pub is_dc: bool,
+    /// 1 green, 0 yellow, -1 red.
+    pub health: i8,
+    /// Guest's resource id, for guest nodes.
+    pub launcher: Option<String>,
+    pub attributes: BTreeMap<String, String>,
+    pub utilization: BTreeMap<String, String>,
+    /// Ids of primitives that are active here.
+    pub running: Vec<String>,
+    /// Fail counts by resource id.
+    pub fail_counts: BTreeMap<String, i32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Role {
+    #[default]
+    Unknown,
+    Stopped,
+    Started,
+    Unpromoted,
+    Promoted,
+}
+
+impl Role {
+    pub fn text(self) -> &'static str {
+        match self {
+            Role::Unknown => "Unknown",
+            Role::Stopped => "Stopped",
+            Role::Started => "Started",
+            Role::Unpromoted => "Unpromoted",
+            Role::Promoted => "Promoted",
+        }
+    }
+
+    /// Reads a role as configured, old names included.
+    pub fn parse(text: &str) -> Role {
+        match text.to_ascii_lowercase().as_str() {
+            "stopped" => Role::Stopped,
+            "started" => Role::Started,
+            "unpromoted" | "slave" => Role::Unpromoted,
+            "promoted" | "master" => Role::Promoted,
+            _ => Role::Unknown,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ResourceKind {
+    Primitive { class: String, provider: Option<String>, agent: String },
+    Group,
+    Clone { promotable: bool, unique: bool, child: String },
+    Bundle { image: String },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resource {
+    /// Internal id, with instance number where it has one.
+    pub id: String,
+    /// Id as configured.
+    pub name: String,
+    pub kind: ResourceKind,
+    pub role: Role,
+    pub target_role: Option<String>,
+    pub managed: bool,
+    pub maintenance: bool,
+    pub failed: bool,
+    pub failure_ignored: bool,
+    pub blocked: bool,
+    /// Active, but no longer configured.
+    pub removed: bool,
+    /// `target-role` keeps it stopped (or unpromoted).
+    pub disabled: bool,
+    /// What is being done with it, e.g. `start`.
+    pub pending: Option<String>,
+    /// Names of the nodes where it is active.
+    pub active_on: Vec<String>,
+    pub locked_to: Option<String>,
+    pub description: Option<String>,
+    pub children: Vec<Resource>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ticket {
+    pub id: String,
+    pub granted: bool,
+    pub standby: bool,
+    pub last_granted: Option<i64>,
+    pub attributes: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FailedAction {
+    pub key: String,
+    pub resource: String,
+    pub operation: String,
+    pub interval_ms: u64,
+    pub node: String,
+    pub rc: i32,
+    /// Execution status number (`op-status`).
+    pub status: i32,
+    pub call_id: i32,
+    pub exit_reason: Option<String>,
+    /// Seconds since the epoch.
+    pub last_change: Option<i64>,
+    pub exec_ms: i64,
+    pub queue_ms: i64,
+}
