@@ -1,1 +1,7 @@
-//! kernel
+//! The only crate that touches Linux: IPVS tables, addresses and their leases, announcements, clocks.
+//!
+//! Everything else in the workspace sees plain data (`base::ipvs`, the types here) and narrow traits with an in-memory
+//! double, so that policy, commands and simulator run without a kernel. `unsafe` is allowed in this crate only, module by
+//! module, each block with its reason.
+
+pub mod ipvs;
