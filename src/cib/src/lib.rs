@@ -1,1 +1,194 @@
-//! cib
+//! The cluster information base: one versioned XML document, changed only by [`Request`]s, which every node applies
+//! in the same order with the same result.
+//!
+//! ```text
+//! Request --encode--> ordered message --decode--> Cib::apply --> Outcome (or CibError, nothing changed)
+//! ```
+//!
+//! [`Cib::apply`] alone may change the document; it is all or nothing. A request carries everything that the result
+//! depends on (also its time and origin), so that replicas never differ. At a merge, [`lineage::choose_winner`] says
+//! whose document stays.
+
+mod apply;
+mod error;
+pub mod lineage;
+mod request;
+pub mod schema;
+mod stamp;
+mod version;
+
+pub use error::CibError;
+pub use lineage::{Lineage, StateOffer, choose_winner};
+pub use request::{Op, Options, Request, Target};
+pub use schema::{Problem, Severity};
+pub use version::Version;
+
+use base::WallTime;
+use md5::{Digest, Md5};
+use std::sync::Arc;
+use xml::Element;
+
+/// Largest document that is accepted, in bytes of its compact form.
+pub const MAX_CIB_BYTES: usize = 64 << 20;
+/// Largest encoded request that is accepted, in bytes.
+pub const MAX_REQUEST_BYTES: usize = MAX_CIB_BYTES + (1 << 20);
+/// What `validate-with` says in a new CIB.
+pub const SCHEMA: &str = "pacemaker-4.0";
+/// What `crm_feature_set` says in a new CIB.
+pub const FEATURE_SET: &str = "3.20.1";
+
+/// Sections directly under `configuration`, in the order of a new document; the rest is made when first used.
+const NEW_SECTIONS: [&str; 4] = ["crm_config", "nodes", "resources", "constraints"];
+/// All sections that may stand under `configuration`.
+pub const CONFIGURATION_SECTIONS: [&str; 10] = [
+    "crm_config", "nodes", "resources", "constraints", "fencing-topology", "acls", "tags", "alerts", "rsc_defaults", "op_defaults",
+];
+
+/// The document. Cloning is cheap; a clone keeps the state it was made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cib {
+    root: Arc<Element>,
+}
+
+/// What an accepted request did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Anything changed, the versions included.
+    pub changed: bool,
+    /// Something outside `status` changed.
+    pub config_changed: bool,
+    /// A query's result.
+    pub answer: Option<Element>,
+    /// Version after the request.
+    pub version: Version,
+}
+
+impl Cib {
+    /// A new, empty document at version 0.0.0; `at` becomes `cib-last-written`.
+    pub fn new_empty(at: WallTime) -> Cib {
+        Cib { root: Arc::new(empty_root(SCHEMA).with("cib-last-written", stamp::ctime(at))) }
+    }
+
+    /// Takes a document as it is; only its frame (`cib` with `configuration` and `status`) is demanded and completed.
+    pub fn from_element(mut root: Element) -> Result<Cib, CibError> {
+        if root.name() != "cib" {
+            return Err(CibError::NotACib { found: root.name().to_owned() });
+        }
+        Version::of(&root)?;
+        for name in ["admin_epoch", "epoch", "num_updates"] {
+            if root.attr(name).is_none() {
+                root.set(name, "0");
+            }
+        }
+        root.child_or_insert("configuration");
+        root.child_or_insert("status");
+        Ok(Cib { root: Arc::new(root) })
+    }
+
+    /// Reads a document from text (a file or a snapshot).
+    pub fn parse(text: &str) -> Result<Cib, CibError> {
+        if text.len() > MAX_CIB_BYTES {
+            return Err(CibError::TooLarge { bytes: text.len(), limit: MAX_CIB_BYTES });
+        }
+        Cib::from_element(xml::parse(text)?)
+    }
+
+    pub fn root(&self) -> &Element {
+        &self.root
+    }
+
+    /// The document to share, e.g. with a scheduler that runs elsewhere.
+    pub fn shared_root(&self) -> Arc<Element> {
+        Arc::clone(&self.root)
+    }
+
+    pub fn version(&self) -> Version {
+        Version::of(&self.root).unwrap_or_default()
+    }
+
+    /// The compact form, for a joining node; [`Cib::parse`] reads it.
+    pub fn snapshot(&self) -> String {
+        self.root.to_compact()
+    }
+
+    /// A section by name (`cib`, `configuration`, `status`, or one under `configuration`).
+    pub fn section(&self, name: &str) -> Option<&Element> {
+        let path = apply::section_path(name)?;
+        path.iter().try_fold(self.root(), |e, part| e.child(part))
+    }
+
+    /// Digest of the whole document as it is, for comparing replicas.
+    pub fn digest(&self) -> String {
+        digest(&self.root)
+    }
+
+    /// Answers a query without changing anything.
+    pub fn query(&self, request: &Request) -> Result<Element, CibError> {
+        apply::query(&self.root, request)
+    }
+
+    /// Performs a request; on an error nothing has changed.
+    pub fn apply(&mut self, request: &Request) -> Result<Outcome, CibError> {
+        apply::apply(&mut self.root, request)
+    }
+
+    /// Sets attributes of the root that describe the running cluster (`have-quorum`, `dc-uuid`); no version moves.
+    pub fn set_runtime(&mut self, have_quorum: bool, dc_uuid: Option<&str>) {
+        let quorum = if have_quorum { "1" } else { "0" };
+        if self.root.attr("have-quorum") == Some(quorum) && self.root.attr("dc-uuid") == dc_uuid {
+            return;
+        }
+        let root = Arc::make_mut(&mut self.root);
+        root.set("have-quorum", quorum);
+        match dc_uuid {
+            Some(uuid) => root.set("dc-uuid", uuid),
+            None => drop(root.remove_attr("dc-uuid")),
+        }
+    }
+}
+
+/// The empty document that `cibadmin --empty` prints.
+pub fn empty_root(schema: &str) -> Element {
+    let mut configuration = Element::new("configuration");
+    for name in NEW_SECTIONS {
+        configuration.push(Element::new(name));
+    }
+    Element::new("cib")
+        .with("crm_feature_set", FEATURE_SET)
+        .with("validate-with", schema)
+        .with("epoch", "0")
+        .with("num_updates", "0")
+        .with("admin_epoch", "0")
+        .with_child(configuration)
+        .with_child(Element::new("status"))
+}
+
+/// MD5 of the compact form: Pacemaker's versioned digest without its filter.
+pub fn digest(root: &Element) -> String {
+    hex(&Md5::digest(root.to_compact().as_bytes()))
+}
+
+/// `cibadmin --md5-sum`: of the on-disk form, framed as the oldest digest version is.
+pub fn digest_on_disk(root: &Element) -> String {
+    hex(&Md5::digest(format!(" {}\n", root.to_compact()).as_bytes()))
+}
+
+/// `cibadmin --md5-sum-versioned`: without the attributes that say who wrote last and when.
+pub fn digest_versioned(root: &Element) -> String {
+    let mut filtered = root.clone();
+    for name in ["crm-debug-origin", "cib-last-written", "update-origin", "update-client", "update-user"] {
+        strip(&mut filtered, name);
+    }
+    digest(&filtered)
+}
+
+fn strip(e: &mut Element, name: &str) {
+    e.remove_attr(name);
+    for child in e.elements_mut() {
+        strip(child, name);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -4,8 +4,10 @@
 //! ([`MAX_DEPTH`], [`MAX_BYTES`]); document type declarations are refused.
 
 mod parse;
+pub mod path;
 mod tree;
 mod write;
 
 pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError, parse};
+pub use path::{Location, Path, PathError};
 pub use tree::{Element, Name, Node};

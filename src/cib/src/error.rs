@@ -1,0 +1,56 @@
+//! Why a request was refused, in the words and exit codes of the original's tools.
+
+use crate::{Problem, Version};
+use base::exit::crm;
+use xml::{ParseError, PathError};
+
+/// Why a request or document was refused; nothing has changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CibError {
+    #[error("No such device or address")]
+    NotFound,
+    #[error("File exists")]
+    Exists { name: String, id: String },
+    #[error("Invalid argument: no such section '{name}'")]
+    UnknownSection { name: String },
+    #[error("Invalid argument: {op} needs XML to work with")]
+    NoPayload { op: &'static str },
+    #[error("Invalid argument: {0}")]
+    BadPath(#[from] PathError),
+    #[error("Not XML: {0}")]
+    NotXml(#[from] ParseError),
+    #[error("Not a CIB: the outermost element is '{found}'")]
+    NotACib { found: String },
+    #[error("Bad version: {name}=\"{value}\" is not a number")]
+    BadVersion { name: &'static str, value: String },
+    #[error("Update was older than existing configuration (have {have}, got {got})")]
+    Old { have: Version, got: Version },
+    #[error("Application of an update diff failed: it starts from {expected}, the CIB is at {have}")]
+    PatchVersion { expected: Version, have: Version },
+    #[error("Application of an update diff failed: {0}")]
+    Patch(String),
+    #[error("Update does not conform to the configured schema")]
+    Invalid { problems: Vec<Problem> },
+    #[error("Too large: {bytes} bytes, limit {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("Not a request: {0}")]
+    BadRequest(String),
+}
+
+impl CibError {
+    /// The exit code that the original's tools end with.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            CibError::NotFound => crm::NOSUCH,
+            CibError::Exists { .. } => crm::EXISTS,
+            CibError::UnknownSection { .. } | CibError::BadPath(_) => crm::USAGE,
+            CibError::NoPayload { .. } => crm::NOINPUT,
+            CibError::NotXml(_) | CibError::NotACib { .. } | CibError::BadVersion { .. } => crm::DATAERR,
+            CibError::Old { .. } => crm::OLD,
+            CibError::PatchVersion { .. } | CibError::Patch(_) => crm::ERROR,
+            CibError::Invalid { .. } => crm::CONFIG,
+            CibError::TooLarge { .. } => crm::DATAERR,
+            CibError::BadRequest(_) => crm::PROTOCOL,
+        }
+    }
+}

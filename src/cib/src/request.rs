@@ -1,0 +1,192 @@
+//! What can be asked of the CIB, and its form in ordered messages.
+
+use crate::{CibError, MAX_REQUEST_BYTES};
+use base::WallTime;
+use xml::Element;
+
+/// `cibadmin`'s commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    Query,
+    Create,
+    Modify,
+    Replace,
+    Delete,
+    /// The payload is a patchset (`diff`, format 2).
+    Patch,
+    /// Raises `epoch`.
+    Bump,
+    /// Back to an empty document, with the next `admin_epoch`.
+    Erase,
+    /// Sets `validate-with` to the newest schema.
+    Upgrade,
+}
+
+impl Op {
+    const ALL: [(Op, &'static str); 9] = [
+        (Op::Query, "query"),
+        (Op::Create, "create"),
+        (Op::Modify, "modify"),
+        (Op::Replace, "replace"),
+        (Op::Delete, "delete"),
+        (Op::Patch, "patch"),
+        (Op::Bump, "bump"),
+        (Op::Erase, "erase"),
+        (Op::Upgrade, "upgrade"),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Op::ALL.iter().find(|(op, _)| *op == self).map_or("", |(_, name)| name)
+    }
+
+    pub fn from_name(name: &str) -> Option<Op> {
+        Op::ALL.iter().find(|(_, n)| *n == name).map(|(op, _)| *op)
+    }
+
+    /// Whether it can change anything.
+    pub fn writes(self) -> bool {
+        self != Op::Query
+    }
+}
+
+/// What a request works on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Target {
+    /// The whole document; for changes, the first element that fits the payload.
+    #[default]
+    Whole,
+    Section(String),
+    XPath(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Modify: add what is not there.
+    pub allow_create: bool,
+    /// With an XPath: all matches instead of the first (`--delete-all`).
+    pub multiple: bool,
+    /// Query: the element without what it contains.
+    pub no_children: bool,
+    /// Modify: `value++` and `value+=N` count up the value that is there.
+    pub score_update: bool,
+    /// Replace: also by an older version.
+    pub force: bool,
+}
+
+/// One operation with all that its result depends on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    pub op: Op,
+    pub target: Target,
+    pub payload: Option<Element>,
+    pub options: Options,
+    /// When it was asked; written to `cib-last-written`.
+    pub at: WallTime,
+    /// Node, program and user that asked, written to `update-origin`, `update-client`, `update-user` if not empty.
+    pub origin: String,
+    pub client: String,
+    pub user: String,
+}
+
+impl Request {
+    pub fn new(op: Op, target: Target, payload: Option<Element>) -> Request {
+        Request {
+            op,
+            target,
+            payload,
+            options: Options::default(),
+            at: WallTime::default(),
+            origin: String::new(),
+            client: String::new(),
+            user: String::new(),
+        }
+    }
+
+    pub fn query(target: Target) -> Request {
+        Request::new(Op::Query, target, None)
+    }
+
+    /// Modify in a section, adding what is not there: the form in which programs record state.
+    pub fn upsert(section: &str, payload: Element) -> Request {
+        let mut request = Request::new(Op::Modify, Target::Section(section.to_owned()), Some(payload));
+        request.options.allow_create = true;
+        request
+    }
+
+    pub fn delete_xpath(expression: &str, multiple: bool) -> Request {
+        let mut request = Request::new(Op::Delete, Target::XPath(expression.to_owned()), None);
+        request.options.multiple = multiple;
+        request
+    }
+
+    /// The form of ordered messages.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut e = Element::new("cib_request").with("op", self.op.name()).with("at", self.at.0.to_string());
+        match &self.target {
+            Target::Whole => {}
+            Target::Section(name) => e.set("section", name),
+            Target::XPath(expression) => e.set("xpath", expression),
+        }
+        for (name, value) in [("origin", &self.origin), ("client", &self.client), ("user", &self.user)] {
+            if !value.is_empty() {
+                e.set(name, value);
+            }
+        }
+        for (name, set) in self.options.flags() {
+            if set {
+                e.set(name, "1");
+            }
+        }
+        if let Some(payload) = &self.payload {
+            e.push(payload.clone());
+        }
+        e.to_compact().into_bytes()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Request, CibError> {
+        if bytes.len() > MAX_REQUEST_BYTES {
+            return Err(CibError::TooLarge { bytes: bytes.len(), limit: MAX_REQUEST_BYTES });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|e| CibError::BadRequest(e.to_string()))?;
+        let mut e = xml::parse(text)?;
+        if e.name() != "cib_request" {
+            return Err(CibError::BadRequest(format!("element '{}' instead of 'cib_request'", e.name())));
+        }
+        let text_of = |name: &str| e.attr(name).unwrap_or_default().to_owned();
+        let flag = |name: &str| e.attr(name) == Some("1");
+        let op_name = text_of("op");
+        let op = Op::from_name(&op_name).ok_or_else(|| CibError::BadRequest(format!("unknown operation '{op_name}'")))?;
+        let at = text_of("at");
+        let at = at.parse().map_err(|_| CibError::BadRequest(format!("time '{at}' is not a number")))?;
+        let target = match (e.attr("section"), e.attr("xpath")) {
+            (_, Some(expression)) => Target::XPath(expression.to_owned()),
+            (Some(name), None) => Target::Section(name.to_owned()),
+            (None, None) => Target::Whole,
+        };
+        let options = Options {
+            allow_create: flag("allow_create"),
+            multiple: flag("multiple"),
+            no_children: flag("no_children"),
+            score_update: flag("score_update"),
+            force: flag("force"),
+        };
+        let (origin, client, user) = (text_of("origin"), text_of("client"), text_of("user"));
+        let payload = e.nodes_mut().drain(..).find_map(|n| match n {
+            xml::Node::Element(e) => Some(e),
+            _ => None,
+        });
+        Ok(Request { op, target, payload, options, at: WallTime(at), origin, client, user })
+    }
+}
+
+impl Options {
+    fn flags(&self) -> [(&'static str, bool); 5] {
+        [
+            ("allow_create", self.allow_create),
+            ("multiple", self.multiple),
+            ("no_children", self.no_children),
+            ("score_update", self.score_update),
+            ("force", self.force),
+        ]
+    }
+}
