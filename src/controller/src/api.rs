@@ -1,0 +1,261 @@
+//! What goes into the controller and what comes out of it.
+//!
+//! The daemon turns packets, timers, finished agents and clients' requests into [`Input`]s, and performs every
+//! [`Output`]. Nothing here touches a clock, a socket or a file.
+
+use base::{NodeId, OcfCode, Time, WallTime};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use xml::Element;
+
+/// What a node has to know about itself and its cluster before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub me: NodeId,
+    /// Names of all nodes of the nodelist, this one included.
+    pub nodes: BTreeMap<NodeId, String>,
+    pub cluster_name: String,
+    /// Version shown as `dc-version`.
+    pub version: String,
+    /// Random number of this process's life: tells its operations from those of its former lives, and is the
+    /// source of the UUID in transition keys.
+    pub incarnation: u64,
+    /// Time of an address lease, in ms: how long a lost node's addresses can outlive it.
+    pub lease_ms: u64,
+    /// Added to `lease_ms` before a lost node's leases count as over.
+    pub lease_margin_ms: u64,
+    /// Operations that one node runs at the same time, unless `node-action-limit` says otherwise (twice its cores).
+    pub node_action_limit: u32,
+}
+
+impl Config {
+    /// Defaults for everything that is not this node's or cluster's own.
+    pub fn new(me: NodeId, nodes: BTreeMap<NodeId, String>, cluster_name: &str, incarnation: u64) -> Config {
+        Config {
+            me,
+            nodes,
+            cluster_name: cluster_name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation,
+            lease_ms: 2000,
+            lease_margin_ms: 500,
+            node_action_limit: 4,
+        }
+    }
+
+    /// This node's name, or its number if the nodelist has none.
+    pub fn name_of(&self, node: NodeId) -> String {
+        self.nodes.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    }
+
+    pub fn my_name(&self) -> String {
+        self.name_of(self.me)
+    }
+}
+
+/// A view's identity, ordered by age.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct ViewId {
+    pub seq: u64,
+    /// Number of the node that formed it.
+    pub rep: u32,
+}
+
+/// Something that happened to this node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The ring has formed anew. Every message until the next view is delivered to these members.
+    View { id: ViewId, members: Vec<NodeId>, quorate: bool },
+    /// Quorum changed without a view (votes were changed, a device voted).
+    Quorum { quorate: bool },
+    /// An ordered message, own ones included.
+    Deliver { sender: NodeId, view: ViewId, seq: u64, payload: Vec<u8> },
+    /// Every member holds all messages of `view` up to `seq`.
+    Safe { view: ViewId, seq: u64 },
+    /// Whether the ring is in operation (true) or re-forming; leases are renewed only while it is.
+    Ring { current: bool },
+    /// A client of this node asks; the answer comes as [`Output::Reply`] with the same `id`.
+    Client { id: u64, request: Request },
+    /// An [`ExecRequest`] has ended, or (recurring ones) one round of it.
+    Executed { call: u64, result: ExecResult },
+    /// Answer to [`Output::Schedule`].
+    Scheduled { ticket: u64, result: Result<scheduler::graph::Graph, String> },
+    /// Answer to [`Output::Fence`].
+    Fenced { ticket: u64, result: Result<(), String> },
+    /// It is certain that this node does not run (its host says so, an operator said so).
+    DeathConfirmed { node: NodeId },
+    /// Readiness of a member as its heartbeats tell.
+    PeerReady { node: NodeId, ready: bool },
+    /// Something the timeline shall show in its causal place: a lost heartbeat, an announced address.
+    Observed { kind: String, subject: String, text: String },
+    /// Time passes; also sent when [`crate::Controller::poll_timeout`] is due.
+    Tick,
+}
+
+/// What the daemon has to do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send as an ordered message to all members, this node included.
+    Broadcast(Vec<u8>),
+    /// Run an agent; answer with [`Input::Executed`] of the same call.
+    Execute(ExecRequest),
+    /// Stop waiting for this call: kill it if it runs. It needs no answer; a late one is ignored.
+    Cancel { call: u64 },
+    /// Compute a transition on a worker; answer with [`Input::Scheduled`]. A newer ticket replaces an older one.
+    Schedule { ticket: u64, cib: Arc<Element>, wall: WallTime },
+    Reply { id: u64, response: Response },
+    /// Store the CIB; the latest one counts.
+    Persist(Persist),
+    /// Content that lost at a merge: keep it as a file.
+    Discarded { cib: Arc<Element>, reason: String },
+    /// What this node may hold leases for.
+    Owners(Owners),
+    /// Fence `node`; answer with [`Input::Fenced`].
+    Fence { ticket: u64, node: NodeId, name: String, action: String, timeout_ms: u64 },
+    Timeline(TimelineEvent),
+    Alert(Alert),
+    /// All of this node's resources are stopped as asked: leave the ring and exit.
+    Leave,
+}
+
+/// A CIB to be stored: configuration without status.
+#[derive(Clone, Debug)]
+pub struct Persist {
+    pub cib: Arc<Element>,
+    /// Goes beside the CIB and back into [`crate::Controller::new`]: text of one line.
+    pub lineage: String,
+}
+
+/// Resources that the applied state gives to this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Owners {
+    /// False while the ring re-forms or members exchange state: renew nothing, but remove nothing either.
+    pub current: bool,
+    pub resources: BTreeSet<String>,
+}
+
+/// A client's request.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Cib(cib::Request),
+    /// Set (or, without value, delete) a transient attribute; `value` may be `value++` or `value+=N`.
+    Attribute { node: Option<String>, name: String, value: Option<String> },
+    /// Forget failures; with `refresh` the whole history, so that resources are probed again.
+    Cleanup { resource: Option<String>, node: Option<String>, operation: Option<(String, u64)>, refresh: bool },
+    /// Stop this node's resources, then leave ([`Output::Leave`]). `cancel` takes an earlier request back.
+    Shutdown { cancel: bool },
+}
+
+/// How far a change had got when it was acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Safety {
+    /// Nothing was changed.
+    Unchanged,
+    /// Applied and ordered, but without quorum: a merge may discard it.
+    Provisional,
+    /// Held by a majority of votes.
+    Safe,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Response {
+    Done { safety: Safety, answer: Option<Element>, version: (u64, u64, u64) },
+    /// `code` is one of `base::exit::crm`.
+    Failed { code: i32, message: String },
+}
+
+/// An agent's action to be run on this node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecRequest {
+    pub call: u64,
+    pub resource: String,
+    pub class: String,
+    pub provider: Option<String>,
+    pub agent: String,
+    pub operation: String,
+    /// Instance parameters and `CRM_meta_*`, as the graph gave them.
+    pub params: BTreeMap<String, String>,
+    pub timeout_ms: u64,
+    /// 0 for a single run; recurring operations are asked for anew each round.
+    pub interval_ms: u64,
+    /// Name of this node in the CIB.
+    pub node: String,
+}
+
+/// Status of an operation as the history writes it (`op-status`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum OpStatus {
+    Pending,
+    Done,
+    Cancelled,
+    /// It did not answer in time: nobody knows what it did.
+    Timeout,
+    NotSupported,
+    Error,
+    NotInstalled,
+    /// The node that ran it cannot be reached.
+    NotConnected,
+}
+
+impl OpStatus {
+    pub fn number(self) -> i32 {
+        match self {
+            OpStatus::Pending => -1,
+            OpStatus::Done => 0,
+            OpStatus::Cancelled => 1,
+            OpStatus::Timeout => 2,
+            OpStatus::NotSupported => 3,
+            OpStatus::Error => 4,
+            OpStatus::NotInstalled => 7,
+            OpStatus::NotConnected => 8,
+        }
+    }
+}
+
+/// How an action ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecResult {
+    pub code: OcfCode,
+    pub status: OpStatus,
+    /// What the agent said as its reason (`ocf_exit_reason`), or empty.
+    pub reason: String,
+    pub exec_ms: u64,
+    pub queue_ms: u64,
+}
+
+impl ExecResult {
+    /// The agent ran to its end with this code.
+    pub fn done(code: OcfCode) -> ExecResult {
+        ExecResult { code, status: OpStatus::Done, reason: String::new(), exec_ms: 0, queue_ms: 0 }
+    }
+
+    pub fn timeout(reason: &str) -> ExecResult {
+        let reason = reason.to_owned();
+        ExecResult { code: OcfCode::ERROR, status: OpStatus::Timeout, reason, exec_ms: 0, queue_ms: 0 }
+    }
+}
+
+/// One line of the causal timeline.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimelineEvent {
+    pub at: Time,
+    pub wall: WallTime,
+    /// `view`, `synced`, `quorum`, `dc`, `schedule`, `transition`, `action_start`, `action_end`, `discarded`, `fence`, …
+    pub kind: String,
+    /// What it is about: a node, an operation's key.
+    pub subject: String,
+    pub text: String,
+}
+
+/// Something that an operator should be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Alert {
+    Node { name: String, online: bool },
+    Resource { node: String, resource: String, operation: String, code: OcfCode, target: OcfCode, reason: String },
+    Fencing { name: String, ok: bool, message: String },
+    Discarded { reason: String },
+    /// A message of a peer that this version cannot read.
+    Protocol { message: String },
+}
