@@ -3,7 +3,8 @@
 //! The daemon turns packets, timers, finished agents and clients' requests into [`Input`]s, and performs every
 //! [`Output`]. Nothing here touches a clock, a socket or a file.
 
-use base::{NodeId, OcfCode, Time, WallTime};
+use base::exit::OcfCode;
+use base::{NodeId, Time, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,7 +81,7 @@ pub enum Input {
     /// An [`ExecRequest`] has ended, or (recurring ones) one round of it.
     Executed { call: u64, result: ExecResult },
     /// Answer to [`Output::Schedule`].
-    Scheduled { ticket: u64, result: Result<scheduler::graph::Graph, String> },
+    Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// Answer to [`Output::Fence`].
     Fenced { ticket: u64, result: Result<(), String> },
     /// It is certain that this node does not run (its host says so, an operator said so).
@@ -258,4 +259,19 @@ pub enum Alert {
     Discarded { reason: String },
     /// A message of a peer that this version cannot read.
     Protocol { message: String },
+}
+
+/// What the controller knows, for status displays.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    pub view: Option<ViewId>,
+    pub members: Vec<NodeId>,
+    pub quorate: bool,
+    /// Members have exchanged their states since the last view.
+    pub synced: bool,
+    pub dc: Option<NodeId>,
+    /// `starting`, `joining`, `idle`, `scheduling`, `transition 5`, `following`.
+    pub state: String,
+    /// Named counters: messages applied, duplicates dropped, undecodable messages, …
+    pub counters: BTreeMap<&'static str, u64>,
 }
