@@ -1,0 +1,376 @@
+//! From sections to typed settings. Every wish that cannot be granted becomes a finding with its line; all findings of a
+//! file are reported at once.
+
+use super::grammar::{Item, Position, Section};
+use super::keys::{self, Values};
+use super::*;
+use base::NodeId;
+
+/// Collects what is to be said about one file.
+#[derive(Debug)]
+pub(super) struct Findings {
+    file: String,
+    pub list: Vec<Finding>,
+}
+
+impl Findings {
+    pub fn note(&mut self, at: Position, text: impl Into<String>, cure: impl Into<String>) {
+        self.add(Severity::Note, at, text, cure);
+    }
+
+    pub fn warn(&mut self, at: Position, text: impl Into<String>, cure: impl Into<String>) {
+        self.add(Severity::Warning, at, text, cure);
+    }
+
+    pub fn refuse(&mut self, at: Position, text: impl Into<String>, cure: impl Into<String>) {
+        self.add(Severity::Refused, at, text, cure);
+    }
+
+    pub fn add(&mut self, severity: Severity, at: Position, text: impl Into<String>, cure: impl Into<String>) {
+        self.list.push(Finding { severity, file: self.file.clone(), at, text: text.into(), cure: cure.into() });
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+const START: Position = Position { line: 1, column: 1 };
+
+pub(super) fn build(file: &str, root: &Section, allow: Allow) -> Reading {
+    let mut findings = Findings { file: file.to_owned(), list: Vec::new() };
+    let mut kept = BTreeMap::new();
+    keep(&mut kept, "", root);
+    report_strays(&mut findings, root);
+    let (totem, interfaces) = totem(&mut findings, root, allow);
+    let nodes = nodelist(&mut findings, root);
+    let count = nodes.iter().map(|n| n.addresses.len()).max().unwrap_or(0);
+    let links = links(&mut findings, &interfaces, count);
+    legacy::check(&mut findings, root, &interfaces, !nodes.is_empty());
+    let quorum = quorum(&mut findings, root, nodes.len());
+    let logging = logging(&mut findings, root);
+    let system = system(&mut findings, root);
+    derived(&mut findings, &totem, nodes.len());
+    let Findings { mut list, file } = findings;
+    list.sort_by_key(|f| (f.at, std::cmp::Reverse(f.severity)));
+    let config = Config { file, totem, links, nodes, quorum, logging, system, kept };
+    Reading { config: Some(config), findings: list }
+}
+
+/// Flat dotted names as cmap has them: nodes and interfaces are numbered, logger subsystems go by their name.
+fn keep(kept: &mut BTreeMap<String, String>, prefix: &str, section: &Section) {
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in &section.items {
+        match item {
+            Item::Entry(entry) => {
+                kept.insert(format!("{prefix}{}", entry.key), entry.value.clone());
+            }
+            Item::Section(inner) => {
+                let number = numbers.entry(&inner.name).or_default();
+                let label = match inner.name.as_str() {
+                    "node" | "interface" | "service" | "uidgid" | "member" => format!("{}.{number}", inner.name),
+                    "logger_subsys" => match inner.entries().find(|e| e.key == "subsys") {
+                        Some(subsys) => format!("{}.{}", inner.name, subsys.value),
+                        None => inner.name.clone(),
+                    },
+                    name => name.to_owned(),
+                };
+                *number += 1;
+                keep(kept, &format!("{prefix}{label}."), inner);
+            }
+        }
+    }
+}
+
+const SECTIONS: &[&str] = &["totem", "nodelist", "quorum", "logging", "system", "service", "aisexec", "uidgid", "resources", "nozzle", "pload", "qb", "amf"];
+
+fn report_strays(findings: &mut Findings, root: &Section) {
+    for entry in root.entries() {
+        findings.warn(entry.at, format!("key `{}` outside of every section", entry.key), "kept, without effect; move it into its section");
+    }
+    for section in root.sections() {
+        match section.name.as_str() {
+            "resources" => findings.warn(section.at, "resources{}: watchdog and load monitoring are not done here", "kept, without effect"),
+            "nozzle" => findings.warn(section.at, "nozzle{}: there is no pseudo-ethernet device here", "kept, without effect"),
+            name if SECTIONS.contains(&name) => {}
+            name => findings.warn(section.at, format!("unknown section `{name}`"), "kept, without effect"),
+        }
+    }
+}
+
+/// All entries of the sections called `name`, as if they were one.
+fn merged(root: &Section, name: &str) -> Option<Section> {
+    let mut all = root.named(name);
+    let mut first = all.next()?.clone();
+    all.for_each(|s| first.items.extend(s.items.iter().cloned()));
+    Some(first)
+}
+
+fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(Section, Values)>) {
+    let Some(section) = merged(root, "totem") else {
+        findings.refuse(START, "expected a section totem{}, found none", "add\ntotem {\n    version: 2\n    cluster_name: NAME\n}");
+        return (Totem::default(), Vec::new());
+    };
+    let v = keys::read(findings, &section, keys::TOTEM);
+    if section.entries().all(|e| e.key != "version") {
+        findings.refuse(section.at, "totem{} expected `version: 2`, found no version", "add the line `version: 2`");
+    }
+    let authenticated = legacy::authentication(findings, &v, allow);
+    let interfaces: Vec<(Section, Values)> =
+        section.named("interface").map(|s| (s.clone(), keys::read(findings, s, keys::INTERFACE))).collect();
+    for other in section.sections().filter(|s| s.name != "interface") {
+        findings.warn(other.at, format!("unknown section `{}` in totem{{}}", other.name), "kept, without effect");
+    }
+    let totem = Totem {
+        cluster_name: v.text("cluster_name").unwrap_or_default().to_owned(),
+        config_version: v.number_or("config_version", 0),
+        authenticated,
+        keyfile: v.text("keyfile").map(PathBuf::from),
+        key: v.text("key").map(str::to_owned),
+        token_ms: v.number("token"),
+        token_coefficient_ms: v.number_or("token_coefficient", 650),
+        token_warning_percent: v.number_or("token_warning", 75),
+        token_retransmit_ms: v.number("token_retransmit"),
+        retransmits_before_loss: v.number_or("token_retransmits_before_loss_const", 4),
+        hold_ms: v.number("hold"),
+        join_ms: v.number_or("join", 50),
+        send_join_ms: v.number_or("send_join", 0),
+        consensus_ms: v.number("consensus"),
+        merge_ms: v.number_or("merge", 200),
+        downcheck_ms: v.number_or("downcheck", 1000),
+        fail_recv_const: v.number_or("fail_recv_const", 2500),
+        seqno_unchanged_const: v.number_or("seqno_unchanged_const", 30),
+        window_size: v.number_or("window_size", 50),
+        max_messages: v.number_or("max_messages", 17),
+        miss_count_const: v.number_or("miss_count_const", 5),
+        block_unlisted_ips: v.truth("block_unlisted_ips").unwrap_or(true),
+        link_mode: match v.text("link_mode") {
+            Some("active") => LinkMode::Active,
+            Some("rr") => LinkMode::RoundRobin,
+            _ => LinkMode::Passive,
+        },
+        ip_version: match v.text("ip_version") {
+            Some("ipv4") => IpVersion::V4,
+            Some("ipv6") => IpVersion::V6,
+            Some("ipv4-6") => IpVersion::V4First,
+            _ => IpVersion::V6First,
+        },
+    };
+    (totem, interfaces)
+}
+
+/// Rules between timers.
+fn derived(findings: &mut Findings, totem: &Totem, nodes: usize) {
+    let timers = Timers::of(totem, nodes);
+    if timers.join_ms > timers.consensus_ms {
+        let text = format!("totem.join expected at most consensus ({} ms), found {} ms", timers.consensus_ms, timers.join_ms);
+        findings.refuse(START, text, "lower `join`, or raise `consensus` or `token`");
+    }
+    if timers.token_retransmit_ms >= timers.token_ms {
+        let text = format!("totem.token_retransmit expected less than token ({} ms), found {} ms", timers.token_ms, timers.token_retransmit_ms);
+        findings.refuse(START, text, "remove `token_retransmit`: the derived value is right for nearly everyone");
+    }
+}
+
+fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize) -> Vec<Link> {
+    let mut links: Vec<Link> = (0..count.min(MAX_LINKS) as u8)
+        .map(|number| Link { number, port: DEFAULT_PORT + u16::from(number), priority: 1, ping_interval_ms: None, ping_timeout_ms: None, pong_count: 2 })
+        .collect();
+    for (section, v) in interfaces {
+        let number = v.number("linknumber").or(v.number("ringnumber")).unwrap_or(0);
+        let Some(link) = links.get_mut(number as usize) else {
+            if count > 0 {
+                findings.warn(section.at, format!("interface{{}} for link {number}, but no node has a ring{number}_addr"), "kept, without effect");
+            }
+            continue;
+        };
+        if let Some(port) = v.number("mcastport") {
+            link.port = port as u16;
+        }
+        link.priority = v.number_or("knet_link_priority", 1).max(1) as u8;
+        link.ping_interval_ms = v.number("knet_ping_interval");
+        link.ping_timeout_ms = v.number("knet_ping_timeout");
+        link.pong_count = v.number_or("knet_pong_count", 2);
+        if link.ping_interval_ms.is_some() != link.ping_timeout_ms.is_some() {
+            findings.warn(section.at, "knet_ping_interval and knet_ping_timeout should be set as a pair", "set both, or neither");
+        }
+    }
+    links
+}
+
+fn nodelist(findings: &mut Findings, root: &Section) -> Vec<Node> {
+    let Some(section) = merged(root, "nodelist") else { return Vec::new() };
+    for entry in section.entries() {
+        findings.warn(entry.at, format!("key `{}` in nodelist{{}} outside of node{{}}", entry.key), "kept, without effect");
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for inner in section.sections() {
+        if inner.name != "node" {
+            findings.warn(inner.at, format!("unknown section `{}` in nodelist{{}}", inner.name), "kept, without effect");
+            continue;
+        }
+        if nodes.len() >= MAX_NODES {
+            findings.refuse(inner.at, format!("expected at most {MAX_NODES} nodes"), "remove the rest");
+            break;
+        }
+        if let Some(node) = node(findings, inner) {
+            unique(findings, &nodes, &node);
+            nodes.push(node);
+        }
+    }
+    if nodes.is_empty() && section.named("node").next().is_none() {
+        findings.refuse(section.at, "nodelist{} expected at least one node{}, found none", legacy::NODE_EXAMPLE);
+    }
+    same_links(findings, &nodes);
+    nodes
+}
+
+const NODE_KEYS: &[keys::Key] = &[
+    keys::Key { name: "nodeid", kind: keys::Kind::Number { min: 1, max: 65535 }, effect: keys::Effect::Used },
+    keys::Key { name: "name", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "quorum_votes", kind: keys::Kind::Number { min: 0, max: 1000 }, effect: keys::Effect::Used },
+    keys::Key { name: "ring0_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring1_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring2_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring3_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring4_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring5_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring6_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+    keys::Key { name: "ring7_addr", kind: keys::Kind::Text, effect: keys::Effect::Used },
+];
+
+fn node(findings: &mut Findings, section: &Section) -> Option<Node> {
+    let v = keys::read(findings, section, NODE_KEYS);
+    let mut addresses = Vec::new();
+    for link in 0..MAX_LINKS {
+        match v.get(&format!("ring{link}_addr")) {
+            Some(value) if addresses.len() == link => addresses.push((value.text.clone(), value.entry.value_at)),
+            Some(value) => {
+                let text = format!("ring{link}_addr expected ring{}_addr beside it, found none", addresses.len());
+                findings.refuse(value.entry.at, text, "number the links of a node from 0 without gaps");
+            }
+            None => {}
+        }
+    }
+    let Some((ring0, _)) = addresses.first().cloned() else {
+        findings.refuse(section.at, "node{} expected `ring0_addr`, found none", "add the line `ring0_addr: ADDRESS`");
+        return None;
+    };
+    let id = match (v.number("nodeid"), section.entries().any(|e| e.key == "nodeid")) {
+        (Some(id), _) => NodeId(id as u32),
+        (None, true) => return None,
+        (None, false) => {
+            findings.refuse(section.at, format!("node{{}} `{ring0}` expected `nodeid`, found none"), "add the line `nodeid: N`, 1 to 65535, different on each node");
+            return None;
+        }
+    };
+    let name = node_name(findings, section, &v, &ring0, addresses.len());
+    let votes = v.number_or("quorum_votes", 1) as u32;
+    Some(Node { id, name, votes, addresses, at: section.at })
+}
+
+/// `name`, or else the host name in ring0_addr, as Pacemaker takes it.
+fn node_name(findings: &mut Findings, section: &Section, v: &Values, ring0: &str, links: usize) -> String {
+    if let Some(name) = v.text("name") {
+        return name.to_owned();
+    }
+    if ring0.parse::<std::net::IpAddr>().is_ok() {
+        let text = format!("node{{}} `{ring0}` has no `name`: the cluster will call it {ring0}");
+        findings.warn(section.at, text, "add `name: HOSTNAME`, the name that the CIB uses");
+    } else if links > 1 {
+        findings.warn(section.at, format!("node{{}} `{ring0}` has several links and no `name`"), format!("add `name: {ring0}`"));
+    }
+    ring0.to_owned()
+}
+
+fn unique(findings: &mut Findings, nodes: &[Node], node: &Node) {
+    for other in nodes {
+        if other.id == node.id {
+            let text = format!("nodeid expected to differ from the other nodes', found {} also in line {}", node.id, other.at.line);
+            findings.refuse(node.at, text, "give each node its own nodeid");
+        }
+        if other.name == node.name {
+            let text = format!("name expected to differ from the other nodes', found `{}` also in line {}", node.name, other.at.line);
+            findings.refuse(node.at, text, "give each node its own name");
+        }
+        if let Some((address, at)) = node.addresses.iter().find(|(a, _)| other.addresses.iter().any(|(b, _)| a == b)) {
+            let text = format!("address expected to differ from the other nodes', found `{address}` also in node `{}`", other.name);
+            findings.refuse(*at, text, "give each node its own addresses");
+        }
+    }
+}
+
+fn same_links(findings: &mut Findings, nodes: &[Node]) {
+    let Some(first) = nodes.first() else { return };
+    for node in nodes.iter().filter(|n| n.addresses.len() != first.addresses.len()) {
+        let text = format!("expected {} links as node `{}` has, found {} on `{}`", first.addresses.len(), first.name, node.addresses.len(), node.name);
+        findings.refuse(node.at, text, "give every node the same ringN_addr lines");
+    }
+}
+
+fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
+    let Some(section) = merged(root, "quorum") else {
+        if nodes > 1 {
+            findings.warn(START, "no quorum{} section: without it, no partition knows whether it may act", "add\nquorum {\n    provider: corosync_votequorum\n}");
+        }
+        return Quorum::default();
+    };
+    let v = keys::read(findings, &section, keys::QUORUM);
+    if let Some(device) = section.sections().find(|s| s.name == "device") {
+        findings.refuse(device.at, "quorum.device{} expected to be absent: this version has no quorum device client", "remove the section; for two nodes set `two_node: 1`");
+    }
+    if v.truth("two_node") == Some(true) && nodes != 2 {
+        let at = v.get("two_node").map_or(section.at, |t| t.entry.at);
+        findings.warn(at, format!("two_node is for two nodes, the nodelist has {nodes}"), "it is switched off; remove the line");
+    }
+    for feature in ["last_man_standing", "auto_tie_breaker", "allow_downscale", "expected_votes_tracking"] {
+        if let Some(value) = v.get(feature).filter(|t| t.truth) {
+            findings.note(value.entry.at, format!("`{feature}` is on"), "make sure that every node's file says the same");
+        }
+    }
+    Quorum {
+        enabled: v.text("provider").is_some(),
+        expected_votes: v.number("expected_votes").map(|n| n as u32),
+        two_node: v.truth("two_node") == Some(true) && nodes == 2,
+        wait_for_all: v.truth("wait_for_all"),
+        last_man_standing: v.truth("last_man_standing").unwrap_or(false),
+        last_man_standing_window_ms: v.number_or("last_man_standing_window", 10_000),
+        auto_tie_breaker: v.truth("auto_tie_breaker").unwrap_or(false),
+        auto_tie_breaker_node: v.text("auto_tie_breaker_node").unwrap_or("lowest").to_owned(),
+        allow_downscale: v.truth("allow_downscale").unwrap_or(false),
+        expected_votes_tracking: v.truth("expected_votes_tracking").unwrap_or(false),
+    }
+}
+
+fn logging(findings: &mut Findings, root: &Section) -> Logging {
+    let section = merged(root, "logging").unwrap_or_default();
+    let v = keys::read(findings, &section, keys::LOGGING);
+    for inner in section.sections() {
+        if matches!(inner.name.as_str(), "logger_subsys" | "logging_daemon") {
+            keys::read(findings, inner, keys::LOGGING);
+        } else {
+            findings.warn(inner.at, format!("unknown section `{}` in logging{{}}", inner.name), "kept, without effect");
+        }
+    }
+    let logfile = v.text("logfile").map(PathBuf::from);
+    let to_logfile = v.truth("to_logfile").unwrap_or(false);
+    if to_logfile && logfile.is_none() {
+        findings.refuse(section.at, "logging{} expected `logfile` beside `to_logfile: yes`, found none", "add `logfile: /var/log/cluster/corosync.log`");
+    }
+    Logging {
+        to_stderr: v.truth("to_stderr").unwrap_or(true),
+        to_syslog: v.truth("to_syslog").unwrap_or(true),
+        to_logfile,
+        logfile,
+        debug: matches!(v.text("debug"), Some("on" | "trace")),
+        trace: v.text("debug") == Some("trace"),
+        timestamp: v.text("timestamp") != Some("off"),
+        priority: v.text("logfile_priority").unwrap_or("info").to_owned(),
+    }
+}
+
+fn system(findings: &mut Findings, root: &Section) -> System {
+    let section = merged(root, "system").unwrap_or_default();
+    let v = keys::read(findings, &section, keys::SYSTEM);
+    System { sched_rr: v.truth("sched_rr").unwrap_or(true), state_dir: v.text("state_dir").map(PathBuf::from) }
+}
