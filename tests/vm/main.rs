@@ -64,7 +64,8 @@ fn on_host(wanted: &[String]) -> ExitCode {
 fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
     let image = lab::vm::prepare(&target)?;
-    let me = std::env::current_exe().map_err(|source| lab::vm::VmError::Io { path: "current executable".into(), source })?;
+    let me =
+        std::env::current_exe().map_err(|source| lab::vm::VmError::Io { path: "current executable".into(), source })?;
     let passed: String = ["BASCULE_SHARED", "BASCULE_LONG", "BASCULE_SEED"]
         .iter()
         .filter_map(|name| std::env::var(name).ok().map(|value| format!("{name}='{value}' ")))

@@ -94,8 +94,13 @@ pub enum Forward {
 pub enum Tunnel {
     #[default]
     Ipip,
-    Gue { port: u16, flags: TunnelChecksum },
-    Gre { flags: TunnelChecksum },
+    Gue {
+        port: u16,
+        flags: TunnelChecksum,
+    },
+    Gre {
+        flags: TunnelChecksum,
+    },
 }
 
 /// `IP_VS_TUNNEL_ENCAP_FLAG_*`.

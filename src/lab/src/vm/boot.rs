@@ -84,7 +84,18 @@ impl Follower {
 fn spawn(image: &Image, dir: &Path, job: &Job, console: &Path) -> Result<Child, VmError> {
     let log = fs::File::create(console).map_err(io_at(console))?;
     Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", "2", "-nographic", "-no-reboot", "-nic", "none"])
+        .args([
+            "-accel",
+            "tcg,thread=multi,tb-size=1024",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-nographic",
+            "-no-reboot",
+            "-nic",
+            "none",
+        ])
         .args(["-m", &job.memory_mb.to_string()])
         .arg("-kernel")
         .arg(&image.kernel)

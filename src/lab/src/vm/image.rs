@@ -30,8 +30,9 @@ const TOOLS: [(&str, &str); 6] = [
 
 /// Debian packages that must be installed first; empty when all is there.
 pub fn missing_tools() -> Vec<&'static str> {
-    let dirs: Vec<PathBuf> =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).chain(["/sbin".into(), "/usr/sbin".into()]).collect();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .chain(["/sbin".into(), "/usr/sbin".into()])
+        .collect();
     TOOLS.iter().filter(|(tool, _)| !dirs.iter().any(|d| d.join(tool).exists())).map(|(_, package)| *package).collect()
 }
 
@@ -68,7 +69,9 @@ fn unpack_kernel(cache: &Path, root: &Path) -> Result<(), VmError> {
     fs::create_dir_all(&downloads).map_err(io_at(&downloads))?;
     // apt drops to the user _apt, which must be able to write here.
     fs::set_permissions(&downloads, fs::Permissions::from_mode(0o777)).map_err(io_at(&downloads))?;
-    output(Command::new("apt-get").args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&downloads))?;
+    output(
+        Command::new("apt-get").args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&downloads),
+    )?;
     let deb = downloads.join(only_entry(&downloads)?);
     output(Command::new("dpkg").arg("-x").arg(&deb).arg(root))?;
     let version = only_entry(&root.join("lib/modules"))?;
@@ -86,7 +89,8 @@ fn build_initramfs(root: &Path, version: &str, target: &Path) -> Result<(), VmEr
     fs::copy(&busybox, tree.join("bin/busybox")).map_err(io_at(busybox))?;
     let mut order = Vec::new();
     for module in EARLY_MODULES {
-        let listed = output(Command::new("modprobe").arg("-d").arg(root).args(["-S", version, "--show-depends", module]))?;
+        let listed =
+            output(Command::new("modprobe").arg("-d").arg(root).args(["-S", version, "--show-depends", module]))?;
         for path in listed.lines().filter_map(|l| l.strip_prefix("insmod ")).map(|p| PathBuf::from(p.trim())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             if !order.contains(&name) {
@@ -103,7 +107,8 @@ fn build_initramfs(root: &Path, version: &str, target: &Path) -> Result<(), VmEr
 }
 
 fn init_script(modules: &[String]) -> String {
-    let insmod: String = modules.iter().map(|m| format!("$B insmod /mod/{m} || $B echo \"insmod {m} failed\"\n")).collect();
+    let insmod: String =
+        modules.iter().map(|m| format!("$B insmod /mod/{m} || $B echo \"insmod {m} failed\"\n")).collect();
     format!(
         "#!/bin/busybox sh\nB=/bin/busybox\n\
          $B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev\n\
@@ -119,7 +124,8 @@ fn init_script(modules: &[String]) -> String {
 
 fn pack(tree: &Path, target: &Path) -> Result<(), VmError> {
     let file = fs::File::create(target).map_err(io_at(target))?;
-    let mut find = Command::new("find").arg(".").current_dir(tree).stdout(Stdio::piped()).spawn().map_err(io_at("find"))?;
+    let mut find =
+        Command::new("find").arg(".").current_dir(tree).stdout(Stdio::piped()).spawn().map_err(io_at("find"))?;
     let names = find.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let status = Command::new("cpio")
         .args(["-o", "-H", "newc", "--quiet"])

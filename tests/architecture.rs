@@ -1,0 +1,155 @@
+//! Holds the workspace to DESIGN's table of arrows: who may use whom, and what pure crates must never see.
+//!
+//! A new crate or arrow needs a line here and a reason there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Crate, its directory, and the workspace crates that it may use.
+const MAY_USE: &[(&str, &str, &[&str])] = &[
+    ("base", "src/base", &[]),
+    ("xml", "src/xml", &["base"]),
+    ("wire", "src/wire", &["base"]),
+    ("quorum", "src/quorum", &["base"]),
+    ("totem", "src/totem", &["base", "wire"]),
+    ("cib", "src/cib", &["base", "xml"]),
+    ("scheduler", "src/scheduler", &["base", "xml", "cib"]),
+    ("controller", "src/controller", &["base", "xml", "cib", "scheduler", "totem", "quorum"]),
+    ("kernel", "src/kernel", &["base"]),
+    ("policy", "ldirectord/policy", &["base"]),
+    ("ldirectord", "ldirectord", &["base", "kernel", "policy"]),
+    ("agents", "agents", &["base", "kernel", "ldirectord"]),
+    ("daemon", "src/daemon", ALL),
+    ("cli", "src/cli", &["base", "xml", "cib", "scheduler", "quorum", "wire", "kernel", "ldirectord"]),
+    ("lab", "src/lab", &["base", "kernel"]),
+    ("bascule", ".", &["base", "cli", "daemon", "lab", "agents"]),
+];
+
+const ALL: &[&str] = &[
+    "base",
+    "xml",
+    "wire",
+    "quorum",
+    "totem",
+    "cib",
+    "scheduler",
+    "controller",
+    "kernel",
+    "policy",
+    "ldirectord",
+    "agents",
+];
+
+/// Crates whose results depend on their arguments alone.
+const PURE: &[&str] = &["base", "xml", "wire", "quorum", "totem", "cib", "scheduler", "controller", "policy"];
+
+/// What would let a clock, a socket, a file or a thread into a pure crate.
+const IMPURE: &[&str] =
+    &["tokio", "hyper", "hyper-util", "nix", "libc", "socket2", "neli", "rtnetlink", "tracing", "rand"];
+
+/// Words in a pure crate's source that read the outside world.
+const IMPURE_WORDS: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "std::net::UdpSocket",
+    "std::net::Tcp",
+    "std::fs::",
+    "std::thread::spawn",
+    "HashMap<",
+];
+
+fn manifest(dir: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir).join("Cargo.toml");
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Names under `[dependencies]` of a manifest.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut names = BTreeSet::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = line == "[dependencies]";
+        } else if inside && !line.is_empty() && !line.starts_with('#') {
+            names.extend(line.split(['.', ' ', '=']).next().map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_member_stands_in_the_table() {
+    let root = manifest(".");
+    let members = root.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("a member list");
+    let listed: BTreeSet<&str> =
+        members.split('"').filter(|m| m.contains('/') || m.starts_with(char::is_alphabetic)).collect();
+    let known: BTreeSet<&str> = MAY_USE.iter().map(|(_, dir, _)| *dir).filter(|d| *d != ".").collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn arrows_point_only_where_they_may() {
+    let names: BTreeSet<&str> = MAY_USE.iter().map(|(name, ..)| *name).collect();
+    let mut wrong = Vec::new();
+    for (name, dir, may) in MAY_USE {
+        for dep in dependencies(&manifest(dir)) {
+            if names.contains(dep.as_str()) && !may.contains(&dep.as_str()) {
+                wrong.push(format!("{name} -> {dep}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "forbidden arrows: {wrong:?}");
+}
+
+#[test]
+fn pure_crates_depend_on_nothing_impure() {
+    let dirs: BTreeMap<&str, &str> = MAY_USE.iter().map(|(name, dir, _)| (*name, *dir)).collect();
+    for name in PURE {
+        let found: Vec<String> =
+            dependencies(&manifest(dirs[name])).into_iter().filter(|d| IMPURE.contains(&d.as_str())).collect();
+        assert!(found.is_empty(), "{name} is pure, but depends on {found:?}");
+    }
+}
+
+#[test]
+fn pure_crates_read_nothing_of_the_outside_world() {
+    let mut wrong = Vec::new();
+    for (name, dir, _) in MAY_USE.iter().filter(|(name, ..)| PURE.contains(name)) {
+        for file in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir).join("src")) {
+            if file.components().any(|c| c.as_os_str() == "tests") || file.ends_with("tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in IMPURE_WORDS.iter().filter(|w| code.contains(**w)) {
+                wrong.push(format!("{name}: {} has {word}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `unsafe` stands in `kernel` only, and every file that has it says so at its top.
+#[test]
+fn unsafe_code_stays_in_the_kernel_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, dir, _) in MAY_USE.iter().filter(|(name, ..)| !["kernel", "bascule"].contains(name)) {
+        for file in rust_files(&root.join(dir).join("src")) {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(!text.contains("allow(unsafe_code)"), "{name}: {} allows unsafe code", file.display());
+        }
+    }
+}
+
+fn rust_files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
