@@ -1,1 +1,162 @@
-//! quorum
+//! Votequorum: who may act.
+//!
+//! A pure function of the configuration, the present view and what the peers say of themselves; the rules and the words are
+//! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`] and [`Quorum::cancel_wait_for_all`] change
+//! the verdict. What must outlive the process is in [`Persisted`]: the caller keeps it for the present boot of the machine
+//! (run directory), so that a restarted daemon does not wait for all nodes once more, but a rebooted machine does.
+
+mod config;
+mod status;
+
+pub use config::{Config, ConfigError, TieBreaker};
+pub use status::{Member, Status};
+
+use base::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Kept by the caller for the present boot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Persisted {
+    /// All nodes have been seen together; `wait_for_all` is satisfied.
+    pub all_seen: bool,
+}
+
+pub struct Quorum {
+    config: Config,
+    view: BTreeSet<NodeId>,
+    previous: BTreeSet<NodeId>,
+    /// Peers that said they are quorate and no longer wait for all.
+    quorate_peers: BTreeSet<NodeId>,
+    all_seen: bool,
+    quorate: bool,
+    highest_expected: u32,
+}
+
+impl Quorum {
+    pub fn new(config: Config, persisted: Persisted) -> Result<Quorum, ConfigError> {
+        config.check()?;
+        let view = BTreeSet::new();
+        let mut quorum = Quorum {
+            all_seen: persisted.all_seen,
+            view,
+            previous: BTreeSet::new(),
+            quorate_peers: BTreeSet::new(),
+            quorate: false,
+            highest_expected: 0,
+            config,
+        };
+        quorum.recompute();
+        Ok(quorum)
+    }
+
+    /// The ring's present members. Returns whether the verdict changed.
+    pub fn set_view(&mut self, members: &[NodeId]) -> bool {
+        self.previous = std::mem::replace(&mut self.view, members.iter().copied().collect());
+        let view = &self.view;
+        self.quorate_peers.retain(|n| view.contains(n));
+        self.recompute()
+    }
+
+    /// What a member says of itself (in its heartbeats): that it is quorate, which it can be only once it no longer waits
+    /// for all. A node that joins such a partition need not wait for all by itself. Returns whether the verdict changed.
+    pub fn learn(&mut self, node: NodeId, quorate: bool) -> bool {
+        if quorate && node != self.config.me {
+            self.quorate_peers.insert(node);
+        } else {
+            self.quorate_peers.remove(&node);
+        }
+        self.recompute()
+    }
+
+    /// `corosync-cmapctl -s quorum.cancel_wait_for_all u8 1`: the operator vouches that the absent nodes are down.
+    pub fn cancel_wait_for_all(&mut self) -> bool {
+        self.all_seen = true;
+        self.recompute()
+    }
+
+    /// The nodelist was reloaded.
+    pub fn reconfigure(&mut self, config: Config) -> Result<bool, ConfigError> {
+        config.check()?;
+        self.config = config;
+        self.highest_expected = 0;
+        Ok(self.recompute())
+    }
+
+    pub fn is_quorate(&self) -> bool {
+        self.quorate
+    }
+
+    /// Present but held back because not all nodes have been seen yet.
+    pub fn is_waiting_for_all(&self) -> bool {
+        self.config.wait_for_all() && !self.all_seen
+    }
+
+    pub fn persisted(&self) -> Persisted {
+        Persisted { all_seen: self.all_seen }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Votes of one node; a node that is not in the list has none.
+    pub fn votes_of(&self, node: NodeId) -> u32 {
+        self.config.votes.get(&node).copied().unwrap_or(0)
+    }
+
+    pub fn total_votes(&self) -> u32 {
+        self.votes_in(&self.view)
+    }
+
+    /// Configured votes, or more if more are present.
+    pub fn expected_votes(&self) -> u32 {
+        self.config.expected_votes().max(self.total_votes())
+    }
+
+    /// Votes needed to act.
+    pub fn quorum_votes(&self) -> u32 {
+        if self.config.two_node_effective() { 1 } else { self.expected_votes() / 2 + 1 }
+    }
+
+    /// Whether these nodes together hold a majority of all votes: the rule for acknowledging a configuration change. With
+    /// `two_node` one node alone does, as it does for quorum.
+    pub fn is_majority(&self, nodes: &[NodeId]) -> bool {
+        self.votes_in(&nodes.iter().copied().collect()) >= self.quorum_votes()
+    }
+
+    /// Everything `corosync-quorumtool -s` prints. `ring` is (representative, number).
+    pub fn status(&self, ring: (u32, u64), names: &BTreeMap<NodeId, String>) -> Status {
+        status::status(self, ring, names)
+    }
+
+    fn votes_in(&self, nodes: &BTreeSet<NodeId>) -> u32 {
+        nodes.iter().fold(0u32, |sum, n| sum.saturating_add(self.votes_of(*n)))
+    }
+
+    fn recompute(&mut self) -> bool {
+        let before = self.quorate;
+        let total = self.total_votes();
+        self.highest_expected = self.highest_expected.max(self.expected_votes());
+        if total > 0 && (total >= self.config.expected_votes() || !self.quorate_peers.is_empty()) {
+            self.all_seen = true;
+        }
+        let enough = total >= self.quorum_votes() && total > 0;
+        self.quorate = (enough || self.wins_tie(total)) && !self.is_waiting_for_all();
+        before != self.quorate
+    }
+
+    /// An even split: the half with the tie-breaker node goes on, provided that no other part can have a majority.
+    fn wins_tie(&self, total: u32) -> bool {
+        let Some(breaker) = &self.config.auto_tie_breaker else { return false };
+        let expected = self.expected_votes();
+        if expected % 2 != 0 || total != expected / 2 {
+            return false;
+        }
+        let gone = self.previous.difference(&self.view).copied().collect();
+        self.votes_in(&gone) < self.quorum_votes() && breaker.is_in(&self.view, self.config.votes.keys())
+    }
+}
+
+#[cfg(test)]
+mod tests;

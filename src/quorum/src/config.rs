@@ -1,0 +1,110 @@
+//! The `quorum {}` section and the votes of the nodelist, as typed values, with the rules that upstream applies to them.
+
+use base::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TieBreaker {
+    /// The lowest node id of the nodelist.
+    Lowest,
+    Highest,
+    /// The first of these that is a member of the half; upstream asks that the first listed ones stay together.
+    List(Vec<NodeId>),
+}
+
+impl TieBreaker {
+    pub(crate) fn is_in<'a>(&self, view: &BTreeSet<NodeId>, mut all: impl DoubleEndedIterator<Item = &'a NodeId>) -> bool {
+        match self {
+            TieBreaker::Lowest => all.next().is_some_and(|n| view.contains(n)),
+            TieBreaker::Highest => all.next_back().is_some_and(|n| view.contains(n)),
+            TieBreaker::List(list) => list.first().is_some_and(|n| view.contains(n)),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    pub me: NodeId,
+    /// `quorum_votes` of every node of the nodelist (1 where it is not given).
+    pub votes: BTreeMap<NodeId, u32>,
+    /// `quorum.expected_votes`; otherwise the sum of the nodelist.
+    pub expected_votes: Option<u32>,
+    pub two_node: bool,
+    /// `None`: as `two_node` asks.
+    pub wait_for_all: Option<bool>,
+    pub auto_tie_breaker: Option<TieBreaker>,
+    pub last_man_standing: bool,
+    pub allow_downscale: bool,
+    /// There is a `quorum.device {}`.
+    pub device: bool,
+}
+
+impl Config {
+    /// One vote each, no special rule.
+    pub fn new(me: NodeId, nodes: impl IntoIterator<Item = NodeId>) -> Config {
+        Config {
+            me,
+            votes: nodes.into_iter().map(|n| (n, 1)).collect(),
+            expected_votes: None,
+            two_node: false,
+            wait_for_all: None,
+            auto_tie_breaker: None,
+            last_man_standing: false,
+            allow_downscale: false,
+            device: false,
+        }
+    }
+
+    pub fn expected_votes(&self) -> u32 {
+        let sum = self.votes.values().fold(0u32, |a, v| a.saturating_add(*v));
+        self.expected_votes.unwrap_or(sum)
+    }
+
+    /// `two_node` counts only for two nodes; with more, upstream turns it off.
+    pub fn two_node_effective(&self) -> bool {
+        self.two_node && self.votes.len() <= 2 && self.expected_votes() == 2
+    }
+
+    /// Asked for, or implied by `two_node`.
+    pub fn wait_for_all(&self) -> bool {
+        self.wait_for_all.unwrap_or(self.two_node_effective())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let unsupported = |key| Err(ConfigError::Unsupported { key });
+        if self.last_man_standing {
+            return unsupported("quorum.last_man_standing");
+        }
+        if self.allow_downscale {
+            return unsupported("quorum.allow_downscale");
+        }
+        if self.device {
+            return unsupported("quorum.device");
+        }
+        if !self.votes.contains_key(&self.me) {
+            return Err(ConfigError::NotInList { me: self.me });
+        }
+        if self.expected_votes() == 0 {
+            return Err(ConfigError::NoVotes);
+        }
+        if let Some(TieBreaker::List(list)) = &self.auto_tie_breaker {
+            if let Some(node) = list.iter().find(|n| !self.votes.contains_key(n)) {
+                return Err(ConfigError::UnknownTieBreaker { node: *node });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The configuration's fault. `key` is the dotted name in corosync.conf.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{key}: not supported yet; remove it or set it to 0")]
+    Unsupported { key: &'static str },
+    #[error("this node ({me}) is not in the nodelist")]
+    NotInList { me: NodeId },
+    #[error("quorum.expected_votes: no votes at all")]
+    NoVotes,
+    #[error("quorum.auto_tie_breaker_node: node {node} is not in the nodelist")]
+    UnknownTieBreaker { node: NodeId },
+}

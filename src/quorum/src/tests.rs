@@ -1,0 +1,167 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn nodes(ids: &[u32]) -> Vec<NodeId> {
+    ids.iter().map(|i| NodeId(*i)).collect()
+}
+
+fn quorum(config: Config) -> Quorum {
+    Quorum::new(config, Persisted::default()).unwrap()
+}
+
+fn plain(n: u32) -> Config {
+    Config::new(NodeId(1), (1..=n).map(NodeId))
+}
+
+#[test]
+fn majority_of_three_and_of_four() {
+    let mut q = quorum(plain(3));
+    assert!(!q.is_quorate());
+    assert!(!q.set_view(&nodes(&[1])));
+    assert!(q.set_view(&nodes(&[1, 3])));
+    assert!(q.is_quorate() && q.quorum_votes() == 2);
+    assert!(q.set_view(&nodes(&[1])));
+    let mut q = quorum(plain(4));
+    q.set_view(&nodes(&[1, 2]));
+    assert!(!q.is_quorate(), "half is not a majority");
+    q.set_view(&nodes(&[1, 2, 3]));
+    assert!(q.is_quorate());
+}
+
+#[test]
+fn weighted_votes() {
+    let mut config = plain(3);
+    config.votes.insert(NodeId(1), 3);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    assert!(q.is_quorate(), "3 of 5");
+    assert!(!q.is_majority(&nodes(&[2, 3])));
+    q.set_view(&nodes(&[2, 3]));
+    assert!(!q.is_quorate());
+}
+
+#[test]
+fn expected_votes_above_and_below_the_list() {
+    let mut config = plain(3);
+    config.expected_votes = Some(5);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1, 2]));
+    assert!(!q.is_quorate(), "2 of 5");
+    q.set_view(&nodes(&[1, 2, 3]));
+    assert!(q.is_quorate());
+    let mut config = plain(3);
+    config.expected_votes = Some(1);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1, 2, 3]));
+    assert_eq!((q.expected_votes(), q.quorum_votes()), (3, 2), "never below what is present");
+}
+
+#[test]
+fn two_node_waits_for_all_once() {
+    let mut config = plain(2);
+    config.two_node = true;
+    let mut q = quorum(config.clone());
+    q.set_view(&nodes(&[1]));
+    assert!(!q.is_quorate() && q.is_waiting_for_all());
+    q.set_view(&nodes(&[1, 2]));
+    assert!(q.is_quorate());
+    q.set_view(&nodes(&[1]));
+    assert!(q.is_quorate(), "alone goes on");
+    let mut restarted = Quorum::new(config.clone(), q.persisted()).unwrap();
+    restarted.set_view(&nodes(&[1]));
+    assert!(restarted.is_quorate(), "a daemon restart does not wait again");
+    config.wait_for_all = Some(false);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    assert!(q.is_quorate(), "explicitly off");
+}
+
+#[test]
+fn two_node_is_off_for_three() {
+    let mut config = plain(3);
+    config.two_node = true;
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    assert!(!q.is_quorate());
+    assert_eq!(q.quorum_votes(), 2);
+}
+
+#[test]
+fn wait_for_all_is_released_by_operator_or_by_a_quorate_peer() {
+    let mut config = plain(3);
+    config.wait_for_all = Some(true);
+    let mut q = quorum(config.clone());
+    q.set_view(&nodes(&[1, 2]));
+    assert!(!q.is_quorate());
+    assert!(q.cancel_wait_for_all());
+    assert!(q.is_quorate());
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1, 2]));
+    assert!(q.learn(NodeId(2), true), "2 has seen all");
+    assert!(q.is_quorate());
+}
+
+#[test]
+fn tie_breaker_gives_one_half_the_right() {
+    let half = |me: u32, view: &[u32], breaker: TieBreaker| {
+        let mut config = plain(4);
+        config.me = NodeId(me);
+        config.auto_tie_breaker = Some(breaker);
+        let mut q = quorum(config);
+        q.set_view(&nodes(&[1, 2, 3, 4]));
+        q.set_view(&nodes(view));
+        q.is_quorate()
+    };
+    for (breaker, low) in
+        [(TieBreaker::Lowest, true), (TieBreaker::Highest, false), (TieBreaker::List(nodes(&[3, 1])), false)]
+    {
+        assert_eq!(half(1, &[1, 2], breaker.clone()), low);
+        assert_eq!(half(3, &[3, 4], breaker), !low);
+    }
+    assert!(!half(1, &[1], TieBreaker::Lowest), "a quarter is no tie");
+}
+
+#[test]
+fn tie_breaker_never_makes_both_halves_quorate() {
+    for mask in 0u32..16 {
+        let part = |inside: bool| -> Vec<NodeId> { (0..4).filter(|i| (mask >> i & 1 == 1) == inside).map(|i| NodeId(i + 1)).collect() };
+        let verdict = |view: &[NodeId]| {
+            let mut config = plain(4);
+            config.auto_tie_breaker = Some(TieBreaker::Lowest);
+            let mut q = quorum(config);
+            q.set_view(&nodes(&[1, 2, 3, 4]));
+            q.set_view(view);
+            q.is_quorate()
+        };
+        assert!(!(verdict(&part(true)) && verdict(&part(false))), "mask {mask}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let mut config = plain(3);
+    config.last_man_standing = true;
+    let err = Quorum::new(config, Persisted::default()).err().unwrap();
+    assert_eq!(err, ConfigError::Unsupported { key: "quorum.last_man_standing" });
+    let mut config = plain(3);
+    config.me = NodeId(9);
+    assert_eq!(Quorum::new(config, Persisted::default()).err(), Some(ConfigError::NotInList { me: NodeId(9) }));
+}
+
+#[test]
+fn status_has_what_quorumtool_prints() {
+    let mut config = plain(2);
+    config.two_node = true;
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1, 2]));
+    let names = BTreeMap::from([(NodeId(1), "alpha".to_owned())]);
+    let s = q.status((1, 0x1c), &names);
+    assert_eq!(s.ring_id(), "1.1c");
+    assert_eq!(s.flags(), ["2Node", "Quorate", "WaitForAll"]);
+    assert_eq!((s.expected_votes, s.highest_expected, s.total_votes, s.quorum), (2, 2, 2, 1));
+    assert_eq!(s.members[0].name, "alpha");
+    assert!(s.members[0].local && !s.members[1].local);
+    q.set_view(&nodes(&[1]));
+    assert_eq!(q.status((1, 0x20), &names).absent[0].node, NodeId(2));
+}

@@ -1,0 +1,139 @@
+//! What a ring is told at its start: who is who, how many links, and the times. The caller maps corosync.conf onto it.
+
+use base::NodeId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Links per peer (corosync has eight as well).
+pub const MAX_LINKS: u8 = 8;
+/// Members of one ring.
+pub const MAX_MEMBERS: usize = 32;
+/// One message, after which `broadcast` refuses: CIB snapshots pass through here.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// All messages that wait for the token.
+pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// Ordered frames that not all members hold yet; bounds every store and every bitmap of a commit token.
+pub const MAX_OUTSTANDING: u64 = 1024;
+/// Retransmission requests that a token carries.
+pub const MAX_RETRANSMIT_REQUESTS: usize = 64;
+/// Rounds of the membership protocol without a ring, after which a node goes on alone and backs off.
+pub const MAX_GATHER_ROUNDS: u32 = 8;
+
+/// Times of the protocol. [`Timing::fast`] is Bascule's default, [`Timing::patient`] what an explicit `token` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Between two heartbeats to each peer on each link.
+    pub heartbeat: Duration,
+    /// A peer silent for that long on every link is suspected.
+    pub suspect: Duration,
+    /// A link silent for that long is not used while there is a better one.
+    pub link_down: Duration,
+    /// No token for that long although nobody is suspected: the ring is re-formed.
+    pub token: Duration,
+    /// An unacknowledged token is sent again, over the next link.
+    pub token_retransmit: Duration,
+    /// The representative keeps an idle token that long.
+    pub hold: Duration,
+    /// Between two repetitions of a join message.
+    pub join: Duration,
+    /// Who is heard but does not agree within this time is taken out of the proposal.
+    pub consensus: Duration,
+    /// From agreement to an installed ring, else once more.
+    pub commit: Duration,
+    /// A node that starts listens that long before it forms a ring of its own.
+    pub start_wait: Duration,
+    /// First back-off after a node had to be taken out; doubles with each repetition up to `backoff_max`.
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    /// A link error (ICMP) counts as suspicion, if heartbeats stayed out as well.
+    pub trust_link_errors: bool,
+}
+
+impl Timing {
+    /// A dead node is noticed after four missed heartbeats.
+    pub fn fast() -> Timing {
+        let ms = Duration::from_millis;
+        Timing {
+            heartbeat: ms(50),
+            suspect: ms(200),
+            link_down: ms(150),
+            token: ms(1000),
+            token_retransmit: ms(15),
+            hold: ms(50),
+            join: ms(20),
+            consensus: ms(250),
+            commit: ms(250),
+            start_wait: ms(250),
+            backoff: ms(100),
+            backoff_max: ms(10_000),
+            trust_link_errors: true,
+        }
+    }
+
+    /// `token` as corosync counts it, with `token_coefficient` already added for the nodes beyond two: nobody is declared
+    /// dead before it. Planned leaves and merges are as quick as ever.
+    pub fn patient(token: Duration, consensus: Option<Duration>) -> Timing {
+        let fast = Timing::fast();
+        Timing {
+            suspect: token,
+            token,
+            consensus: consensus.unwrap_or(token * 6 / 5),
+            commit: token,
+            heartbeat: fast.heartbeat.min(token / 4),
+            link_down: fast.link_down.min(token * 3 / 4),
+            trust_link_errors: false,
+            ..fast
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub me: NodeId,
+    /// Every other node of the nodelist.
+    pub peers: BTreeSet<NodeId>,
+    /// 1..=[`MAX_LINKS`], the same for all nodes.
+    pub links: u8,
+    /// Link numbers from most to least wanted (`knet_link_priority`); those not named follow in order.
+    pub link_order: Vec<u8>,
+    /// Different at every start of the process: random, or the start time.
+    pub incarnation: u64,
+    /// The last number handed out by `Output::SaveRingSeq`, 0 if none.
+    pub ring_seq: u64,
+    pub timing: Timing,
+    /// `window_size`: frames in flight on the ring in one rotation.
+    pub window: u32,
+    /// `max_messages`: frames that one node sends per token visit.
+    pub max_messages: u32,
+    /// Largest frame handed to `Output::Send`, except the commit token of a big ring.
+    pub max_frame: usize,
+}
+
+impl Config {
+    pub fn new(me: NodeId, peers: impl IntoIterator<Item = NodeId>, incarnation: u64) -> Config {
+        Config {
+            me,
+            peers: peers.into_iter().filter(|p| *p != me).collect(),
+            links: 1,
+            link_order: Vec::new(),
+            incarnation,
+            ring_seq: 0,
+            timing: Timing::fast(),
+            window: 128,
+            max_messages: 32,
+            max_frame: 1360,
+        }
+    }
+
+    /// Link numbers, most wanted first, each exactly once.
+    pub fn links_in_order(&self) -> Vec<u8> {
+        let count = self.links.clamp(1, MAX_LINKS);
+        let mut order: Vec<u8> = Vec::new();
+        for link in self.link_order.iter().copied().chain(0..count) {
+            if link < count && !order.contains(&link) {
+                order.push(link);
+            }
+        }
+        order
+    }
+}
