@@ -13,7 +13,11 @@ pub enum TieBreaker {
 }
 
 impl TieBreaker {
-    pub(crate) fn is_in<'a>(&self, view: &BTreeSet<NodeId>, mut all: impl DoubleEndedIterator<Item = &'a NodeId>) -> bool {
+    pub(crate) fn is_in<'a>(
+        &self,
+        view: &BTreeSet<NodeId>,
+        mut all: impl DoubleEndedIterator<Item = &'a NodeId>,
+    ) -> bool {
         match self {
             TieBreaker::Lowest => all.next().is_some_and(|n| view.contains(n)),
             TieBreaker::Highest => all.next_back().is_some_and(|n| view.contains(n)),

@@ -125,7 +125,9 @@ fn tie_breaker_gives_one_half_the_right() {
 #[test]
 fn tie_breaker_never_makes_both_halves_quorate() {
     for mask in 0u32..16 {
-        let part = |inside: bool| -> Vec<NodeId> { (0..4).filter(|i| (mask >> i & 1 == 1) == inside).map(|i| NodeId(i + 1)).collect() };
+        let part = |inside: bool| -> Vec<NodeId> {
+            (0..4).filter(|i| (mask >> i & 1 == 1) == inside).map(|i| NodeId(i + 1)).collect()
+        };
         let verdict = |view: &[NodeId]| {
             let mut config = plain(4);
             config.auto_tie_breaker = Some(TieBreaker::Lowest);

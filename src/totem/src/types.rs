@@ -77,10 +77,17 @@ pub struct Message {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
     /// Seal `frame` and send it to `to` over `link`.
-    Send { to: NodeId, link: u8, frame: Vec<u8> },
+    Send {
+        to: NodeId,
+        link: u8,
+        frame: Vec<u8>,
+    },
     Deliver(Message),
     /// Every member (after [`Output::Transitional`]: every transitional member) of `view` holds everything up to `seq`.
-    Safe { view: ViewId, seq: u64 },
+    Safe {
+        view: ViewId,
+        seq: u64,
+    },
     Transitional(Transitional),
     View(View),
     /// Write this down (with fsync) before doing the outputs that follow; hand it back in `Config::ring_seq` at the next start.
@@ -93,19 +100,44 @@ pub enum Output {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Nothing was heard from the peer for `silent_ms`; it is being taken out of the ring.
-    PeerSuspected { node: NodeId, silent_ms: u64, reason: Suspicion },
-    LinkUp { node: NodeId, link: u8 },
-    LinkDown { node: NodeId, link: u8, silent_ms: u64 },
+    PeerSuspected {
+        node: NodeId,
+        silent_ms: u64,
+        reason: Suspicion,
+    },
+    LinkUp {
+        node: NodeId,
+        link: u8,
+    },
+    LinkDown {
+        node: NodeId,
+        link: u8,
+        silent_ms: u64,
+    },
     /// What the peer's heartbeats say of its controller and quorum has changed.
-    PeerFlags { node: NodeId, ready: bool, quorate: bool },
-    PeerRestarted { node: NodeId },
-    PeerLeft { node: NodeId },
+    PeerFlags {
+        node: NodeId,
+        ready: bool,
+        quorate: bool,
+    },
+    PeerRestarted {
+        node: NodeId,
+    },
+    PeerLeft {
+        node: NodeId,
+    },
     /// This process did not run for that long; silence meanwhile is not held against the peers.
-    LocalStall { stalled_ms: u64 },
+    LocalStall {
+        stalled_ms: u64,
+    },
     /// The membership protocol (re)starts.
-    Gather { reason: GatherReason },
+    Gather {
+        reason: GatherReason,
+    },
     /// A ring could not be formed in several rounds; the node goes on alone for a while.
-    GaveUpForming { rounds: u32 },
+    GaveUpForming {
+        rounds: u32,
+    },
     /// This node has left; it does nothing any more.
     Left,
 }

@@ -1,0 +1,76 @@
+//! Keys and sealing: AES-256-GCM under keys derived from the cluster's authkey with HKDF-SHA-256.
+//!
+//! Every key belongs to one direction between two nodes and to their sessions, so a packet of another cluster name, direction,
+//! or process life does not open. Nonces are counters that never repeat within a session, hence no randomness is needed here.
+
+use crate::frame::Session;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use base::NodeId;
+
+/// Bytes that sealing adds to the body.
+pub const OVERHEAD: usize = 16;
+
+/// The cluster's secret, from which the others come. Holds no copy of the authkey itself.
+pub struct Master {
+    prk: Prk,
+    cluster: Vec<u8>,
+}
+
+impl Master {
+    /// `authkey`: the file's bytes as they are (corosync's are 128 to 4096). Empty for a cluster without authentication:
+    /// packets are then only protected against accidents.
+    pub fn new(authkey: &[u8], cluster: &str) -> Master {
+        let prk = Salt::new(HKDF_SHA256, b"bascule wire 1").extract(authkey);
+        Master { prk, cluster: cluster.as_bytes().to_vec() }
+    }
+
+    /// For hellos: bound to the sender's session only, since the receiver's is not known yet.
+    pub fn hello_key(&self, from: NodeId, to: NodeId, session: &Session) -> Option<Key> {
+        self.derive(b"hello", from, to, &[session])
+    }
+
+    /// For everything else: bound to both sessions.
+    pub fn data_key(&self, from: NodeId, to: NodeId, from_session: &Session, to_session: &Session) -> Option<Key> {
+        self.derive(b"data", from, to, &[from_session, to_session])
+    }
+
+    fn derive(&self, purpose: &[u8], from: NodeId, to: NodeId, sessions: &[&Session]) -> Option<Key> {
+        let (from, to) = (from.0.to_le_bytes(), to.0.to_le_bytes());
+        let length = (self.cluster.len() as u64).to_le_bytes();
+        let mut info: Vec<&[u8]> = vec![purpose, &[0], &length, &self.cluster, &from, &to];
+        info.extend(sessions.iter().map(|s| s.as_slice()));
+        let okm = self.prk.expand(&info, &AES_256_GCM).ok()?;
+        Some(Key(LessSafeKey::new(UnboundKey::from(okm))))
+    }
+}
+
+/// One direction of one session.
+pub struct Key(LessSafeKey);
+
+impl Key {
+    /// `header` followed by the sealed body. `counter` must never repeat under one key.
+    pub fn seal(&self, counter: u64, header: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+        let mut packet = Vec::with_capacity(header.len() + body.len() + OVERHEAD);
+        packet.extend_from_slice(header);
+        packet.extend_from_slice(body);
+        let (head, text) = packet.split_at_mut(header.len());
+        let tag = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(&*head), text).ok()?;
+        packet.extend_from_slice(tag.as_ref());
+        Some(packet)
+    }
+
+    /// The body, if header and body are exactly what was sealed.
+    pub fn open(&self, counter: u64, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut body = sealed.to_vec();
+        let length = self.0.open_in_place(nonce(counter), Aad::from(header), &mut body).ok()?.len();
+        body.truncate(length);
+        Some(body)
+    }
+}
+
+fn nonce(counter: u64) -> Nonce {
+    let mut bytes = [0u8; 12];
+    bytes[4..].copy_from_slice(&counter.to_be_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
