@@ -6,10 +6,13 @@
 //!
 //! A single [`Change`] is atomic; a sequence of changes is not, and says for each change whether it was made.
 
+pub mod codec;
 mod error;
+mod kernel;
 mod memory;
 
 pub use error::Error;
+pub use kernel::{DEFAULT_DEADLINE_MS, Kernel};
 pub use memory::{FileError, Memory};
 
 use base::ipvs::{Dest, DestKey, Info, Service, ServiceEntry, ServiceKey, SyncDaemon, SyncState, Timeouts};
