@@ -4,4 +4,7 @@
 //! double, so that policy, commands and simulator run without a kernel. `unsafe` is allowed in this crate only, module by
 //! module, each block with its reason.
 
+pub mod addr;
+pub mod announce;
+pub mod clock;
 pub mod ipvs;

@@ -33,7 +33,9 @@ pub enum Error {
     #[error("a weight or threshold is out of range (the lower threshold must not exceed the upper one)")]
     OutOfRange,
     /// EINVAL.
-    #[error("the kernel refused the values as invalid (an address that is not unicast, a prefix length, or mixed address families)")]
+    #[error(
+        "the kernel refused the values as invalid (an address that is not unicast, a prefix length, or mixed address families)"
+    )]
     Invalid,
     /// EAFNOSUPPORT.
     #[error("the kernel's IPVS does not support this address family")]
@@ -106,7 +108,9 @@ impl Error {
             Error::UnsupportedFamily => libc::EAFNOSUPPORT,
             Error::OutOfMemory => libc::ENOMEM,
             Error::Refused { errno } | Error::Socket { errno, .. } => *errno,
-            Error::NoIpvs { .. } | Error::Unknown { .. } | Error::Malformed { .. } | Error::TooMany { .. } => return None,
+            Error::NoIpvs { .. } | Error::Unknown { .. } | Error::Malformed { .. } | Error::TooMany { .. } => {
+                return None;
+            }
         })
     }
 }

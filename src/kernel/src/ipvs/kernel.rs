@@ -119,7 +119,11 @@ impl Kernel {
         }
     }
 
-    fn read_one<T>(&mut self, request: Request, decode: impl FnOnce(&Message<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    fn read_one<T>(
+        &mut self,
+        request: Request,
+        decode: impl FnOnce(&Message<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.exchange(|c, until| c.read_one(request, until, decode))
     }
 
@@ -127,7 +131,8 @@ impl Kernel {
         let family: Family = key.family();
         for _ in 0..DUMP_ATTEMPTS {
             let request = Request::dump_dests(key)?;
-            let dump = self.exchange(|c, until| c.dump(request, until, MAX_DESTS, "real servers", |m| codec::dest(m, family)))?;
+            let dump = self
+                .exchange(|c, until| c.dump(request, until, MAX_DESTS, "real servers", |m| codec::dest(m, family)))?;
             if let Some(dests) = dump {
                 return Ok(dests);
             }
@@ -135,9 +140,16 @@ impl Kernel {
         Err(Error::Malformed { what: "the table changes too fast to be read".to_owned() })
     }
 
-    fn dump<T>(&mut self, command: u8, what: &'static str, decode: fn(&Message<'_>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    fn dump<T>(
+        &mut self,
+        command: u8,
+        what: &'static str,
+        decode: fn(&Message<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(all) = self.exchange(|c, until| c.dump(Request::dump(command), until, MAX_SERVICES, what, decode))? {
+            if let Some(all) =
+                self.exchange(|c, until| c.dump(Request::dump(command), until, MAX_SERVICES, what, decode))?
+            {
                 return Ok(all);
             }
         }
@@ -210,7 +222,10 @@ impl Connection {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.socket.send(bytes, Msg::empty()).map(|_| ()).map_err(|e| Error::Socket { what: "send", errno: e.raw_os_error().unwrap_or(0) })
+        self.socket
+            .send(bytes, Msg::empty())
+            .map(|_| ())
+            .map_err(|e| Error::Socket { what: "send", errno: e.raw_os_error().unwrap_or(0) })
     }
 
     /// Waits for the next buffer of messages and returns its length.
@@ -257,7 +272,9 @@ impl Connection {
             for message in Messages(&self.buffer[..len]).filter(|m| m.seq == seq) {
                 match (message.kind, message.status()) {
                     (NLMSG_ERROR, 0) => {
-                        return answer.unwrap_or_else(|| Err(Error::Malformed { what: "acknowledged without an answer".to_owned() }));
+                        return answer.unwrap_or_else(|| {
+                            Err(Error::Malformed { what: "acknowledged without an answer".to_owned() })
+                        });
                     }
                     (NLMSG_ERROR, status) => return Err(Error::of_read(status.saturating_neg())),
                     _ => {
@@ -302,7 +319,12 @@ impl Connection {
         }
     }
 
-    fn apply_batch(&mut self, changes: &[Change], until: Instant, results: &mut [Option<Result<(), Error>>]) -> Result<(), Error> {
+    fn apply_batch(
+        &mut self,
+        changes: &[Change],
+        until: Instant,
+        results: &mut [Option<Result<(), Error>>],
+    ) -> Result<(), Error> {
         let mut start = 0;
         while start < changes.len() {
             let first_seq = self.seq.wrapping_add(1).max(1);
@@ -355,7 +377,8 @@ impl Connection {
 
 /// Tries to load the module; true if `modprobe` said that it did.
 fn modprobe() -> bool {
-    let child = Command::new("modprobe").arg("ip_vs").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child =
+        Command::new("modprobe").arg("ip_vs").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let Ok(mut child) = child else { return false };
     let until = Instant::now() + Duration::from_millis(MODPROBE_DEADLINE_MS);
     loop {

@@ -36,7 +36,10 @@ pub enum Change {
     /// Zero leaves a value as it is.
     SetTimeouts(Timeouts),
     StartDaemon(SyncDaemon),
-    StopDaemon { state: SyncState, sync_id: u32 },
+    StopDaemon {
+        state: SyncState,
+        sync_id: u32,
+    },
 }
 
 /// An IPVS table: the kernel's, one in memory, or the relay's.

@@ -3,8 +3,8 @@
 use super::{FORWARD_MASK, af, dmn, dst, svc, top};
 use crate::ipvs::Error;
 use base::ipvs::{
-    Dest, DestEntry, DestKey, Family, Forward, Info, Protocol, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncState,
-    Timeouts, Tunnel, TunnelChecksum,
+    Dest, DestEntry, DestKey, Family, Forward, Info, Protocol, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon,
+    SyncState, Timeouts, Tunnel, TunnelChecksum,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -148,7 +148,9 @@ pub fn info(message: &Message<'_>) -> Result<Info, Error> {
 }
 
 pub fn timeouts(message: &Message<'_>) -> Result<Timeouts, Error> {
-    let one = |kind| message.attrs().find(kind).and_then(u32_of).ok_or_else(|| malformed(format!("timeout {kind} is missing")));
+    let one = |kind| {
+        message.attrs().find(kind).and_then(u32_of).ok_or_else(|| malformed(format!("timeout {kind} is missing")))
+    };
     Ok(Timeouts { tcp_s: one(top::TIMEOUT_TCP)?, tcp_fin_s: one(top::TIMEOUT_TCP_FIN)?, udp_s: one(top::TIMEOUT_UDP)? })
 }
 

@@ -2,7 +2,9 @@
 
 use super::{FAMILY_VERSION, af, cmd, dmn, dst, svc, top};
 use crate::ipvs::{Change, Error};
-use base::ipvs::{Dest, DestKey, Family, Forward, Protocol, Service, ServiceKey, SyncDaemon, Tunnel, TunnelChecksum, service_flags};
+use base::ipvs::{
+    Dest, DestKey, Family, Forward, Protocol, Service, ServiceKey, SyncDaemon, Tunnel, TunnelChecksum, service_flags,
+};
 use neli::consts::nl::NlmF;
 use neli::genl::{AttrTypeBuilder, Genlmsghdr, GenlmsghdrBuilder, Nlattr, NlattrBuilder};
 use neli::nl::{NlPayload, Nlmsghdr, NlmsghdrBuilder};

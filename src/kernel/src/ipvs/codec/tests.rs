@@ -85,8 +85,15 @@ fn adding_a_tunnelled_destination_to_a_mark() {
 #[test]
 #[cfg(target_endian = "little")]
 fn unset_daemon_values_are_not_sent() {
-    let daemon =
-        SyncDaemon { state: SyncState::Backup, interface: "eth0".into(), sync_id: 0, max_len: None, group: None, port: None, ttl: None };
+    let daemon = SyncDaemon {
+        state: SyncState::Backup,
+        interface: "eth0".into(),
+        sync_id: 0,
+        max_len: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
     let bytes = encode(change(&Change::StartDaemon(daemon)).unwrap(), 0x1c, 1).unwrap();
     let expected = hex(concat!(
         "34000000 1c00 0500 01000000 00000000 09 01 0000",
@@ -125,7 +132,11 @@ fn what_is_encoded_can_be_decoded() {
             key: DestKey { addr: ip("2001:db8::2"), port: 443 },
             forward,
             weight: 65535,
-            tunnel: if forward == Forward::Tunnel { Tunnel::Gre { flags: TunnelChecksum::Checksum } } else { Tunnel::Ipip },
+            tunnel: if forward == Forward::Tunnel {
+                Tunnel::Gre { flags: TunnelChecksum::Checksum }
+            } else {
+                Tunnel::Ipip
+            },
             u_threshold: 0,
             l_threshold: 0,
         };
@@ -160,7 +171,8 @@ fn junk_never_panics() {
             }
         }
         for message in Messages(&bytes) {
-            let _ = (service(&message), dest(&message, Family::IPv6), daemon(&message), info(&message), timeouts(&message));
+            let _ =
+                (service(&message), dest(&message, Family::IPv6), daemon(&message), info(&message), timeouts(&message));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Memory;
 use base::ipvs::{
-    Dest, DestEntry, DestKey, Family, Forward, Info, Protocol, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncState,
-    Timeouts, Tunnel, TunnelChecksum,
+    Dest, DestEntry, DestKey, Family, Forward, Info, Protocol, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon,
+    SyncState, Timeouts, Tunnel, TunnelChecksum,
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -206,7 +206,8 @@ type Problem = (String, String);
 fn from_file(file: TableFile) -> Result<Memory, Problem> {
     let mut memory = Memory::new();
     memory.info = Info { version: parse_version(&file.version)?, conn_table_size: file.size };
-    memory.timeouts = Timeouts { tcp_s: file.timeouts_s.tcp, tcp_fin_s: file.timeouts_s.tcpfin, udp_s: file.timeouts_s.udp };
+    memory.timeouts =
+        Timeouts { tcp_s: file.timeouts_s.tcp, tcp_fin_s: file.timeouts_s.tcpfin, udp_s: file.timeouts_s.udp };
     memory.daemons = file.daemons.into_iter().map(read_daemon).collect();
     for (i, service) in file.services_in_kernel_order.into_iter().enumerate() {
         let entry = read_service(service).map_err(|what| (format!("service {}", i + 1), what))?;
@@ -238,7 +239,9 @@ fn read_daemon(d: DaemonFile) -> SyncDaemon {
 fn read_service(s: ServiceFile) -> Result<ServiceEntry, String> {
     let key = match (s.fwmark, s.addr) {
         (0, None) => return Err("neither 'addr' nor 'fwmark' is given".to_owned()),
-        (0, Some(addr)) if Family::of(addr) != s.family => return Err(format!("address {addr} is not of the given family")),
+        (0, Some(addr)) if Family::of(addr) != s.family => {
+            return Err(format!("address {addr} is not of the given family"));
+        }
         (0, Some(addr)) => ServiceKey::Address { protocol: parse_protocol(&s.protocol)?, addr, port: s.port },
         (mark, _) => ServiceKey::Fwmark { mark, family: s.family },
     };
@@ -302,7 +305,11 @@ fn to_file(memory: &Memory) -> TableFile {
     TableFile {
         size: memory.info.conn_table_size,
         version: format!("{x}.{y}.{z}"),
-        timeouts_s: TimeoutsFile { tcp: memory.timeouts.tcp_s, tcpfin: memory.timeouts.tcp_fin_s, udp: memory.timeouts.udp_s },
+        timeouts_s: TimeoutsFile {
+            tcp: memory.timeouts.tcp_s,
+            tcpfin: memory.timeouts.tcp_fin_s,
+            udp: memory.timeouts.udp_s,
+        },
         daemons: memory.daemons.iter().map(write_daemon).collect(),
         services_in_kernel_order: memory.services.iter().map(write_service).collect(),
     }

@@ -12,8 +12,8 @@ pub use file::FileError;
 
 use super::{Change, Error, Ipvs, MAX_NAME_LEN};
 use base::ipvs::{
-    Dest, DestEntry, DestKey, Family, Forward, Info, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncState, Timeouts,
-    Tunnel, service_flags,
+    Dest, DestEntry, DestKey, Family, Forward, Info, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon, SyncState,
+    Timeouts, Tunnel, service_flags,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -152,7 +152,13 @@ impl Memory {
         if entry.dests.len() >= MAX_ENTRIES {
             return Err(Error::OutOfMemory);
         }
-        let fresh = DestEntry { dest: dest.clone(), active_conns: 0, inactive_conns: 0, persistent_conns: 0, stats: Stats::default() };
+        let fresh = DestEntry {
+            dest: dest.clone(),
+            active_conns: 0,
+            inactive_conns: 0,
+            persistent_conns: 0,
+            stats: Stats::default(),
+        };
         entry.dests.insert(0, fresh);
         Ok(())
     }

@@ -54,7 +54,11 @@ fn destinations_are_refused_as_in_the_kernel() {
     assert_eq!(table.add_dest(&web(), &real("224.0.0.1")), Err(Error::Invalid));
     assert_eq!(table.add_dest(&web(), &real("2001:db8::1")), Err(Error::Invalid));
     table.add_dest(&web(), &Dest { forward: Forward::Tunnel, ..real("2001:db8::1") }).unwrap();
-    let gue = Dest { forward: Forward::Tunnel, tunnel: Tunnel::Gue { port: 0, flags: Default::default() }, ..real("10.0.1.4") };
+    let gue = Dest {
+        forward: Forward::Tunnel,
+        tunnel: Tunnel::Gue { port: 0, flags: Default::default() },
+        ..real("10.0.1.4")
+    };
     assert_eq!(table.add_dest(&web(), &gue), Err(Error::Invalid));
 }
 
@@ -63,7 +67,8 @@ fn newest_destination_is_listed_first() {
     let mut table = with_web();
     table.add_dest(&web(), &real("10.0.1.1")).unwrap();
     table.add_dest(&web(), &real("10.0.1.2")).unwrap();
-    let listed: Vec<String> = table.service(&web()).unwrap().dests.iter().map(|d| d.dest.key.addr.to_string()).collect();
+    let listed: Vec<String> =
+        table.service(&web()).unwrap().dests.iter().map(|d| d.dest.key.addr.to_string()).collect();
     assert_eq!(listed, ["10.0.1.2", "10.0.1.1"]);
 }
 
@@ -104,10 +109,19 @@ fn timeouts_of_zero_stay() {
 fn the_file_keeps_everything() {
     let mut table = with_web();
     let gue = Tunnel::Gue { port: 6080, flags: base::ipvs::TunnelChecksum::RemoteChecksum };
-    let tunnelled = Dest { forward: Forward::Tunnel, tunnel: gue, u_threshold: 9, l_threshold: 2, ..real("2001:db8::1") };
+    let tunnelled =
+        Dest { forward: Forward::Tunnel, tunnel: gue, u_threshold: 9, l_threshold: 2, ..real("2001:db8::1") };
     table.add_dest(&web(), &tunnelled).unwrap();
     let mark = ServiceKey::Fwmark { mark: 7, family: Family::IPv6 };
-    table.add_service(&Service { flags: 1, timeout_s: 60, netmask: 64, pe: Some("sip".into()), ..Service::new(mark, "sh") }).unwrap();
+    table
+        .add_service(&Service {
+            flags: 1,
+            timeout_s: 60,
+            netmask: 64,
+            pe: Some("sip".into()),
+            ..Service::new(mark, "sh")
+        })
+        .unwrap();
     table.entries_mut()[0].stats.inbytes = u64::MAX;
     let again = Memory::from_json(&table.to_json(), "test").unwrap();
     assert_eq!(again, table);
