@@ -3,11 +3,13 @@
 //! Elements own their children; attributes keep their order of appearance. Parsing is strict and bounded
 //! ([`MAX_DEPTH`], [`MAX_BYTES`]); document type declarations are refused.
 
+pub mod diff;
 mod parse;
 pub mod path;
 mod tree;
 mod write;
 
+pub use diff::{PatchError, diff, patch};
 pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError, parse};
 pub use path::{Location, Path, PathError};
 pub use tree::{Element, Name, Node};
