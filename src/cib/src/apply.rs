@@ -2,8 +2,12 @@
 //! changes anything, so that a refused request leaves no trace.
 
 mod edit;
+#[cfg(test)]
+mod tests;
 
-use crate::{CONFIGURATION_SECTIONS, CibError, MAX_CIB_BYTES, Op, Outcome, Request, Severity, Target, Version, schema, stamp};
+use crate::{
+    CONFIGURATION_SECTIONS, CibError, MAX_CIB_BYTES, Op, Outcome, Request, Severity, Target, Version, schema, stamp,
+};
 use std::sync::Arc;
 use xml::{Element, Location, Path};
 
@@ -61,7 +65,8 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, Ci
     if !edit::perform(&mut copy, request)? && !matches!(request.op, Op::Bump | Op::Erase) {
         return Ok(Outcome { changed: false, config_changed: false, answer: None, version: old });
     }
-    let config_changed = matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade) || differs_outside_status(shared, &copy);
+    let config_changed =
+        matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade) || differs_outside_status(shared, &copy);
     let version = next_version(old, Version::of(&copy)?, config_changed, request);
     version.write_to(&mut copy);
     if config_changed {
@@ -78,7 +83,9 @@ fn path_of_section(name: &str) -> Result<Vec<&str>, CibError> {
 
 fn only_status(request: &Request) -> bool {
     match &request.target {
-        Target::Section(name) => name == "status" && !matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade | Op::Patch),
+        Target::Section(name) => {
+            name == "status" && !matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade | Op::Patch)
+        }
         Target::XPath(expression) => {
             matches!(request.op, Op::Delete | Op::Modify | Op::Create)
                 && (expression.starts_with("/cib/status/") || expression.starts_with("//cib/status/"))
@@ -92,18 +99,21 @@ fn only_status(request: &Request) -> bool {
 
 /// Whether anything but `status` and the counters differs.
 fn differs_outside_status(old: &Element, new: &Element) -> bool {
-    let counters = ["num_updates", "have-quorum", "dc-uuid", "cib-last-written", "update-origin", "update-client", "update-user"];
+    let counters =
+        ["num_updates", "have-quorum", "dc-uuid", "cib-last-written", "update-origin", "update-client", "update-user"];
     let attrs = |e: &Element| {
         let kept = e.attrs().filter(|(n, _)| !counters.contains(n));
         kept.map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<std::collections::BTreeMap<_, _>>()
     };
-    attrs(old) != attrs(new) || old.elements().filter(|e| e.name() != "status").ne(new.elements().filter(|e| e.name() != "status"))
+    attrs(old) != attrs(new)
+        || old.elements().filter(|e| e.name() != "status").ne(new.elements().filter(|e| e.name() != "status"))
 }
 
 /// A configuration change raises `epoch` and starts `num_updates` anew; a status change raises `num_updates`.
 /// `asked` is what the request itself wrote into the document.
 fn next_version(old: Version, asked: Version, config_changed: bool, request: &Request) -> Version {
-    if request.op == Op::Patch {
+    let versioned = |p: &Element| p.child("version").is_some();
+    if request.op == Op::Patch && request.payload.as_ref().is_some_and(versioned) {
         return asked;
     }
     if !config_changed {

@@ -31,6 +31,8 @@ pub enum CibError {
     Patch(String),
     #[error("Update does not conform to the configured schema")]
     Invalid { problems: Vec<Problem> },
+    #[error("Invalid argument: the XPath names a '{expected}', the replacement is a '{got}'")]
+    OtherElement { expected: String, got: String },
     #[error("Too large: {bytes} bytes, limit {limit}")]
     TooLarge { bytes: usize, limit: usize },
     #[error("Not a request: {0}")]
@@ -43,7 +45,7 @@ impl CibError {
         match self {
             CibError::NotFound => crm::NOSUCH,
             CibError::Exists { .. } => crm::EXISTS,
-            CibError::UnknownSection { .. } | CibError::BadPath(_) => crm::USAGE,
+            CibError::UnknownSection { .. } | CibError::BadPath(_) | CibError::OtherElement { .. } => crm::USAGE,
             CibError::NoPayload { .. } => crm::NOINPUT,
             CibError::NotXml(_) | CibError::NotACib { .. } | CibError::BadVersion { .. } => crm::DATAERR,
             CibError::Old { .. } => crm::OLD,

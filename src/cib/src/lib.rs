@@ -41,7 +41,16 @@ pub const FEATURE_SET: &str = "3.20.1";
 const NEW_SECTIONS: [&str; 4] = ["crm_config", "nodes", "resources", "constraints"];
 /// All sections that may stand under `configuration`.
 pub const CONFIGURATION_SECTIONS: [&str; 10] = [
-    "crm_config", "nodes", "resources", "constraints", "fencing-topology", "acls", "tags", "alerts", "rsc_defaults", "op_defaults",
+    "crm_config",
+    "nodes",
+    "resources",
+    "constraints",
+    "fencing-topology",
+    "acls",
+    "tags",
+    "alerts",
+    "rsc_defaults",
+    "op_defaults",
 ];
 
 /// The document. Cloning is cheap; a clone keeps the state it was made from.
@@ -161,6 +170,63 @@ pub fn empty_root(schema: &str) -> Element {
         .with("admin_epoch", "0")
         .with_child(configuration)
         .with_child(Element::new("status"))
+}
+
+/// What leads from one document to another, with both versions; `None` if they are the same.
+pub fn patchset(old: &Element, new: &Element) -> Option<Element> {
+    let mut patchset = xml::diff(old, new)?;
+    let mut version = Element::new("version");
+    for (name, of) in [("source", old), ("target", new)] {
+        let mut e = Element::new(name);
+        Version::of(of).unwrap_or_default().write_to(&mut e);
+        version.push(e);
+    }
+    patchset.nodes_mut().insert(0, xml::Node::Element(version));
+    Some(patchset)
+}
+
+/// A time as options and operations have it (`10`, `10s`, `500ms`, `2min`, `1h`) in ms; ISO 8601 durations without years and months.
+pub fn interval_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if let Some(duration) = text.strip_prefix('P') {
+        return iso_duration_ms(duration);
+    }
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let number: u64 = digits.parse().ok()?;
+    match unit.trim() {
+        "" | "s" | "sec" => number.checked_mul(1000),
+        "ms" | "msec" => Some(number),
+        "us" | "usec" => Some(number / 1000),
+        "m" | "min" => number.checked_mul(60_000),
+        "h" | "hr" => number.checked_mul(3_600_000),
+        _ => None,
+    }
+}
+
+fn iso_duration_ms(text: &str) -> Option<u64> {
+    let (mut total, mut digits, mut time) = (0u64, String::new(), false);
+    for c in text.chars() {
+        let unit_ms = match c {
+            '0'..='9' => {
+                digits.push(c);
+                continue;
+            }
+            'T' => {
+                time = true;
+                continue;
+            }
+            'W' if !time => 7 * 86_400_000,
+            'D' if !time => 86_400_000,
+            'H' if time => 3_600_000,
+            'M' if time => 60_000,
+            'S' if time => 1000,
+            _ => return None,
+        };
+        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit_ms)?)?;
+        digits.clear();
+    }
+    digits.is_empty().then_some(total)
 }
 
 /// MD5 of the compact form: Pacemaker's versioned digest without its filter.

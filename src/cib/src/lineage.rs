@@ -60,7 +60,12 @@ mod tests {
 
     fn offer(node: u32, seq: u64, epoch: u64) -> StateOffer {
         let version = Version { admin_epoch: 0, epoch, num_updates: 0 };
-        StateOffer { node: NodeId(node), lineage: Lineage { view_seq: seq, rep: NodeId(1) }, version, digest: String::new() }
+        StateOffer {
+            node: NodeId(node),
+            lineage: Lineage { view_seq: seq, rep: NodeId(1) },
+            version,
+            digest: String::new(),
+        }
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Request {
         let text_of = |name: &str| e.attr(name).unwrap_or_default().to_owned();
         let flag = |name: &str| e.attr(name) == Some("1");
         let op_name = text_of("op");
-        let op = Op::from_name(&op_name).ok_or_else(|| CibError::BadRequest(format!("unknown operation '{op_name}'")))?;
+        let op =
+            Op::from_name(&op_name).ok_or_else(|| CibError::BadRequest(format!("unknown operation '{op_name}'")))?;
         let at = text_of("at");
         let at = at.parse().map_err(|_| CibError::BadRequest(format!("time '{at}' is not a number")))?;
         let target = match (e.attr("section"), e.attr("xpath")) {

@@ -147,7 +147,8 @@ fn can_descend(old: &Element, new: &Element) -> bool {
 
 fn modified(old: &Element, new: &Element, path: &str, out: &mut Changes) {
     let mut list = Element::new("change-list");
-    let attr = |name: &str, operation: &str| Element::new("change-attr").with("name", name).with("operation", operation);
+    let attr =
+        |name: &str, operation: &str| Element::new("change-attr").with("name", name).with("operation", operation);
     for (name, value) in new.attrs().filter(|(n, v)| old.attr(n) != Some(v)) {
         list.push(attr(name, "set").with("value", value));
     }
@@ -194,7 +195,10 @@ fn place(root: &mut Element, change: &Element, position: usize) -> Result<(), Pa
         let parent = at.split_last().ok_or_else(missing)?.1.to_vec();
         (parent, root.remove_at(&at).ok_or_else(missing)?)
     } else {
-        let new = change.elements().next().ok_or(PatchError::Missing { line: change.line(), attribute: "element to create" })?;
+        let new = change
+            .elements()
+            .next()
+            .ok_or(PatchError::Missing { line: change.line(), attribute: "element to create" })?;
         (at, new.clone())
     };
     let parent = root.at_mut(&parent_at).ok_or_else(missing)?;

@@ -67,7 +67,10 @@ enum Expr {
     Text(String),
     Number(f64),
     /// A path relative to the current element (`absolute`: from the root).
-    Steps { absolute: bool, steps: Vec<Step> },
+    Steps {
+        absolute: bool,
+        steps: Vec<Step>,
+    },
     Call(Function, Vec<Expr>),
 }
 

@@ -6,6 +6,14 @@ use xml::{Element, Location, Node};
 
 /// Performs a writing request; returns whether anything differs afterwards.
 pub fn perform(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+    let changed = operate(root, request)?;
+    // Whatever was deleted or replaced, the frame stays.
+    root.child_or_insert("configuration");
+    root.child_or_insert("status");
+    Ok(changed)
+}
+
+fn operate(root: &mut Element, request: &Request) -> Result<bool, CibError> {
     match request.op {
         Op::Query => Ok(false),
         Op::Create => create(root, request),
@@ -199,6 +207,12 @@ fn replace(root: &mut Element, request: &Request) -> Result<bool, CibError> {
             if found.is_empty() {
                 return Err(CibError::NotFound);
             }
+            if let Some(other) = found.iter().filter_map(|at| root.at(at)).find(|e| e.name() != new.name()) {
+                return Err(CibError::OtherElement { expected: other.name().to_owned(), got: new.name().to_owned() });
+            }
+            if found.iter().any(Vec::is_empty) {
+                return replace_whole(root, new, request);
+            }
             let mut changed = false;
             for at in found.iter().rev() {
                 changed |= put(root, at, new);
@@ -206,7 +220,9 @@ fn replace(root: &mut Element, request: &Request) -> Result<bool, CibError> {
             Ok(changed)
         }
         Target::Whole if new.name() == "cib" => replace_whole(root, new, request),
-        Target::Section(name) if matches!(name.as_str(), "cib" | "all") && new.name() == "cib" => replace_whole(root, new, request),
+        Target::Section(name) if matches!(name.as_str(), "cib" | "all") && new.name() == "cib" => {
+            replace_whole(root, new, request)
+        }
         Target::Section(name) if new.name() == "cib" => {
             let path = path_of_section(name)?;
             let part = path.iter().try_fold(new, |e, p| e.child(p)).ok_or(CibError::NotFound)?;
@@ -274,7 +290,8 @@ fn delete(root: &mut Element, request: &Request) -> Result<bool, CibError> {
     let criteria = payload(request)?;
     let Some(start) = locate(root, request)?.pop() else { return Ok(false) };
     let start = root.at_mut(&start).ok_or(CibError::NotFound)?;
-    let all_attributes = |e: &Element, c: &Element| e.name() == c.name() && c.attrs().all(|(n, v)| e.attr(n) == Some(v));
+    let all_attributes =
+        |e: &Element, c: &Element| e.name() == c.name() && c.attrs().all(|(n, v)| e.attr(n) == Some(v));
     match find_fit(start, criteria, &all_attributes) {
         Some(at) => Ok(start.remove_at(&at).is_some()),
         None => Ok(false),
@@ -291,7 +308,21 @@ fn erase(root: &mut Element) {
     *root = new;
 }
 
-fn patch(_root: &mut Element, request: &Request) -> Result<bool, CibError> {
-    payload(request)?;
-    Err(CibError::Patch("not built yet".to_owned()))
+/// Applies a patchset that starts from exactly the version that is here.
+fn patch(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+    let patchset = payload(request)?;
+    if let Some(source) = patchset.child("version").and_then(|v| v.child("source")) {
+        let (expected, have) = (Version::of(source)?, Version::of(root)?);
+        if expected != have {
+            return Err(CibError::PatchVersion { expected, have });
+        }
+    }
+    xml::patch(root, patchset).map_err(|e| CibError::Patch(e.to_string()))?;
+    if root.name() != "cib" {
+        return Err(CibError::NotACib { found: root.name().to_owned() });
+    }
+    if let Some(target) = patchset.child("version").and_then(|v| v.child("target")) {
+        Version::of(target)?.write_to(root);
+    }
+    Ok(true)
 }

@@ -19,14 +19,18 @@ fn says_create_modify_delete_and_move() {
     let old = tree("<cib epoch='1'><r><p id='a'/><p id='b' x='1'/><p id='c'/></r></cib>");
     let new = tree("<cib epoch='2'><r><p id='c'/><p id='b' y='2'/><p id='d'/></r></cib>");
     let patchset = diff(&old, &new).expect("they differ");
-    let said: Vec<(&str, &str)> = patchset.elements().filter_map(|c| Some((c.attr("operation")?, c.attr("path")?))).collect();
-    assert_eq!(said, [
-        ("modify", "/cib"),
-        ("delete", "/cib/r/p[@id='a']"),
-        ("modify", "/cib/r/p[@id='b']"),
-        ("move", "/cib/r/p[@id='c']"),
-        ("create", "/cib/r"),
-    ]);
+    let said: Vec<(&str, &str)> =
+        patchset.elements().filter_map(|c| Some((c.attr("operation")?, c.attr("path")?))).collect();
+    assert_eq!(
+        said,
+        [
+            ("modify", "/cib"),
+            ("delete", "/cib/r/p[@id='a']"),
+            ("modify", "/cib/r/p[@id='b']"),
+            ("move", "/cib/r/p[@id='c']"),
+            ("create", "/cib/r"),
+        ]
+    );
     assert_eq!(leads(&old, &new), new);
     assert_eq!(diff(&new, &new), None);
 }
@@ -60,14 +64,16 @@ fn element() -> impl Strategy<Value = Element> {
         e
     });
     leaf.prop_recursive(4, 40, 6, |inner| {
-        ("[ab]", proptest::option::of("[1-5]"), proptest::collection::vec(inner, 0..6)).prop_map(|(name, id, children)| {
-            let mut e = Element::new(name.as_str());
-            if let Some(id) = id {
-                e.set("id", id);
-            }
-            children.into_iter().for_each(|c| e.push(c));
-            e
-        })
+        ("[ab]", proptest::option::of("[1-5]"), proptest::collection::vec(inner, 0..6)).prop_map(
+            |(name, id, children)| {
+                let mut e = Element::new(name.as_str());
+                if let Some(id) = id {
+                    e.set("id", id);
+                }
+                children.into_iter().for_each(|c| e.push(c));
+                e
+            },
+        )
     })
 }
 

@@ -88,7 +88,8 @@ impl Eval<'_> {
         match (step.axis, from) {
             (Axis::Attribute, Item::Element(at)) => {
                 let names = self.element(at).map(|e| e.attrs().map(|(n, _)| n.to_owned()).collect::<Vec<_>>());
-                let wanted = names.unwrap_or_default().into_iter().filter(|n| step.name.as_ref().is_none_or(|w| w == n));
+                let wanted =
+                    names.unwrap_or_default().into_iter().filter(|n| step.name.as_ref().is_none_or(|w| w == n));
                 out.extend(wanted.map(|n| Item::Attribute(at.clone(), n)));
             }
             (Axis::SelfNode, item) => self.push_if(&mut out, item.clone(), step)?,
@@ -219,7 +220,9 @@ impl Eval<'_> {
         match item {
             Item::Document => String::new(),
             Item::Attribute(at, name) => self.element(at).and_then(|e| e.attr(name)).unwrap_or_default().to_owned(),
-            Item::Element(at) => self.element(at).map(|e| e.descendants().map(Element::text).collect()).unwrap_or_default(),
+            Item::Element(at) => {
+                self.element(at).map(|e| e.descendants().map(Element::text).collect()).unwrap_or_default()
+            }
         }
     }
 

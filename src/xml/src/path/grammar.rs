@@ -18,7 +18,8 @@ pub fn parse(text: &str) -> Result<Path, PathError> {
     let mut branches = Vec::new();
     let mut rest = text;
     loop {
-        let (after, branch) = blank(branch).parse(rest).map_err(|e| syntax(text, e, "a path such as //primitive[@id='x']"))?;
+        let (after, branch) =
+            blank(branch).parse(rest).map_err(|e| syntax(text, e, "a path such as //primitive[@id='x']"))?;
         branches.push(branch);
         rest = after;
         match rest.strip_prefix('|') {
@@ -58,11 +59,14 @@ fn syntax(text: &str, error: Err<Error<&str>>, expected: &'static str) -> PathEr
 
 fn at(text: &str, rest: &str, expected: &'static str) -> PathError {
     let column = text.len().saturating_sub(rest.len()) + 1;
-    let found = if rest.is_empty() { "the end".to_owned() } else { format!("'{}'", rest.chars().take(20).collect::<String>()) };
+    let found =
+        if rest.is_empty() { "the end".to_owned() } else { format!("'{}'", rest.chars().take(20).collect::<String>()) };
     PathError::Syntax { column, expected, found }
 }
 
-fn blank<'a, T>(inner: impl Parser<&'a str, Output = T, Error = Error<&'a str>>) -> impl Parser<&'a str, Output = T, Error = Error<&'a str>> {
+fn blank<'a, T>(
+    inner: impl Parser<&'a str, Output = T, Error = Error<&'a str>>,
+) -> impl Parser<&'a str, Output = T, Error = Error<&'a str>> {
     delimited(multispace0, inner, multispace0)
 }
 
@@ -106,7 +110,8 @@ fn step(input: &str) -> Res<'_, Step> {
     .parse(input)?;
     let mut predicates = Vec::new();
     loop {
-        let (after, predicate) = opt(delimited(preceded(multispace0, char('[')), blank(or_expr), char(']'))).parse(input)?;
+        let (after, predicate) =
+            opt(delimited(preceded(multispace0, char('[')), blank(or_expr), char(']'))).parse(input)?;
         match predicate {
             Some(p) => predicates.push(p),
             None if after.trim_start().starts_with('[') => return fail(after),
@@ -174,10 +179,13 @@ fn comparison(input: &str) -> Res<'_, Expr> {
         tag(">").map(|_| Comparison::Gt),
     ));
     let (input, tail) = opt(pair(blank(operator), primary)).parse(input)?;
-    Ok((input, match tail {
-        Some((op, right)) => Expr::Compare(Box::new(left), op, Box::new(right)),
-        None => left,
-    }))
+    Ok((
+        input,
+        match tail {
+            Some((op, right)) => Expr::Compare(Box::new(left), op, Box::new(right)),
+            None => left,
+        },
+    ))
 }
 
 fn primary(input: &str) -> Res<'_, Expr> {
@@ -200,7 +208,8 @@ fn quoted(input: &str) -> Res<'_, &str> {
 }
 
 fn number(input: &str) -> Res<'_, Expr> {
-    let (rest, text) = recognize(pair(opt(char('-')), take_while1(|c: char| c.is_ascii_digit() || c == '.'))).parse(input)?;
+    let (rest, text) =
+        recognize(pair(opt(char('-')), take_while1(|c: char| c.is_ascii_digit() || c == '.'))).parse(input)?;
     match text.parse::<f64>() {
         Ok(n) => Ok((rest, Expr::Number(n))),
         Err(_) => Err(Err::Error(Error::new(input, ErrorKind::Float))),
