@@ -8,3 +8,5 @@ pub mod addr;
 pub mod announce;
 pub mod clock;
 pub mod ipvs;
+pub mod links;
+pub mod netns;
