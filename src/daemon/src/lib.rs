@@ -4,6 +4,7 @@
 //! performed, the one next timer armed.
 
 pub mod config;
+pub mod store;
 
 /// Commands of this crate.
 pub const APPLETS: &[base::applet::Applet] = &[];
