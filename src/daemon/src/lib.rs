@@ -4,6 +4,7 @@
 //! performed, the one next timer armed.
 
 pub mod config;
+pub mod exec;
 pub mod store;
 
 /// Commands of this crate.
