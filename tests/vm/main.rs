@@ -3,6 +3,8 @@
 //! On the host it boots; in the guest (`BASCULE_IN_GUEST=1`) it runs the scenarios, all in one boot. Arguments are parts
 //! of scenario names to run; without any, all run.
 
+mod guest;
+mod ldirectord;
 mod scenarios;
 
 use std::path::Path;
