@@ -18,7 +18,7 @@ fn main() {
 }
 
 fn applets() -> Vec<&'static Applet> {
-    cli::APPLETS.iter().chain(daemon::APPLETS).chain(lab::APPLETS).collect()
+    cli::APPLETS.iter().chain(daemon::APPLETS).chain(lab::APPLETS).chain(agents::APPLETS).collect()
 }
 
 fn find(name: &str) -> Option<&'static Applet> {

@@ -1,1 +1,32 @@
-//! agents
+//! Native resource agents: the ones on which fail-over time is spent run inside the daemon, over netlink, without a fork.
+//!
+//! [`Agents`] is one node's set of running native resources. Each agent has a file of its own and answers under the
+//! parameter names of the stock OCF agent; [`ocf`] offers the same code as OCF executables.
+
+pub mod guard;
+pub mod lease;
+pub mod ocf;
+
+mod call;
+mod director;
+mod dummy;
+mod ipaddr2;
+mod metadata;
+mod native;
+mod net;
+
+pub use call::{AgentCall, AgentOutcome};
+pub use native::{Agents, DataPlane, Event, Options};
+
+use base::applet::Applet;
+
+/// Commands of this crate: started by programs, not by people.
+pub const APPLETS: &[Applet] = &[
+    Applet {
+        name: "guard",
+        about: "Remove virtual addresses when the node daemon dies (started by it)",
+        run: guard::run,
+        hidden: true,
+    },
+    Applet { name: "ocf", about: "A native agent as an OCF executable", run: ocf::run, hidden: true },
+];

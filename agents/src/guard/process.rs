@@ -1,0 +1,120 @@
+//! The guard's own process: `bascule guard --watch PID`, lines on standard input.
+
+use super::{HUNG, Line, SILENCE};
+use crate::lease::Vip;
+use crate::net::Net;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::unix::pipe::Receiver;
+
+/// Entry point of the hidden applet.
+pub fn run(args: Vec<OsString>) -> i32 {
+    let pid = args.get(1).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
+    let (Some("--watch"), Some(pid)) = (args.first().and_then(|a| a.to_str()), pid) else {
+        eprintln!("guard: started by the node daemon as 'bascule guard --watch PID'; not for use by hand");
+        return base::exit::crm::USAGE;
+    };
+    // The daemon's signals (Ctrl-C at a terminal) must not take the guard first.
+    let _ = nix::unistd::setsid();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("guard: {error}");
+            return base::exit::crm::OSERR;
+        }
+    };
+    runtime.block_on(watch(pid))
+}
+
+async fn watch(pid: u32) -> i32 {
+    let net = match Net::open() {
+        Ok(net) => net,
+        Err(error) => {
+            eprintln!("guard: {error}");
+            return base::exit::crm::OSERR;
+        }
+    };
+    let pipe = std::io::stdin().as_fd().try_clone_to_owned().and_then(Receiver::from_owned_fd);
+    let mut lines = match pipe {
+        Ok(pipe) => BufReader::new(pipe).lines(),
+        Err(error) => {
+            eprintln!("guard: standard input is not the daemon's pipe: {error}");
+            return base::exit::crm::OSERR;
+        }
+    };
+    let mut guard = Guard { net, pid, held: Vec::new(), heard: Instant::now() };
+    while guard.step(&mut lines).await {}
+    0
+}
+
+struct Guard {
+    net: Net,
+    pid: u32,
+    held: Vec<Vip>,
+    heard: Instant,
+}
+
+impl Guard {
+    /// Waits for one line or one silence; `false` when the daemon is gone.
+    async fn step(&mut self, lines: &mut Lines<BufReader<Receiver>>) -> bool {
+        match tokio::time::timeout(SILENCE, lines.next_line()).await {
+            Ok(Ok(Some(line))) => {
+                self.heard = Instant::now();
+                self.take(&line);
+                true
+            }
+            Ok(_) => {
+                self.remove_all("the daemon has exited").await;
+                false
+            }
+            Err(_) => {
+                self.silence().await;
+                true
+            }
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        match serde_json::from_str(line) {
+            Ok(Line::Beat) => {}
+            Ok(Line::Hold(vip)) => {
+                self.held.retain(|v| *v != vip);
+                self.held.push(vip);
+            }
+            Ok(Line::Drop(vip)) => self.held.retain(|v| *v != vip),
+            Err(error) => eprintln!("guard: line not understood: {error}"),
+        }
+    }
+
+    async fn silence(&mut self) {
+        let silent = self.heard.elapsed();
+        if self.held.is_empty() {
+            return;
+        }
+        if stopped_or_dead(self.pid) {
+            self.remove_all(&format!("the daemon is stopped or dead, silent for {} ms", silent.as_millis())).await;
+        } else if silent >= HUNG {
+            self.remove_all(&format!("the daemon has been silent for {} ms", silent.as_millis())).await;
+        }
+    }
+
+    async fn remove_all(&mut self, why: &str) {
+        for vip in std::mem::take(&mut self.held) {
+            eprintln!("guard: removing {}: {why}", vip.addr);
+            let removed = tokio::time::timeout(Duration::from_millis(500), self.net.remove(&vip)).await;
+            if !matches!(removed, Ok(Ok(()))) {
+                eprintln!("guard: {} could not be removed; its lease runs out within 2 s", vip.addr);
+            }
+        }
+    }
+}
+
+/// State letter of `/proc/PID/stat`: T and t stopped, Z zombie, X dead (proc(5)); absent means gone.
+fn stopped_or_dead(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The command name is in parentheses and may hold blanks and parentheses itself.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+    matches!(state, Some("T" | "t" | "Z" | "X"))
+}

@@ -1,0 +1,212 @@
+//! `ocf:heartbeat:IPaddr2` and `IPaddr`: a virtual address, held as a lease inside the daemon.
+//!
+//! The address goes in as /32 or /128 whatever `cidr_netmask` says: a lapsing primary address would take the others of
+//! its subnet and the connected route along (`promote_secondaries=0`).
+
+use crate::call::{AgentCall, AgentOutcome};
+use crate::lease::{Keeper, LeaseError, Vip};
+use crate::net::{Announce, Net, NetError};
+use base::exit::OcfCode;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Longest interface label in bytes (`IFNAMSIZ` - 1).
+const MAX_LABEL_LEN: usize = 15;
+
+/// How this process holds addresses.
+pub(crate) enum Addresses {
+    Leased(Keeper),
+    Permanent(Net),
+}
+
+impl Addresses {
+    pub fn leased(keeper: Keeper) -> Addresses {
+        Addresses::Leased(keeper)
+    }
+
+    pub fn permanent(net: Net) -> Addresses {
+        Addresses::Permanent(net)
+    }
+
+    pub async fn set_owners(&self, owners: BTreeSet<String>) {
+        if let Addresses::Leased(keeper) = self {
+            keeper.set_owners(owners).await;
+        }
+    }
+
+    pub async fn reannounce(&self) {
+        if let Addresses::Leased(keeper) = self {
+            keeper.reannounce().await;
+        }
+    }
+
+    pub async fn make_permanent(&self) -> Result<(), LeaseError> {
+        match self {
+            Addresses::Leased(keeper) => keeper.make_permanent().await,
+            Addresses::Permanent(_) => Ok(()),
+        }
+    }
+
+    async fn add(&self, resource: &str, vip: Vip, announce: Announce) -> Result<(), LeaseError> {
+        match self {
+            Addresses::Leased(keeper) => keeper.grant(resource, vip, announce).await,
+            Addresses::Permanent(net) => {
+                net.make_permanent(&vip).await?;
+                net.announce_now(&vip, announce).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn remove(&self, resource: &str, vip: Vip) -> Result<(), LeaseError> {
+        match self {
+            Addresses::Leased(keeper) => keeper.release(resource, vip).await,
+            Addresses::Permanent(net) => Ok(net.remove(&vip).await?),
+        }
+    }
+
+    async fn present(&self, vip: Vip) -> Result<bool, LeaseError> {
+        match self {
+            Addresses::Leased(keeper) => keeper.present(vip).await,
+            Addresses::Permanent(net) => Ok(net.present(&vip).await?),
+        }
+    }
+}
+
+/// Settings of one address, checked.
+struct Settings {
+    addr: IpAddr,
+    nic: Option<String>,
+    label: Option<String>,
+    announce: Announce,
+}
+
+pub(crate) async fn run(call: &AgentCall, addresses: &Addresses) -> AgentOutcome {
+    let settings = match settings(call) {
+        Ok(settings) => settings,
+        Err(outcome) => return outcome,
+    };
+    let vip = match locate(&settings).await {
+        Ok(vip) => vip,
+        Err(error) => return without_interface(call, &error),
+    };
+    let result = match call.operation.as_str() {
+        "validate-all" => return AgentOutcome::ok(),
+        "start" => start(call, addresses, vip, settings.announce).await,
+        "stop" => addresses.remove(&call.resource, vip).await.map(|()| AgentOutcome::ok()),
+        "monitor" | "status" => addresses.present(vip).await.map(present_or_not),
+        other => {
+            let reason = format!("{} has no action '{other}'", call.agent);
+            return AgentOutcome::new(OcfCode::UNIMPLEMENTED, reason);
+        }
+    };
+    result.unwrap_or_else(|error| AgentOutcome::error(error.to_string()))
+}
+
+async fn start(
+    call: &AgentCall,
+    addresses: &Addresses,
+    vip: Vip,
+    announce: Announce,
+) -> Result<AgentOutcome, LeaseError> {
+    addresses.add(&call.resource, vip, announce).await?;
+    Ok(AgentOutcome::ok())
+}
+
+fn present_or_not(present: bool) -> AgentOutcome {
+    if present { AgentOutcome::ok() } else { AgentOutcome::not_running() }
+}
+
+/// An address whose interface is gone is stopped; it can neither start nor run.
+fn without_interface(call: &AgentCall, error: &NetError) -> AgentOutcome {
+    match (call.operation.as_str(), error) {
+        ("stop", NetError::NoInterface { .. }) => AgentOutcome::ok(),
+        ("monitor" | "status", NetError::NoInterface { .. }) => AgentOutcome::not_running(),
+        (_, NetError::NoInterface { .. }) => AgentOutcome::new(OcfCode::NOT_INSTALLED, error.to_string()),
+        _ => AgentOutcome::error(error.to_string()),
+    }
+}
+
+fn settings(call: &AgentCall) -> Result<Settings, AgentOutcome> {
+    let Some(ip) = call.param("ip") else {
+        return Err(AgentOutcome::not_configured("parameter 'ip' is missing"));
+    };
+    let addr: IpAddr =
+        ip.parse().map_err(|_| AgentOutcome::not_configured(format!("ip='{ip}' is not an IPv4 or IPv6 address")))?;
+    // IPaddr of old takes "eth0:1" as nic; the part behind the colon is a label.
+    let nic = call.param("nic").map(|n| n.split(':').next().unwrap_or(n).to_owned());
+    check_netmask(call, addr)?;
+    let label = label(call, nic.as_deref())?;
+    let announce = Announce {
+        count: call.number("arp_count", u64::from(Announce::default().count))?.min(100) as u32,
+        interval_ms: call.number("arp_interval", Announce::default().interval_ms)?.min(60_000),
+    };
+    Ok(Settings { addr, nic, label, announce })
+}
+
+fn check_netmask(call: &AgentCall, addr: IpAddr) -> Result<(), AgentOutcome> {
+    let Some(mask) = call.param("cidr_netmask") else { return Ok(()) };
+    let longest = if addr.is_ipv4() { 32 } else { 128 };
+    let dotted = mask.parse::<std::net::Ipv4Addr>().is_ok() && addr.is_ipv4();
+    if dotted || mask.parse::<u8>().is_ok_and(|bits| bits <= longest) {
+        return Ok(());
+    }
+    Err(AgentOutcome::not_configured(format!("cidr_netmask='{mask}' is not a prefix length of 0 to {longest}")))
+}
+
+/// `iflabel=vip` on eth0 becomes `eth0:vip`, as the stock agent names it.
+fn label(call: &AgentCall, nic: Option<&str>) -> Result<Option<String>, AgentOutcome> {
+    let Some(part) = call.param("iflabel") else { return Ok(None) };
+    let Some(nic) = nic else {
+        return Err(AgentOutcome::not_configured("iflabel needs nic: a label begins with the interface's name"));
+    };
+    let label = format!("{nic}:{part}");
+    if label.len() > MAX_LABEL_LEN {
+        let reason = format!("iflabel='{part}' is too long: '{label}' has more than {MAX_LABEL_LEN} bytes");
+        return Err(AgentOutcome::not_configured(reason));
+    }
+    Ok(Some(label))
+}
+
+/// The interface that has the address already, or the one named, or the one whose subnet holds it.
+async fn locate(settings: &Settings) -> Result<Vip, NetError> {
+    let net = Net::open()?;
+    let index = net.interface_for(settings.addr, settings.nic.as_deref()).await?;
+    Ok(Vip { addr: settings.addr, interface_index: index, label: settings.label.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    fn call(params: &[(&str, &str)]) -> AgentCall {
+        AgentCall {
+            resource: "vip".into(),
+            agent: "IPaddr2".into(),
+            operation: "start".into(),
+            params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn takes_the_stock_parameters() {
+        let s = settings(&call(&[("ip", "192.0.2.7"), ("nic", "eth0:0"), ("cidr_netmask", "24"), ("iflabel", "web")]));
+        let s = s.unwrap_or_else(|o| panic!("refused: {}", o.reason));
+        assert_eq!((s.nic.as_deref(), s.label.as_deref()), (Some("eth0"), Some("eth0:web")));
+    }
+
+    #[test]
+    fn says_which_parameter_is_wrong() {
+        let refused = |params: &[(&str, &str)]| settings(&call(params)).err().map(|o| o.reason).unwrap_or_default();
+        assert!(refused(&[]).contains("'ip'"));
+        assert!(refused(&[("ip", "web.example")]).contains("web.example"));
+        assert!(refused(&[("ip", "192.0.2.7"), ("cidr_netmask", "64")]).contains("cidr_netmask"));
+        assert!(refused(&[("ip", "192.0.2.7"), ("arp_count", "many")]).contains("arp_count"));
+        assert!(
+            refused(&[("ip", "192.0.2.7"), ("nic", "eth0"), ("iflabel", "averyverylonglabel")]).contains("too long")
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! One node's native agents and the state that they share.
+
+use crate::call::{AgentCall, AgentOutcome};
+use crate::guard::GuardLink;
+use crate::lease::{Keeper, KeeperEvent, Permit};
+use crate::net::Net;
+use crate::{director, dummy, ipaddr2, metadata};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Opens the table that a director programs: the kernel's, or the embedded relay's.
+pub type DataPlane = Arc<dyn Fn() -> Result<Box<dyn kernel::ipvs::Ipvs>, kernel::ipvs::Error> + Send + Sync>;
+
+/// What happened in an agent, for the log and the fail-over timeline.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Address(KeeperEvent),
+}
+
+pub struct Options {
+    /// State files of agents go below this directory.
+    pub run_dir: PathBuf,
+    pub data_plane: DataPlane,
+    pub permit: Permit,
+    /// The binary that is started as guard process; `None` starts none.
+    pub guard_program: Option<PathBuf>,
+    /// Addresses are leases; else they are permanent (agents run by hand, outside a daemon).
+    pub leases: bool,
+    pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+impl Options {
+    /// For one call outside a daemon.
+    pub fn standalone(run_dir: PathBuf) -> Options {
+        Options {
+            run_dir,
+            data_plane: Arc::new(|| Ok(Box::new(kernel::ipvs::Kernel::new()))),
+            permit: Permit::default(),
+            guard_program: None,
+            leases: false,
+            on_event: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// All native resources of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub run_dir: PathBuf,
+    pub addresses: ipaddr2::Addresses,
+    pub directors: director::Directors,
+}
+
+impl Agents {
+    /// Starts the lease keeper (and the guard process, if asked) in the caller's network namespace.
+    pub fn start(options: Options) -> std::io::Result<Agents> {
+        let addresses = if options.leases {
+            let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
+            let on_event = options.on_event.clone();
+            let keeper = Keeper::start(options.permit, guard, Arc::new(move |e| on_event(Event::Address(e))))?;
+            ipaddr2::Addresses::leased(keeper)
+        } else {
+            ipaddr2::Addresses::permanent(Net::open().map_err(std::io::Error::other)?)
+        };
+        let directors = director::Directors::new(options.data_plane);
+        Ok(Agents { shared: Arc::new(Shared { run_dir: options.run_dir, addresses, directors }) })
+    }
+
+    /// Whether an agent of class `ocf`, provider `heartbeat`, `pacemaker` or `bascule` is native here.
+    pub fn knows(&self, agent: &str) -> bool {
+        metadata::NATIVE.contains(&agent)
+    }
+
+    /// Runs one operation under the call's deadline. A timed-out call has not failed: what it did is unknown.
+    pub async fn run(&self, call: AgentCall) -> AgentOutcome {
+        let limit = call.timeout;
+        match tokio::time::timeout(limit, self.dispatch(&call)).await {
+            Ok(outcome) => outcome,
+            Err(_) => AgentOutcome::error(format!("{} did not finish within {} ms", call.operation, limit.as_millis())),
+        }
+    }
+
+    /// The resources that the applied cluster state gives to this node: only their addresses are renewed.
+    pub async fn set_owners(&self, owners: BTreeSet<String>) {
+        self.shared.addresses.set_owners(owners).await;
+    }
+
+    /// Announces all held addresses again, for instance after a merge.
+    pub async fn reannounce(&self) {
+        self.shared.addresses.reannounce().await;
+    }
+
+    /// Makes all held addresses outlive this process: for a planned stop with resources left running.
+    pub async fn make_permanent(&self) -> Result<(), crate::lease::LeaseError> {
+        self.shared.addresses.make_permanent().await
+    }
+
+    /// Health and table of each running director, by resource.
+    pub fn directors(&self) -> &director::Directors {
+        &self.shared.directors
+    }
+
+    async fn dispatch(&self, call: &AgentCall) -> AgentOutcome {
+        if call.operation == "meta-data" {
+            return metadata::answer(&call.agent);
+        }
+        match call.agent.as_str() {
+            "IPaddr2" | "IPaddr" => ipaddr2::run(call, &self.shared.addresses).await,
+            "ldirectord" => director::run(call, &self.shared.directors).await,
+            "Dummy" => dummy::run(call, &self.shared.run_dir).await,
+            other => {
+                AgentOutcome::new(base::exit::OcfCode::NOT_INSTALLED, format!("no native agent is called '{other}'"))
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Addresses as the agents need them: a virtual address on an interface, leased or permanent, and its announcement.
+
+use crate::lease::Vip;
+use kernel::addr::{AddrError, Address, Addresses, Lifetime, Link, Wanted};
+use kernel::announce::{Burst, burst};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Most milliseconds that one request may take: longer, and the lease is at risk.
+const DEADLINE_MS: u64 = 800;
+
+/// How an address is announced when it is taken up.
+pub(crate) type Announce = Burst;
+
+/// Why a request about an address failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    #[error("no interface for {addr}: {why}")]
+    NoInterface { addr: IpAddr, why: String },
+    #[error("{addr} is not an address that a host can hold")]
+    NotUnicast { addr: IpAddr },
+    #[error(transparent)]
+    Kernel(#[from] AddrError),
+}
+
+/// A connection to the kernel, for the network namespace of the thread that opened it.
+#[derive(Clone)]
+pub(crate) struct Net {
+    addresses: Addresses,
+}
+
+impl Net {
+    /// Must be called within a tokio runtime.
+    pub fn open() -> Result<Net, NetError> {
+        Ok(Net { addresses: Addresses::connect()?.with_deadline_ms(DEADLINE_MS) })
+    }
+
+    /// Adds or renews the address with a valid lifetime.
+    pub async fn lease(&self, vip: &Vip, lifetime: Duration) -> Result<(), NetError> {
+        self.put(vip, Lifetime::Seconds(lifetime.as_secs() as u32)).await
+    }
+
+    pub async fn make_permanent(&self, vip: &Vip) -> Result<(), NetError> {
+        self.put(vip, Lifetime::Permanent).await
+    }
+
+    async fn put(&self, vip: &Vip, lifetime: Lifetime) -> Result<(), NetError> {
+        let wanted = Wanted { label: vip.label.clone(), ..Wanted::host(vip.interface_index, vip.addr, lifetime) };
+        Ok(self.addresses.renew(&wanted).await?)
+    }
+
+    /// Succeeds if the address is absent.
+    pub async fn remove(&self, vip: &Vip) -> Result<(), NetError> {
+        let host = if vip.addr.is_ipv4() { 32 } else { 128 };
+        match self.addresses.delete(vip.interface_index, vip.addr, host).await {
+            Ok(()) | Err(AddrError::NoSuchAddress) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub async fn present(&self, vip: &Vip) -> Result<bool, NetError> {
+        let found = self.addresses.find(vip.addr).await?;
+        Ok(found.is_some_and(|a| a.link == vip.interface_index && !a.dad_failed))
+    }
+
+    /// Announces in the background; failures are logged, since the address works without.
+    pub fn announce(&self, vip: &Vip, how: Announce) {
+        let (net, vip) = (self.clone(), vip.clone());
+        tokio::spawn(async move { net.announce_now(&vip, how).await });
+    }
+
+    pub async fn announce_now(&self, vip: &Vip, how: Announce) {
+        let links = self.addresses.links().await.unwrap_or_default();
+        let Some(link) = links.into_iter().find(|l| l.index == vip.interface_index) else { return };
+        if link.loopback {
+            return;
+        }
+        if let Err(error) = burst(&link, &[vip.addr], how).await {
+            tracing::warn!(address = %vip.addr, %error, "the address could not be announced");
+        }
+    }
+
+    /// The interface named, or the one that has the address already, or the one with the narrowest subnet around it.
+    pub async fn interface_for(&self, addr: IpAddr, nic: Option<&str>) -> Result<u32, NetError> {
+        if addr.is_unspecified() || addr.is_multicast() {
+            return Err(NetError::NotUnicast { addr });
+        }
+        let links = self.addresses.links().await?;
+        if let Some(name) = nic {
+            let named = links.iter().find(|l| l.name == name);
+            let why = format!("nic='{name}' does not exist here");
+            return named.map(|l| l.index).ok_or(NetError::NoInterface { addr, why });
+        }
+        let known = self.addresses.list().await?;
+        let around = known.iter().filter(|a| holds(a, addr, &links)).max_by_key(|a| a.prefix_len);
+        let why = "no interface has a subnet around it; set nic=".to_owned();
+        around.map(|a| a.link).ok_or(NetError::NoInterface { addr, why })
+    }
+}
+
+/// Whether `addr` is `known` itself or lies in its subnet; loopback's /8 does not count.
+fn holds(known: &Address, addr: IpAddr, links: &[Link]) -> bool {
+    let loopback = links.iter().any(|l| l.index == known.link && l.loopback);
+    known.addr == addr || !loopback && same_prefix(known.addr, addr, known.prefix_len)
+}
+
+fn same_prefix(a: IpAddr, b: IpAddr, bits: u8) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            bits > 0 && (a.to_bits() ^ b.to_bits()).checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            bits > 0 && (a.to_bits() ^ b.to_bits()).checked_shr(128 - u32::from(bits.min(128))).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+
+    #[test]
+    fn subnets_hold_their_addresses() {
+        assert!(same_prefix(ip("192.0.2.1"), ip("192.0.2.200"), 24));
+        assert!(!same_prefix(ip("192.0.2.1"), ip("192.0.3.200"), 24));
+        assert!(!same_prefix(ip("192.0.2.1"), ip("192.0.2.2"), 32));
+        assert!(same_prefix(ip("2001:db8::1"), ip("2001:db8::ff"), 64));
+        assert!(!same_prefix(ip("2001:db8::1"), ip("192.0.2.1"), 64));
+    }
+}
