@@ -40,14 +40,18 @@ impl Namespace {
 
     /// Joins `eth0` here to a bridge in another namespace and gives it addresses.
     pub fn attach_to(&self, other: &Namespace, bridge: &str, addresses: &[&str]) -> Result<(), String> {
+        self.attach_more(other, bridge, "eth0", addresses)
+    }
+
+    pub fn attach_more(&self, other: &Namespace, bridge: &str, link: &str, addresses: &[&str]) -> Result<(), String> {
         let peer = format!("v{}", NEXT_VETH.fetch_add(1, Ordering::Relaxed));
         let (me, them) = (&self.name, &other.name);
-        shell(&format!("ip link add eth0 netns '{me}' type veth peer name {peer} netns '{them}'"))?;
+        shell(&format!("ip link add {link} netns '{me}' type veth peer name {peer} netns '{them}'"))?;
         other.run(&format!("ip link set {peer} master {bridge} up"))?;
-        self.run("ip link set eth0 up")?;
+        self.run(&format!("ip link set {link} up"))?;
         for address in addresses {
             let nodad = if address.contains(':') { " nodad" } else { "" };
-            self.run(&format!("ip addr add {address} dev eth0{nodad}"))?;
+            self.run(&format!("ip addr add {address} dev {link}{nodad}"))?;
         }
         Ok(())
     }
