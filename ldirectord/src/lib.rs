@@ -1,1 +1,8 @@
-//! ldirectord
+//! The director: reads `ldirectord.cf`, checks real servers, keeps the kernel's IPVS table as the verdicts want it.
+//!
+//! ```text
+//! ldirectord.cf -> config -> plan -> checks (one task each) -> policy (pure) -> wanted table -> diff -> kernel::ipvs
+//! ```
+
+pub mod config;
+pub mod pattern;

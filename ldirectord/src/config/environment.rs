@@ -1,0 +1,97 @@
+//! What reading a configuration needs to know of the machine; injectable, so that tests decide it.
+
+use base::ipvs::{Family, Protocol};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::Path;
+
+pub trait Environment {
+    /// First address of the family, as getaddrinfo orders them.
+    fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr>;
+    /// Port of a service name, of that protocol or of any.
+    fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16>;
+    fn is_directory(&mut self, path: &Path) -> bool;
+    /// Whether `path` could be opened for appending; nothing is created.
+    fn can_append(&mut self, path: &Path) -> Result<(), String>;
+}
+
+/// The running machine: its resolver, `/etc/services`, its files.
+#[derive(Default)]
+pub struct System {
+    services: Option<BTreeMap<(String, &'static str), u16>>,
+}
+
+/// Ports of the checks' own protocols, for machines without `/etc/services`.
+const WELL_KNOWN: &[(&str, u16)] = &[
+    ("http", 80), ("https", 443), ("domain", 53), ("ftp", 21), ("smtp", 25), ("pop3", 110), ("nntp", 119), ("imap2", 143), ("imap", 143), ("ldap", 389),
+    ("ldaps", 636), ("submission", 587), ("imaps", 993), ("pop3s", 995), ("radius", 1812), ("mysql", 3306), ("sip", 5060), ("postgresql", 5432),
+];
+
+impl Environment for System {
+    fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr> {
+        let found = (host, 0).to_socket_addrs().ok()?;
+        found.map(|a| a.ip()).find(|a| Family::of(*a) == family)
+    }
+
+    fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
+        let services = self.services.get_or_insert_with(|| {
+            std::fs::read_to_string("/etc/services").map(|text| parse_services(&text)).unwrap_or_default()
+        });
+        service_port(services, name, protocol)
+    }
+
+    fn is_directory(&mut self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn can_append(&mut self, path: &Path) -> Result<(), String> {
+        if path.exists() {
+            return std::fs::OpenOptions::new().append(true).open(path).map(drop).map_err(|e| e.to_string());
+        }
+        match path.parent() {
+            Some(dir) if dir.as_os_str().is_empty() || dir.is_dir() => Ok(()),
+            Some(dir) => Err(format!("directory {} does not exist", dir.display())),
+            None => Err("not a file".to_owned()),
+        }
+    }
+}
+
+fn service_port(services: &BTreeMap<(String, &'static str), u16>, name: &str, protocol: Option<Protocol>) -> Option<u16> {
+    let order: &[&'static str] = match protocol {
+        Some(Protocol::Tcp) => &["tcp"],
+        Some(Protocol::Udp) => &["udp"],
+        Some(Protocol::Sctp) => &["sctp"],
+        None => &["tcp", "udp", "sctp"],
+    };
+    let listed = order.iter().find_map(|p| services.get(&(name.to_owned(), *p)).copied());
+    listed.or_else(|| WELL_KNOWN.iter().find(|(n, _)| *n == name).map(|(_, p)| *p))
+}
+
+/// `services(5)`: `name port/protocol alias …  # comment`.
+fn parse_services(text: &str) -> BTreeMap<(String, &'static str), u16> {
+    let mut map = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or("").split_whitespace();
+        let (Some(name), Some((port, protocol))) = (words.next(), words.next().and_then(|w| w.split_once('/'))) else { continue };
+        let (Ok(port), Some(protocol)) = (port.parse(), ["tcp", "udp", "sctp"].into_iter().find(|p| *p == protocol)) else { continue };
+        for alias in std::iter::once(name).chain(words) {
+            map.entry((alias.to_owned(), protocol)).or_insert(port);
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_file_with_aliases() {
+        let map = parse_services("# x\nhttp 80/tcp www # web\ndomain 53/udp\nbroken\nodd 70000/tcp\n");
+        assert_eq!(service_port(&map, "www", Some(Protocol::Tcp)), Some(80));
+        assert_eq!(service_port(&map, "www", Some(Protocol::Udp)), None);
+        assert_eq!(service_port(&map, "domain", None), Some(53));
+        assert_eq!(service_port(&map, "odd", None), None);
+        assert_eq!(service_port(&BTreeMap::new(), "https", Some(Protocol::Tcp)), Some(443));
+    }
+}

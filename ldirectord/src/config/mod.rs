@@ -1,0 +1,48 @@
+//! `ldirectord.cf`: the whole grammar into a typed configuration.
+//!
+//! ```text
+//! text -> lines (scope of each directive) -> parser (values, real lines) -> finish (defaults) -> Config
+//!                                                                          lint (likely mistakes) <- check
+//! ```
+//!
+//! A file that the original accepts means the same here; every exception is a row of [`DEVIATIONS`]. Errors are collected, each
+//! with line, column, what was found and expected, and what to do; with one error nothing of the file is used.
+
+mod environment;
+mod finish;
+mod lines;
+mod lint;
+mod parser;
+mod problem;
+mod raw;
+mod real;
+#[cfg(test)]
+mod tests;
+mod types;
+mod value;
+
+pub use environment::{Environment, System};
+pub use finish::DEFAULT_LOG;
+pub use lines::{MAX_BYTES, MAX_LINES};
+pub use lint::lint;
+pub use problem::{DEVIATIONS, Deviation, DeviationRow, Problem, Refused, Severity};
+pub use real::{MAX_RANGE, MAX_REALS};
+pub use types::*;
+
+/// A configuration that was accepted, and what is worth saying about it.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a whole file's text.
+pub fn parse(text: &str, env: &mut dyn Environment) -> Result<Accepted, Refused> {
+    let mut parser = parser::Parser::new(env);
+    parser.read(text);
+    let config = finish::finish(&mut parser);
+    let mut problems = parser.problems;
+    problems.sort_by_key(|p| (p.line, p.column));
+    let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems.into_iter().partition(|p| p.severity == Severity::Error);
+    if errors.is_empty() { Ok(Accepted { config, warnings }) } else { Err(Refused { errors, warnings }) }
+}

@@ -1,0 +1,640 @@
+//! From entries to raw settings: one method per kind of value, one `match` per scope.
+
+use super::environment::Environment;
+use super::lines::{self, Entry, Place, Scope};
+use super::problem::{Deviation, Problem, Severity};
+use super::raw::{Common, FallbackLine, RawGlobal, RawVirtual, Target};
+use super::types::{AlertStatus, CheckType, HttpMethod, LogTarget, Netmask, ServiceProtocol, sched_flag_bit};
+use super::value::{self, Host, Quoted};
+use base::ipvs::{Family, Protocol};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// More errors than this are not collected.
+const MAX_ERRORS: usize = 50;
+
+pub struct Parser<'e> {
+    pub(super) env: &'e mut dyn Environment,
+    pub(super) problems: Vec<Problem>,
+    pub(super) errors: usize,
+    pub(super) global: RawGlobal,
+    pub(super) virtuals: Vec<RawVirtual>,
+    /// A `virtual` line that could not be read: its body is skipped.
+    skipping: bool,
+}
+
+impl<'e> Parser<'e> {
+    pub fn new(env: &'e mut dyn Environment) -> Parser<'e> {
+        Parser { env, problems: Vec::new(), errors: 0, global: RawGlobal::default(), virtuals: Vec::new(), skipping: false }
+    }
+
+    pub fn read(&mut self, text: &str) {
+        let entries = lines::entries(text, &mut self.problems);
+        self.errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        for entry in &entries {
+            if self.errors >= MAX_ERRORS {
+                break;
+            }
+            match entry.scope {
+                Scope::Start => self.start(entry),
+                Scope::Global => self.global(entry),
+                Scope::Body => self.body(entry),
+            }
+        }
+    }
+
+    // --- reporting
+
+    pub(super) fn error(&mut self, line: u32, column: u32, found: impl Into<String>, expected: impl Into<String>, cure: impl Into<String>) {
+        self.errors += 1;
+        self.push(Severity::Error, line, column, found.into(), expected.into(), cure.into(), None);
+    }
+
+    pub(super) fn refuse(&mut self, line: u32, column: u32, deviation: Deviation, found: impl Into<String>, expected: impl Into<String>, cure: impl Into<String>) {
+        self.errors += 1;
+        self.push(Severity::Error, line, column, found.into(), expected.into(), cure.into(), Some(deviation));
+    }
+
+    pub(super) fn warn(&mut self, line: u32, column: u32, deviation: Option<Deviation>, found: impl Into<String>, expected: impl Into<String>) {
+        self.push(Severity::Warning, line, column, found.into(), expected.into(), String::new(), deviation);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn push(&mut self, severity: Severity, line: u32, column: u32, found: String, expected: String, cure: String, deviation: Option<Deviation>) {
+        self.problems.push(Problem { severity, line, column, found, expected, cure, deviation });
+    }
+
+    fn wrong(&mut self, entry: &Entry<'_>, expected: impl Into<String>, cure: impl Into<String>) {
+        let found = if entry.assigned { format!("{} = {}", entry.name, clip(entry.value)) } else { clip(&format!("{} {}", entry.name, entry.value)) };
+        self.error(entry.line, entry.value_column(), found, expected, cure);
+    }
+
+    pub(super) fn note(&mut self, entry: &Entry<'_>, deviation: Deviation, found: impl Into<String>, expected: impl Into<String>) {
+        self.warn(entry.line, entry.value_column(), Some(deviation), found, expected);
+    }
+
+    // --- kinds of values
+
+    fn yes_no(&mut self, entry: &Entry<'_>) -> Option<bool> {
+        let answer = match entry.value.to_ascii_lowercase().as_str() {
+            "yes" => true,
+            "no" => false,
+            _ => {
+                self.wrong(entry, "`yes` or `no`", "");
+                return None;
+            }
+        };
+        if entry.comment {
+            self.note(entry, Deviation::TrailingComment, "a comment after a yes/no value", "the original refuses it; accepted here");
+        } else if entry.trailing_blank {
+            self.note(entry, Deviation::TrailingBlank, "a blank after a yes/no value", "the original refuses it; accepted here");
+        } else if entry.value.chars().any(|c| c.is_ascii_uppercase()) {
+            self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants lower case; accepted here");
+        }
+        Some(answer)
+    }
+
+    fn integer(&mut self, entry: &Entry<'_>, least: u32) -> Option<u32> {
+        let Some(found) = value::integer(entry.value) else {
+            self.wrong(entry, "a whole number", "");
+            return None;
+        };
+        if found.value < least {
+            self.wrong(entry, format!("a number of at least {least}"), "");
+            return None;
+        }
+        if found.junk {
+            let line = (entry.line, entry.value_column());
+            self.warn(line.0, line.1, None, format!("{} = {}", entry.name, clip(entry.value)), format!("read as {}, the first digits in it", found.value));
+        }
+        Some(found.value)
+    }
+
+    /// A value that must stand in quotes; bare or empty ones are accepted with a warning.
+    fn quoted(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let text = match value::quoted(entry.value) {
+            Quoted::Quoted(text) => text,
+            Quoted::Open(_) | Quoted::Bare("") => {
+                self.wrong(entry, "a value in quotes", format!("write {} = \"…\"", entry.name));
+                return None;
+            }
+            Quoted::Bare(text) => {
+                self.note(entry, Deviation::UnquotedValue, format!("{} = {}", entry.name, clip(text)), "the original wants quotes; accepted here");
+                text
+            }
+        };
+        if text.is_empty() {
+            self.note(entry, Deviation::EmptyValue, format!("{} = \"\"", entry.name), "the default is used");
+        }
+        if text.contains('#') && entry.scope == Scope::Body {
+            self.note(entry, Deviation::HashInQuotes, "`#` within quotes", "the original cuts the line there; kept here");
+        }
+        Some(self.untab(entry, text))
+    }
+
+    /// A value with or without quotes.
+    fn text(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let text = match value::quoted(entry.value) {
+            Quoted::Quoted(text) => text,
+            Quoted::Bare(text) | Quoted::Open(text) => text,
+        };
+        if text.is_empty() {
+            self.wrong(entry, "a value", "");
+            return None;
+        }
+        self.note_global_comment(entry);
+        Some(self.untab(entry, text))
+    }
+
+    /// In a block a tab becomes four blanks, also within quotes.
+    fn untab(&self, entry: &Entry<'_>, text: &str) -> String {
+        if entry.scope == Scope::Body { text.replace('\t', "    ") } else { text.to_owned() }
+    }
+
+    fn note_global_comment(&mut self, entry: &Entry<'_>) {
+        if entry.comment && entry.scope == Scope::Global {
+            self.note(entry, Deviation::TrailingComment, "a comment after the value", "the original takes it for a part of the value; cut here");
+        }
+    }
+
+    // --- scopes
+
+    fn global(&mut self, entry: &Entry<'_>) {
+        match entry.name.as_str() {
+            "supervised" if !entry.assigned && entry.value.is_empty() => {
+                self.warn(entry.line, entry.column(), None, "a bare `supervised`", "write `supervised = yes`");
+                self.global.supervised = Some(true);
+            }
+            _ if !self.known(entry) => {}
+            "autoreload" => self.global.autoreload = self.yes_no(entry).or(self.global.autoreload),
+            "fork" => {
+                self.global.fork = self.yes_no(entry).or(self.global.fork);
+                if self.global.fork == Some(true) {
+                    self.warn(entry.line, entry.column(), None, "fork = yes", "accepted without meaning: no check waits for another here");
+                }
+            }
+            "supervised" => self.global.supervised = self.yes_no(entry).or(self.global.supervised),
+            "readdquiescent" => self.global.readd_quiescent = self.yes_no(entry).or(self.global.readd_quiescent),
+            "callback" => self.global.callback = self.quoted(entry).filter(|t| !t.is_empty()),
+            "emailalertfrom" => self.global.alert_from = self.text(entry),
+            "execute" => {
+                let name = self.text(entry);
+                self.global.execute.extend(name);
+            }
+            "logfile" => self.logfile(entry),
+            "maintenancedir" => {
+                self.global.maintenance_dir = self.text(entry).map(PathBuf::from);
+                if let Some(dir) = self.global.maintenance_dir.clone()
+                    && !self.env.is_directory(&dir)
+                {
+                    self.warn(entry.line, entry.value_column(), None, format!("maintenance directory {}", dir.display()), "does not exist");
+                }
+            }
+            _ => {
+                let mut common = std::mem::take(&mut self.global.common);
+                self.common(entry, &mut common);
+                self.global.common = common;
+            }
+        }
+    }
+
+    /// Reports a directive that cannot stand in column 0 or does not exist.
+    fn known(&mut self, entry: &Entry<'_>) -> bool {
+        match lines::place(&entry.name) {
+            Some(Place::Virtual) => {
+                self.error(entry.line, entry.column(), format!("`{}` before any virtual", entry.name), "a global directive", "put it under a `virtual` line");
+                false
+            }
+            Some(_) if entry.assigned => true,
+            Some(_) => {
+                self.wrong(entry, format!("`{} = value`", entry.name), "");
+                false
+            }
+            None => {
+                self.unknown(entry);
+                false
+            }
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry<'_>) {
+        let cure = match entry.name.as_str() {
+            "timeout" => "`timeout` is gone: use checktimeout and negotiatetimeout".to_owned(),
+            "connecttimeout" => "`connecttimeout` is gone: use negotiatetimeout".to_owned(),
+            name => match nearest(name) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => String::new(),
+            },
+        };
+        let name = if entry.name.is_empty() { clip(entry.value) } else { entry.name.clone() };
+        self.error(entry.line, entry.column(), format!("unknown directive `{name}`"), "a directive of ldirectord.cf", cure);
+    }
+
+    fn logfile(&mut self, entry: &Entry<'_>) {
+        let Some(text) = self.quoted(entry).filter(|t| !t.is_empty()) else { return };
+        if !text.starts_with('/') {
+            self.global.log = Some(LogTarget::Syslog(text));
+            return;
+        }
+        if let Err(why) = self.env.can_append(Path::new(&text)) {
+            self.wrong(entry, format!("a file that can be written ({why})"), "");
+        }
+        self.global.log = Some(LogTarget::File(PathBuf::from(text)));
+    }
+
+    fn common(&mut self, entry: &Entry<'_>, to: &mut Common) {
+        match entry.name.as_str() {
+            "checktimeout" => to.check_timeout_s = self.integer(entry, 1).or(to.check_timeout_s),
+            "negotiatetimeout" => to.negotiate_timeout_s = self.integer(entry, 1).or(to.negotiate_timeout_s),
+            "checkinterval" => to.check_interval_s = self.integer(entry, 1).or(to.check_interval_s),
+            "checkcount" => {
+                self.warn(entry.line, entry.column(), None, "checkcount", "deprecated: only ping uses it; failurecount is meant for failures in a row");
+                to.check_count = self.integer(entry, 1).or(to.check_count);
+            }
+            "failurecount" => to.failure_count = self.integer(entry, 1).or(to.failure_count),
+            "quiescent" => to.quiescent = self.yes_no(entry).or(to.quiescent),
+            "cleanstop" => to.clean_stop = self.yes_no(entry).or(to.clean_stop),
+            "fallback" => to.fallback = self.fallback(entry, Family::IPv4).or(to.fallback),
+            "fallback6" => to.fallback6 = self.fallback(entry, Family::IPv6).or(to.fallback6),
+            "fallbackcommand" => {
+                to.fallback_command = if entry.scope == Scope::Global { Some(entry.value.to_owned()).filter(|v| !v.is_empty()) } else { self.text(entry) };
+            }
+            "emailalert" => to.alert_to = self.text(entry),
+            "emailalertfreq" => to.alert_frequency_s = self.integer(entry, 0).or(to.alert_frequency_s),
+            "emailalertstatus" => to.alert_status = self.alert_status(entry).or(to.alert_status),
+            "smtp" => to.smtp = self.text(entry),
+            _ => self.unknown(entry),
+        }
+    }
+
+    fn alert_status(&mut self, entry: &Entry<'_>) -> Option<AlertStatus> {
+        let mut status = AlertStatus::NONE;
+        let mut none = false;
+        let words: Vec<&str> = entry.value.split(',').map(str::trim).collect();
+        for word in &words {
+            match *word {
+                "all" => status = AlertStatus::ALL,
+                "none" => none = true,
+                "starting" => status.starting = true,
+                "running" => status.running = true,
+                "stopping" => status.stopping = true,
+                "reloading" => status.reloading = true,
+                _ => {
+                    self.wrong(entry, "a list of all, none, starting, running, stopping, reloading", "");
+                    return None;
+                }
+            }
+        }
+        if none && words.len() > 1 {
+            self.wrong(entry, "`none` alone, or others without it", "");
+            return None;
+        }
+        self.note_global_comment(entry);
+        Some(status)
+    }
+
+    fn fallback(&mut self, entry: &Entry<'_>, family: Family) -> Option<FallbackLine> {
+        let Ok((_, text)) = value::fallback(entry.value) else {
+            self.wrong(entry, "HOST[:PORT] [gate|masq|ipip]", "");
+            return None;
+        };
+        if !text.rest.is_empty() {
+            self.wrong(entry, "nothing behind the forwarding method", "");
+            return None;
+        }
+        let addr = self.address(entry, text.host, family)?;
+        let port = match text.port {
+            Some(name) => Some(self.port(entry, name, None)?),
+            None => None,
+        };
+        let method = match text.method {
+            Some(word) => self.method(entry, word)?,
+            None => super::types::Method::Gate,
+        };
+        self.note_global_comment(entry);
+        Some(FallbackLine { addr, port, method })
+    }
+
+    pub(super) fn method(&mut self, entry: &Entry<'_>, word: &str) -> Option<super::types::Method> {
+        let found = value::method(word);
+        match found {
+            None => {
+                let cure = match word.to_ascii_lowercase().as_str() {
+                    "nat" => "NAT is called masq",
+                    "dr" | "route" => "direct routing is called gate",
+                    "tun" | "tunnel" => "tunnelling is called ipip",
+                    _ => "",
+                };
+                self.error(entry.line, entry.column_of(word), format!("forwarding method `{}`", clip(word)), "gate, masq or ipip", cure);
+            }
+            Some(method) if method.name() != word => {
+                self.warn(entry.line, entry.column_of(word), Some(Deviation::UpperCase), format!("`{word}`"), "the original wants lower case; accepted here");
+            }
+            Some(_) => {}
+        }
+        found
+    }
+
+    pub(super) fn port(&mut self, entry: &Entry<'_>, text: &str, protocol: Option<Protocol>) -> Option<u16> {
+        let numeric = text.bytes().all(|b| b.is_ascii_digit());
+        let port = if numeric { text.parse().ok() } else { self.env.service_port(text, protocol) };
+        if port.is_none() {
+            self.error(entry.line, entry.column_of(text), format!("port `{}`", clip(text)), "a number from 0 to 65535 or a service name of /etc/services", "");
+        }
+        port
+    }
+
+    pub(super) fn address(&mut self, entry: &Entry<'_>, host: Host<'_>, family: Family) -> Option<IpAddr> {
+        let text = host.text();
+        let column = entry.column_of(text);
+        if let Ok(addr) = text.parse::<IpAddr>() {
+            let dotted = matches!(addr, IpAddr::V6(_)) && text.contains('.');
+            if Family::of(addr) == family && !dotted && (family == Family::IPv4) == matches!(host, Host::Plain(_)) {
+                return Some(addr);
+            }
+        } else if let Host::Plain(name) = host
+            && name.contains(|c: char| c.is_alphabetic())
+        {
+            let found = self.env.resolve(name, family);
+            if found.is_none() {
+                self.error(entry.line, column, format!("host name `{}`", clip(name)), format!("a name that resolves to an {family:?} address"), "");
+            }
+            return found;
+        }
+        let expected = if family == Family::IPv4 { "an IPv4 address or a host name" } else { "an IPv6 address in brackets, or a host name" };
+        self.error(entry.line, column, format!("address `{}`", clip(text)), expected, "");
+        None
+    }
+
+    // --- virtuals
+
+    fn start(&mut self, entry: &Entry<'_>) {
+        let family = if entry.name == "virtual6" { Family::IPv6 } else { Family::IPv4 };
+        let target = if entry.assigned { self.target(entry, family) } else { None };
+        if !entry.assigned {
+            self.wrong(entry, format!("`{} = ADDRESS:PORT` or a firewall mark", entry.name), "");
+        }
+        self.skipping = target.is_none();
+        if let Some(target) = target {
+            self.virtuals.push(RawVirtual::new(entry.line, entry.value_column(), family, target));
+        }
+    }
+
+    fn target(&mut self, entry: &Entry<'_>, family: Family) -> Option<Target> {
+        let text = match value::quoted(entry.value) {
+            Quoted::Quoted(inner) => {
+                self.note(entry, Deviation::QuotedValue, "a virtual address in quotes", "the original wants none; accepted here");
+                inner
+            }
+            Quoted::Bare(text) | Quoted::Open(text) => text,
+        };
+        if text.starts_with('[') && family == Family::IPv4 {
+            self.wrong(entry, "an IPv4 address", "an IPv6 service is written virtual6 = [ADDRESS]:PORT");
+            return None;
+        }
+        let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+        if !digits.is_empty() && !text[digits.len()..].starts_with(['.', ':', '-']) && !text[digits.len()..].starts_with(|c: char| c.is_alphanumeric()) {
+            return self.mark(entry, digits, &text[digits.len()..]);
+        }
+        let Ok((rest, (host, port))) = value::host_port(text) else {
+            self.wrong(entry, "ADDRESS:PORT or a firewall mark", "");
+            return None;
+        };
+        let Some(port) = port else {
+            let unbracketed = family == Family::IPv6 && matches!(host, Host::Plain(_));
+            let cure = if unbracketed { "put the IPv6 address in brackets: [ADDRESS]:PORT" } else { "write ADDRESS:PORT, or a bare number for a firewall mark" };
+            self.refuse(entry.line, entry.value_column(), Deviation::MarkFromAddress, format!("{} = {}", entry.name, clip(text)), "a port behind the address", cure);
+            return None;
+        };
+        if family == Family::IPv6 && matches!(host, Host::Plain(h) if !h.contains(|c: char| c.is_alphabetic() && !c.is_ascii_hexdigit()) && rest.contains(':')) {
+            self.wrong(entry, "[ADDRESS]:PORT", "put the IPv6 address in brackets");
+            return None;
+        }
+        if !rest.trim().is_empty() {
+            self.warn(entry.line, entry.column_of(rest), None, format!("`{}` behind the port", clip(rest.trim())), "ignored");
+        }
+        let addr = self.address(entry, host, family)?;
+        Some(Target::Address { addr, port: port.to_owned() })
+    }
+
+    fn mark(&mut self, entry: &Entry<'_>, digits: &str, rest: &str) -> Option<Target> {
+        match digits.parse::<u32>() {
+            Ok(0) => {
+                self.refuse(entry.line, entry.value_column(), Deviation::MarkZero, "firewall mark 0", "a mark from 1 to 4294967295", "");
+                None
+            }
+            Ok(mark) => {
+                if !rest.trim().is_empty() {
+                    self.warn(entry.line, entry.column_of(rest), None, format!("`{}` behind the firewall mark", clip(rest.trim())), "ignored");
+                }
+                Some(Target::Mark(mark))
+            }
+            Err(_) => {
+                self.wrong(entry, "a firewall mark from 1 to 4294967295", "");
+                None
+            }
+        }
+    }
+
+    fn body(&mut self, entry: &Entry<'_>) {
+        if self.skipping {
+            return;
+        }
+        match lines::place(&entry.name) {
+            Some(Place::Global) => {
+                let cure = "write it in column 1 before the first virtual";
+                self.error(entry.line, entry.column(), format!("`{}` in a virtual", entry.name), "a directive of a virtual; this one is global", cure);
+                return;
+            }
+            None => return self.unknown(entry),
+            Some(_) if !entry.assigned => return self.wrong(entry, format!("`{} = value`", entry.name), ""),
+            Some(_) => {}
+        }
+        // Taken out, so that the readers may borrow the parser.
+        let Some(mut target) = self.virtuals.pop() else { return };
+        self.directive(entry, &mut target);
+        self.virtuals.push(target);
+    }
+
+    fn directive(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
+        match entry.name.as_str() {
+            "real" | "real6" => self.real(entry, v),
+            "checktype" => v.check_type = self.check_type(entry).or(v.check_type),
+            "service" => v.service = self.service(entry).or(v.service),
+            "protocol" => v.protocol = self.protocol(entry, v).or(v.protocol),
+            "scheduler" => v.scheduler = self.scheduler(entry),
+            "schedflags" => v.sched_flags = self.sched_flags(entry),
+            "persistent" => v.persistent_s = self.integer(entry, 1).or(v.persistent_s),
+            "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
+            "ops" => v.ops = self.yes_no(entry).or(v.ops),
+            "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
+            "checkport" => match self.integer(entry, 1) {
+                Some(port) if port <= 65535 => v.check_port = Some(port as u16),
+                Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
+                None => {}
+            },
+            "checkcommand" => v.check_command = self.text(entry),
+            "request" => v.request = self.quoted(entry).filter(|t| !t.is_empty()),
+            "receive" => v.receive = self.quoted(entry).map(|t| (t, entry.line, entry.value_column())),
+            "httpmethod" => match entry.value.to_ascii_uppercase().trim_matches('"') {
+                "GET" => v.http_method = Some(HttpMethod::Get),
+                "HEAD" => v.http_method = Some(HttpMethod::Head),
+                _ => self.wrong(entry, "GET or HEAD", ""),
+            },
+            "virtualhost" => v.virtual_host = self.text(entry),
+            "login" => v.login = self.quoted(entry),
+            "passwd" => v.passwd = self.quoted(entry),
+            "database" => v.database = self.quoted(entry),
+            "secret" => v.secret = self.quoted(entry),
+            "load" => v.load = self.quoted(entry),
+            "monitorfile" => self.monitor_file(entry, v),
+            "servicename" => v.service_name = Some(entry.value.to_owned()),
+            "comment" => v.comment = Some(entry.value.to_owned()),
+            "fallback" | "fallback6" => self.own_fallback(entry, v),
+            _ => self.common(entry, &mut v.common),
+        }
+    }
+
+    fn own_fallback(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
+        let wanted = if v.family == Family::IPv4 { "fallback" } else { "fallback6" };
+        if entry.name != wanted {
+            self.error(entry.line, entry.column(), format!("`{}` in this block", entry.name), format!("`{wanted}`: the fallback must be of the virtual's family"), "");
+            return;
+        }
+        self.common(entry, &mut v.common);
+    }
+
+    fn monitor_file(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
+        let Some(path) = self.text(entry).map(PathBuf::from) else { return };
+        if let Err(why) = self.env.can_append(&path) {
+            self.wrong(entry, format!("a file that can be written ({why})"), "");
+        }
+        v.monitor_file = Some(path);
+    }
+
+    fn check_type(&mut self, entry: &Entry<'_>) -> Option<CheckType> {
+        let lower = entry.value.to_ascii_lowercase();
+        let named = [CheckType::Negotiate, CheckType::Connect, CheckType::Ping, CheckType::Off, CheckType::On, CheckType::External, CheckType::ExternalPerl];
+        let bare = lower.trim_matches('"');
+        if let Some(found) = named.into_iter().find(|t| t.to_string() == bare) {
+            if bare != entry.value {
+                self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants it in lower case and without quotes; accepted here");
+            }
+            return Some(found);
+        }
+        match value::integer(entry.value) {
+            Some(number) => {
+                if number.junk {
+                    let expected = format!("read as {}: one negotiate check, then {} connects", number.value, number.value);
+                    self.warn(entry.line, entry.value_column(), None, format!("checktype = {}", clip(entry.value)), expected);
+                }
+                Some(CheckType::Combined(number.value))
+            }
+            None => {
+                self.wrong(entry, "negotiate, connect, ping, on, off, external, external-perl or a number", "");
+                None
+            }
+        }
+    }
+
+    fn service(&mut self, entry: &Entry<'_>) -> Option<ServiceProtocol> {
+        let word = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("");
+        let found = ServiceProtocol::by_name(&word.to_ascii_lowercase());
+        match found {
+            None => {
+                let names: Vec<&str> = ServiceProtocol::ALL.iter().map(|s| s.name()).collect();
+                self.wrong(entry, format!("one of {}", names.join(" ")), "other protocols: checktype = external with a command");
+            }
+            Some(service) if service.name() != word => self.note(entry, Deviation::UpperCase, format!("`{word}`"), "the original wants lower case; accepted here"),
+            Some(_) => {}
+        }
+        found
+    }
+
+    fn protocol(&mut self, entry: &Entry<'_>, v: &RawVirtual) -> Option<Protocol> {
+        let word = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("").to_ascii_lowercase();
+        match (&v.target, word.as_str()) {
+            (Target::Mark(_), "fwm") => None,
+            (Target::Mark(_), "tcp" | "udp") => {
+                self.wrong(entry, "fwm, since the virtual is a firewall mark", "remove the line");
+                None
+            }
+            (Target::Address { .. }, "tcp") => Some(Protocol::Tcp),
+            (Target::Address { .. }, "udp") => Some(Protocol::Udp),
+            (Target::Address { .. }, "fwm") => {
+                self.wrong(entry, "tcp or udp, since the virtual is an address and port", "");
+                None
+            }
+            _ => {
+                self.wrong(entry, "tcp, udp or fwm", "");
+                None
+            }
+        }
+    }
+
+    fn scheduler(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let lower = entry.value.to_ascii_lowercase();
+        let name: String = lower.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take_while(char::is_ascii_lowercase).collect();
+        if name.is_empty() || name.len() > 15 {
+            self.wrong(entry, "a scheduler: rr, wrr, lc, wlc, lblc, lblcr, dh, sh, mh, sed, nq, fo, ovf, twos", "");
+            return None;
+        }
+        if lower != entry.value {
+            self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants lower case; accepted here");
+        } else if name != lower {
+            self.warn(entry.line, entry.value_column(), None, format!("scheduler = {}", clip(entry.value)), format!("read as `{name}`"));
+        }
+        Some(name)
+    }
+
+    fn sched_flags(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let text = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("");
+        if text.is_empty() || text.split(',').any(|flag| sched_flag_bit(flag).is_none()) {
+            let expected = "flag-1, flag-2, flag-3, sh-fallback, sh-port, mh-fallback or mh-port";
+            self.refuse(entry.line, entry.value_column(), Deviation::BadSchedFlag, format!("schedflags = {}", clip(entry.value)), expected, "");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn netmask(&mut self, entry: &Entry<'_>, family: Family) -> Option<Netmask> {
+        let word = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("");
+        let mask = match family {
+            Family::IPv4 => word.parse().ok().map(Netmask::V4),
+            Family::IPv6 => word.parse().ok().filter(|p| (1..=128).contains(p)).map(Netmask::V6),
+        };
+        if mask.is_none() {
+            self.wrong(entry, if family == Family::IPv4 { "a dotted netmask such as 255.255.255.0" } else { "a prefix length from 1 to 128" }, "");
+        }
+        mask
+    }
+}
+
+/// Text from the file as it is quoted in messages.
+pub(super) fn clip(text: &str) -> String {
+    if text.chars().count() <= 60 { text.to_owned() } else { format!("{}…", text.chars().take(59).collect::<String>()) }
+}
+
+/// The directive that differs by the fewest letters, if by at most two.
+fn nearest(name: &str) -> Option<&'static str> {
+    let all = lines::DIRECTIVES.iter().map(|(n, _)| *n).chain(["virtual", "virtual6"]);
+    all.map(|known| (distance(name, known), known)).filter(|(d, known)| *d <= 2 && *d < known.len()).min().map(|(_, known)| known)
+}
+
+/// Edit distance; names longer than any directive are not compared.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 32 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
