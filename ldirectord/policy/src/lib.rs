@@ -1,1 +1,26 @@
-//! ldirectord/policy
+//! From verdicts to the wanted IPVS table, and from there to the changes that the kernel's table needs.
+//!
+//! ```text
+//! Plan (from the configuration) --+
+//!                                 +--> wanted() -> Wanted --diff(kernel's table)--> [Op]
+//! verdicts --record()--> Health --+
+//! ```
+//!
+//! Pure: `now` is an argument. One owner holds [`Health`] and feeds it; nothing else changes it. The rules:
+//! no weight before a passed check (a peer's fresh verdict counts as one, and so does weight that the table already has);
+//! a server that was up needs `failure_count` failures in a row, one that never was up is down after one;
+//! maintenance is down at once; the fallback stands in exactly while nothing is up.
+
+mod diff;
+mod health;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod verdicts;
+mod wanted;
+
+pub use diff::{Op, diff};
+pub use health::{Health, Record, Source, Standing, Transition, Verdict};
+pub use plan::{Mode, Plan, RealId, RealPlan, VirtualPlan};
+pub use verdicts::{MAX_VERDICTS, VerdictEntry, Verdicts};
+pub use wanted::{FALLBACK_GRACE, Role, Wanted, WantedDest, WantedService, wanted};

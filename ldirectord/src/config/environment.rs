@@ -23,8 +23,24 @@ pub struct System {
 
 /// Ports of the checks' own protocols, for machines without `/etc/services`.
 const WELL_KNOWN: &[(&str, u16)] = &[
-    ("http", 80), ("https", 443), ("domain", 53), ("ftp", 21), ("smtp", 25), ("pop3", 110), ("nntp", 119), ("imap2", 143), ("imap", 143), ("ldap", 389),
-    ("ldaps", 636), ("submission", 587), ("imaps", 993), ("pop3s", 995), ("radius", 1812), ("mysql", 3306), ("sip", 5060), ("postgresql", 5432),
+    ("http", 80),
+    ("https", 443),
+    ("domain", 53),
+    ("ftp", 21),
+    ("smtp", 25),
+    ("pop3", 110),
+    ("nntp", 119),
+    ("imap2", 143),
+    ("imap", 143),
+    ("ldap", 389),
+    ("ldaps", 636),
+    ("submission", 587),
+    ("imaps", 993),
+    ("pop3s", 995),
+    ("radius", 1812),
+    ("mysql", 3306),
+    ("sip", 5060),
+    ("postgresql", 5432),
 ];
 
 impl Environment for System {
@@ -56,7 +72,11 @@ impl Environment for System {
     }
 }
 
-fn service_port(services: &BTreeMap<(String, &'static str), u16>, name: &str, protocol: Option<Protocol>) -> Option<u16> {
+fn service_port(
+    services: &BTreeMap<(String, &'static str), u16>,
+    name: &str,
+    protocol: Option<Protocol>,
+) -> Option<u16> {
     let order: &[&'static str] = match protocol {
         Some(Protocol::Tcp) => &["tcp"],
         Some(Protocol::Udp) => &["udp"],
@@ -72,8 +92,13 @@ fn parse_services(text: &str) -> BTreeMap<(String, &'static str), u16> {
     let mut map = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or("").split_whitespace();
-        let (Some(name), Some((port, protocol))) = (words.next(), words.next().and_then(|w| w.split_once('/'))) else { continue };
-        let (Ok(port), Some(protocol)) = (port.parse(), ["tcp", "udp", "sctp"].into_iter().find(|p| *p == protocol)) else { continue };
+        let (Some(name), Some((port, protocol))) = (words.next(), words.next().and_then(|w| w.split_once('/'))) else {
+            continue;
+        };
+        let (Ok(port), Some(protocol)) = (port.parse(), ["tcp", "udp", "sctp"].into_iter().find(|p| *p == protocol))
+        else {
+            continue;
+        };
         for alias in std::iter::once(name).chain(words) {
             map.entry((alias.to_owned(), protocol)).or_insert(port);
         }

@@ -21,7 +21,13 @@ pub(super) fn finish(parser: &mut Parser<'_>) -> Config {
         let (line, column) = (raw.line, raw.column);
         if let Some(v) = finish_virtual(parser, raw, &raw_global) {
             if !seen.insert(v.key) {
-                parser.error(line, column, format!("virtual service {}", service_id(&v.key)), "each service once in a file", "join the two blocks");
+                parser.error(
+                    line,
+                    column,
+                    format!("virtual service {}", service_id(&v.key)),
+                    "each service once in a file",
+                    "join the two blocks",
+                );
             }
             virtuals.push(v);
         }
@@ -64,8 +70,18 @@ fn alert(own: &Common, global: &Common) -> Alert {
 
 /// virtual check, virtual negotiate, global check, global negotiate, default; and the other way round.
 fn timeouts(own: &Common, global: &Common) -> (u32, u32) {
-    let check = own.check_timeout_s.or(own.negotiate_timeout_s).or(global.check_timeout_s).or(global.negotiate_timeout_s).unwrap_or(5);
-    let negotiate = own.negotiate_timeout_s.or(own.check_timeout_s).or(global.negotiate_timeout_s).or(global.check_timeout_s).unwrap_or(30);
+    let check = own
+        .check_timeout_s
+        .or(own.negotiate_timeout_s)
+        .or(global.check_timeout_s)
+        .or(global.negotiate_timeout_s)
+        .unwrap_or(5);
+    let negotiate = own
+        .negotiate_timeout_s
+        .or(own.check_timeout_s)
+        .or(global.negotiate_timeout_s)
+        .or(global.check_timeout_s)
+        .unwrap_or(30);
     (check, negotiate)
 }
 
@@ -80,7 +96,13 @@ fn key(parser: &mut Parser<'_>, raw: &RawVirtual) -> Option<ServiceKey> {
     match port {
         Some(port) => Some(ServiceKey::Address { protocol, addr, port }),
         None => {
-            parser.error(raw.line, raw.column, format!("port `{text}` of the virtual"), "a number from 0 to 65535 or a service name of /etc/services", "");
+            parser.error(
+                raw.line,
+                raw.column,
+                format!("port `{text}` of the virtual"),
+                "a number from 0 to 65535 or a service name of /etc/services",
+                "",
+            );
             None
         }
     }
@@ -166,23 +188,47 @@ fn reals(parser: &mut Parser<'_>, raw: &RawVirtual, request: &str, receive: &str
 
 fn pattern(parser: &mut Parser<'_>, text: &str, line: u32, column: u32) {
     if let Err(why) = Pattern::new(text) {
-        parser.refuse(line, column, Deviation::BadPattern, format!("receive pattern `{}`", super::parser::clip(text)), format!("a regular expression ({why})"), "");
+        parser.refuse(
+            line,
+            column,
+            Deviation::BadPattern,
+            format!("receive pattern `{}`", super::parser::clip(text)),
+            format!("a regular expression ({why})"),
+            "",
+        );
     }
 }
 
 fn notes(parser: &mut Parser<'_>, raw: &RawVirtual, global: &RawGlobal, key: &ServiceKey) {
     if raw.common.check_interval_s.is_some() && global.fork != Some(true) {
         let expected = "the original ignores it unless fork=yes; it acts here";
-        parser.warn(raw.line, raw.column, Some(Deviation::IntervalInBlock), format!("checkinterval in {}", service_id(key)), expected);
+        parser.warn(
+            raw.line,
+            raw.column,
+            Some(Deviation::IntervalInBlock),
+            format!("checkinterval in {}", service_id(key)),
+            expected,
+        );
     }
     if let (Some((_, line)), None) = (raw.netmask, raw.persistent_s) {
         parser.warn(line, 1, Some(Deviation::EmptyMask), "netmask without persistent", "it has no effect");
     }
     if let ServiceKey::Fwmark { .. } = key
-        && raw.common.fallback.is_none() && raw.common.fallback6.is_none()
-        && (if raw.family == Family::IPv4 { global.common.fallback.is_some() } else { global.common.fallback6.is_some() })
+        && raw.common.fallback.is_none()
+        && raw.common.fallback6.is_none()
+        && (if raw.family == Family::IPv4 {
+            global.common.fallback.is_some()
+        } else {
+            global.common.fallback6.is_some()
+        })
     {
         let expected = "the original adds a broken destination; it works here";
-        parser.warn(raw.line, raw.column, Some(Deviation::FallbackMark), format!("global fallback for {}", service_id(key)), expected);
+        parser.warn(
+            raw.line,
+            raw.column,
+            Some(Deviation::FallbackMark),
+            format!("global fallback for {}", service_id(key)),
+            expected,
+        );
     }
 }

@@ -68,16 +68,54 @@ pub enum Place {
 }
 
 pub const DIRECTIVES: &[(&str, Place)] = &[
-    ("autoreload", Place::Global), ("callback", Place::Global), ("emailalertfrom", Place::Global), ("execute", Place::Global), ("fork", Place::Global),
-    ("logfile", Place::Global), ("maintenancedir", Place::Global), ("readdquiescent", Place::Global), ("supervised", Place::Global),
-    ("checkcount", Place::Both), ("checkinterval", Place::Both), ("checktimeout", Place::Both), ("cleanstop", Place::Both), ("emailalert", Place::Both),
-    ("emailalertfreq", Place::Both), ("emailalertstatus", Place::Both), ("failurecount", Place::Both), ("fallback", Place::Both), ("fallback6", Place::Both),
-    ("fallbackcommand", Place::Both), ("negotiatetimeout", Place::Both), ("quiescent", Place::Both), ("smtp", Place::Both),
-    ("checkcommand", Place::Virtual), ("checkport", Place::Virtual), ("checktype", Place::Virtual), ("comment", Place::Virtual), ("database", Place::Virtual),
-    ("httpmethod", Place::Virtual), ("load", Place::Virtual), ("login", Place::Virtual), ("monitorfile", Place::Virtual), ("netmask", Place::Virtual),
-    ("ops", Place::Virtual), ("passwd", Place::Virtual), ("persistent", Place::Virtual), ("protocol", Place::Virtual), ("real", Place::Virtual),
-    ("real6", Place::Virtual), ("receive", Place::Virtual), ("request", Place::Virtual), ("schedflags", Place::Virtual), ("scheduler", Place::Virtual),
-    ("secret", Place::Virtual), ("service", Place::Virtual), ("servicename", Place::Virtual), ("tlsverify", Place::Virtual), ("virtualhost", Place::Virtual),
+    ("autoreload", Place::Global),
+    ("callback", Place::Global),
+    ("emailalertfrom", Place::Global),
+    ("execute", Place::Global),
+    ("fork", Place::Global),
+    ("logfile", Place::Global),
+    ("maintenancedir", Place::Global),
+    ("readdquiescent", Place::Global),
+    ("supervised", Place::Global),
+    ("checkcount", Place::Both),
+    ("checkinterval", Place::Both),
+    ("checktimeout", Place::Both),
+    ("cleanstop", Place::Both),
+    ("emailalert", Place::Both),
+    ("emailalertfreq", Place::Both),
+    ("emailalertstatus", Place::Both),
+    ("failurecount", Place::Both),
+    ("fallback", Place::Both),
+    ("fallback6", Place::Both),
+    ("fallbackcommand", Place::Both),
+    ("negotiatetimeout", Place::Both),
+    ("quiescent", Place::Both),
+    ("smtp", Place::Both),
+    ("checkcommand", Place::Virtual),
+    ("checkport", Place::Virtual),
+    ("checktype", Place::Virtual),
+    ("comment", Place::Virtual),
+    ("database", Place::Virtual),
+    ("httpmethod", Place::Virtual),
+    ("load", Place::Virtual),
+    ("login", Place::Virtual),
+    ("monitorfile", Place::Virtual),
+    ("netmask", Place::Virtual),
+    ("ops", Place::Virtual),
+    ("passwd", Place::Virtual),
+    ("persistent", Place::Virtual),
+    ("protocol", Place::Virtual),
+    ("real", Place::Virtual),
+    ("real6", Place::Virtual),
+    ("receive", Place::Virtual),
+    ("request", Place::Virtual),
+    ("schedflags", Place::Virtual),
+    ("scheduler", Place::Virtual),
+    ("secret", Place::Virtual),
+    ("service", Place::Virtual),
+    ("servicename", Place::Virtual),
+    ("tlsverify", Place::Virtual),
+    ("virtualhost", Place::Virtual),
 ];
 
 pub fn place(name: &str) -> Option<Place> {
@@ -162,7 +200,9 @@ fn directive(input: &str) -> IResult<&str, (&str, bool)> {
 enum Block {
     None,
     /// Within a virtual; `pasted` if its directives stand in column 0.
-    Open { pasted: bool },
+    Open {
+        pasted: bool,
+    },
     /// A global directive has followed the last virtual.
     Closed,
 }
@@ -176,7 +216,13 @@ struct Layout<'p> {
 impl Layout<'_> {
     fn place<'a>(&mut self, line: &RawLine<'a>, following: &[RawLine<'a>]) -> Option<Entry<'a>> {
         if line.name != line.lower && place(&line.lower).is_some() | line.starts_block() {
-            self.warn(line.no, 1, Deviation::UpperCase, &format!("`{}`", line.name), &format!("`{}` in lower case", line.lower));
+            self.warn(
+                line.no,
+                1,
+                Deviation::UpperCase,
+                &format!("`{}`", line.name),
+                &format!("`{}` in lower case", line.lower),
+            );
         }
         let scope = self.scope(line, following)?;
         Some(entry(line, scope))
@@ -192,12 +238,24 @@ impl Layout<'_> {
         }
         match (&self.block, line.indent) {
             (Block::Open { pasted: true }, 0) if place(&line.lower).is_some_and(|p| p != Place::Global) => {
-                self.warn(line.no, 1, Deviation::Unindented, &format!("`{}` without indent", line.lower), "a virtual's directives indented by four blanks");
+                self.warn(
+                    line.no,
+                    1,
+                    Deviation::Unindented,
+                    &format!("`{}` without indent", line.lower),
+                    "a virtual's directives indented by four blanks",
+                );
                 Some(Scope::Body)
             }
             (Block::None, indent) => {
                 if indent > 0 {
-                    self.warn(line.no, 1, Deviation::IndentedGlobal, "an indented global directive", "global directives in column 1");
+                    self.warn(
+                        line.no,
+                        1,
+                        Deviation::IndentedGlobal,
+                        "an indented global directive",
+                        "global directives in column 1",
+                    );
                 }
                 Some(Scope::Global)
             }
@@ -210,10 +268,22 @@ impl Layout<'_> {
             (Block::Closed, 0) => Some(Scope::Global),
             (Block::Open { .. }, indent) => {
                 if indent < 4 {
-                    self.warn(line.no, 1, Deviation::ShortIndent, "an indent of less than four blanks", "four blanks or a tab");
+                    self.warn(
+                        line.no,
+                        1,
+                        Deviation::ShortIndent,
+                        "an indent of less than four blanks",
+                        "four blanks or a tab",
+                    );
                 }
                 if line.after_blank {
-                    self.warn(line.no, 1, Deviation::BlankInBlock, "a blank line within a virtual", "no blank line before the block's end");
+                    self.warn(
+                        line.no,
+                        1,
+                        Deviation::BlankInBlock,
+                        "a blank line within a virtual",
+                        "no blank line before the block's end",
+                    );
                 }
                 Some(Scope::Body)
             }
@@ -263,7 +333,16 @@ fn entry<'a>(line: &RawLine<'a>, scope: Scope) -> Entry<'a> {
         Scope::Start | Scope::Body => cut_comment(line.rest, false),
     };
     let value = kept.trim_end_matches([' ', '\t']);
-    Entry { raw: line.raw, line: line.no, scope, name: line.lower.clone(), value, trailing_blank: value.len() < kept.len(), comment, assigned: line.assigned }
+    Entry {
+        raw: line.raw,
+        line: line.no,
+        scope,
+        name: line.lower.clone(),
+        value,
+        trailing_blank: value.len() < kept.len(),
+        comment,
+        assigned: line.assigned,
+    }
 }
 
 /// Cuts a trailing comment, at the first `#` that does not stand within quotes.
@@ -300,7 +379,8 @@ mod tests {
 
     #[test]
     fn in_a_pasted_block_it_belongs_to_the_virtual() {
-        let (found, deviations) = scopes("quiescent=no\nvirtual=1\nreal=a gate\nquiescent=yes\nautoreload=yes\nservice=http\n");
+        let (found, deviations) =
+            scopes("quiescent=no\nvirtual=1\nreal=a gate\nquiescent=yes\nautoreload=yes\nservice=http\n");
         assert_eq!(found[0].1, Scope::Global);
         assert_eq!(found[3], ("quiescent".to_owned(), Scope::Body));
         assert_eq!(found[4].1, Scope::Global);

@@ -18,7 +18,15 @@ pub fn lint(config: &Config) -> Vec<Problem> {
 }
 
 fn warn(found: &mut Vec<Problem>, line: u32, deviation: Option<Deviation>, what: String, expected: &str, cure: &str) {
-    found.push(Problem { severity: Severity::Warning, line, column: 1, found: what, expected: expected.to_owned(), cure: cure.to_owned(), deviation });
+    found.push(Problem {
+        severity: Severity::Warning,
+        line,
+        column: 1,
+        found: what,
+        expected: expected.to_owned(),
+        cure: cure.to_owned(),
+        deviation,
+    });
 }
 
 fn negotiates(v: &Virtual) -> bool {
@@ -29,21 +37,60 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     let id = service_id(&v.key);
     if negotiates(v) && UNBUILT.contains(&v.service) {
         let cure = "use checktype = external with a command, or checktype = connect";
-        warn(found, v.line, None, format!("{id}: service = {}", v.service.name()), "there is no check for it; its real servers stay down", cure);
+        warn(
+            found,
+            v.line,
+            None,
+            format!("{id}: service = {}", v.service.name()),
+            "there is no check for it; its real servers stay down",
+            cure,
+        );
     }
     if negotiates(v) && v.service == ServiceProtocol::None {
-        warn(found, v.line, None, format!("{id}: service = none"), "every real server counts as up without a check", "set service= or checktype = connect");
+        warn(
+            found,
+            v.line,
+            None,
+            format!("{id}: service = none"),
+            "every real server counts as up without a check",
+            "set service= or checktype = connect",
+        );
     }
-    let needs_port = matches!(v.check_type, CheckType::Connect | CheckType::Combined(_)) || negotiates(v) && v.service != ServiceProtocol::None;
+    let needs_port = matches!(v.check_type, CheckType::Connect | CheckType::Combined(_))
+        || negotiates(v) && v.service != ServiceProtocol::None;
     if needs_port && let Some(real) = v.reals.iter().find(|r| v.port_to_check(r) == 0) {
         let cure = "give the real a port, or set checkport";
-        warn(found, real.line, Some(Deviation::CheckNeedsPort), format!("{id}: {} has no port to check", real.addr), "it stays down", cure);
+        warn(
+            found,
+            real.line,
+            Some(Deviation::CheckNeedsPort),
+            format!("{id}: {} has no port to check", real.addr),
+            "it stays down",
+            cure,
+        );
     }
-    if v.service == ServiceProtocol::HttpProxy && v.reals.iter().any(|r| absolute_url(&r.request).is_none()) && negotiates(v) {
-        warn(found, v.line, None, format!("{id}: request is not an absolute URL"), "a proxy needs one", "write request = \"http://HOST/PATH\"");
+    if v.service == ServiceProtocol::HttpProxy
+        && v.reals.iter().any(|r| absolute_url(&r.request).is_none())
+        && negotiates(v)
+    {
+        warn(
+            found,
+            v.line,
+            None,
+            format!("{id}: request is not an absolute URL"),
+            "a proxy needs one",
+            "write request = \"http://HOST/PATH\"",
+        );
     }
     if v.check_timeout_s >= v.check_interval_s.saturating_mul(6) {
-        warn(found, v.line, None, format!("{id}: checktimeout {} s", v.check_timeout_s), "a hung server is noticed only after it", "");
+        warn(
+            found,
+            v.line,
+            None,
+            format!("{id}: checktimeout {} s", v.check_timeout_s),
+            "a hung server is noticed only after it",
+            "",
+        );
     }
     if v.reals.is_empty() {
         warn(found, v.line, None, format!("{id} has no real server"), "only a fallback can answer", "");
@@ -61,11 +108,25 @@ fn receive(v: &Virtual, found: &mut Vec<Problem>) {
         if said.as_ref() != Some(&real.receive) && only_in_header(&real.receive) {
             let what = format!("{}: receive = \"{}\"", service_id(&v.key), real.receive);
             let cure = "remove receive (status 2xx is required anyway) or give text of the page";
-            warn(found, real.line, None, what, "looks for a status line or header, but only the body is searched: the servers will be down", cure);
+            warn(
+                found,
+                real.line,
+                None,
+                what,
+                "looks for a status line or header, but only the body is searched: the servers will be down",
+                cure,
+            );
             said = Some(real.receive.clone());
         }
         if v.http_method == HttpMethod::Head && !real.receive.is_empty() && said.as_ref() != Some(&real.receive) {
-            warn(found, real.line, None, format!("{}: receive with httpmethod = HEAD", service_id(&v.key)), "HEAD has no body to match", "use GET");
+            warn(
+                found,
+                real.line,
+                None,
+                format!("{}: receive with httpmethod = HEAD", service_id(&v.key)),
+                "HEAD has no body to match",
+                "use GET",
+            );
             said = Some(real.receive.clone());
         }
     }
@@ -84,11 +145,25 @@ fn reals(v: &Virtual, found: &mut Vec<Problem>) {
         let key = v.dest_key(real.addr, real.port, real.forward);
         if let Some(first) = seen.insert(key, real.line) {
             let what = format!("{}: {} again (first on line {first})", service_id(&v.key), service_label_of(key));
-            warn(found, real.line, Some(Deviation::DuplicateReal), what, "one destination of the table", "the last line counts");
+            warn(
+                found,
+                real.line,
+                Some(Deviation::DuplicateReal),
+                what,
+                "one destination of the table",
+                "the last line counts",
+            );
         }
         if v.protocol().is_some() && real.forward != Method::Masq && real.port != 0 && real.port != v.port() {
             let what = format!("{}: port {} of {}", service_id(&v.key), real.port, real.addr);
-            warn(found, real.line, None, what, "gate and ipip cannot change the port: the virtual's is used", "use masq to change ports");
+            warn(
+                found,
+                real.line,
+                None,
+                what,
+                "gate and ipip cannot change the port: the virtual's is used",
+                "use masq to change ports",
+            );
         }
     }
 }

@@ -43,6 +43,7 @@ pub fn parse(text: &str, env: &mut dyn Environment) -> Result<Accepted, Refused>
     let config = finish::finish(&mut parser);
     let mut problems = parser.problems;
     problems.sort_by_key(|p| (p.line, p.column));
-    let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems.into_iter().partition(|p| p.severity == Severity::Error);
+    let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|p| p.severity == Severity::Error);
     if errors.is_empty() { Ok(Accepted { config, warnings }) } else { Err(Refused { errors, warnings }) }
 }

@@ -25,7 +25,14 @@ pub struct Parser<'e> {
 
 impl<'e> Parser<'e> {
     pub fn new(env: &'e mut dyn Environment) -> Parser<'e> {
-        Parser { env, problems: Vec::new(), errors: 0, global: RawGlobal::default(), virtuals: Vec::new(), skipping: false }
+        Parser {
+            env,
+            problems: Vec::new(),
+            errors: 0,
+            global: RawGlobal::default(),
+            virtuals: Vec::new(),
+            skipping: false,
+        }
     }
 
     pub fn read(&mut self, text: &str) {
@@ -45,31 +52,72 @@ impl<'e> Parser<'e> {
 
     // --- reporting
 
-    pub(super) fn error(&mut self, line: u32, column: u32, found: impl Into<String>, expected: impl Into<String>, cure: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        line: u32,
+        column: u32,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
         self.errors += 1;
         self.push(Severity::Error, line, column, found.into(), expected.into(), cure.into(), None);
     }
 
-    pub(super) fn refuse(&mut self, line: u32, column: u32, deviation: Deviation, found: impl Into<String>, expected: impl Into<String>, cure: impl Into<String>) {
+    pub(super) fn refuse(
+        &mut self,
+        line: u32,
+        column: u32,
+        deviation: Deviation,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+        cure: impl Into<String>,
+    ) {
         self.errors += 1;
         self.push(Severity::Error, line, column, found.into(), expected.into(), cure.into(), Some(deviation));
     }
 
-    pub(super) fn warn(&mut self, line: u32, column: u32, deviation: Option<Deviation>, found: impl Into<String>, expected: impl Into<String>) {
+    pub(super) fn warn(
+        &mut self,
+        line: u32,
+        column: u32,
+        deviation: Option<Deviation>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
         self.push(Severity::Warning, line, column, found.into(), expected.into(), String::new(), deviation);
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn push(&mut self, severity: Severity, line: u32, column: u32, found: String, expected: String, cure: String, deviation: Option<Deviation>) {
+    fn push(
+        &mut self,
+        severity: Severity,
+        line: u32,
+        column: u32,
+        found: String,
+        expected: String,
+        cure: String,
+        deviation: Option<Deviation>,
+    ) {
         self.problems.push(Problem { severity, line, column, found, expected, cure, deviation });
     }
 
     fn wrong(&mut self, entry: &Entry<'_>, expected: impl Into<String>, cure: impl Into<String>) {
-        let found = if entry.assigned { format!("{} = {}", entry.name, clip(entry.value)) } else { clip(&format!("{} {}", entry.name, entry.value)) };
+        let found = if entry.assigned {
+            format!("{} = {}", entry.name, clip(entry.value))
+        } else {
+            clip(&format!("{} {}", entry.name, entry.value))
+        };
         self.error(entry.line, entry.value_column(), found, expected, cure);
     }
 
-    pub(super) fn note(&mut self, entry: &Entry<'_>, deviation: Deviation, found: impl Into<String>, expected: impl Into<String>) {
+    pub(super) fn note(
+        &mut self,
+        entry: &Entry<'_>,
+        deviation: Deviation,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
         self.warn(entry.line, entry.value_column(), Some(deviation), found, expected);
     }
 
@@ -85,11 +133,26 @@ impl<'e> Parser<'e> {
             }
         };
         if entry.comment {
-            self.note(entry, Deviation::TrailingComment, "a comment after a yes/no value", "the original refuses it; accepted here");
+            self.note(
+                entry,
+                Deviation::TrailingComment,
+                "a comment after a yes/no value",
+                "the original refuses it; accepted here",
+            );
         } else if entry.trailing_blank {
-            self.note(entry, Deviation::TrailingBlank, "a blank after a yes/no value", "the original refuses it; accepted here");
+            self.note(
+                entry,
+                Deviation::TrailingBlank,
+                "a blank after a yes/no value",
+                "the original refuses it; accepted here",
+            );
         } else if entry.value.chars().any(|c| c.is_ascii_uppercase()) {
-            self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants lower case; accepted here");
+            self.note(
+                entry,
+                Deviation::UpperCase,
+                format!("`{}`", entry.value),
+                "the original wants lower case; accepted here",
+            );
         }
         Some(answer)
     }
@@ -105,7 +168,13 @@ impl<'e> Parser<'e> {
         }
         if found.junk {
             let line = (entry.line, entry.value_column());
-            self.warn(line.0, line.1, None, format!("{} = {}", entry.name, clip(entry.value)), format!("read as {}, the first digits in it", found.value));
+            self.warn(
+                line.0,
+                line.1,
+                None,
+                format!("{} = {}", entry.name, clip(entry.value)),
+                format!("read as {}, the first digits in it", found.value),
+            );
         }
         Some(found.value)
     }
@@ -119,7 +188,12 @@ impl<'e> Parser<'e> {
                 return None;
             }
             Quoted::Bare(text) => {
-                self.note(entry, Deviation::UnquotedValue, format!("{} = {}", entry.name, clip(text)), "the original wants quotes; accepted here");
+                self.note(
+                    entry,
+                    Deviation::UnquotedValue,
+                    format!("{} = {}", entry.name, clip(text)),
+                    "the original wants quotes; accepted here",
+                );
                 text
             }
         };
@@ -127,7 +201,12 @@ impl<'e> Parser<'e> {
             self.note(entry, Deviation::EmptyValue, format!("{} = \"\"", entry.name), "the default is used");
         }
         if text.contains('#') && entry.scope == Scope::Body {
-            self.note(entry, Deviation::HashInQuotes, "`#` within quotes", "the original cuts the line there; kept here");
+            self.note(
+                entry,
+                Deviation::HashInQuotes,
+                "`#` within quotes",
+                "the original cuts the line there; kept here",
+            );
         }
         Some(self.untab(entry, text))
     }
@@ -153,7 +232,12 @@ impl<'e> Parser<'e> {
 
     fn note_global_comment(&mut self, entry: &Entry<'_>) {
         if entry.comment && entry.scope == Scope::Global {
-            self.note(entry, Deviation::TrailingComment, "a comment after the value", "the original takes it for a part of the value; cut here");
+            self.note(
+                entry,
+                Deviation::TrailingComment,
+                "a comment after the value",
+                "the original takes it for a part of the value; cut here",
+            );
         }
     }
 
@@ -170,7 +254,13 @@ impl<'e> Parser<'e> {
             "fork" => {
                 self.global.fork = self.yes_no(entry).or(self.global.fork);
                 if self.global.fork == Some(true) {
-                    self.warn(entry.line, entry.column(), None, "fork = yes", "accepted without meaning: no check waits for another here");
+                    self.warn(
+                        entry.line,
+                        entry.column(),
+                        None,
+                        "fork = yes",
+                        "accepted without meaning: no check waits for another here",
+                    );
                 }
             }
             "supervised" => self.global.supervised = self.yes_no(entry).or(self.global.supervised),
@@ -187,7 +277,13 @@ impl<'e> Parser<'e> {
                 if let Some(dir) = self.global.maintenance_dir.clone()
                     && !self.env.is_directory(&dir)
                 {
-                    self.warn(entry.line, entry.value_column(), None, format!("maintenance directory {}", dir.display()), "does not exist");
+                    self.warn(
+                        entry.line,
+                        entry.value_column(),
+                        None,
+                        format!("maintenance directory {}", dir.display()),
+                        "does not exist",
+                    );
                 }
             }
             _ => {
@@ -202,7 +298,13 @@ impl<'e> Parser<'e> {
     fn known(&mut self, entry: &Entry<'_>) -> bool {
         match lines::place(&entry.name) {
             Some(Place::Virtual) => {
-                self.error(entry.line, entry.column(), format!("`{}` before any virtual", entry.name), "a global directive", "put it under a `virtual` line");
+                self.error(
+                    entry.line,
+                    entry.column(),
+                    format!("`{}` before any virtual", entry.name),
+                    "a global directive",
+                    "put it under a `virtual` line",
+                );
                 false
             }
             Some(_) if entry.assigned => true,
@@ -227,7 +329,13 @@ impl<'e> Parser<'e> {
             },
         };
         let name = if entry.name.is_empty() { clip(entry.value) } else { entry.name.clone() };
-        self.error(entry.line, entry.column(), format!("unknown directive `{name}`"), "a directive of ldirectord.cf", cure);
+        self.error(
+            entry.line,
+            entry.column(),
+            format!("unknown directive `{name}`"),
+            "a directive of ldirectord.cf",
+            cure,
+        );
     }
 
     fn logfile(&mut self, entry: &Entry<'_>) {
@@ -248,7 +356,13 @@ impl<'e> Parser<'e> {
             "negotiatetimeout" => to.negotiate_timeout_s = self.integer(entry, 1).or(to.negotiate_timeout_s),
             "checkinterval" => to.check_interval_s = self.integer(entry, 1).or(to.check_interval_s),
             "checkcount" => {
-                self.warn(entry.line, entry.column(), None, "checkcount", "deprecated: only ping uses it; failurecount is meant for failures in a row");
+                self.warn(
+                    entry.line,
+                    entry.column(),
+                    None,
+                    "checkcount",
+                    "deprecated: only ping uses it; failurecount is meant for failures in a row",
+                );
                 to.check_count = self.integer(entry, 1).or(to.check_count);
             }
             "failurecount" => to.failure_count = self.integer(entry, 1).or(to.failure_count),
@@ -257,7 +371,11 @@ impl<'e> Parser<'e> {
             "fallback" => to.fallback = self.fallback(entry, Family::IPv4).or(to.fallback),
             "fallback6" => to.fallback6 = self.fallback(entry, Family::IPv6).or(to.fallback6),
             "fallbackcommand" => {
-                to.fallback_command = if entry.scope == Scope::Global { Some(entry.value.to_owned()).filter(|v| !v.is_empty()) } else { self.text(entry) };
+                to.fallback_command = if entry.scope == Scope::Global {
+                    Some(entry.value.to_owned()).filter(|v| !v.is_empty())
+                } else {
+                    self.text(entry)
+                };
             }
             "emailalert" => to.alert_to = self.text(entry),
             "emailalertfreq" => to.alert_frequency_s = self.integer(entry, 0).or(to.alert_frequency_s),
@@ -325,10 +443,22 @@ impl<'e> Parser<'e> {
                     "tun" | "tunnel" => "tunnelling is called ipip",
                     _ => "",
                 };
-                self.error(entry.line, entry.column_of(word), format!("forwarding method `{}`", clip(word)), "gate, masq or ipip", cure);
+                self.error(
+                    entry.line,
+                    entry.column_of(word),
+                    format!("forwarding method `{}`", clip(word)),
+                    "gate, masq or ipip",
+                    cure,
+                );
             }
             Some(method) if method.name() != word => {
-                self.warn(entry.line, entry.column_of(word), Some(Deviation::UpperCase), format!("`{word}`"), "the original wants lower case; accepted here");
+                self.warn(
+                    entry.line,
+                    entry.column_of(word),
+                    Some(Deviation::UpperCase),
+                    format!("`{word}`"),
+                    "the original wants lower case; accepted here",
+                );
             }
             Some(_) => {}
         }
@@ -339,7 +469,13 @@ impl<'e> Parser<'e> {
         let numeric = text.bytes().all(|b| b.is_ascii_digit());
         let port = if numeric { text.parse().ok() } else { self.env.service_port(text, protocol) };
         if port.is_none() {
-            self.error(entry.line, entry.column_of(text), format!("port `{}`", clip(text)), "a number from 0 to 65535 or a service name of /etc/services", "");
+            self.error(
+                entry.line,
+                entry.column_of(text),
+                format!("port `{}`", clip(text)),
+                "a number from 0 to 65535 or a service name of /etc/services",
+                "",
+            );
         }
         port
     }
@@ -357,11 +493,21 @@ impl<'e> Parser<'e> {
         {
             let found = self.env.resolve(name, family);
             if found.is_none() {
-                self.error(entry.line, column, format!("host name `{}`", clip(name)), format!("a name that resolves to an {family:?} address"), "");
+                self.error(
+                    entry.line,
+                    column,
+                    format!("host name `{}`", clip(name)),
+                    format!("a name that resolves to an {family:?} address"),
+                    "",
+                );
             }
             return found;
         }
-        let expected = if family == Family::IPv4 { "an IPv4 address or a host name" } else { "an IPv6 address in brackets, or a host name" };
+        let expected = if family == Family::IPv4 {
+            "an IPv4 address or a host name"
+        } else {
+            "an IPv6 address in brackets, or a host name"
+        };
         self.error(entry.line, column, format!("address `{}`", clip(text)), expected, "");
         None
     }
@@ -383,7 +529,12 @@ impl<'e> Parser<'e> {
     fn target(&mut self, entry: &Entry<'_>, family: Family) -> Option<Target> {
         let text = match value::quoted(entry.value) {
             Quoted::Quoted(inner) => {
-                self.note(entry, Deviation::QuotedValue, "a virtual address in quotes", "the original wants none; accepted here");
+                self.note(
+                    entry,
+                    Deviation::QuotedValue,
+                    "a virtual address in quotes",
+                    "the original wants none; accepted here",
+                );
                 inner
             }
             Quoted::Bare(text) | Quoted::Open(text) => text,
@@ -393,7 +544,10 @@ impl<'e> Parser<'e> {
             return None;
         }
         let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
-        if !digits.is_empty() && !text[digits.len()..].starts_with(['.', ':', '-']) && !text[digits.len()..].starts_with(|c: char| c.is_alphanumeric()) {
+        if !digits.is_empty()
+            && !text[digits.len()..].starts_with(['.', ':', '-'])
+            && !text[digits.len()..].starts_with(|c: char| c.is_alphanumeric())
+        {
             return self.mark(entry, digits, &text[digits.len()..]);
         }
         let Ok((rest, (host, port))) = value::host_port(text) else {
@@ -402,16 +556,35 @@ impl<'e> Parser<'e> {
         };
         let Some(port) = port else {
             let unbracketed = family == Family::IPv6 && matches!(host, Host::Plain(_));
-            let cure = if unbracketed { "put the IPv6 address in brackets: [ADDRESS]:PORT" } else { "write ADDRESS:PORT, or a bare number for a firewall mark" };
-            self.refuse(entry.line, entry.value_column(), Deviation::MarkFromAddress, format!("{} = {}", entry.name, clip(text)), "a port behind the address", cure);
+            let cure = if unbracketed {
+                "put the IPv6 address in brackets: [ADDRESS]:PORT"
+            } else {
+                "write ADDRESS:PORT, or a bare number for a firewall mark"
+            };
+            self.refuse(
+                entry.line,
+                entry.value_column(),
+                Deviation::MarkFromAddress,
+                format!("{} = {}", entry.name, clip(text)),
+                "a port behind the address",
+                cure,
+            );
             return None;
         };
-        if family == Family::IPv6 && matches!(host, Host::Plain(h) if !h.contains(|c: char| c.is_alphabetic() && !c.is_ascii_hexdigit()) && rest.contains(':')) {
+        if family == Family::IPv6
+            && matches!(host, Host::Plain(h) if !h.contains(|c: char| c.is_alphabetic() && !c.is_ascii_hexdigit()) && rest.contains(':'))
+        {
             self.wrong(entry, "[ADDRESS]:PORT", "put the IPv6 address in brackets");
             return None;
         }
         if !rest.trim().is_empty() {
-            self.warn(entry.line, entry.column_of(rest), None, format!("`{}` behind the port", clip(rest.trim())), "ignored");
+            self.warn(
+                entry.line,
+                entry.column_of(rest),
+                None,
+                format!("`{}` behind the port", clip(rest.trim())),
+                "ignored",
+            );
         }
         let addr = self.address(entry, host, family)?;
         Some(Target::Address { addr, port: port.to_owned() })
@@ -420,12 +593,25 @@ impl<'e> Parser<'e> {
     fn mark(&mut self, entry: &Entry<'_>, digits: &str, rest: &str) -> Option<Target> {
         match digits.parse::<u32>() {
             Ok(0) => {
-                self.refuse(entry.line, entry.value_column(), Deviation::MarkZero, "firewall mark 0", "a mark from 1 to 4294967295", "");
+                self.refuse(
+                    entry.line,
+                    entry.value_column(),
+                    Deviation::MarkZero,
+                    "firewall mark 0",
+                    "a mark from 1 to 4294967295",
+                    "",
+                );
                 None
             }
             Ok(mark) => {
                 if !rest.trim().is_empty() {
-                    self.warn(entry.line, entry.column_of(rest), None, format!("`{}` behind the firewall mark", clip(rest.trim())), "ignored");
+                    self.warn(
+                        entry.line,
+                        entry.column_of(rest),
+                        None,
+                        format!("`{}` behind the firewall mark", clip(rest.trim())),
+                        "ignored",
+                    );
                 }
                 Some(Target::Mark(mark))
             }
@@ -443,7 +629,13 @@ impl<'e> Parser<'e> {
         match lines::place(&entry.name) {
             Some(Place::Global) => {
                 let cure = "write it in column 1 before the first virtual";
-                self.error(entry.line, entry.column(), format!("`{}` in a virtual", entry.name), "a directive of a virtual; this one is global", cure);
+                self.error(
+                    entry.line,
+                    entry.column(),
+                    format!("`{}` in a virtual", entry.name),
+                    "a directive of a virtual; this one is global",
+                    cure,
+                );
                 return;
             }
             None => return self.unknown(entry),
@@ -498,7 +690,13 @@ impl<'e> Parser<'e> {
     fn own_fallback(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
         let wanted = if v.family == Family::IPv4 { "fallback" } else { "fallback6" };
         if entry.name != wanted {
-            self.error(entry.line, entry.column(), format!("`{}` in this block", entry.name), format!("`{wanted}`: the fallback must be of the virtual's family"), "");
+            self.error(
+                entry.line,
+                entry.column(),
+                format!("`{}` in this block", entry.name),
+                format!("`{wanted}`: the fallback must be of the virtual's family"),
+                "",
+            );
             return;
         }
         self.common(entry, &mut v.common);
@@ -514,19 +712,39 @@ impl<'e> Parser<'e> {
 
     fn check_type(&mut self, entry: &Entry<'_>) -> Option<CheckType> {
         let lower = entry.value.to_ascii_lowercase();
-        let named = [CheckType::Negotiate, CheckType::Connect, CheckType::Ping, CheckType::Off, CheckType::On, CheckType::External, CheckType::ExternalPerl];
+        let named = [
+            CheckType::Negotiate,
+            CheckType::Connect,
+            CheckType::Ping,
+            CheckType::Off,
+            CheckType::On,
+            CheckType::External,
+            CheckType::ExternalPerl,
+        ];
         let bare = lower.trim_matches('"');
         if let Some(found) = named.into_iter().find(|t| t.to_string() == bare) {
             if bare != entry.value {
-                self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants it in lower case and without quotes; accepted here");
+                self.note(
+                    entry,
+                    Deviation::UpperCase,
+                    format!("`{}`", entry.value),
+                    "the original wants it in lower case and without quotes; accepted here",
+                );
             }
             return Some(found);
         }
         match value::integer(entry.value) {
             Some(number) => {
                 if number.junk {
-                    let expected = format!("read as {}: one negotiate check, then {} connects", number.value, number.value);
-                    self.warn(entry.line, entry.value_column(), None, format!("checktype = {}", clip(entry.value)), expected);
+                    let expected =
+                        format!("read as {}: one negotiate check, then {} connects", number.value, number.value);
+                    self.warn(
+                        entry.line,
+                        entry.value_column(),
+                        None,
+                        format!("checktype = {}", clip(entry.value)),
+                        expected,
+                    );
                 }
                 Some(CheckType::Combined(number.value))
             }
@@ -543,9 +761,18 @@ impl<'e> Parser<'e> {
         match found {
             None => {
                 let names: Vec<&str> = ServiceProtocol::ALL.iter().map(|s| s.name()).collect();
-                self.wrong(entry, format!("one of {}", names.join(" ")), "other protocols: checktype = external with a command");
+                self.wrong(
+                    entry,
+                    format!("one of {}", names.join(" ")),
+                    "other protocols: checktype = external with a command",
+                );
             }
-            Some(service) if service.name() != word => self.note(entry, Deviation::UpperCase, format!("`{word}`"), "the original wants lower case; accepted here"),
+            Some(service) if service.name() != word => self.note(
+                entry,
+                Deviation::UpperCase,
+                format!("`{word}`"),
+                "the original wants lower case; accepted here",
+            ),
             Some(_) => {}
         }
         found
@@ -574,15 +801,30 @@ impl<'e> Parser<'e> {
 
     fn scheduler(&mut self, entry: &Entry<'_>) -> Option<String> {
         let lower = entry.value.to_ascii_lowercase();
-        let name: String = lower.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take_while(char::is_ascii_lowercase).collect();
+        let name: String = lower
+            .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+            .chars()
+            .take_while(char::is_ascii_lowercase)
+            .collect();
         if name.is_empty() || name.len() > 15 {
             self.wrong(entry, "a scheduler: rr, wrr, lc, wlc, lblc, lblcr, dh, sh, mh, sed, nq, fo, ovf, twos", "");
             return None;
         }
         if lower != entry.value {
-            self.note(entry, Deviation::UpperCase, format!("`{}`", entry.value), "the original wants lower case; accepted here");
+            self.note(
+                entry,
+                Deviation::UpperCase,
+                format!("`{}`", entry.value),
+                "the original wants lower case; accepted here",
+            );
         } else if name != lower {
-            self.warn(entry.line, entry.value_column(), None, format!("scheduler = {}", clip(entry.value)), format!("read as `{name}`"));
+            self.warn(
+                entry.line,
+                entry.value_column(),
+                None,
+                format!("scheduler = {}", clip(entry.value)),
+                format!("read as `{name}`"),
+            );
         }
         Some(name)
     }
@@ -591,7 +833,14 @@ impl<'e> Parser<'e> {
         let text = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("");
         if text.is_empty() || text.split(',').any(|flag| sched_flag_bit(flag).is_none()) {
             let expected = "flag-1, flag-2, flag-3, sh-fallback, sh-port, mh-fallback or mh-port";
-            self.refuse(entry.line, entry.value_column(), Deviation::BadSchedFlag, format!("schedflags = {}", clip(entry.value)), expected, "");
+            self.refuse(
+                entry.line,
+                entry.value_column(),
+                Deviation::BadSchedFlag,
+                format!("schedflags = {}", clip(entry.value)),
+                expected,
+                "",
+            );
             return None;
         }
         Some(text.to_owned())
@@ -604,7 +853,15 @@ impl<'e> Parser<'e> {
             Family::IPv6 => word.parse().ok().filter(|p| (1..=128).contains(p)).map(Netmask::V6),
         };
         if mask.is_none() {
-            self.wrong(entry, if family == Family::IPv4 { "a dotted netmask such as 255.255.255.0" } else { "a prefix length from 1 to 128" }, "");
+            self.wrong(
+                entry,
+                if family == Family::IPv4 {
+                    "a dotted netmask such as 255.255.255.0"
+                } else {
+                    "a prefix length from 1 to 128"
+                },
+                "",
+            );
         }
         mask
     }
@@ -612,13 +869,20 @@ impl<'e> Parser<'e> {
 
 /// Text from the file as it is quoted in messages.
 pub(super) fn clip(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { format!("{}…", text.chars().take(59).collect::<String>()) }
+    if text.chars().count() <= 60 {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(59).collect::<String>())
+    }
 }
 
 /// The directive that differs by the fewest letters, if by at most two.
 fn nearest(name: &str) -> Option<&'static str> {
     let all = lines::DIRECTIVES.iter().map(|(n, _)| *n).chain(["virtual", "virtual6"]);
-    all.map(|known| (distance(name, known), known)).filter(|(d, known)| *d <= 2 && *d < known.len()).min().map(|(_, known)| known)
+    all.map(|known| (distance(name, known), known))
+        .filter(|(d, known)| *d <= 2 && *d < known.len())
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// Edit distance; names longer than any directive are not compared.

@@ -121,7 +121,7 @@ deviations! {
         "it acts with persistent= only";
     BadPattern "bad-pattern", "an invalid pattern in `receive` kills the daemon at the first check", "refused",
         "defect of the original";
-    BadSchedFlag "bad-schedflag", "unknown scheduler flags reach ipvsadm, which refuses the service at each start", "refused",
+    BadSchedFlag "bad-sched-flag", "unknown scheduler flags reach ipvsadm, which refuses the service at each start", "refused",
         "the virtual would silently be missing";
     CheckNeedsPort "check-needs-port", "a check without a port fails for ever in silence", "accepted with a warning",
         "the operator should know before the servers are down";

@@ -17,18 +17,32 @@ impl Parser<'_> {
     pub(super) fn real(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
         let wanted = if v.family == Family::IPv4 { "real" } else { "real6" };
         if entry.name != wanted {
-            self.error(entry.line, entry.column(), format!("`{}` in this block", entry.name), format!("`{wanted}`: a real server must be of the virtual's family"), "");
+            self.error(
+                entry.line,
+                entry.column(),
+                format!("`{}` in this block", entry.name),
+                format!("`{wanted}`: a real server must be of the virtual's family"),
+                "",
+            );
             return;
         }
         let Ok((rest, head)) = value::real_head(entry.value) else {
             let expected = "HOST[->HOST][:PORT] gate|masq|ipip [WEIGHT] [\"REQUEST\", \"RECEIVE\"] [l:N] [u:N]";
-            self.error(entry.line, entry.value_column(), format!("{} = {}", entry.name, clip(entry.value)), expected, "");
+            self.error(
+                entry.line,
+                entry.value_column(),
+                format!("{} = {}", entry.name, clip(entry.value)),
+                expected,
+                "",
+            );
             return;
         };
         let Some(method) = self.method(entry, head.method) else { return };
         let tail = match value::real_tail(rest) {
             Ok(tail) => tail,
-            Err(e) => return self.error(entry.line, entry.column_of(e.at), format!("`{}`", clip(e.at)), e.expected, ""),
+            Err(e) => {
+                return self.error(entry.line, entry.column_of(e.at), format!("`{}`", clip(e.at)), e.expected, "");
+            }
         };
         let port = match head.port {
             Some(text) => match self.port(entry, text, None) {
@@ -39,10 +53,17 @@ impl Parser<'_> {
         };
         let Some(addrs) = self.range(entry, &head, v.family) else { return };
         if self.virtuals.iter().map(|v| v.reals.len()).sum::<usize>() + v.reals.len() + addrs.len() > MAX_REALS {
-            return self.error(entry.line, entry.value_column(), "too many real servers", format!("at most {MAX_REALS} in one file"), "");
+            return self.error(
+                entry.line,
+                entry.value_column(),
+                "too many real servers",
+                format!("at most {MAX_REALS} in one file"),
+                "",
+            );
         }
         self.real_notes(entry, &tail);
-        let name = matches!(head.first, Host::Plain(n) if n.parse::<IpAddr>().is_err()).then(|| head.first.text().to_owned());
+        let name =
+            matches!(head.first, Host::Plain(n) if n.parse::<IpAddr>().is_err()).then(|| head.first.text().to_owned());
         for addr in addrs {
             v.own_request.push(tail.request_receive.is_some());
             v.reals.push(new_real(entry.line, name.clone(), addr, port, method, &tail));
@@ -51,13 +72,30 @@ impl Parser<'_> {
 
     fn real_notes(&mut self, entry: &Entry<'_>, tail: &RealTail<'_>) {
         if tail.weight_junk {
-            self.warn(entry.line, entry.value_column(), None, "`-w` before the weight", "the number alone is the weight");
+            self.warn(
+                entry.line,
+                entry.value_column(),
+                None,
+                "`-w` before the weight",
+                "the number alone is the weight",
+            );
         }
         if tail.weight.is_some_and(|w| w > 65_535) {
-            self.warn(entry.line, entry.value_column(), None, format!("weight {}", tail.weight.unwrap_or(0)), "ipvsadm takes at most 65535");
+            self.warn(
+                entry.line,
+                entry.value_column(),
+                None,
+                format!("weight {}", tail.weight.unwrap_or(0)),
+                "ipvsadm takes at most 65535",
+            );
         }
         if tail.reversed {
-            self.note(entry, Deviation::ThresholdOrder, "`u:` before `l:`", "the original drops the upper threshold; both count here");
+            self.note(
+                entry,
+                Deviation::ThresholdOrder,
+                "`u:` before `l:`",
+                "the original drops the upper threshold; both count here",
+            );
         }
     }
 
@@ -66,20 +104,43 @@ impl Parser<'_> {
         let Some(last) = head.last else { return Some(vec![first]) };
         let last_addr = self.address(entry, last, family)?;
         let (IpAddr::V4(from), IpAddr::V4(to)) = (first, last_addr) else {
-            self.error(entry.line, entry.column_of(last.text()), "a range of IPv6 addresses", "one address on each line", "ranges are for IPv4 only");
+            self.error(
+                entry.line,
+                entry.column_of(last.text()),
+                "a range of IPv6 addresses",
+                "one address on each line",
+                "ranges are for IPv4 only",
+            );
             return None;
         };
         let (from, to) = (u32::from(from), u32::from(to));
         if to < from {
-            self.error(entry.line, entry.value_column(), format!("range {first}->{last_addr}"), "the lower address first", "");
+            self.error(
+                entry.line,
+                entry.value_column(),
+                format!("range {first}->{last_addr}"),
+                "the lower address first",
+                "",
+            );
             return None;
         }
         if to - from >= MAX_RANGE {
-            self.error(entry.line, entry.value_column(), format!("range {first}->{last_addr}"), format!("at most {MAX_RANGE} addresses"), "");
+            self.error(
+                entry.line,
+                entry.value_column(),
+                format!("range {first}->{last_addr}"),
+                format!("at most {MAX_RANGE} addresses"),
+                "",
+            );
             return None;
         }
         if from.to_string().len() != to.to_string().len() {
-            self.note(entry, Deviation::RangeDigits, format!("range {first}->{last_addr}"), "the original silently takes no server from it; all are taken here");
+            self.note(
+                entry,
+                Deviation::RangeDigits,
+                format!("range {first}->{last_addr}"),
+                "the original silently takes no server from it; all are taken here",
+            );
         }
         Some((from..=to).map(|n| IpAddr::V4(Ipv4Addr::from(n))).collect())
     }

@@ -57,7 +57,12 @@ impl<'a> Host<'a> {
 
 pub fn host(input: &str) -> IResult<&str, Host<'_>> {
     alt((
-        delimited(char('['), take_while1(|c: char| c.is_ascii_hexdigit() || c == ':' || c == '.' || c == '%'), char(']')).map(Host::Bracketed),
+        delimited(
+            char('['),
+            take_while1(|c: char| c.is_ascii_hexdigit() || c == ':' || c == '.' || c == '%'),
+            char(']'),
+        )
+        .map(Host::Bracketed),
         plain_host,
     ))
     .parse(input)
@@ -67,7 +72,9 @@ pub fn host(input: &str) -> IResult<&str, Host<'_>> {
 fn plain_host(input: &str) -> IResult<&str, Host<'_>> {
     let (after, name) = take_while1(|c: char| c.is_alphanumeric() || c == '.' || c == '_' || c == '-').parse(input)?;
     match name.strip_suffix('-') {
-        Some(shorter) if after.starts_with('>') && !shorter.is_empty() => Ok((&input[shorter.len()..], Host::Plain(shorter))),
+        Some(shorter) if after.starts_with('>') && !shorter.is_empty() => {
+            Ok((&input[shorter.len()..], Host::Plain(shorter)))
+        }
         _ => Ok((after, Host::Plain(name))),
     }
 }
@@ -219,7 +226,10 @@ mod tests {
     #[test]
     fn heads_of_real_lines() {
         let (rest, head) = real_head("10.0.1.1->10.0.1.3:80 masq 2").unwrap();
-        assert_eq!((head.first, head.last, head.port, head.method), (Host::Plain("10.0.1.1"), Some(Host::Plain("10.0.1.3")), Some("80"), "masq"));
+        assert_eq!(
+            (head.first, head.last, head.port, head.method),
+            (Host::Plain("10.0.1.1"), Some(Host::Plain("10.0.1.3")), Some("80"), "masq")
+        );
         assert_eq!(rest, " 2");
         let (_, head) = real_head("[2001:db8::2]:http gate").unwrap();
         assert_eq!((head.first, head.port), (Host::Bracketed("2001:db8::2"), Some("http")));

@@ -1,0 +1,82 @@
+//! The table as plan and health want it.
+
+use crate::health::{Health, Record};
+use crate::plan::{Plan, VirtualPlan};
+use base::Time;
+use base::ipvs::{Dest, DestKey, Service, ServiceKey};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a new service may wait for first verdicts before its fallback goes in, so that the fallback does not flap at start.
+pub const FALLBACK_GRACE: Duration = Duration::from_millis(1_000);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Real,
+    Fallback,
+    /// In the table, but not of this configuration.
+    Foreign,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    pub services: BTreeMap<ServiceKey, WantedService>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedService {
+    pub service: Service,
+    pub dests: BTreeMap<DestKey, WantedDest>,
+    /// `Some(true)`: no server is up; `None`: not known yet.
+    pub all_down: Option<bool>,
+    /// The fallback's key, whether it is wanted now or not.
+    pub fallback: Option<DestKey>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedDest {
+    pub dest: Dest,
+    pub role: Role,
+    /// If it is absent, it stays so (removed by hand while quiescent).
+    pub only_if_present: bool,
+}
+
+pub fn wanted(plan: &Plan, health: &Health, now: Time) -> Wanted {
+    let services = plan.virtuals.iter().map(|v| (v.service.key, wanted_service(plan, v, health, now)));
+    Wanted { services: services.collect() }
+}
+
+fn wanted_service(plan: &Plan, v: &VirtualPlan, health: &Health, now: Time) -> WantedService {
+    let mut dests = BTreeMap::new();
+    for real in &v.reals {
+        let record = health.get(&v.id(real));
+        if record.is_some_and(Record::serves) {
+            dests.insert(
+                real.dest.key,
+                WantedDest { dest: real.dest.clone(), role: Role::Real, only_if_present: false },
+            );
+        } else if v.quiescent {
+            let only_if_present = !plan.readd_quiescent && record.is_some_and(|r| r.placed);
+            let dest = Dest { weight: 0, ..real.dest.clone() };
+            dests.insert(real.dest.key, WantedDest { dest, role: Role::Real, only_if_present });
+        }
+    }
+    let all_down = all_down(v, health, now);
+    if let Some(fallback) = v.fallback.as_ref().filter(|_| all_down == Some(true)) {
+        dests.insert(fallback.key, WantedDest { dest: fallback.clone(), role: Role::Fallback, only_if_present: false });
+    }
+    WantedService { service: v.service.clone(), dests, all_down, fallback: v.fallback.as_ref().map(|f| f.key) }
+}
+
+fn all_down(v: &VirtualPlan, health: &Health, now: Time) -> Option<bool> {
+    let mut pending = false;
+    for real in &v.reals {
+        match health.get(&v.id(real)) {
+            Some(record) if record.serves() => return Some(false),
+            Some(record) if record.known() => {}
+            _ => pending = true,
+        }
+    }
+    let waited = health.born(&v.service.key).is_none_or(|born| now.since(born) >= FALLBACK_GRACE);
+    if pending && !waited { None } else { Some(true) }
+}
