@@ -3,7 +3,7 @@
 use crate::config::{CheckType, Config, Fallback, Real, Virtual};
 use base::Time;
 use base::ipvs::{Dest, DestEntry, ServiceEntry, Stats, Tunnel};
-use policy::{Health, Mode, Plan, RealId, RealPlan, Verdict, VirtualPlan, Wanted, wanted};
+use policy::{Health, Mode, Plan, RealId, RealPlan, Verdict, VirtualPlan, Wanted, WantedDest, wanted};
 use std::collections::BTreeMap;
 
 pub fn plan(config: &Config) -> Plan {
@@ -81,17 +81,17 @@ pub fn assumed(config: &Config, up: bool) -> Vec<ServiceEntry> {
 }
 
 fn entries(wanted: &Wanted) -> Vec<ServiceEntry> {
-    let dests = |service: &policy::WantedService| {
-        service.dests.values().map(|want| DestEntry {
-            dest: want.dest.clone(),
-            active_conns: 0,
-            inactive_conns: 0,
-            persistent_conns: 0,
-            stats: Stats::default(),
-        })
+    let entry = |want: &WantedDest| DestEntry {
+        dest: want.dest.clone(),
+        active_conns: 0,
+        inactive_conns: 0,
+        persistent_conns: 0,
+        stats: Stats::default(),
     };
-    let services = wanted.services.values();
-    services
-        .map(|s| ServiceEntry { service: s.service.clone(), stats: Stats::default(), dests: dests(s).collect() })
-        .collect()
+    let services = wanted.services.values().map(|s| ServiceEntry {
+        service: s.service.clone(),
+        stats: Stats::default(),
+        dests: s.dests.values().map(entry).collect(),
+    });
+    services.collect()
 }

@@ -8,6 +8,7 @@
 //! A file that the original accepts means the same here; every exception is a row of [`DEVIATIONS`]. Errors are collected, each
 //! with line, column, what was found and expected, and what to do; with one error nothing of the file is used.
 
+mod block;
 mod environment;
 mod finish;
 mod lines;
