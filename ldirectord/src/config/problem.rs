@@ -105,6 +105,8 @@ deviations! {
         "an empty value plainly asks for none";
     ThresholdOrder "threshold-order", "`u:` before `l:` is silently dropped", "both orders work, with a warning",
         "losing a limit in silence overloads a server";
+    RequestWithoutWeight "request-without-weight", "a real's own request and receive are silently lost unless a weight stands before them",
+        "they count, with a warning", "the manual calls the weight optional; a check that is not made hides a dead server";
     RangeDigits "range-digits", "a range that crosses a change of digit count of the address as a number silently yields no servers", "yields its servers",
         "the end test compares numbers as text";
     MarkFromAddress "mark-from-address", "`virtual=10.0.0.1` silently is firewall mark 10", "refused",

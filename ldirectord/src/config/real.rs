@@ -89,6 +89,10 @@ impl Parser<'_> {
                 "ipvsadm takes at most 65535",
             );
         }
+        if tail.weight.is_none() && tail.request_receive.is_some() {
+            let expected = "the original loses request and receive; they count here";
+            self.note(entry, Deviation::RequestWithoutWeight, "no weight before request and receive", expected);
+        }
         if tail.reversed {
             self.note(
                 entry,

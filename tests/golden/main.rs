@@ -1,0 +1,5 @@
+//! Golden cases: what the originals say, do and print, against ours.
+
+mod ldirectord;
+#[path = "../support/shared.rs"]
+mod shared;
