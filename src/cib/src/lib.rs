@@ -141,6 +141,18 @@ impl Cib {
         apply::apply(&mut self.root, request)
     }
 
+    /// Edits the status section in place: for the cluster's own bookkeeping. `edit` says whether it changed anything;
+    /// then `num_updates` rises.
+    pub fn edit_status(&mut self, edit: impl FnOnce(&mut Element) -> bool) -> bool {
+        let version = self.version();
+        let root = Arc::make_mut(&mut self.root);
+        let changed = edit(root.child_or_insert("status"));
+        if changed {
+            Version { num_updates: version.num_updates + 1, ..version }.write_to(root);
+        }
+        changed
+    }
+
     /// Sets attributes of the root that describe the running cluster (`have-quorum`, `dc-uuid`); no version moves.
     pub fn set_runtime(&mut self, have_quorum: bool, dc_uuid: Option<&str>) {
         let quorum = if have_quorum { "1" } else { "0" };
