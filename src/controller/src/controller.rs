@@ -1,31 +1,134 @@
-//! The controller itself: distributes inputs to its parts and collects their outputs.
+//! The controller itself: takes inputs, keeps its parts in step, collects their outputs.
+//!
+//! ```text
+//! Deliver -> Assembler -> (Exchange, at a view's start) -> Replica::apply -> Effects -> Local, Coordinator, Clients
+//! ```
+//!
+//! After every input [`Controller::settle`] lets the coordinator act and publishes what changed.
 
-use crate::{Config, Input, Output, Status};
-use base::{Time, WallTime};
-use std::collections::VecDeque;
+use crate::api::{Alert, Config, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId};
+use crate::clients::Clients;
+use crate::coordinator::{Command, Coordinator};
+use crate::local::{Doings, Local};
+use crate::message::{self, Assembler, FEATURE_LEVEL, InFlight, Message, Op, OpRecord, Snapshot, State};
+use crate::replica::{Effect, Replica};
+use crate::status;
+use crate::sync::{Exchange, Merge, Step};
+use base::exit::{OcfCode, crm};
+use base::{NodeId, Time, WallTime};
+use cib::Cib;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use xml::Element;
+
+/// Stored copies of the CIB come at most this often.
+const PERSIST_GAP: Duration = Duration::from_millis(50);
+/// A node that may leave does so when all members know, or after this time.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
 /// One node's controller.
 pub struct Controller {
     config: Config,
-    cib: cib::Cib,
+    replica: Replica,
+    /// The exchange under way; `None` once the view is in step (or before the first view).
+    exchange: Option<Exchange>,
+    synced: bool,
+    assembler: Assembler,
+    clients: Clients,
+    local: Local,
+    coordinator: Coordinator,
     outputs: VecDeque<Output>,
+    /// Time of the input that is being handled.
+    now: Time,
+    wall: WallTime,
+    quorate: bool,
+    /// Quorum that this node as DC has announced without a view.
+    quorum_told: Option<(ViewId, bool)>,
+    ring_current: bool,
+    safe: (ViewId, u64),
+    message_number: u64,
+    owners: Owners,
+    /// Resources that this node stops before it joins after a merge.
+    unwinding: BTreeSet<String>,
+    persist_wanted: bool,
+    persisted: Option<Time>,
+    leave: Option<(ViewId, u64, Time)>,
+    counters: BTreeMap<&'static str, u64>,
 }
 
 impl Controller {
     /// `cib` and `lineage` are what [`Output::Persist`] gave last, or a new CIB and an empty text.
-    pub fn new(config: Config, cib: cib::Cib, lineage: &str, now: Time) -> Controller {
-        let _ = (lineage, now);
-        Controller { config, cib, outputs: VecDeque::new() }
+    pub fn new(config: Config, cib: Cib, lineage: &str, now: Time) -> Controller {
+        let seed = config.incarnation;
+        let mut cib = cib;
+        // Status belongs to a life of the cluster; histories are rebuilt by probes.
+        cib.edit_status(|s| {
+            let any = s.elements().next().is_some();
+            s.retain_elements(|_| false);
+            any
+        });
+        Controller {
+            replica: Replica::new(cib, lineage, seed),
+            exchange: None,
+            synced: false,
+            assembler: Assembler::default(),
+            clients: Clients::new(seed),
+            local: Local::default(),
+            coordinator: Coordinator::new(seed),
+            outputs: VecDeque::new(),
+            now,
+            wall: WallTime::default(),
+            quorate: false,
+            quorum_told: None,
+            ring_current: true,
+            safe: (ViewId::default(), 0),
+            message_number: 0,
+            owners: Owners::default(),
+            unwinding: BTreeSet::new(),
+            persist_wanted: false,
+            persisted: None,
+            leave: None,
+            counters: BTreeMap::new(),
+            config,
+        }
     }
 
     /// To be called with every input; then [`Controller::poll_output`] until it is empty.
     pub fn handle(&mut self, now: Time, wall: WallTime, input: Input) {
-        let _ = (now, wall, input);
+        self.now = self.now.max(now);
+        self.wall = wall;
+        match input {
+            Input::View { id, members, quorate } => self.on_view(id, &members, quorate),
+            Input::Quorum { quorate } => self.quorate = quorate,
+            Input::Deliver { sender, view, seq, payload } => self.on_deliver(sender, view, seq, &payload),
+            Input::Safe { view, seq } => self.on_safe(view, seq),
+            Input::Ring { current } => self.ring_current = current,
+            Input::Client { id, request } => self.on_client(id, request),
+            Input::Executed { call, result } => {
+                let doings = self.local.finished(self.now, wall, call, &result);
+                self.perform(doings);
+            }
+            Input::Scheduled { ticket, result } => {
+                let commands = self.coordinator.scheduled(self.now, wall, ticket, result.map(|s| *s));
+                self.command(commands);
+            }
+            Input::Fenced { ticket, result } => self.on_fenced(ticket, &result),
+            Input::DeathConfirmed { node } => self.coordinator.release(node),
+            Input::PeerReady { node, ready } => self.on_peer_ready(node, ready),
+            Input::Observed { kind, subject, text } => self.timeline(&kind, &subject, text),
+            Input::Tick => {}
+        }
+        self.on_time();
+        self.settle();
     }
 
     /// When [`Input::Tick`] is due next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        let coordinator = if self.is_coordinator() { self.coordinator.deadline(&self.replica) } else { None };
+        let persist = self.persist_wanted.then(|| self.persisted.map_or(self.now, |at| at + PERSIST_GAP));
+        let leave = self.leave.map(|(_, _, at)| at);
+        [self.local.deadline(), self.clients.deadline(), coordinator, persist, leave].into_iter().flatten().min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -33,15 +136,457 @@ impl Controller {
     }
 
     /// The CIB as applied so far.
-    pub fn cib(&self) -> &cib::Cib {
-        &self.cib
+    pub fn cib(&self) -> &Cib {
+        &self.replica.cib
     }
 
     pub fn config(&self) -> &Config {
         &self.config
     }
 
+    /// Whether this node is in step with its view.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     pub fn status(&self) -> Status {
-        Status::default()
+        let state = match () {
+            () if self.replica.view == ViewId::default() && self.exchange.is_none() => "starting".to_owned(),
+            () if !self.synced || self.replica.joining.contains(&self.config.me) => "joining".to_owned(),
+            () if self.is_coordinator() => self.coordinator.describe(),
+            () => "following".to_owned(),
+        };
+        Status {
+            view: self.exchange.as_ref().map(|e| e.view).or((self.synced).then_some(self.replica.view)),
+            members: match &self.exchange {
+                Some(e) => e.members.iter().copied().collect(),
+                None => self.replica.members.iter().copied().collect(),
+            },
+            quorate: self.quorate,
+            synced: self.synced,
+            dc: self.synced.then_some(self.replica.dc).flatten(),
+            state,
+            counters: self.counters.clone(),
+        }
+    }
+
+    fn is_coordinator(&self) -> bool {
+        self.synced && self.replica.dc == Some(self.config.me)
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+
+    fn timeline(&mut self, kind: &str, subject: &str, text: String) {
+        let event = TimelineEvent { at: self.now, wall: self.wall, kind: kind.to_owned(), subject: subject.to_owned(), text };
+        self.outputs.push_back(Output::Timeline(event));
+    }
+
+    fn broadcast(&mut self, message: &Message) {
+        self.message_number += 1;
+        for payload in message::encode(message, self.message_number) {
+            self.outputs.push_back(Output::Broadcast(payload));
+        }
+    }
+
+    /// Sends an operation of this node; before the first view, and during an exchange, it waits for its end.
+    fn submit(&mut self, client: Option<u64>, op: Op) {
+        let message = self.clients.submit(self.now, self.wall.0, client, op);
+        if self.synced {
+            self.broadcast(&Message::Op(Box::new(message)));
+        }
+    }
+
+    fn reply(&mut self, answers: Vec<(u64, Response)>) {
+        self.outputs.extend(answers.into_iter().map(|(id, response)| Output::Reply { id, response }));
+    }
+
+    // ---- views ----
+
+    fn on_view(&mut self, id: ViewId, members: &[NodeId], quorate: bool) {
+        self.quorate = quorate;
+        self.synced = false;
+        self.ring_current = true;
+        self.assembler.clear();
+        self.coordinator.reset();
+        self.exchange = Some(Exchange::new(id, members.iter().copied().collect()));
+        let list: Vec<String> = members.iter().map(|n| self.config.name_of(*n)).collect();
+        let quorum = if quorate { "quorate" } else { "no quorum" };
+        self.timeline("view", &format!("{}.{}", id.rep, id.seq), format!("members {}; {quorum}", list.join(" ")));
+        let state = self.my_state(id);
+        self.broadcast(&Message::State(Box::new(state)));
+    }
+
+    fn my_state(&self, view: ViewId) -> State {
+        let me = self.config.me;
+        let own = self.replica.status().and_then(|s| status::node_state(s, me));
+        let running = self.replica.in_flight.values().filter(|f| f.identity.node == me);
+        State {
+            view,
+            name: self.config.my_name(),
+            incarnation: self.config.incarnation,
+            feature_level: FEATURE_LEVEL,
+            ready: true,
+            quorate: self.quorate,
+            wall_ms: self.wall.0,
+            lineage: self.replica.lineage.to_string(),
+            version: self.replica.version(),
+            chain: self.replica.chain.clone(),
+            since: self.replica.since.get(&me).copied().unwrap_or(view.seq),
+            node_state: own.map(Element::to_compact).unwrap_or_default(),
+            in_flight: running.cloned().collect::<Vec<InFlight>>(),
+        }
+    }
+
+    fn on_deliver(&mut self, sender: NodeId, view: ViewId, seq: u64, payload: &[u8]) {
+        let message = match self.assembler.push(sender, payload) {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(e) => {
+                self.count("messages_unreadable");
+                self.outputs.push_back(Output::Alert(Alert::Protocol { message: format!("node {sender}: {e}") }));
+                return;
+            }
+        };
+        let Some(exchange) = &mut self.exchange else {
+            return self.apply(sender, view, seq, &message);
+        };
+        match exchange.receive(sender, seq, message) {
+            Step::Wait => {}
+            Step::Decided => {
+                let (view, winner) = (exchange.view, exchange.merge.as_ref().map(|m| m.winner));
+                if winner == Some(self.config.me) {
+                    let snapshot = self.replica.snapshot(view);
+                    self.broadcast(&Message::Snapshot(Box::new(snapshot)));
+                }
+            }
+            Step::Complete(snapshot) => self.finish_exchange(snapshot),
+        }
+    }
+
+    fn finish_exchange(&mut self, snapshot: Option<Box<Snapshot>>) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let Some(merge) = exchange.merge else { return };
+        let lost_merge = merge.losers.contains(&self.config.me);
+        if let Some(snapshot) = snapshot.filter(|_| lost_merge)
+            && !self.take_over(&merge, &snapshot)
+        {
+            return;
+        }
+        let was_dc = self.replica.dc;
+        let lost = self.replica.install(exchange.view, &exchange.states, &merge);
+        self.synced = true;
+        self.count("views");
+        self.after_install(&lost, was_dc);
+        let answers = self.clients.synced(self.replica.quorate, lost_merge);
+        self.reply(answers);
+        self.unwind();
+        for early in exchange.waiting {
+            self.apply(early.sender, exchange.view, early.seq, &early.message);
+        }
+        for message in self.clients.unsent() {
+            self.broadcast(&Message::Op(Box::new(message)));
+        }
+    }
+
+    /// Replaces this node's content by the winner's; what it had is handed out if it is in nobody's past.
+    fn take_over(&mut self, merge: &Merge, snapshot: &Snapshot) -> bool {
+        let old = self.replica.cib.clone();
+        let known = self.replica.config_log.back().is_some_and(|c| snapshot.config_log.contains(c));
+        if let Err(e) = self.replica.load(snapshot) {
+            self.count("snapshots_unreadable");
+            let message = format!("snapshot of node {}: {e}", merge.winner);
+            self.outputs.push_back(Output::Alert(Alert::Protocol { message }));
+            return false;
+        }
+        let same = old.section("configuration") == self.replica.cib.section("configuration");
+        let empty = old.section("configuration").is_none_or(|c| c.elements().all(|s| s.elements().next().is_none()));
+        if !known && !same && !empty {
+            let (had, got) = (old.version(), self.replica.cib.version());
+            let reason = format!("configuration {had} gave way to {got} of {}", self.config.name_of(merge.winner));
+            self.timeline("discarded", &self.config.my_name(), reason.clone());
+            self.outputs.push_back(Output::Alert(Alert::Discarded { reason: reason.clone() }));
+            self.outputs.push_back(Output::Discarded { cib: old.shared_root(), reason });
+        }
+        self.persist_wanted = true;
+        true
+    }
+
+    fn after_install(&mut self, lost: &[NodeId], was_dc: Option<NodeId>) {
+        self.persist_wanted = true;
+        let dc = self.replica.dc.map_or_else(String::new, |n| self.config.name_of(n));
+        self.timeline("synced", &self.config.my_name(), format!("CIB {}, DC {dc}", self.replica.cib.version()));
+        if was_dc != self.replica.dc {
+            self.timeline("dc", &dc, "is the coordinator".to_owned());
+        }
+        for node in lost {
+            let name = self.config.name_of(*node);
+            let planned = self.replica.leaving.contains(node);
+            if !planned {
+                self.coordinator.hold(self.now, *node, &self.replica, &self.config);
+            }
+            self.timeline("node_lost", &name, if planned { "has left" } else { "is lost" }.to_owned());
+            self.outputs.push_back(Output::Alert(Alert::Node { name, online: false }));
+        }
+        let members = self.replica.members.clone();
+        self.replica.leaving.retain(|n| members.contains(n));
+        if self.is_coordinator() {
+            self.coordinator.active = true;
+            self.coordinator.change(self.now, "view", true);
+        }
+    }
+
+    /// Stops here what runs elsewhere since this node was out; then it may join.
+    fn unwind(&mut self) {
+        let me = self.config.me;
+        if !self.replica.joining.contains(&me) {
+            return;
+        }
+        let mut elsewhere = BTreeSet::new();
+        for node in self.replica.members.iter().filter(|n| **n != me) {
+            let state = self.replica.status().and_then(|s| status::node_state(s, *node));
+            elsewhere.extend(state.map(status::active).unwrap_or_default());
+        }
+        let double: BTreeSet<String> = self.local.held().intersection(&elsewhere).cloned().collect();
+        let stops = self.local.stops_for(&double);
+        // Stops of an earlier view may still be under way.
+        self.unwinding.extend(stops.iter().map(|s| s.identity.resource.clone()));
+        for mut stop in stops {
+            stop.view = self.replica.view;
+            self.timeline("unwind", &stop.identity.key, "runs elsewhere since the merge: stopping it here".to_owned());
+            let doings = self.local.start(self.now, self.wall, stop);
+            self.perform(doings);
+        }
+        self.join_if_unwound();
+    }
+
+    fn join_if_unwound(&mut self) {
+        if self.unwinding.is_empty() && self.replica.joining.contains(&self.config.me) {
+            self.broadcast(&Message::Joined { view: self.replica.view });
+        }
+    }
+
+    // ---- messages ----
+
+    fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, message: &Message) {
+        self.count("messages_applied");
+        let mut effects = Vec::new();
+        self.replica.apply(sender, message, &mut effects);
+        for effect in effects {
+            self.on_effect(effect, view, seq);
+        }
+    }
+
+    fn on_effect(&mut self, effect: Effect, view: ViewId, seq: u64) {
+        match effect {
+            Effect::Changed { reason } => self.coordinator.change(self.now, &reason, false),
+            Effect::Config => self.persist_wanted = true,
+            Effect::Applied { origin, incarnation, seq: number, result } => {
+                if self.clients.is_mine(self.config.me, origin, incarnation) {
+                    let version = self.replica.version();
+                    let answer = self.clients.applied(number, (view, seq), version, result);
+                    self.reply(answer.into_iter().collect());
+                    let (safe_view, safe_seq) = self.safe;
+                    let answers = self.clients.safe(safe_view, safe_seq, self.replica.quorate);
+                    self.reply(answers);
+                }
+            }
+            Effect::Exec(exec) => {
+                if exec.identity.node == self.config.me {
+                    let doings = self.local.start(self.now, self.wall, exec);
+                    self.perform(doings);
+                }
+            }
+            Effect::Result(record) => self.on_result(&record),
+            Effect::Forgotten { node, resource } => {
+                if node == self.config.me {
+                    let mut doings = Doings::default();
+                    self.local.forget(&mut doings, &resource);
+                    self.perform(doings);
+                }
+            }
+            Effect::Leave { node } => {
+                self.timeline("leave", &self.config.name_of(node), "may leave".to_owned());
+                if node == self.config.me {
+                    self.leave = Some((view, seq, self.now + LEAVE_WAIT));
+                }
+            }
+            Effect::Joined { node } => self.timeline("joined", &self.config.name_of(node), "is a member".to_owned()),
+            Effect::Coordinator => {
+                self.coordinator.reset();
+                let dc = self.replica.dc.map_or_else(String::new, |n| self.config.name_of(n));
+                self.timeline("dc", &dc, "is the coordinator".to_owned());
+            }
+        }
+    }
+
+    fn on_result(&mut self, record: &OpRecord) {
+        let id = &record.identity;
+        let text = format!("{} on {}: {} in {} ms", id.operation, id.node_name, OcfCode(record.code), record.exec_ms);
+        self.timeline("action_end", &id.key, text);
+        if record.failed() && id.operation != "monitor" || record.failed() && id.interval_ms > 0 {
+            self.outputs.push_back(Output::Alert(Alert::Resource {
+                node: id.node_name.clone(),
+                resource: id.resource.clone(),
+                operation: id.operation.clone(),
+                code: OcfCode(record.code),
+                target: OcfCode(id.target_rc),
+                reason: record.reason.clone(),
+            }));
+        }
+        if self.is_coordinator() {
+            self.coordinator.result(self.now, record);
+        }
+        if id.node == self.config.me && id.operation == "stop" && self.unwinding.remove(&id.resource) {
+            self.join_if_unwound();
+        }
+    }
+
+    fn on_safe(&mut self, view: ViewId, seq: u64) {
+        self.safe = (view, seq);
+        let answers = self.clients.safe(view, seq, self.replica.quorate);
+        self.reply(answers);
+        if self.leave.is_some_and(|(v, s, _)| v == view && s <= seq) {
+            self.leave = None;
+            self.outputs.push_back(Output::Leave);
+        }
+    }
+
+    // ---- clients, agents, fencing ----
+
+    fn on_client(&mut self, id: u64, request: Request) {
+        let op = match request {
+            Request::Cib(request) if !request.op.writes() => {
+                let response = match self.replica.cib.query(&request) {
+                    Ok(e) => Response::Done { safety: Safety::Unchanged, answer: Some(e), version: self.replica.version() },
+                    Err(e) => Response::Failed { code: e.exit_code(), message: e.to_string() },
+                };
+                return self.outputs.push_back(Output::Reply { id, response });
+            }
+            Request::Cib(mut request) => {
+                request.at = self.wall;
+                if request.origin.is_empty() {
+                    request.origin = self.config.my_name();
+                }
+                Ok(Op::Cib(String::from_utf8_lossy(&request.encode()).into_owned()))
+            }
+            Request::Attribute { node, name, value } => {
+                self.node_number(node.as_deref()).map(|node| Op::Attribute { node: node.0, name, value })
+            }
+            Request::Cleanup { resource, node, operation, refresh } => match node {
+                None => Ok(Op::Cleanup { resource, node: None, operation, refresh }),
+                Some(name) => self
+                    .node_number(Some(&name))
+                    .map(|n| Op::Cleanup { resource, node: Some(n.0), operation, refresh }),
+            },
+            Request::Shutdown { cancel } => Ok(Op::Shutdown { node: self.config.me.0, cancel }),
+        };
+        let refuse = |code, message| Output::Reply { id, response: Response::Failed { code, message } };
+        match op {
+            Err(message) => self.outputs.push_back(refuse(crm::NOSUCH, message)),
+            Ok(_) if self.clients.is_full() => {
+                self.outputs.push_back(refuse(crm::UNAVAILABLE, "too many changes are under way on this node".to_owned()));
+            }
+            Ok(op) => self.submit(Some(id), op),
+        }
+    }
+
+    fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
+        let Some(name) = name else { return Ok(self.config.me) };
+        let configured = self.config.nodes.iter().find(|(n, called)| *called == name || n.to_string() == name);
+        configured.map(|(n, _)| *n).ok_or_else(|| format!("Node not found: {name}"))
+    }
+
+    fn on_fenced(&mut self, ticket: u64, result: &Result<(), String>) {
+        let (ok, message) = match result {
+            Ok(()) => (true, String::new()),
+            Err(e) => (false, e.clone()),
+        };
+        let commands = self.coordinator.fenced(self.now, ticket, result);
+        self.timeline("fence_end", &format!("ticket {ticket}"), if ok { "done".to_owned() } else { message.clone() });
+        self.outputs.push_back(Output::Alert(Alert::Fencing { name: format!("ticket {ticket}"), ok, message }));
+        self.command(commands);
+    }
+
+    fn on_peer_ready(&mut self, node: NodeId, ready: bool) {
+        if self.synced && self.replica.ready.get(&node).is_some_and(|r| *r != ready) {
+            self.broadcast(&Message::Ready { view: self.replica.view, node, ready });
+        }
+    }
+
+    fn perform(&mut self, doings: Doings) {
+        for id in &doings.begun {
+            self.timeline("action_start", &id.key, format!("{} on {}", id.operation, id.node_name));
+        }
+        self.outputs.extend(doings.outputs);
+        for record in doings.reports {
+            self.submit(None, Op::Result(record));
+        }
+    }
+
+    fn command(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Broadcast(message) => self.broadcast(&message),
+                Command::Submit(op) => self.submit(None, op),
+                Command::Output(output) => {
+                    if let Output::Fence { name, action, .. } = &output {
+                        let (name, action) = (name.clone(), action.clone());
+                        self.timeline("fence", &name, action);
+                    }
+                    self.outputs.push_back(output);
+                }
+                Command::Timeline { kind, subject, text } => self.timeline(kind, &subject, text),
+            }
+        }
+    }
+
+    // ---- time ----
+
+    fn on_time(&mut self) {
+        let doings = self.local.tick(self.now, self.wall);
+        self.perform(doings);
+        let late = self.clients.expire(self.now);
+        self.reply(late);
+        if self.leave.is_some_and(|(_, _, at)| at <= self.now) {
+            self.leave = None;
+            self.outputs.push_back(Output::Leave);
+        }
+    }
+
+    /// What every input may have changed.
+    fn settle(&mut self) {
+        if self.is_coordinator() {
+            if !self.coordinator.active {
+                self.coordinator.active = true;
+                self.coordinator.change(self.now, "new coordinator", true);
+            }
+            let told = (self.replica.view, self.quorate);
+            if self.quorate != self.replica.quorate && self.quorum_told != Some(told) {
+                self.quorum_told = Some(told);
+                self.broadcast(&Message::Quorum { view: told.0, quorate: told.1 });
+            }
+            let commands = self.coordinator.advance(self.now, self.wall, &self.replica, &self.config);
+            self.command(commands);
+        }
+        let owners = Owners { current: self.ring_current && self.synced, resources: self.local.held().clone() };
+        if owners != self.owners {
+            self.owners = owners.clone();
+            self.outputs.push_back(Output::Owners(owners));
+        }
+        if self.persist_wanted && self.persisted.is_none_or(|at| at + PERSIST_GAP <= self.now) {
+            self.persist_wanted = false;
+            self.persisted = Some(self.now);
+            self.outputs.push_back(Output::Persist(Persist { cib: self.without_status(), lineage: self.replica.lineage_text() }));
+        }
+    }
+
+    fn without_status(&self) -> Arc<Element> {
+        let mut root = self.replica.cib.root().clone();
+        if let Some(status) = root.child_mut("status") {
+            status.retain_elements(|_| false);
+        }
+        Arc::new(root)
     }
 }

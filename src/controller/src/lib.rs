@@ -1,9 +1,33 @@
 //! The cluster's brain, the same on every node: a replicated CIB, the coordinator (DC), and this node's operations.
 //!
 //! Pure: inputs in ([`Input`]), outputs out ([`Output`]), time as an argument. One controller runs per node.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`api`](crate::Input) | what goes in and comes out |
+//! | `message` | what controllers say to each other, and its form on the wire |
+//! | `replica` | the replicated content and how messages change it |
+//! | `sync` | the exchange of states at the start of a view, and who wins a merge |
+//! | `status` | node states, attributes and histories in the CIB |
+//! | `clients` | this node's own writes until they are safe |
+//! | `local` | this node's operations |
+//! | `coordinator`, `transition` | the DC: scheduling, and executing a graph |
+//!
+//! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
+//! node's addresses at once; `safe` first waits until their leases are over ([`Config::lease_ms`] and margin) unless
+//! the node's death is confirmed.
 
 mod api;
+mod clients;
 mod controller;
+mod coordinator;
+mod digest;
+mod local;
+mod message;
+mod replica;
+mod status;
+mod sync;
+mod transition;
 
 pub use api::*;
 pub use controller::Controller;

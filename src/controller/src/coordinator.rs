@@ -1,0 +1,387 @@
+//! The DC's work: on every change ask for a schedule, execute its graph, watch what is under way.
+//!
+//! ```text
+//! idle --change--> asking --schedule of the current content--> executing --all done--> idle
+//!   ^                 ^   '--content moved on: ask again           | unexpected change or failure: abort
+//!   |                 '------------ last running action reported --'
+//!   '- not the DC: everything is dropped; the next DC waits for what is under way and starts with a schedule
+//! ```
+//!
+//! The controller calls [`Coordinator::advance`] after every input and performs the [`Command`]s.
+
+use crate::api::{Config, OpStatus, Output};
+use crate::message::{Message, Op, OpRecord};
+use crate::replica::Replica;
+use crate::status;
+use crate::transition::{Limits, Transition, duration_ms, meta};
+use base::exit::OcfCode;
+use base::{NodeId, Time, WallTime};
+use scheduler::Schedule;
+use scheduler::graph::{Action, ActionId, ActionKind};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Changes that come together are scheduled together.
+const SETTLE: Duration = Duration::from_millis(2);
+/// `cluster-recheck-interval` unless set.
+const RECHECK: Duration = Duration::from_secs(15 * 60);
+/// Wait before a failed fencing or a failed scheduler run is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Agents whose resources are leases: they end by themselves when their node is gone.
+const LEASE_AGENTS: [&str; 2] = ["IPaddr2", "IPaddr"];
+
+/// What the coordinator wants done.
+#[derive(Debug)]
+pub enum Command {
+    Broadcast(Message),
+    Submit(Op),
+    Output(Output),
+    Timeline { kind: &'static str, subject: String, text: String },
+}
+
+pub struct Coordinator {
+    uuid: String,
+    number: u32,
+    ticket: u64,
+    asked: Option<u64>,
+    dirty: Option<String>,
+    due: Time,
+    recheck: Option<Time>,
+    transition: Option<Transition>,
+    /// When what is under way counts as lost.
+    deadlines: BTreeMap<(NodeId, String), Time>,
+    /// Resources of lost nodes whose leases may not be over, with their node.
+    holds: BTreeMap<String, (NodeId, Time)>,
+    fences: BTreeMap<u64, Fence>,
+    pub active: bool,
+}
+
+struct Fence {
+    action: ActionId,
+    node: NodeId,
+    verb: String,
+}
+
+impl Coordinator {
+    pub fn new(seed: u64) -> Coordinator {
+        Coordinator {
+            uuid: crate::digest::uuid(seed),
+            number: 0,
+            ticket: 0,
+            asked: None,
+            dirty: None,
+            due: Time::ZERO,
+            recheck: None,
+            transition: None,
+            deadlines: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            active: false,
+        }
+    }
+
+    /// A view or a new DC: nothing of what was decided before counts. Holds go on.
+    pub fn reset(&mut self) {
+        self.asked = None;
+        self.transition = None;
+        self.deadlines.clear();
+        self.fences.clear();
+        self.dirty = None;
+        self.active = false;
+    }
+
+    /// The content changed unexpectedly. `urgent` changes are scheduled without waiting for more of them.
+    pub fn change(&mut self, now: Time, reason: &str, urgent: bool) {
+        let due = if urgent { now } else { now + SETTLE };
+        self.due = if self.dirty.is_some() { self.due.min(due) } else { due };
+        self.dirty.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Keeps resources back until the leases of a lost node are over (`bascule-takeover=safe`).
+    pub fn hold(&mut self, now: Time, node: NodeId, replica: &Replica, config: &Config) {
+        if property(replica, "bascule-takeover") != Some("safe") {
+            return;
+        }
+        let until = now + Duration::from_millis(config.lease_ms + config.lease_margin_ms);
+        for resource in leases_of(replica, node) {
+            self.holds.insert(resource, (node, until));
+        }
+    }
+
+    /// A node is certainly down: its leases are nobody's.
+    pub fn release(&mut self, node: NodeId) {
+        self.holds.retain(|_, (n, _)| *n != node);
+    }
+
+    pub fn scheduled(&mut self, now: Time, wall: WallTime, ticket: u64, result: Result<Schedule, String>) -> Vec<Command> {
+        if self.asked != Some(ticket) {
+            return Vec::new();
+        }
+        self.asked = None;
+        if self.dirty.is_some() {
+            return Vec::new();
+        }
+        match result {
+            Ok(schedule) => {
+                self.number += 1;
+                let transition = Transition::new(self.number, schedule.graph);
+                let text = format!("{} actions, {} of them work", transition.len(), transition.work());
+                let subject = format!("transition {}", self.number);
+                if let Some(by) = schedule.recheck_by {
+                    let wait = Duration::from_secs(u64::try_from(by - wall.secs()).unwrap_or(0).max(1));
+                    self.recheck = Some(self.recheck.map_or(now + wait, |at| at.min(now + wait)));
+                }
+                self.transition = Some(transition);
+                vec![Command::Timeline { kind: "transition", subject, text }]
+            }
+            Err(message) => {
+                self.change(now, "the scheduler failed", false);
+                self.due = now + RETRY;
+                vec![Command::Timeline { kind: "schedule_failed", subject: String::new(), text: message }]
+            }
+        }
+    }
+
+    /// An operation has reported, wherever it was asked for.
+    pub fn result(&mut self, now: Time, record: &OpRecord) {
+        let key = &record.identity.transition_key;
+        let failed = record.failed() && !record.identity.ignore_failure;
+        let ours = self.action_of(key).and_then(|id| Some(self.transition.as_mut()?.confirm(id, !failed)));
+        if failed {
+            self.change(now, &format!("{} failed", record.identity.key), true);
+        } else if ours != Some(true) {
+            self.change(now, &format!("{} reported", record.identity.key), true);
+        }
+    }
+
+    /// The action of the current transition that `key` names.
+    fn action_of(&self, key: &str) -> Option<ActionId> {
+        let mut parts = key.split(':');
+        let (action, number) = (parts.next()?.parse().ok()?, parts.next()?.parse::<u32>().ok()?);
+        let uuid = parts.nth(1)?;
+        (self.transition.as_ref()?.number == number && uuid == self.uuid).then_some(action)
+    }
+
+    pub fn fenced(&mut self, now: Time, ticket: u64, result: &Result<(), String>) -> Vec<Command> {
+        let Some(fence) = self.fences.remove(&ticket) else { return Vec::new() };
+        if let Some(transition) = &mut self.transition {
+            transition.confirm(fence.action, result.is_ok());
+        }
+        match result {
+            Ok(()) => {
+                self.release(fence.node);
+                vec![Command::Submit(Op::Fenced { node: fence.node.0, action: fence.verb })]
+            }
+            Err(_) => {
+                self.change(now, "fencing failed", false);
+                self.due = now + RETRY;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does what is due. To be called after every input while this node is the DC.
+    pub fn advance(&mut self, now: Time, wall: WallTime, replica: &Replica, config: &Config) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.holds.retain(|_, (_, until)| *until > now);
+        self.watch(now, wall, replica, &mut commands);
+        if self.recheck.is_some_and(|at| at <= now) {
+            self.recheck = None;
+            self.change(now, "time", true);
+        }
+        self.execute(now, replica, config, &mut commands);
+        let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
+        if may_ask && self.due <= now && let Some(reason) = self.dirty.take() {
+            self.ticket += 1;
+            self.asked = Some(self.ticket);
+            self.recheck = Some(now + recheck_interval(replica));
+            commands.push(Command::Timeline { kind: "schedule", subject: format!("ticket {}", self.ticket), text: reason });
+            let cib = replica.cib.shared_root();
+            commands.push(Command::Output(Output::Schedule { ticket: self.ticket, cib, wall }));
+        }
+        commands
+    }
+
+    /// Gives up what has not reported in time: its result is unknown, and recorded as a timeout.
+    fn watch(&mut self, now: Time, wall: WallTime, replica: &Replica, commands: &mut Vec<Command>) {
+        self.deadlines.retain(|key, _| replica.in_flight.contains_key(key));
+        for (key, flight) in &replica.in_flight {
+            let deadline = now + Duration::from_millis(flight.wait_ms);
+            let deadline = self.deadlines.entry(key.clone()).or_insert(deadline);
+            if *deadline > now {
+                continue;
+            }
+            *deadline = now + Duration::from_millis(flight.wait_ms.max(1000));
+            let record = OpRecord {
+                identity: flight.identity.clone(),
+                call: -1,
+                code: OcfCode::ERROR.0,
+                status: OpStatus::Timeout,
+                reason: format!("{} did not report within {} ms", flight.identity.node_name, flight.wait_ms),
+                exec_ms: flight.wait_ms,
+                queue_ms: 0,
+                changed_s: wall.secs(),
+            };
+            commands.push(Command::Submit(Op::Result(record)));
+        }
+    }
+
+    fn execute(&mut self, now: Time, replica: &Replica, config: &Config, commands: &mut Vec<Command>) {
+        let Some(mut transition) = self.transition.take() else { return };
+        if let Some(reason) = &self.dirty
+            && transition.abort(reason)
+        {
+            let subject = format!("transition {}", transition.number);
+            commands.push(Command::Timeline { kind: "abort", subject, text: reason.clone() });
+        }
+        let limits = limits(replica, config);
+        loop {
+            let held = |action: &Action| self.is_held(action);
+            let fired = transition.fire(limits, held);
+            if fired.is_empty() {
+                break;
+            }
+            for action in fired {
+                self.start(now, &mut transition, &action, replica, commands);
+            }
+        }
+        if transition.has_more() {
+            self.transition = Some(transition);
+            return;
+        }
+        let (done, failed, left) = transition.tally();
+        let subject = format!("transition {}", transition.number);
+        let mut text = format!("{done} done, {failed} failed, {left} not started");
+        if let Some(reason) = transition.aborted() {
+            text = format!("{text}; aborted: {reason}");
+        }
+        commands.push(Command::Timeline { kind: "transition_end", subject, text });
+    }
+
+    fn is_held(&self, action: &Action) -> bool {
+        match &action.kind {
+            ActionKind::Resource(op) => op.operation == "start" && self.holds.contains_key(&op.primitive.id),
+            _ => false,
+        }
+    }
+
+    fn start(
+        &mut self,
+        now: Time,
+        transition: &mut Transition,
+        action: &Action,
+        replica: &Replica,
+        commands: &mut Vec<Command>,
+    ) {
+        let target = action.target().and_then(|t| node_of(t, replica));
+        let node = match target {
+            Some(node) if replica.members.contains(&node) || action.operation() == "stonith" => node,
+            _ if matches!(action.kind, ActionKind::Cluster { .. }) && target.is_some() => {
+                // The node is gone; forgetting about it needs no help of its own.
+                target.unwrap_or(NodeId(0))
+            }
+            _ => {
+                transition.confirm(action.id, false);
+                self.change(now, &format!("{}: its node is no member", action.key()), true);
+                return;
+            }
+        };
+        match &action.kind {
+            ActionKind::Resource(op) => {
+                let exec = transition.exec(action, op, node, replica.view, &self.uuid);
+                commands.push(Command::Broadcast(Message::Exec(Box::new(exec))));
+            }
+            ActionKind::Cluster { .. } => self.start_event(transition, action, node, replica, commands),
+            ActionKind::Pseudo { .. } => drop(transition.confirm(action.id, true)),
+        }
+    }
+
+    fn start_event(
+        &mut self,
+        transition: &mut Transition,
+        action: &Action,
+        node: NodeId,
+        replica: &Replica,
+        commands: &mut Vec<Command>,
+    ) {
+        let resource = match &action.kind {
+            ActionKind::Cluster { primitive: Some(p), .. } => p.id.clone(),
+            _ => String::new(),
+        };
+        match action.operation() {
+            "stonith" => {
+                let verb = meta(action, "stonith_action").unwrap_or("reboot").to_owned();
+                let timeout_ms = transition.setting("fencing-timeout").and_then(duration_ms).unwrap_or(60_000);
+                self.ticket += 1;
+                let ticket = self.ticket;
+                let name = action.target().map(|t| t.node.clone()).unwrap_or_default();
+                self.fences.insert(ticket, Fence { action: action.id, node, verb: verb.clone() });
+                commands.push(Command::Output(Output::Fence { ticket, node, name, action: verb, timeout_ms }));
+                return;
+            }
+            "do_shutdown" => commands.push(Command::Broadcast(Message::Leave { view: replica.view, node })),
+            "clear_failcount" => commands.push(Command::Submit(Op::Forget { node: node.0, resource, history: false })),
+            "lrm_delete" => commands.push(Command::Submit(Op::Forget { node: node.0, resource, history: true })),
+            _ => {}
+        }
+        transition.confirm(action.id, true);
+    }
+
+    /// When [`Coordinator::advance`] has something to do by itself.
+    pub fn deadline(&self, replica: &Replica) -> Option<Time> {
+        let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
+        let ask = (may_ask && self.dirty.is_some()).then_some(self.due);
+        let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
+        [ask, hold, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
+    }
+
+    pub fn describe(&self) -> String {
+        match (&self.transition, self.asked, &self.dirty) {
+            (Some(t), _, _) => format!("transition {}", t.number),
+            (None, Some(_), _) | (None, None, Some(_)) => "scheduling".to_owned(),
+            _ => "idle".to_owned(),
+        }
+    }
+}
+
+/// The scheduler names nodes by their id where they have one, else by name.
+fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeId> {
+    let known = |node: NodeId| replica.members.contains(&node) || replica.status().is_some_and(|s| status::node_state(s, node).is_some());
+    if let Some(node) = target.node_id().filter(|n| known(*n)) {
+        return Some(node);
+    }
+    let by_name = |e: &&xml::Element| e.attr("uname") == Some(&target.node);
+    let state = replica.status()?.elements_named("node_state").find(by_name)?;
+    state.id()?.parse().ok().map(NodeId)
+}
+
+/// Active address resources of a node, according to its history.
+fn leases_of(replica: &Replica, node: NodeId) -> Vec<String> {
+    let Some(state) = replica.status().and_then(|s| status::node_state(s, node)) else { return Vec::new() };
+    let running = status::active(state);
+    let is_lease = |e: &&xml::Element| e.name() == "lrm_resource" && e.attr("type").is_some_and(|t| LEASE_AGENTS.contains(&t));
+    let leases = state.descendants().filter(is_lease).filter_map(|e| e.id());
+    leases.filter(|id| running.contains(*id)).map(str::to_owned).collect()
+}
+
+/// A cluster property as configured.
+pub fn property<'a>(replica: &'a Replica, name: &str) -> Option<&'a str> {
+    let sets = replica.cib.section("crm_config")?.elements_named("cluster_property_set");
+    let mut pairs = sets.flat_map(|s| s.elements_named("nvpair"));
+    pairs.find(|p| p.attr("name") == Some(name))?.attr("value")
+}
+
+fn recheck_interval(replica: &Replica) -> Duration {
+    match property(replica, "cluster-recheck-interval").and_then(duration_ms) {
+        Some(0) | None => RECHECK,
+        Some(ms) => Duration::from_millis(ms),
+    }
+}
+
+fn limits(replica: &Replica, config: &Config) -> Limits {
+    let number = |name: &str| property(replica, name).and_then(|v| v.parse::<usize>().ok()).filter(|n| *n > 0);
+    Limits {
+        batch: number("batch-limit").unwrap_or(0),
+        per_node: number("node-action-limit").unwrap_or(config.node_action_limit as usize),
+    }
+}

@@ -1,0 +1,46 @@
+//! Operation digests as Pacemaker's histories have them: MD5 over the parameters, sorted, framed as its oldest version.
+
+use md5::{Digest, Md5};
+use std::collections::BTreeMap;
+use xml::Element;
+
+/// `op-digest` of an operation with these parameters (instance parameters and `CRM_meta_*` as the graph gives them).
+/// Only recurring operations depend on their timeout.
+pub fn of_params(params: &BTreeMap<String, String>, interval_ms: u64) -> String {
+    let mut parameters = Element::new("parameters");
+    for (name, value) in params {
+        let counts = !name.starts_with("CRM_meta_") || (interval_ms > 0 && name == "CRM_meta_timeout");
+        if counts {
+            parameters.set(name, value);
+        }
+    }
+    md5_hex(format!(" {}\n", parameters.to_compact()).as_bytes())
+}
+
+pub fn md5_hex(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A UUID's form of `seed`, for transition keys.
+pub fn uuid(seed: u64) -> String {
+    let h = md5_hex(&seed.to_le_bytes());
+    format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_pacemaker_writes_them() {
+        let timeout = BTreeMap::from([("CRM_meta_timeout".to_owned(), "20000".to_owned())]);
+        assert_eq!(of_params(&timeout, 0), "f2317cad3d54cec5d7d7aa7d0bf35cf8");
+        assert_eq!(of_params(&timeout, 10000), "4811cef7f7f94e3a35a70be7916cb2fd");
+    }
+
+    #[test]
+    fn uuid_has_its_form() {
+        let id = uuid(42);
+        assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+    }
+}

@@ -1,0 +1,366 @@
+//! What controllers say to each other in ordered messages, and its form on the wire.
+//!
+//! A message is one JSON document behind a version byte, cut into parts of at most [`MAX_PART_BYTES`]. JSON because
+//! its decoder is bounded and well fuzzed, and because fields can be added during a rolling upgrade; nothing here is
+//! on the token's path.
+
+use crate::api::{OpStatus, ViewId};
+use base::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Version byte of the form on the wire.
+pub const WIRE_VERSION: u8 = 1;
+/// Level of this program's features; all members run at the lowest level among them.
+pub const FEATURE_LEVEL: u32 = 1;
+/// Largest payload that goes out as one ordered message.
+pub const MAX_PART_BYTES: usize = 32 * 1024;
+/// Largest message, all parts together.
+pub const MAX_MESSAGE_BYTES: usize = 96 << 20;
+/// Version, message number, part, parts.
+const HEADER_BYTES: usize = 1 + 8 + 4 + 4;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The first message of every member in every view.
+    State(Box<State>),
+    /// The winner's content, if members differ.
+    Snapshot(Box<Snapshot>),
+    /// Must be applied exactly once, in whichever view.
+    Op(Box<OpMessage>),
+    /// The DC asks a node to run an operation.
+    Exec(Box<Exec>),
+    /// The DC says that a node has nothing left to stop and may leave.
+    Leave { view: ViewId, node: NodeId },
+    /// The DC says that quorum changed without a view.
+    Quorum { view: ViewId, quorate: bool },
+    /// Someone saw that a member's controller hangs, or answers again.
+    Ready { view: ViewId, node: NodeId, ready: bool },
+    /// A member that lost a merge has stopped what runs elsewhere.
+    Joined { view: ViewId },
+}
+
+/// What a member brings to a view.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub view: ViewId,
+    pub name: String,
+    pub incarnation: u64,
+    pub feature_level: u32,
+    pub ready: bool,
+    pub quorate: bool,
+    pub wall_ms: i64,
+    /// `SEQ.REP` of [`cib::Lineage`].
+    pub lineage: String,
+    pub version: (u64, u64, u64),
+    /// Equal chains have applied the same messages to the same content.
+    pub chain: String,
+    /// View since which this node has been a member of its lineage.
+    pub since: u64,
+    /// This node's own `node_state`, as XML; empty if it has none.
+    pub node_state: String,
+    /// Operations that this node is running.
+    pub in_flight: Vec<InFlight>,
+}
+
+/// Replicated content, as its winner holds it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub view: ViewId,
+    pub cib: String,
+    pub chain: String,
+    pub config_log: VecDeque<String>,
+    pub lineage: String,
+    pub since: BTreeMap<u32, u64>,
+    pub dedup: Dedup,
+    pub in_flight: Vec<InFlight>,
+    pub leaving: BTreeSet<u32>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OpMessage {
+    pub incarnation: u64,
+    /// Counts the operations of one life of one node.
+    pub seq: u64,
+    pub wall_ms: i64,
+    pub op: Op,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Op {
+    /// An encoded [`cib::Request`].
+    Cib(String),
+    Attribute { node: u32, name: String, value: Option<String> },
+    Cleanup { resource: Option<String>, node: Option<u32>, operation: Option<(String, u64)>, refresh: bool },
+    Shutdown { node: u32, cancel: bool },
+    Result(OpRecord),
+    /// Forget a resource's failures on a node, with `history` all that is known of it there.
+    Forget { node: u32, resource: String, history: bool },
+    /// Fencing of a node succeeded.
+    Fenced { node: u32, action: String },
+}
+
+/// An operation as its whole life long: who runs what, why, and what is expected.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpIdentity {
+    pub node: NodeId,
+    pub node_name: String,
+    pub resource: String,
+    pub class: String,
+    pub provider: Option<String>,
+    pub agent: String,
+    pub operation: String,
+    pub interval_ms: u64,
+    /// `operation_key`.
+    pub key: String,
+    /// `ACTION:TRANSITION:TARGET_RC:UUID`; unique.
+    pub transition_key: String,
+    pub target_rc: i32,
+    /// Digest of the parameters.
+    pub digest: String,
+    /// `on-fail=ignore`.
+    pub ignore_failure: bool,
+    pub bump: Bump,
+    /// Further attributes of the history entry.
+    pub extra: Vec<(String, String)>,
+}
+
+/// What a failure does to the fail count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Bump {
+    None,
+    One,
+    Infinity,
+}
+
+/// An operation that was given to a node and has not reported yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InFlight {
+    pub identity: OpIdentity,
+    /// How long to wait for the report at most.
+    pub wait_ms: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Exec {
+    pub view: ViewId,
+    pub identity: OpIdentity,
+    pub params: BTreeMap<String, String>,
+    pub timeout_ms: u64,
+    pub wait_ms: u64,
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpRecord {
+    pub identity: OpIdentity,
+    pub call: i64,
+    pub code: i32,
+    pub status: OpStatus,
+    pub reason: String,
+    pub exec_ms: u64,
+    pub queue_ms: u64,
+    /// Seconds since the epoch when the result changed.
+    pub changed_s: i64,
+}
+
+impl OpRecord {
+    /// Whether the result is other than expected. Degraded counts as working.
+    pub fn failed(&self) -> bool {
+        let code = match (self.code, self.identity.operation.as_str()) {
+            (190, "monitor") => 0,
+            (191, "monitor") => 8,
+            (code, _) => code,
+        };
+        match self.status {
+            OpStatus::Pending | OpStatus::Cancelled => false,
+            OpStatus::Done => code != self.identity.target_rc,
+            _ => true,
+        }
+    }
+}
+
+/// Which operations of which life of which node have been applied.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Dedup {
+    nodes: BTreeMap<u32, Seen>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Seen {
+    incarnation: u64,
+    /// Everything below was applied or is given up.
+    floor: u64,
+    above: BTreeSet<u64>,
+}
+
+/// How far apart operations of one node may be applied; far more than it may have under way at a time.
+const DEDUP_WINDOW: usize = 4096;
+
+impl Dedup {
+    /// Notes an operation; false if it was applied before.
+    pub fn admit(&mut self, node: NodeId, incarnation: u64, seq: u64) -> bool {
+        let seen = self.nodes.entry(node.0).or_default();
+        if seen.incarnation != incarnation {
+            *seen = Seen { incarnation, ..Seen::default() };
+        }
+        if seq < seen.floor || !seen.above.insert(seq) {
+            return false;
+        }
+        while seen.above.remove(&seen.floor) {
+            seen.floor += 1;
+        }
+        while seen.above.len() > DEDUP_WINDOW {
+            if let Some(first) = seen.above.pop_first() {
+                seen.floor = first + 1;
+            }
+        }
+        true
+    }
+}
+
+/// Why a payload is not a message.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("message of version {found}, expected {WIRE_VERSION}")]
+    Version { found: u8 },
+    #[error("message of {bytes} bytes is shorter than its header")]
+    Short { bytes: usize },
+    #[error("part {part} of {parts} does not follow part {expected}")]
+    Part { part: u32, parts: u32, expected: u32 },
+    #[error("message larger than {MAX_MESSAGE_BYTES} bytes")]
+    TooLarge,
+    #[error("unreadable message: {0}")]
+    Json(String),
+}
+
+/// Encodes `message` as the payloads to broadcast, in order; `number` tells this sender's messages apart.
+pub fn encode(message: &Message, number: u64) -> Vec<Vec<u8>> {
+    let body = serde_json::to_vec(message).unwrap_or_default();
+    let room = MAX_PART_BYTES - HEADER_BYTES;
+    let parts = body.len().div_ceil(room).max(1) as u32;
+    let pieces: Vec<&[u8]> = if body.is_empty() { vec![&[]] } else { body.chunks(room).collect() };
+    let with_header = |(part, piece): (usize, &&[u8])| {
+        let mut out = Vec::with_capacity(HEADER_BYTES + piece.len());
+        out.push(WIRE_VERSION);
+        out.extend(number.to_le_bytes());
+        out.extend((part as u32).to_le_bytes());
+        out.extend(parts.to_le_bytes());
+        out.extend_from_slice(piece);
+        out
+    };
+    pieces.iter().enumerate().map(with_header).collect()
+}
+
+/// Puts parts together, per sender. The ring delivers each sender's messages in order, so one buffer each is enough.
+#[derive(Default)]
+pub struct Assembler {
+    open: BTreeMap<NodeId, Partial>,
+}
+
+struct Partial {
+    number: u64,
+    next: u32,
+    parts: u32,
+    body: Vec<u8>,
+}
+
+impl Assembler {
+    /// The message that `payload` completes, if any.
+    pub fn push(&mut self, sender: NodeId, payload: &[u8]) -> Result<Option<Message>, DecodeError> {
+        let (header, piece) = payload.split_at_checked(HEADER_BYTES).ok_or(DecodeError::Short { bytes: payload.len() })?;
+        if header[0] != WIRE_VERSION {
+            return Err(DecodeError::Version { found: header[0] });
+        }
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let number = u64::from(word(1)) | u64::from(word(5)) << 32;
+        let (part, parts) = (word(9), word(13));
+        if parts == 1 && part == 0 {
+            return decode(piece).map(Some);
+        }
+        if part == 0 {
+            self.open.insert(sender, Partial { number, next: 0, parts, body: Vec::new() });
+        }
+        let partial = self.open.get_mut(&sender).filter(|p| p.number == number && p.next == part && p.parts == parts);
+        let Some(partial) = partial else {
+            let expected = self.open.remove(&sender).map_or(0, |p| p.next);
+            return Err(DecodeError::Part { part, parts, expected });
+        };
+        if partial.body.len() + piece.len() > MAX_MESSAGE_BYTES {
+            self.open.remove(&sender);
+            return Err(DecodeError::TooLarge);
+        }
+        partial.body.extend_from_slice(piece);
+        partial.next += 1;
+        if partial.next < parts {
+            return Ok(None);
+        }
+        let body = self.open.remove(&sender).map(|p| p.body).unwrap_or_default();
+        decode(&body).map(Some)
+    }
+
+    /// To be called at every view: who joins has not seen the parts before it, so nobody may use them.
+    pub fn clear(&mut self) {
+        self.open.clear();
+    }
+}
+
+fn decode(body: &[u8]) -> Result<Message, DecodeError> {
+    serde_json::from_slice(body).map_err(|e| DecodeError::Json(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_messages_travel_in_parts() {
+        let op = OpMessage { incarnation: 1, seq: 1, wall_ms: 0, op: Op::Cib("x".repeat(100_000)) };
+        let message = Message::Op(Box::new(op));
+        let parts = encode(&message, 7);
+        assert_eq!(parts.len(), 4);
+        let mut assembler = Assembler::default();
+        for part in &parts[..3] {
+            assert_eq!(assembler.push(NodeId(1), part), Ok(None));
+        }
+        assert_eq!(assembler.push(NodeId(1), &parts[3]), Ok(Some(message)));
+        assert_eq!(
+            assembler.push(NodeId(1), &parts[2]),
+            Err(DecodeError::Part { part: 2, parts: 4, expected: 0 })
+        );
+    }
+
+    #[test]
+    fn noise_is_refused() {
+        let mut assembler = Assembler::default();
+        let mut noise = 12345u64;
+        let mut refused = 0;
+        for length in 0..400usize {
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| {
+                    noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    (noise >> 56) as u8
+                })
+                .collect();
+            refused += usize::from(assembler.push(NodeId(1), &bytes).is_err());
+            let mut framed = encode(&Message::Quorum { view: ViewId::default(), quorate: true }, 1).remove(0);
+            let at = length % framed.len();
+            framed[at] ^= (noise >> 40) as u8;
+            let _ = assembler.push(NodeId(2), &framed);
+        }
+        assert!(refused >= 395, "{refused}");
+    }
+
+    #[test]
+    fn an_operation_is_admitted_once() {
+        let mut dedup = Dedup::default();
+        let node = NodeId(1);
+        assert!(dedup.admit(node, 9, 0));
+        assert!(dedup.admit(node, 9, 2));
+        assert!(!dedup.admit(node, 9, 2));
+        assert!(dedup.admit(node, 9, 1));
+        assert!(!dedup.admit(node, 9, 1));
+        assert!(!dedup.admit(node, 9, 0));
+        assert!(dedup.admit(node, 10, 0), "a new life counts anew");
+    }
+}

@@ -1,0 +1,438 @@
+//! The replicated content and how messages change it.
+//!
+//! Every member applies the same messages in the same order to the same content; only [`Replica::apply`] and
+//! [`Replica::install`] change anything, and neither knows which node it runs on. What follows from a change (running
+//! an agent, answering a client, scheduling) is told as [`Effect`]s.
+
+use crate::api::ViewId;
+use crate::digest::md5_hex;
+use crate::message::{Dedup, Exec, InFlight, Message, Op, OpMessage, OpRecord, Snapshot, State};
+use crate::status::{self, Membership};
+use crate::sync::Merge;
+use base::{NodeId, WallTime};
+use cib::{Cib, CibError, Lineage, Request};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use xml::Element;
+
+/// Configurations whose descendants are recognised at a merge.
+const CONFIG_LOG: usize = 256;
+/// Operations that may be under way in the whole cluster; the DC's batch limits are far below.
+const MAX_IN_FLIGHT: usize = 4096;
+
+/// The same on every member.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub cib: Cib,
+    /// Digest over everything that was applied.
+    pub chain: String,
+    /// Chain values at the last configuration changes, newest last.
+    pub config_log: VecDeque<String>,
+    pub lineage: Lineage,
+    pub since: BTreeMap<NodeId, u64>,
+    pub dedup: Dedup,
+    pub in_flight: BTreeMap<(NodeId, String), InFlight>,
+    /// Nodes that may leave: their going is no failure.
+    pub leaving: BTreeSet<NodeId>,
+    // What follows is made anew at each view.
+    pub view: ViewId,
+    pub members: BTreeSet<NodeId>,
+    pub ready: BTreeMap<NodeId, bool>,
+    pub levels: BTreeMap<NodeId, u32>,
+    /// Members that still stop what runs elsewhere.
+    pub joining: BTreeSet<NodeId>,
+    pub dc: Option<NodeId>,
+    pub quorate: bool,
+    pub wall: WallTime,
+}
+
+/// What an applied message means for the node that applied it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// The content changed in a way that no running transition expects.
+    Changed { reason: String },
+    /// The configuration changed and is to be stored.
+    Config,
+    /// A client's operation of `origin` was applied (or refused).
+    Applied { origin: NodeId, incarnation: u64, seq: u64, result: Result<Applied, CibError> },
+    Exec(Exec),
+    Result(Box<OpRecord>),
+    /// History of a resource on a node was forgotten: its recurring operations end.
+    Forgotten { node: NodeId, resource: String },
+    Leave { node: NodeId },
+    Joined { node: NodeId },
+    /// The DC is another node now.
+    Coordinator,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Applied {
+    pub changed: bool,
+    pub config_changed: bool,
+    pub answer: Option<Element>,
+}
+
+impl Replica {
+    pub fn new(cib: Cib, lineage: &str, seed: u64) -> Replica {
+        let (line, config) = lineage.split_once(' ').unwrap_or((lineage, ""));
+        let config = if config.is_empty() { cib.digest() } else { config.to_owned() };
+        Replica {
+            cib,
+            chain: md5_hex(&seed.to_le_bytes()),
+            config_log: VecDeque::from([config]),
+            lineage: Lineage::parse(line).unwrap_or_default(),
+            since: BTreeMap::new(),
+            dedup: Dedup::default(),
+            in_flight: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            view: ViewId::default(),
+            members: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            levels: BTreeMap::new(),
+            joining: BTreeSet::new(),
+            dc: None,
+            quorate: false,
+            wall: WallTime::default(),
+        }
+    }
+
+    /// Text to keep beside the CIB on disk.
+    pub fn lineage_text(&self) -> String {
+        format!("{} {}", self.lineage, self.config_log.back().map_or("", String::as_str))
+    }
+
+    pub fn version(&self) -> (u64, u64, u64) {
+        let v = self.cib.version();
+        (v.admin_epoch, v.epoch, v.num_updates)
+    }
+
+    pub fn status(&self) -> Option<&Element> {
+        self.cib.root().child("status")
+    }
+
+    pub fn snapshot(&self, view: ViewId) -> Snapshot {
+        Snapshot {
+            view,
+            cib: self.cib.snapshot(),
+            chain: self.chain.clone(),
+            config_log: self.config_log.clone(),
+            lineage: self.lineage.to_string(),
+            since: self.since.iter().map(|(n, s)| (n.0, *s)).collect(),
+            dedup: self.dedup.clone(),
+            in_flight: self.in_flight.values().cloned().collect(),
+            leaving: self.leaving.iter().map(|n| n.0).collect(),
+        }
+    }
+
+    /// Takes another's content in place of this one's.
+    pub fn load(&mut self, snapshot: &Snapshot) -> Result<(), CibError> {
+        self.cib = Cib::parse(&snapshot.cib)?;
+        self.chain.clone_from(&snapshot.chain);
+        self.config_log.clone_from(&snapshot.config_log);
+        self.config_log.truncate(CONFIG_LOG);
+        self.lineage = Lineage::parse(&snapshot.lineage).unwrap_or_default();
+        self.since = snapshot.since.iter().map(|(n, s)| (NodeId(*n), *s)).collect();
+        self.dedup = snapshot.dedup.clone();
+        self.leaving = snapshot.leaving.iter().copied().map(NodeId).collect();
+        self.in_flight.clear();
+        snapshot.in_flight.iter().for_each(|f| self.begin(f.clone()));
+        Ok(())
+    }
+
+    /// Starts a view on the winner's content: membership, each node's own history, DC. Nodes that were lost are returned.
+    pub fn install(&mut self, view: ViewId, states: &BTreeMap<NodeId, State>, merge: &Merge) -> Vec<NodeId> {
+        self.view = view;
+        self.members = states.keys().copied().collect();
+        self.ready = states.iter().map(|(n, s)| (*n, s.ready)).collect();
+        self.levels = states.iter().map(|(n, s)| (*n, s.feature_level)).collect();
+        self.since.retain(|node, _| !merge.losers.contains(node));
+        self.since.retain(|node, _| states.contains_key(node));
+        for node in states.keys() {
+            self.since.entry(*node).or_insert(view.seq);
+        }
+        self.joining.clear();
+        self.dc = self.elect();
+        let dc_state = self.dc.and_then(|dc| states.get(&dc));
+        self.quorate = dc_state.is_some_and(|s| s.quorate);
+        self.wall = WallTime(dc_state.map_or(0, |s| s.wall_ms));
+        if self.quorate {
+            self.lineage.quorate_view(view.seq, NodeId(view.rep));
+        }
+        self.take_histories(states, &merge.losers);
+        let lost = self.write_membership(states);
+        self.name_nodes(states);
+        self.write_runtime();
+        let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
+        self.advance(format!("view {}.{} {}", view.seq, view.rep, members.join(",")).as_bytes());
+        lost
+    }
+
+    /// Ready, lowest feature level, oldest in the lineage, lowest id.
+    fn elect(&self) -> Option<NodeId> {
+        let key = |n: &NodeId| {
+            let ready = self.ready.get(n).copied().unwrap_or(false);
+            (!ready, self.levels.get(n).copied(), self.since.get(n).copied(), *n)
+        };
+        self.members.iter().copied().min_by_key(key)
+    }
+
+    /// A node's own word about its history counts more than what others remember of it.
+    fn take_histories(&mut self, states: &BTreeMap<NodeId, State>, losers: &BTreeSet<NodeId>) {
+        let members = self.members.clone();
+        self.in_flight.retain(|(node, _), _| members.contains(node) && !losers.contains(node));
+        let others: BTreeSet<String> = {
+            let status = self.status();
+            let stay = members.iter().filter(|n| !losers.contains(n));
+            stay.filter_map(|n| status::node_state(status?, *n)).flat_map(status::active).collect()
+        };
+        let mut taken = others;
+        for node in losers {
+            let Some(state) = states.get(node) else { continue };
+            let own = (!state.node_state.is_empty()).then(|| xml::parse(&state.node_state).ok()).flatten();
+            let running = own.as_ref().map(status::active).unwrap_or_default();
+            if running.iter().any(|r| taken.contains(r)) {
+                self.joining.insert(*node);
+            }
+            taken.extend(running);
+            self.cib.edit_status(|s| status::replace_own(s, *node, own.as_ref()));
+            state.in_flight.iter().for_each(|f| self.begin(f.clone()));
+        }
+    }
+
+    fn write_membership(&mut self, states: &BTreeMap<NodeId, State>) -> Vec<NodeId> {
+        let at = self.wall.secs();
+        let (members, joining) = (self.members.clone(), self.joining.clone());
+        let mut lost = Vec::new();
+        self.cib.edit_status(|s| {
+            let mut changed = false;
+            for node in status::known_nodes(s).into_iter().filter(|n| !members.contains(n)) {
+                if status::is_online(s, node) {
+                    lost.push(node);
+                }
+                changed |= status::set_membership(s, node, "", Membership::Lost);
+            }
+            for (node, state) in states {
+                let membership = if joining.contains(node) { Membership::Joining(at) } else { Membership::Member(at) };
+                changed |= status::set_membership(s, *node, &state.name, membership);
+                changed |= status::set_attribute(s, *node, "#feature-set", Some(cib::FEATURE_SET));
+            }
+            changed
+        });
+        lost
+    }
+
+    /// Members appear under `nodes`, the cluster's name and version under `crm_config`, once each.
+    fn name_nodes(&mut self, states: &BTreeMap<NodeId, State>) {
+        for (node, state) in states {
+            let id = node.to_string();
+            let known = self.cib.section("nodes").is_some_and(|nodes| {
+                nodes.elements().any(|n| n.attr("uname") == Some(&state.name) || n.id() == Some(&id))
+            });
+            if !known {
+                let element = Element::new("node").with("id", &id).with("uname", &state.name);
+                self.bookkeeping(Request::upsert("nodes", element));
+            }
+        }
+    }
+
+    /// A change of the configuration that the cluster itself makes.
+    fn bookkeeping(&mut self, mut request: Request) {
+        request.at = self.wall;
+        request.origin = self.dc.map(|n| n.to_string()).unwrap_or_default();
+        request.client = "bascule".to_owned();
+        if self.cib.apply(&request).is_ok_and(|o| o.config_changed) {
+            self.log_config();
+        }
+    }
+
+    fn write_runtime(&mut self) {
+        let dc = self.dc.map(|n| n.to_string());
+        self.cib.set_runtime(self.quorate, dc.as_deref());
+    }
+
+    fn advance(&mut self, bytes: &[u8]) {
+        let mut all = self.chain.clone().into_bytes();
+        all.extend_from_slice(bytes);
+        self.chain = md5_hex(&all);
+    }
+
+    fn log_config(&mut self) {
+        let version = self.cib.version();
+        self.config_log.push_back(md5_hex(format!("{} {version}", self.chain).as_bytes()));
+        while self.config_log.len() > CONFIG_LOG {
+            self.config_log.pop_front();
+        }
+    }
+
+    fn begin(&mut self, flight: InFlight) {
+        if self.in_flight.len() < MAX_IN_FLIGHT {
+            self.in_flight.insert((flight.identity.node, flight.identity.transition_key.clone()), flight);
+        }
+    }
+
+    /// Applies one ordered message of the current view.
+    pub fn apply(&mut self, sender: NodeId, message: &Message, effects: &mut Vec<Effect>) {
+        match message {
+            Message::State(_) | Message::Snapshot(_) => return,
+            Message::Op(op) => return self.apply_op(sender, op, effects),
+            Message::Exec(exec) if self.from_coordinator(sender, exec.view) => self.apply_exec(exec, effects),
+            Message::Leave { view, node } if self.from_coordinator(sender, *view) => {
+                self.leaving.insert(*node);
+                self.cib.edit_status(|s| status::expect_down(s, *node));
+                effects.push(Effect::Leave { node: *node });
+            }
+            Message::Quorum { view, quorate } if self.from_coordinator(sender, *view) && *quorate != self.quorate => {
+                self.quorate = *quorate;
+                if self.quorate {
+                    self.lineage.quorate_view(self.view.seq, NodeId(self.view.rep));
+                }
+                self.write_runtime();
+                effects.push(Effect::Config);
+                effects.push(Effect::Changed { reason: format!("quorum: {quorate}") });
+            }
+            Message::Ready { view, node, ready } if *view == self.view => self.apply_ready(*node, *ready, effects),
+            Message::Joined { view } if *view == self.view => self.apply_joined(sender, effects),
+            _ => return,
+        }
+        self.advance(format!("{sender} {:?}", std::mem::discriminant(message)).as_bytes());
+    }
+
+    /// Orders of a former DC, or from before a view, are void.
+    fn from_coordinator(&self, sender: NodeId, view: ViewId) -> bool {
+        self.dc == Some(sender) && view == self.view
+    }
+
+    fn apply_exec(&mut self, exec: &Exec, effects: &mut Vec<Effect>) {
+        if !self.members.contains(&exec.identity.node) {
+            return;
+        }
+        self.begin(InFlight { identity: exec.identity.clone(), wait_ms: exec.wait_ms });
+        self.cib.edit_status(|s| status::record_pending(s, &exec.identity));
+        effects.push(Effect::Exec(exec.clone()));
+    }
+
+    fn apply_ready(&mut self, node: NodeId, ready: bool, effects: &mut Vec<Effect>) {
+        if !self.members.contains(&node) || self.ready.insert(node, ready) == Some(ready) {
+            return;
+        }
+        let dc = self.elect();
+        if dc != self.dc {
+            self.dc = dc;
+            self.write_runtime();
+            effects.push(Effect::Coordinator);
+            effects.push(Effect::Changed { reason: "coordinator".to_owned() });
+        }
+    }
+
+    fn apply_joined(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
+        if !self.joining.remove(&node) {
+            return;
+        }
+        let at = self.wall.secs();
+        self.cib.edit_status(|s| status::set_membership(s, node, "", Membership::Member(at)));
+        effects.push(Effect::Joined { node });
+        effects.push(Effect::Changed { reason: format!("node {node} joined") });
+    }
+
+    fn apply_op(&mut self, sender: NodeId, message: &OpMessage, effects: &mut Vec<Effect>) {
+        if !self.dedup.admit(sender, message.incarnation, message.seq) {
+            return;
+        }
+        self.advance(format!("{sender} {} {}", message.incarnation, message.seq).as_bytes());
+        let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
+        let result = match &message.op {
+            Op::Cib(text) => self.apply_cib(text, effects),
+            Op::Attribute { node, name, value } => {
+                let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), name, value.as_deref()));
+                if changed {
+                    effects.push(Effect::Changed { reason: format!("attribute {name}") });
+                }
+                done(changed)
+            }
+            Op::Cleanup { resource, node, operation, refresh } => {
+                done(self.clean_up(resource.as_deref(), *node, operation.as_ref(), *refresh, effects))
+            }
+            Op::Shutdown { node, cancel } => {
+                let value = (!cancel).then(|| WallTime(message.wall_ms).secs().to_string());
+                let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
+                effects.push(Effect::Changed { reason: format!("shutdown of node {node}") });
+                done(changed)
+            }
+            Op::Result(record) => {
+                let at = WallTime(message.wall_ms).secs();
+                self.in_flight.remove(&(record.identity.node, record.identity.transition_key.clone()));
+                let changed = self.cib.edit_status(|s| status::record(s, record, at));
+                effects.push(Effect::Result(Box::new(record.clone())));
+                done(changed)
+            }
+            Op::Forget { node, resource, history } => done(self.forget(NodeId(*node), resource, *history, effects)),
+            Op::Fenced { node, action } => {
+                if action != "on" {
+                    self.cib.edit_status(|s| status::fenced(s, NodeId(*node)));
+                    effects.push(Effect::Changed { reason: format!("node {node} fenced") });
+                }
+                done(true)
+            }
+        };
+        effects.push(Effect::Applied { origin: sender, incarnation: message.incarnation, seq: message.seq, result });
+    }
+
+    fn apply_cib(&mut self, text: &str, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
+        let request = Request::decode(text.as_bytes())?;
+        let outcome = self.cib.apply(&request)?;
+        // A replaced document brings its own idea of these.
+        self.write_runtime();
+        if outcome.config_changed {
+            self.log_config();
+            effects.push(Effect::Config);
+        }
+        if outcome.changed {
+            effects.push(Effect::Changed { reason: format!("{} of the CIB", request.op.name()) });
+        }
+        Ok(Applied { changed: outcome.changed, config_changed: outcome.config_changed, answer: outcome.answer })
+    }
+
+    fn forget(&mut self, node: NodeId, resource: &str, history: bool, effects: &mut Vec<Effect>) -> bool {
+        let changed = self.cib.edit_status(|s| {
+            let cleared = status::clear_fail_count(s, node, resource, None);
+            let failure = format!("{resource}_last_failure_0");
+            let entry = if history { status::delete_resource(s, node, resource) } else { status::delete_entry(s, node, resource, &failure) };
+            cleared || entry
+        });
+        if history {
+            effects.push(Effect::Forgotten { node, resource: resource.to_owned() });
+        }
+        if changed {
+            effects.push(Effect::Changed { reason: format!("failures of {resource} forgotten") });
+        }
+        changed
+    }
+
+    fn clean_up(
+        &mut self,
+        resource: Option<&str>,
+        node: Option<u32>,
+        operation: Option<&(String, u64)>,
+        refresh: bool,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(current) = self.status() else { return false };
+        let nodes = status::known_nodes(current).into_iter().filter(|n| node.is_none_or(|wanted| wanted == n.0));
+        let of_node = |n: NodeId| status::resources_of(current, n).into_iter().map(move |(id, failed)| (n, id, failed));
+        let chosen: Vec<(NodeId, String)> = nodes
+            .flat_map(of_node)
+            .filter(|(_, id, failed)| (refresh || *failed) && resource.is_none_or(|r| r == id || id.split(':').next() == Some(r)))
+            .map(|(n, id, _)| (n, id))
+            .collect();
+        for (node, id) in &chosen {
+            self.cib.edit_status(|s| {
+                status::clear_fail_count(s, *node, id, operation);
+                status::delete_resource(s, *node, id)
+            });
+            effects.push(Effect::Forgotten { node: *node, resource: id.clone() });
+        }
+        if !chosen.is_empty() {
+            effects.push(Effect::Changed { reason: "clean-up".to_owned() });
+        }
+        !chosen.is_empty()
+    }
+}

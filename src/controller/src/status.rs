@@ -1,0 +1,389 @@
+//! The status section: node states, transient attributes and operation histories in Pacemaker's 3.0 form.
+//!
+//! Functions here edit the tree that [`cib::Cib::edit_status`] hands out; each says whether it changed anything. They
+//! depend on nothing but their arguments, since every replica must come to the same result.
+
+use crate::message::{Bump, OpIdentity, OpRecord};
+use base::NodeId;
+use base::exit::OcfCode;
+use std::collections::BTreeSet;
+use xml::Element;
+
+/// `crm-debug-origin` of what is written here.
+const ORIGIN: &str = "bascule";
+/// Last result of each operation that a resource's entry keeps; more than a resource has operations.
+const MAX_ENTRIES: usize = 256;
+
+/// What a `node_state` says about membership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Membership {
+    /// A full member since this time (seconds since the epoch).
+    Member(i64),
+    /// In the ring, but still cleaning up after a merge.
+    Joining(i64),
+    /// Gone.
+    Lost,
+}
+
+pub fn node_state(status: &Element, node: NodeId) -> Option<&Element> {
+    let id = node.to_string();
+    status.elements_named("node_state").find(|e| e.id() == Some(&id))
+}
+
+fn node_state_mut(status: &mut Element, node: NodeId) -> &mut Element {
+    let id = node.to_string();
+    let at = status.elements().position(|e| e.name() == "node_state" && e.id() == Some(&id));
+    let at = at.unwrap_or_else(|| {
+        status.push(Element::new("node_state").with("id", &id));
+        status.elements().count() - 1
+    });
+    // The position was just found among the child elements.
+    match status.elements_mut().nth(at) {
+        Some(e) => e,
+        None => unreachable!("child element {at} was found or appended"),
+    }
+}
+
+/// Ids of all cluster nodes that the status section knows.
+pub fn known_nodes(status: &Element) -> Vec<NodeId> {
+    let ids = status.elements_named("node_state").filter_map(|e| e.id()?.parse().ok());
+    ids.map(NodeId).collect()
+}
+
+pub fn is_online(status: &Element, node: NodeId) -> bool {
+    node_state(status, node).and_then(|e| e.attr("crmd")).is_some_and(|v| v != "0")
+}
+
+/// Writes a node's membership; `name` is kept if empty.
+pub fn set_membership(status: &mut Element, node: NodeId, name: &str, membership: Membership) -> bool {
+    let state = node_state_mut(status, node);
+    let before: Vec<(String, String)> = attrs_of(state);
+    if !name.is_empty() {
+        state.set("uname", name);
+    }
+    match membership {
+        Membership::Member(at) | Membership::Joining(at) => {
+            for attr in ["in_ccm", "crmd"] {
+                if state.attr(attr).is_none_or(|v| v == "0") {
+                    state.set(attr, at.to_string());
+                }
+            }
+            state.set("join", if matches!(membership, Membership::Member(_)) { "member" } else { "pending" });
+            state.set("expected", "member");
+        }
+        Membership::Lost => {
+            state.set("in_ccm", "0");
+            state.set("crmd", "0");
+            state.set("join", "down");
+            // Attributes die with their node; its history stays until it is back or fenced.
+            state.retain_elements(|e| e.name() != "transient_attributes");
+        }
+    }
+    state.set("crm-debug-origin", ORIGIN);
+    attrs_of(state) != before
+}
+
+fn attrs_of(e: &Element) -> Vec<(String, String)> {
+    e.attrs().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+/// Says that a node will leave on purpose.
+pub fn expect_down(status: &mut Element, node: NodeId) -> bool {
+    node_state_mut(status, node).set("expected", "down");
+    true
+}
+
+/// After fencing: the node is surely down, and what it ran is gone.
+pub fn fenced(status: &mut Element, node: NodeId) -> bool {
+    let state = node_state_mut(status, node);
+    for (name, value) in [("in_ccm", "0"), ("crmd", "0"), ("join", "down"), ("expected", "down")] {
+        state.set(name, value);
+    }
+    state.retain_elements(|e| e.name() != "transient_attributes" && e.name() != "lrm");
+    true
+}
+
+/// Replaces history and attributes of `node` by those of `own` (nothing, if there is none).
+pub fn replace_own(status: &mut Element, node: NodeId, own: Option<&Element>) -> bool {
+    let state = node_state_mut(status, node);
+    state.retain_elements(|e| e.name() != "transient_attributes" && e.name() != "lrm");
+    for part in own.iter().flat_map(|e| e.elements()).filter(|e| matches!(e.name(), "transient_attributes" | "lrm")) {
+        state.push(part.clone());
+    }
+    true
+}
+
+// ---- attributes ----
+
+/// The transient attribute's value.
+pub fn attribute<'a>(status: &'a Element, node: NodeId, name: &str) -> Option<&'a str> {
+    let set = node_state(status, node)?.child("transient_attributes")?.child("instance_attributes")?;
+    set.elements_named("nvpair").find(|e| e.attr("name") == Some(name))?.attr("value")
+}
+
+/// Sets or removes a transient attribute. `value++` and `value+=N` count up, saturating at INFINITY.
+pub fn set_attribute(status: &mut Element, node: NodeId, name: &str, value: Option<&str>) -> bool {
+    let old = attribute(status, node, name).map(str::to_owned);
+    let value = value.map(|v| expand(v, old.as_deref()));
+    if value == old {
+        return false;
+    }
+    let id = node.to_string();
+    let state = node_state_mut(status, node);
+    let Some(value) = value else {
+        let set = state.child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
+        if let Some(set) = set {
+            set.retain_elements(|e| e.attr("name") != Some(name));
+        }
+        return true;
+    };
+    let attributes = state.child_or_insert("transient_attributes");
+    attributes.set("id", &id);
+    let set = attributes.child_or_insert("instance_attributes");
+    let set_id = format!("status-{id}");
+    set.set("id", &set_id);
+    if let Some(pair) = set.elements_mut().find(|e| e.attr("name") == Some(name)) {
+        pair.set("value", value);
+        return true;
+    }
+    let pair_id = format!("{set_id}-{}", name.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "."));
+    set.push(Element::new("nvpair").with("id", pair_id).with("name", name).with("value", value));
+    true
+}
+
+fn expand(value: &str, old: Option<&str>) -> String {
+    let step = match value.strip_prefix("value") {
+        Some("++") => 1,
+        Some(rest) => match rest.strip_prefix("+=").map(str::parse::<i64>) {
+            Some(Ok(step)) => step,
+            _ => return value.to_owned(),
+        },
+        None => return value.to_owned(),
+    };
+    let old = old.and_then(base::Score::parse).map_or(0, |s| i64::from(s.value()));
+    base::Score::new(old.saturating_add(step)).to_string()
+}
+
+/// Removes attributes of `node` for which `matches` holds.
+fn remove_attributes(status: &mut Element, node: NodeId, matches: impl Fn(&str) -> bool) -> bool {
+    let set = node_state_mut(status, node).child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
+    let Some(set) = set else { return false };
+    let before = set.elements().count();
+    set.retain_elements(|e| !e.attr("name").is_some_and(&matches));
+    set.elements().count() != before
+}
+
+// ---- histories ----
+
+fn resource_mut<'a>(status: &'a mut Element, op: &OpIdentity) -> &'a mut Element {
+    let id = op.node.to_string();
+    let lrm = node_state_mut(status, op.node).child_or_insert("lrm");
+    lrm.set("id", &id);
+    let list = lrm.child_or_insert("lrm_resources");
+    let at = list.elements().position(|e| e.id() == Some(&op.resource));
+    let at = at.unwrap_or_else(|| {
+        let mut e = Element::new("lrm_resource").with("id", &op.resource).with("class", &op.class);
+        if let Some(provider) = &op.provider {
+            e.set("provider", provider);
+        }
+        list.push(e.with("type", &op.agent));
+        list.elements().count() - 1
+    });
+    match list.elements_mut().nth(at) {
+        Some(e) => e,
+        None => unreachable!("child element {at} was found or appended"),
+    }
+}
+
+/// Operations whose results say nothing about a resource's state.
+pub fn is_recorded(operation: &str) -> bool {
+    !matches!(operation, "cancel" | "delete" | "notify")
+}
+
+/// Notes that an operation was given to its node. Operations that end recurring ones remove their entries.
+pub fn record_pending(status: &mut Element, op: &OpIdentity) -> bool {
+    if !is_recorded(&op.operation) {
+        return false;
+    }
+    let resource = resource_mut(status, op);
+    if ends_recurring(&op.operation) {
+        resource.retain_elements(|e| e.attr("interval").is_none_or(|v| v == "0") || is_failure_entry(e));
+    }
+    let record = OpRecord {
+        identity: op.clone(),
+        call: -1,
+        code: OcfCode::PENDING.0,
+        status: crate::api::OpStatus::Pending,
+        reason: String::new(),
+        exec_ms: 0,
+        queue_ms: 0,
+        changed_s: 0,
+    };
+    write_entry(resource, &entry_id(&record), &record);
+    true
+}
+
+/// Operations before which the node cancels the resource's recurring ones.
+pub fn ends_recurring(operation: &str) -> bool {
+    matches!(operation, "stop" | "demote" | "promote" | "migrate_from" | "migrate_to" | "delete")
+}
+
+fn is_failure_entry(e: &Element) -> bool {
+    e.id().is_some_and(|id| id.ends_with("_last_failure_0"))
+}
+
+fn entry_id(record: &OpRecord) -> String {
+    let op = &record.identity;
+    if op.interval_ms > 0 { op.key.clone() } else { format!("{}_last_0", op.resource) }
+}
+
+/// Writes a result into its node's history, and a failure into the node's fail count. `now_s` dates the failure.
+pub fn record(status: &mut Element, record: &OpRecord, now_s: i64) -> bool {
+    let op = &record.identity;
+    match op.operation.as_str() {
+        "delete" if !record.failed() => return delete_resource(status, op.node, &op.resource),
+        "cancel" => return delete_entry(status, op.node, &op.resource, &op.key),
+        operation if !is_recorded(operation) => return false,
+        _ => {}
+    }
+    let resource = resource_mut(status, op);
+    if record.failed() {
+        write_entry(resource, &format!("{}_last_failure_0", op.resource), record);
+        if op.interval_ms == 0 {
+            write_entry(resource, &entry_id(record), record);
+        } else {
+            // A pending first round has become a failure; what it replaced is not known any more.
+            let key = op.key.clone();
+            resource.retain_elements(|e| e.id() != Some(&key) || e.attr("rc-code") != Some("193"));
+        }
+        bump_fail_count(status, record, now_s);
+    } else {
+        write_entry(resource, &entry_id(record), record);
+    }
+    true
+}
+
+fn write_entry(resource: &mut Element, id: &str, record: &OpRecord) {
+    let op = &record.identity;
+    let status = record.status.number();
+    let mut e = Element::new("lrm_rsc_op")
+        .with("id", id)
+        .with("operation_key", &op.key)
+        .with("operation", &op.operation)
+        .with("crm-debug-origin", ORIGIN)
+        .with("crm_feature_set", cib::FEATURE_SET)
+        .with("transition-key", &op.transition_key)
+        .with("transition-magic", format!("{status}:{};{}", record.code, op.transition_key))
+        .with("exit-reason", &record.reason)
+        .with("on_node", &op.node_name)
+        .with("call-id", record.call.to_string())
+        .with("rc-code", record.code.to_string())
+        .with("op-status", status.to_string())
+        .with("interval", op.interval_ms.to_string());
+    if record.changed_s != 0 {
+        e.set("last-rc-change", record.changed_s.to_string());
+    }
+    e.set("exec-time", record.exec_ms.to_string());
+    e.set("queue-time", record.queue_ms.to_string());
+    for (name, value) in &op.extra {
+        e.set(name, value);
+    }
+    e.set("op-digest", &op.digest);
+    if let Some(old) = resource.elements_mut().find(|old| old.id() == Some(id)) {
+        *old = e;
+    } else if resource.elements().count() < MAX_ENTRIES {
+        resource.push(e);
+    }
+}
+
+fn bump_fail_count(status: &mut Element, record: &OpRecord, now_s: i64) {
+    let op = &record.identity;
+    let value = match op.bump {
+        _ if op.ignore_failure => return,
+        Bump::None => return,
+        Bump::One => "value++",
+        Bump::Infinity => "INFINITY",
+    };
+    let suffix = format!("{}#{}_{}", op.resource, op.operation, op.interval_ms);
+    set_attribute(status, op.node, &format!("fail-count-{suffix}"), Some(value));
+    set_attribute(status, op.node, &format!("last-failure-{suffix}"), Some(&now_s.to_string()));
+}
+
+fn history_mut<'a>(status: &'a mut Element, node: NodeId) -> Option<&'a mut Element> {
+    let id = node.to_string();
+    let state = status.elements_mut().find(|e| e.name() == "node_state" && e.id() == Some(&id))?;
+    state.child_mut("lrm")?.child_mut("lrm_resources")
+}
+
+/// Removes one entry of a resource's history.
+pub fn delete_entry(status: &mut Element, node: NodeId, resource: &str, key: &str) -> bool {
+    let Some(list) = history_mut(status, node) else { return false };
+    let Some(resource) = list.elements_mut().find(|e| e.id() == Some(resource)) else { return false };
+    resource.retain_elements(|e| e.id() != Some(key));
+    true
+}
+
+/// Forgets a resource's history on one node.
+pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bool {
+    let Some(list) = history_mut(status, node) else { return false };
+    list.retain_elements(|e| e.id() != Some(resource));
+    true
+}
+
+/// Forgets fail counts of a resource (of one operation of it) on one node.
+pub fn clear_fail_count(status: &mut Element, node: NodeId, resource: &str, operation: Option<&(String, u64)>) -> bool {
+    remove_attributes(status, node, |name| {
+        let rest = name.strip_prefix("fail-count-").or_else(|| name.strip_prefix("last-failure-"));
+        let Some(rest) = rest.and_then(|r| r.strip_prefix(resource)).and_then(|r| r.strip_prefix('#')) else { return false };
+        operation.is_none_or(|(op, interval)| rest == format!("{op}_{interval}"))
+    })
+}
+
+/// Resources of which `node` has a history, and whether that shows a failure or a fail count.
+pub fn resources_of(status: &Element, node: NodeId) -> Vec<(String, bool)> {
+    let Some(state) = node_state(status, node) else { return Vec::new() };
+    let list = state.child("lrm").and_then(|l| l.child("lrm_resources"));
+    let has_count = |id: &str| {
+        let set = state.child("transient_attributes").and_then(|t| t.child("instance_attributes"));
+        let prefix = format!("fail-count-{id}#");
+        set.is_some_and(|s| s.elements().any(|e| e.attr("name").is_some_and(|n| n.starts_with(&prefix))))
+    };
+    let row = |e: &Element| {
+        let id = e.id()?.to_owned();
+        let failed = e.elements().any(is_failure_entry) || has_count(&id);
+        Some((id, failed))
+    };
+    list.iter().flat_map(|l| l.elements()).filter_map(row).collect()
+}
+
+/// Primitives that `node` runs according to its history, pending starts included.
+pub fn active(state: &Element) -> BTreeSet<String> {
+    let list = state.child("lrm").and_then(|l| l.child("lrm_resources"));
+    let running = list.iter().flat_map(|l| l.elements()).filter(|r| is_active(r));
+    running.filter_map(|r| r.id().map(str::to_owned)).collect()
+}
+
+fn is_active(resource: &Element) -> bool {
+    let number = |e: &Element, name: &str| e.attr(name).and_then(|v| v.parse::<i64>().ok());
+    // A pending operation is the newest of all.
+    let order = |e: &&Element| match number(e, "call-id") {
+        Some(-1) | None => i64::MAX,
+        Some(call) => call,
+    };
+    let mut entries: Vec<&Element> = resource.elements().collect();
+    entries.sort_by_key(order);
+    let mut active = false;
+    for e in entries {
+        let (code, status) = (number(e, "rc-code").unwrap_or(1), number(e, "op-status").unwrap_or(0));
+        active = match (e.attr("operation").unwrap_or_default(), code, status) {
+            ("start" | "promote" | "demote" | "migrate_from" | "reload" | "reload-agent", 0 | 8 | 193, _) => true,
+            ("start" | "migrate_from", _, _) => true,
+            ("stop", 0, _) | ("migrate_to", 0, 0) => false,
+            ("stop", _, _) => true,
+            ("monitor", 0 | 8 | 9 | 190 | 191, 0) => true,
+            ("monitor", 7, _) => false,
+            _ => active,
+        };
+    }
+    active
+}

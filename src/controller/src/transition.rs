@@ -1,0 +1,232 @@
+//! One transition under way: which actions are done, which run, which may run next.
+//!
+//! ```text
+//! waiting --all inputs done, limits allow--> running --as expected--> done
+//!                                               '-----otherwise-----> failed (whoever waits for it never runs)
+//! ```
+//!
+//! After an abort nothing new starts; the transition is over when the last running action has reported. Only the
+//! coordinator changes a transition.
+
+use crate::message::{Bump, Exec, OpIdentity};
+use crate::api::ViewId;
+use crate::digest;
+use base::NodeId;
+use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
+use std::collections::BTreeMap;
+
+/// How long the network may take, unless `cluster-delay` says otherwise.
+const CLUSTER_DELAY_MS: u64 = 60_000;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+}
+
+pub struct Transition {
+    pub number: u32,
+    graph: Graph,
+    progress: BTreeMap<ActionId, Progress>,
+    aborted: Option<String>,
+}
+
+/// Limits to how much runs at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In the whole cluster; 0 is no limit.
+    pub batch: usize,
+    pub per_node: usize,
+}
+
+impl Transition {
+    pub fn new(number: u32, graph: Graph) -> Transition {
+        let progress = graph.actions.iter().map(|a| (a.id, Progress::Waiting)).collect();
+        Transition { number, graph, progress, aborted: None }
+    }
+
+    pub fn len(&self) -> usize {
+        self.graph.actions.len()
+    }
+
+    /// Actions that are more than ordering points.
+    pub fn work(&self) -> usize {
+        self.graph.actions.iter().filter(|a| !matches!(a.kind, ActionKind::Pseudo { .. })).count()
+    }
+
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.graph.settings.get(name).map(String::as_str)
+    }
+
+    pub fn abort(&mut self, reason: &str) -> bool {
+        let first = self.aborted.is_none();
+        if first {
+            self.aborted = Some(reason.to_owned());
+        }
+        first
+    }
+
+    /// Passes ordering points and marks the actions that may start now as running. `hold` keeps back what must wait yet.
+    pub fn fire(&mut self, limits: Limits, hold: impl Fn(&Action) -> bool) -> Vec<Action> {
+        if self.aborted.is_some() {
+            return Vec::new();
+        }
+        self.pass_pseudo();
+        let mut load: BTreeMap<String, usize> = BTreeMap::new();
+        let mut total = 0;
+        for action in self.graph.actions.iter().filter(|a| self.progress.get(&a.id) == Some(&Progress::Running)) {
+            total += 1;
+            *load.entry(host(action).to_owned()).or_default() += 1;
+        }
+        let mut fired = Vec::new();
+        for action in &self.graph.actions {
+            let host_load = load.entry(host(action).to_owned()).or_default();
+            let room = (limits.batch == 0 || total < limits.batch) && (limits.per_node == 0 || *host_load < limits.per_node);
+            if room && self.may_start(action) && !hold(action) {
+                total += 1;
+                *host_load += 1;
+                fired.push(action.clone());
+            }
+        }
+        for action in &fired {
+            self.progress.insert(action.id, Progress::Running);
+        }
+        fired
+    }
+
+    fn may_start(&self, action: &Action) -> bool {
+        self.progress.get(&action.id) == Some(&Progress::Waiting)
+            && action.inputs.iter().all(|i| self.progress.get(i) == Some(&Progress::Done))
+    }
+
+    fn pass_pseudo(&mut self) {
+        loop {
+            let is_open = |a: &&Action| matches!(a.kind, ActionKind::Pseudo { .. }) && self.may_start(a);
+            let passed: Vec<ActionId> = self.graph.actions.iter().filter(is_open).map(|a| a.id).collect();
+            if passed.is_empty() {
+                return;
+            }
+            self.progress.extend(passed.into_iter().map(|id| (id, Progress::Done)));
+        }
+    }
+
+    /// A running action has reported; false if it was not running.
+    pub fn confirm(&mut self, id: ActionId, ok: bool) -> bool {
+        if self.progress.get(&id) != Some(&Progress::Running) {
+            return false;
+        }
+        self.progress.insert(id, if ok { Progress::Done } else { Progress::Failed });
+        true
+    }
+
+    /// Whether anything still runs.
+    pub fn busy(&self) -> bool {
+        self.progress.values().any(|p| *p == Progress::Running)
+    }
+
+    /// Whether an action waits that could still run: something runs, or it is only held back.
+    pub fn has_more(&self) -> bool {
+        self.busy() || (self.aborted.is_none() && self.graph.actions.iter().any(|a| self.may_start(a)))
+    }
+
+    /// Done, failed and never started.
+    pub fn tally(&self) -> (usize, usize, usize) {
+        let count = |wanted| self.progress.values().filter(|p| **p == wanted).count();
+        (count(Progress::Done), count(Progress::Failed), count(Progress::Waiting))
+    }
+
+    pub fn aborted(&self) -> Option<&str> {
+        self.aborted.as_deref()
+    }
+
+    /// The order to a node that belongs to a resource action.
+    pub fn exec(&self, action: &Action, op: &ResourceAction, node: NodeId, view: ViewId, uuid: &str) -> Exec {
+        let params: BTreeMap<String, String> = action.attributes.iter().cloned().collect();
+        let target_rc = meta(action, "op_target_rc").and_then(|v| v.parse().ok()).unwrap_or(0);
+        let mut extra = Vec::new();
+        for (attr, name) in [("migrate_source", "migrate_source"), ("migrate_target", "migrate_target")] {
+            if let Some(value) = meta(action, name) {
+                extra.push((attr.to_owned(), value.to_owned()));
+            }
+        }
+        let identity = OpIdentity {
+            node,
+            node_name: op.target.node.clone(),
+            resource: op.primitive.id.clone(),
+            class: op.primitive.class.clone(),
+            provider: op.primitive.provider.clone(),
+            agent: op.primitive.agent.clone(),
+            operation: op.operation.clone(),
+            interval_ms: recurring_interval(op),
+            key: op.key.clone(),
+            transition_key: format!("{}:{}:{target_rc}:{uuid}", action.id, self.number),
+            target_rc,
+            digest: digest::of_params(&params, op.interval_ms),
+            ignore_failure: meta(action, "on_fail") == Some("ignore"),
+            bump: self.bump(op),
+            extra,
+        };
+        let timeout_ms = op.timeout_ms;
+        let wait_ms = timeout_ms.saturating_add(self.delay_ms()).saturating_add(start_delay_ms(action));
+        Exec { view, identity, params, timeout_ms, wait_ms }
+    }
+
+    fn delay_ms(&self) -> u64 {
+        self.setting("cluster-delay").and_then(duration_ms).unwrap_or(CLUSTER_DELAY_MS)
+    }
+
+    fn bump(&self, op: &ResourceAction) -> Bump {
+        let offset = |name: &str| match self.setting(name) {
+            Some("INFINITY") | None => Bump::Infinity,
+            Some(_) => Bump::One,
+        };
+        match op.operation.as_str() {
+            "start" => offset("failed-start-offset"),
+            "stop" => offset("failed-stop-offset"),
+            "promote" | "demote" => Bump::One,
+            "monitor" if op.interval_ms > 0 => Bump::One,
+            _ => Bump::None,
+        }
+    }
+}
+
+/// A cancellation carries the interval of what it cancels, but is itself done once.
+fn recurring_interval(op: &ResourceAction) -> u64 {
+    if matches!(op.operation.as_str(), "cancel" | "delete" | "notify") { 0 } else { op.interval_ms }
+}
+
+fn start_delay_ms(action: &Action) -> u64 {
+    meta(action, "start_delay").and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// The node that carries an action's load.
+fn host(action: &Action) -> &str {
+    match &action.kind {
+        ActionKind::Resource(_) => action.router_node().or(action.target().map(|t| t.node.as_str())).unwrap_or(""),
+        _ => "",
+    }
+}
+
+/// Value of `CRM_meta_NAME`.
+pub fn meta<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
+    let found = action.attributes.iter().find(|(n, _)| n.strip_prefix("CRM_meta_") == Some(name));
+    found.map(|(_, v)| v.as_str())
+}
+
+/// `60s`, `1min`, `500ms`, `20` (seconds) and the like.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim() {
+        "ms" | "msec" => 1,
+        "" | "s" | "sec" => 1000,
+        "m" | "min" => 60_000,
+        "h" | "hr" => 3_600_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
