@@ -9,4 +9,5 @@ pub mod announce;
 pub mod clock;
 pub mod ipvs;
 pub mod links;
+pub mod names;
 pub mod netns;

@@ -10,6 +10,7 @@ pub mod codec;
 mod error;
 mod kernel;
 mod memory;
+pub mod render;
 
 pub use error::Error;
 pub use kernel::{DEFAULT_DEADLINE_MS, Kernel};

@@ -42,6 +42,7 @@ pub struct Memory {
     daemons: Vec<SyncDaemon>,
     /// Interfaces that sync daemons may name; `None` takes any.
     interfaces: Option<Vec<String>>,
+    any_scheduler: bool,
     /// Every next request fails with this, as with a kernel without memory or rights.
     refusal: Option<Error>,
     /// Changes that were made, if asked for by [`Memory::record`].
@@ -56,6 +57,7 @@ impl Default for Memory {
             timeouts: Timeouts { tcp_s: 900, tcp_fin_s: 120, udp_s: 300 },
             daemons: Vec::new(),
             interfaces: None,
+            any_scheduler: false,
             refusal: None,
             log: None,
         }
@@ -70,6 +72,22 @@ impl Memory {
     /// A table that holds `services` as given, without any check.
     pub fn with_services(services: Vec<ServiceEntry>) -> Memory {
         Memory { services, ..Memory::default() }
+    }
+
+    /// A copy of another table as it is now.
+    pub fn snapshot(table: &mut dyn Ipvs) -> Result<Memory, Error> {
+        Ok(Memory {
+            info: table.info()?,
+            services: table.services()?,
+            timeouts: table.timeouts()?,
+            daemons: table.daemons()?,
+            ..Memory::default()
+        })
+    }
+
+    /// Takes any name of a scheduler or persistence engine: the kernel may have modules that this list does not know.
+    pub fn accept_any_scheduler(&mut self) {
+        self.any_scheduler = true;
     }
 
     /// From now on only these interfaces exist for sync daemons.
@@ -114,7 +132,7 @@ impl Memory {
         if self.services.iter().any(|s| s.service.key == service.key) {
             return Err(Error::ServiceExists);
         }
-        check_service(service)?;
+        check_service(service, self.any_scheduler)?;
         if self.services.len() >= MAX_ENTRIES {
             return Err(Error::OutOfMemory);
         }
@@ -123,8 +141,9 @@ impl Memory {
     }
 
     fn edit_service_checked(&mut self, service: &Service) -> Result<(), Error> {
+        let any_scheduler = self.any_scheduler;
         let entry = self.find(&service.key)?;
-        check_service(service)?;
+        check_service(service, any_scheduler)?;
         entry.service = service.clone();
         Ok(())
     }
@@ -299,7 +318,7 @@ fn zero_entry(entry: &mut ServiceEntry) {
     }
 }
 
-fn check_service(service: &Service) -> Result<(), Error> {
+fn check_service(service: &Service, any_scheduler: bool) -> Result<(), Error> {
     let unknown = || Error::NoScheduler { scheduler: service.scheduler.clone(), pe: service.pe.clone() };
     if service.scheduler.len() > MAX_NAME_LEN || service.pe.as_ref().is_some_and(|pe| pe.len() > MAX_NAME_LEN) {
         return Err(Error::Invalid);
@@ -307,10 +326,10 @@ fn check_service(service: &Service) -> Result<(), Error> {
     if matches!(service.key, ServiceKey::Fwmark { mark: 0, .. }) || service.flags & !allowed_flags() != 0 {
         return Err(Error::Invalid);
     }
-    if !SCHEDULERS.contains(&service.scheduler.as_str()) {
+    if !any_scheduler && !SCHEDULERS.contains(&service.scheduler.as_str()) {
         return Err(unknown());
     }
-    if service.pe.as_ref().is_some_and(|pe| !PERSISTENCE_ENGINES.contains(&pe.as_str())) {
+    if !any_scheduler && service.pe.as_ref().is_some_and(|pe| !PERSISTENCE_ENGINES.contains(&pe.as_str())) {
         return Err(unknown());
     }
     if service.key.family() == Family::IPv6 && !(1..=128).contains(&service.netmask) {

@@ -1,0 +1,135 @@
+//! Names of hosts and ports as the system knows them.
+//!
+//! Ports come from `/etc/services` as the system's own functions would read it; hosts from the resolver, which may take
+//! as long as it is configured to.
+
+#![allow(unsafe_code)]
+
+use crate::ipvs::render::Names;
+use base::ipvs::Protocol;
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::OnceLock;
+
+const SERVICES_FILE: &str = "/etc/services";
+/// Larger files are cut: the usual one has 13 kB.
+const MAX_SERVICES_BYTES: usize = 4 << 20;
+
+/// Ports' names of one `/etc/services`.
+#[derive(Default, Debug)]
+pub struct Services {
+    by_port: BTreeMap<(u16, &'static str), String>,
+    by_name: BTreeMap<(String, &'static str), u16>,
+}
+
+impl Services {
+    /// Reads lines of `NAME PORT/PROTOCOL ALIASES… # comment`; the first entry of a port or name counts.
+    pub fn parse(text: &str) -> Services {
+        let mut services = Services::default();
+        for line in text.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let (Some(name), Some(place)) = (words.next(), words.next()) else { continue };
+            let Some((port, protocol)) = place.split_once('/') else { continue };
+            let (Ok(port), Some(protocol)) = (port.parse::<u16>(), protocol_word_of(protocol)) else { continue };
+            services.by_port.entry((port, protocol)).or_insert_with(|| name.to_owned());
+            for name in std::iter::once(name).chain(words) {
+                services.by_name.entry((name.to_owned(), protocol)).or_insert(port);
+            }
+        }
+        services
+    }
+
+    /// The system's, read once.
+    pub fn system() -> &'static Services {
+        static SYSTEM: OnceLock<Services> = OnceLock::new();
+        SYSTEM.get_or_init(|| {
+            let bytes = std::fs::read(SERVICES_FILE).unwrap_or_default();
+            Services::parse(&String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SERVICES_BYTES)]))
+        })
+    }
+
+    pub fn name(&self, port: u16, protocol: Protocol) -> Option<&str> {
+        self.by_port.get(&(port, protocol_word(protocol))).map(String::as_str)
+    }
+
+    pub fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        self.by_name.get(&(name.to_owned(), protocol_word(protocol))).copied()
+    }
+}
+
+fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+fn protocol_word_of(text: &str) -> Option<&'static str> {
+    ["tcp", "udp", "sctp"].into_iter().find(|w| *w == text)
+}
+
+/// The first IPv4 address of a host name.
+pub fn lookup_ipv4(host: &str) -> Option<IpAddr> {
+    (host, 0).to_socket_addrs().ok()?.map(|a| a.ip()).find(IpAddr::is_ipv4)
+}
+
+/// The host name of an address, if the resolver has one.
+pub fn reverse_lookup(addr: IpAddr) -> Option<String> {
+    let socket = socket2::SockAddr::from(SocketAddr::new(addr, 0));
+    let mut host = [0 as libc::c_char; 1025];
+    // SAFETY: the address and its length come from socket2, the buffer's length is passed, and no service buffer is given.
+    let code = unsafe {
+        libc::getnameinfo(
+            socket.as_ptr().cast(),
+            socket.len(),
+            host.as_mut_ptr(),
+            host.len() as libc::socklen_t,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        )
+    };
+    if code != 0 {
+        return None;
+    }
+    // SAFETY: getnameinfo has written a NUL-terminated string into the buffer.
+    let name = unsafe { CStr::from_ptr(host.as_ptr()) };
+    name.to_str().ok().map(str::to_owned)
+}
+
+/// The system's names.
+pub struct SystemNames;
+
+impl Names for SystemNames {
+    fn host(&self, addr: IpAddr) -> Option<String> {
+        reverse_lookup(addr)
+    }
+
+    fn port(&self, port: u16, protocol: Protocol) -> Option<String> {
+        Services::system().name(port, protocol).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_file() {
+        let services =
+            Services::parse("http 80/tcp www # web\nhttp 80/udp\njunk\nlate 80/tcp\n#x 1/tcp\nbig 70000/tcp\n");
+        assert_eq!(services.name(80, Protocol::Tcp), Some("http"));
+        assert_eq!(services.port("www", Protocol::Tcp), Some(80));
+        assert_eq!(services.port("www", Protocol::Udp), None);
+        assert_eq!(services.port("late", Protocol::Tcp), Some(80));
+        assert_eq!(services.name(1, Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn loopback_has_a_name() {
+        assert_eq!(lookup_ipv4("127.0.0.1"), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(lookup_ipv4("no.such.host.invalid"), None);
+    }
+}
