@@ -8,10 +8,10 @@ use crate::guest::{Namespace, shell, sorted_lines, wait_until};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Longest time until a table is complete: start-up, one pass with timeouts of 3 s, on an emulated processor.
-const SETTLE: Duration = Duration::from_secs(60);
+/// Longest time until a table is complete: start-up of Perl takes 6–10 s on an emulated processor.
+const SETTLE: Duration = Duration::from_secs(90);
 /// A table counts as settled when it did not change for this long, which is longer than check timeout and interval.
-const QUIET: Duration = Duration::from_secs(6);
+const QUIET: Duration = Duration::from_secs(9);
 
 pub fn same_tables_as_the_original() -> Result<(), String> {
     let servers = Servers::start()?;
@@ -20,7 +20,7 @@ pub fn same_tables_as_the_original() -> Result<(), String> {
     if cases.len() < 10 {
         return Err(format!("only {} cases found", cases.len()));
     }
-    for batch in cases.chunks(4) {
+    for batch in cases.chunks(3) {
         let results: Vec<Result<String, String>> = std::thread::scope(|scope| {
             let running: Vec<_> = batch.iter().map(|case| scope.spawn(|| compare(case, &servers))).collect();
             running.into_iter().map(|r| r.join().unwrap_or_else(|_| Err("panicked".into()))).collect()
@@ -66,14 +66,11 @@ fn table_under(case: &Path, servers: &Servers, tag: &str, program: &str) -> Resu
     let text = std::fs::read_to_string(case).map_err(|e| e.to_string())?;
     std::fs::write(&config, format!("logfile=\"/tmp/{tag}-{name}.log\"\n{text}")).map_err(|e| e.to_string())?;
     director.run(&format!("{program} {config} start"))?;
-    let table = settled_table(&director);
-    let stopped = director.run(&format!("{program} {config} stop"));
-    let table = table.map_err(|e| {
+    // Dropping the namespace kills the program, which leaves nothing behind; a clean stop takes Perl another 3 s.
+    settled_table(&director).map_err(|e| {
         let log = std::fs::read_to_string(format!("/tmp/{tag}-{name}.log")).unwrap_or_default();
         format!("{program}: {e}\nits log:\n{log}")
-    })?;
-    stopped?;
-    Ok(table)
+    })
 }
 
 /// `ipvsadm -Sn` once it has been the same, and not empty, for a while.
