@@ -1,5 +1,6 @@
 //! Golden cases: what the originals say, do and print, against ours.
 
 mod ldirectord;
+mod samples;
 #[path = "../support/shared.rs"]
 mod shared;
