@@ -38,7 +38,12 @@ async fn watch(group: &Group, stale: &str, length: Duration) -> Watch {
 
 fn judge(what: &str, group: &Group, seen: &Watch) {
     let gone = seen.gone.unwrap_or_else(|| panic!("{what}: the addresses stayed\n{}", group.logs()));
-    println!("{what}: {} addresses gone after {} ms, held twice for {} ms", vips().len(), gone.as_millis(), seen.overlap.as_millis());
+    println!(
+        "{what}: {} addresses gone after {} ms, held twice for {} ms",
+        vips().len(),
+        gone.as_millis(),
+        seen.overlap.as_millis()
+    );
     assert!(gone < LIMIT, "{what}: gone only after {gone:?}\n{}", group.logs());
     assert!(!seen.came_back, "{what}: the stale node brought an address back\n{}", group.logs());
 }

@@ -3,9 +3,7 @@
 use crate::Scenario;
 use std::process::Command;
 
-pub const ALL: &[Scenario] = &[
-    ("the guest's kernel has IPVS", kernel_has_ipvs),
-];
+pub const ALL: &[Scenario] = &[("the guest's kernel has IPVS", kernel_has_ipvs)];
 
 fn kernel_has_ipvs() -> Result<(), String> {
     let out = Command::new("ipvsadm").arg("-Ln").output().map_err(|e| format!("ipvsadm: {e}"))?;
