@@ -11,3 +11,4 @@ pub mod ipvs;
 pub mod links;
 pub mod names;
 pub mod netns;
+pub mod relay;
