@@ -120,10 +120,9 @@ impl ServiceState {
 
     /// Takes over the table's list, keeping the state of destinations that stay.
     fn follow(&mut self, entry: &ServiceEntry) {
-        if (&self.service.scheduler, self.service.flags) != (&entry.service.scheduler, entry.service.flags) {
-            if let Some(fresh) = Scheduler::new(&entry.service.scheduler, entry.service.flags) {
-                self.scheduler = fresh;
-            }
+        let same = (&self.service.scheduler, self.service.flags) == (&entry.service.scheduler, entry.service.flags);
+        if let Some(fresh) = Scheduler::new(&entry.service.scheduler, entry.service.flags).filter(|_| !same) {
+            self.scheduler = fresh;
         }
         self.service = entry.service.clone();
         let old: Vec<DestKey> = self.dests.iter().map(|d| d.dest.key).collect();
