@@ -81,6 +81,8 @@ impl Timing {
             commit: token,
             heartbeat: fast.heartbeat.min(token / 4),
             link_down: fast.link_down.min(token * 3 / 4),
+            hold: fast.hold.min(token / 4),
+            token_retransmit: fast.token_retransmit.min(token / 4),
             trust_link_errors: false,
             ..fast
         }
@@ -119,8 +121,8 @@ impl Config {
             incarnation,
             ring_seq: 0,
             timing: Timing::fast(),
-            window: 128,
-            max_messages: 32,
+            window: 50,
+            max_messages: 17,
             max_frame: 1360,
         }
     }

@@ -1,9 +1,53 @@
-//! Totem: single-ring ordering and membership.
+//! Totem: single-ring ordering and membership with extended virtual synchrony, sans-IO.
+//!
+//! One [`Node`] per process. Give it frames ([`Node::handle`]), time ([`Node::handle_timeout`] at [`Node::poll_timeout`]) and
+//! messages ([`Node::broadcast`]); do what [`Node::poll_output`] says. The names and the meaning of the times are those of
+//! corosync's totem; the frames are our own.
+//!
+//! ```text
+//!                 suspicion, leave, restart, join, foreign ring, token lost, own stall
+//!        +---------------------------------------------------------------------------------+
+//!        v                                                                                 |
+//!   +--------+  all propose the same   +--------+  commit token   +----------+  all even   +-------------+
+//!   | Gather | ----------------------> | Commit | --------------> | Recovery | ----------> | Operational |
+//!   +--------+                         +--------+  second round   +----------+             +-------------+
+//!     ^   ^                                |                           |
+//!     |   +--------------------------------+---------------------------+
+//!   start        timeout, or a member changes its mind
+//! ```
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`config`], [`types`], [`status`] | what goes in and comes out |
+//! | `node` | the state, dispatch, timers |
+//! | `peer`, `heartbeat` | links, signs of life, suspicion, rings to merge with, own stalls |
+//! | `membership` | Gather: proposals, consensus, back-off |
+//! | `commit` | Commit: what each member brings along |
+//! | `recovery` | Recovery: evening out the old ring, ending its view, beginning the next |
+//! | `token` | order, flow control, retransmission, safety, rest |
+//! | `store`, `fragment` | frames of a ring; messages and their fragments |
+//! | [`codec`] | frames as bytes |
+//!
+//! What is promised, for any number of lost, delayed, repeated or reordered frames and any crash, pause or partition:
+//! messages of a view are delivered in one order everywhere; nodes that go together from one view to the next have delivered
+//! the same messages; a node delivers its own messages while it lives; [`Output::Safe`] is said only of what all members of
+//! the view (after [`Output::Transitional`]: all that come along) hold; nothing is delivered twice.
 
+pub mod codec;
+mod commit;
 pub mod config;
+mod fragment;
+mod heartbeat;
+mod membership;
+mod node;
+mod peer;
+mod recovery;
 pub mod status;
+mod store;
+mod token;
 pub mod types;
 
-pub use config::{Config, Timing};
-pub use status::Status;
-pub use types::{BroadcastError, Event, Message, Output, State, Transitional, View, ViewId};
+pub use config::{Config, MAX_MESSAGE_BYTES, Timing};
+pub use node::Node;
+pub use status::{Counters, LinkStatus, PeerStatus, Status};
+pub use types::{BroadcastError, Event, GatherReason, Message, Output, State, Suspicion, Transitional, View, ViewId};

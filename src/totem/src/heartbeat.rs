@@ -1,0 +1,330 @@
+//! Heartbeats, links, silence: who is alive, over which link, and who could share a ring with whom.
+//!
+//! Every peer gets a heartbeat on every link, members and strangers alike: that keeps links known, finds the dead, finds rings
+//! to merge with, and tells each node whom the others hear. A peer that is half-way to being suspected is asked to answer at
+//! once, a few times, so that a few lost packets do not cost it its place. Any frame counts as a sign of life.
+
+use crate::codec::{FLAG_PROBE, FLAG_QUORATE, FLAG_READY, Frame, Heartbeat};
+use crate::node::Node;
+use crate::peer::Said;
+use crate::types::{Event, GatherReason, State, Suspicion, ViewId};
+use base::{NodeId, Time};
+use std::collections::BTreeSet;
+
+/// Heartbeats in a row from a member that works in another ring, after which it is no member any more.
+const ELSEWHERE_LIMIT: u32 = 3;
+
+impl Node {
+    /// The regular heartbeat.
+    pub(crate) fn beat_due(&mut self, now: Time) {
+        if now >= self.next_beat {
+            self.next_beat = now + self.timing.heartbeat;
+            self.check_links(now);
+            self.beat(now);
+            self.look_for_merge(now);
+        }
+    }
+
+    /// Something that the others should know has changed. Not more often than five times the regular rate.
+    pub(crate) fn beat_now(&mut self, now: Time) {
+        if self.state == State::Left {
+            return;
+        }
+        let earliest = self.last_beat.map_or(now, |t| t + self.timing.heartbeat / 5);
+        self.next_beat = self.next_beat.min(earliest.max(now));
+    }
+
+    fn beat(&mut self, now: Time) {
+        self.last_beat = Some(now);
+        let all: Vec<NodeId> = self.peers.keys().copied().collect();
+        for peer in all {
+            for link in self.links.clone() {
+                self.beat_to(now, peer, link, false);
+            }
+        }
+    }
+
+    fn beat_to(&mut self, now: Time, to: NodeId, link: u8, probe: bool) {
+        self.beat_seq += 1;
+        let hears = self.hears(now);
+        let Some(peer) = self.peers.get(&to) else { return };
+        let up = |n: &u8| peer.links.get(usize::from(*n)).is_some_and(|l| l.up);
+        let your_links = self.links.iter().filter(|n| up(n)).fold(0u8, |bits, n| bits | 1 << n);
+        let echo = peer.links.get(usize::from(link)).and_then(|l| l.echo);
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        let heartbeat = Heartbeat {
+            incarnation: self.config.incarnation,
+            seq: self.beat_seq,
+            view: self.ring.id,
+            state: self.state,
+            flags: flag(self.ready, FLAG_READY) | flag(self.quorate, FLAG_QUORATE) | flag(probe, FLAG_PROBE),
+            ring_seq: self.ring_seq,
+            your_links,
+            sent_us: now.0,
+            echo_us: echo.map_or(0, |(theirs, at)| theirs.saturating_add(now.since(at).as_micros() as u64)),
+            members: self.ring.members.iter().copied().collect(),
+            hears,
+        };
+        let bytes = Frame::Heartbeat(heartbeat).encode();
+        self.send_bytes(to, link, bytes);
+    }
+
+    /// Whom this node would share a ring with: heard of late, and not backing off from.
+    fn hears(&self, now: Time) -> BTreeSet<NodeId> {
+        let member = |id: &NodeId| self.ring.members.contains(id);
+        let willing =
+            self.peers.iter().filter(|(id, p)| p.alive(now, &self.timing) && (member(id) || !p.backing_off(now)));
+        willing.map(|(id, _)| *id).chain([self.config.me]).collect()
+    }
+
+    pub(crate) fn note_heard(&mut self, now: Time, from: NodeId, link: u8) {
+        let timing = self.timing;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let news = !peer.alive(now, &timing);
+        peer.heard = Some(now);
+        peer.next_probe = None;
+        let Some(l) = peer.links.get_mut(usize::from(link)) else { return };
+        l.heard = Some(now);
+        l.unreachable = false;
+        let up = std::mem::replace(&mut l.up, true);
+        if !up {
+            self.event(Event::LinkUp { node: from, link });
+        }
+        if !up || news {
+            self.beat_now(now);
+        }
+    }
+
+    pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, link: u8, h: Heartbeat) {
+        self.ring_seq = self.ring_seq.max(h.ring_seq);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if let Some(l) = peer.links.get_mut(usize::from(link)) {
+            l.echo = Some((h.sent_us, now));
+            if h.echo_us != 0 && h.echo_us <= now.0 {
+                let rtt = now.0 - h.echo_us;
+                l.rtt_us = Some(l.rtt_us.map_or(rtt, |old| (old * 7 + rtt) / 8));
+            }
+        }
+        if h.flags & FLAG_PROBE != 0 {
+            self.beat_to(now, from, link, false);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if h.seq <= peer.said.seq {
+            return;
+        }
+        let said = Said {
+            seq: h.seq,
+            view: h.view,
+            state: h.state,
+            ready: h.flags & FLAG_READY != 0,
+            quorate: h.flags & FLAG_QUORATE != 0,
+            your_links: h.your_links,
+            members: h.members,
+            hears: h.hears,
+        };
+        let old = std::mem::replace(&mut peer.said, said);
+        let (ready, quorate, sees_me) = (peer.said.ready, peer.said.quorate, peer.said.hears.contains(&self.config.me));
+        if (ready, quorate) != (old.ready, old.quorate) {
+            self.event(Event::PeerFlags { node: from, ready, quorate });
+        }
+        if !sees_me && old.seq == 0 {
+            self.beat_now(now);
+        }
+        self.check_elsewhere(now, from);
+        self.look_for_merge(now);
+    }
+
+    /// A member that works in another ring is no member any more, whatever we missed.
+    fn check_elsewhere(&mut self, now: Time, from: NodeId) {
+        let (state, id) = (self.state, self.ring.id);
+        let member = state == State::Operational && self.ring.members.contains(&from);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if !member || peer.said.state != State::Operational || peer.said.view == id {
+            peer.elsewhere = 0;
+            return;
+        }
+        peer.elsewhere += 1;
+        if peer.elsewhere >= ELSEWHERE_LIMIT {
+            self.suspect(now, from, Suspicion::OtherRing);
+        }
+    }
+
+    /// Whether we and all of `ours` hear the node, and it hears all of us: only then is a ring with it worth a try.
+    fn mutual(&self, now: Time, node: NodeId, ours: &BTreeSet<NodeId>) -> bool {
+        let Some(peer) = self.peers.get(&node) else { return false };
+        if !peer.alive(now, &self.timing) || peer.backing_off(now) || !ours.is_subset(&peer.said.hears) {
+            return false;
+        }
+        let heard_by = |m: &NodeId| self.peers.get(m).is_some_and(|p| p.said.hears.contains(&node));
+        ours.iter().filter(|m| **m != self.config.me).all(heard_by)
+    }
+
+    /// Another ring, or a node without one, with which all of ours could work.
+    pub(crate) fn look_for_merge(&mut self, now: Time) {
+        let starting = self.state == State::Gather && self.gather.start_until.is_some();
+        let settled = self.state == State::Operational && now >= self.installed_at + self.timing.heartbeat;
+        if !starting && !settled {
+            return;
+        }
+        let ours: BTreeSet<NodeId> =
+            if starting { self.gather.candidates().collect() } else { self.ring.members.iter().copied().collect() };
+        let mut found = BTreeSet::new();
+        for (id, peer) in self.peers.iter().filter(|(id, _)| !ours.contains(id)) {
+            let quiet = match peer.said.state {
+                State::Operational => true,
+                State::Gather => peer.said.view == ViewId::NONE,
+                _ => false,
+            };
+            let mut theirs = peer.said.members.clone();
+            theirs.insert(*id);
+            theirs.retain(|t| !ours.contains(t));
+            if quiet && peer.said.seq > 0 && theirs.iter().all(|t| self.mutual(now, *t, &ours)) {
+                found.append(&mut theirs);
+            }
+        }
+        if found.is_empty() || (starting && found.iter().all(|f| self.gather.knows(*f))) {
+            return;
+        }
+        if starting {
+            self.extend_gather(now, found);
+        } else {
+            self.counters.merges_started += 1;
+            self.start_gather(now, GatherReason::Merge, found, BTreeSet::new());
+        }
+    }
+
+    fn check_links(&mut self, now: Time) {
+        let down = self.timing.link_down;
+        let mut events = Vec::new();
+        for (id, peer) in &mut self.peers {
+            for n in &self.links {
+                let Some(l) = peer.links.get_mut(usize::from(*n)) else { continue };
+                let silent = l.heard.map(|t| now.since(t)).unwrap_or_default();
+                if l.up && silent >= down {
+                    l.up = false;
+                    events.push(Event::LinkDown { node: *id, link: *n, silent_ms: silent.as_millis() as u64 });
+                }
+            }
+        }
+        events.into_iter().for_each(|e| self.event(e));
+    }
+
+    pub(crate) fn on_link_error(&mut self, now: Time, node: NodeId, link: u8) {
+        let order = self.links.clone();
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if let Some(l) = peer.links.get_mut(usize::from(link)) {
+            l.errors += 1;
+            l.unreachable = true;
+        }
+        // One heartbeat must be overdue as well: an error may be about a packet sent before the peer was up.
+        let overdue = peer.silence(now).is_none_or(|s| s > self.timing.heartbeat * 6 / 5);
+        let believed = self.timing.trust_link_errors && overdue && peer.all_unreachable(&order);
+        if believed && self.partners().contains(&node) {
+            self.suspect(now, node, Suspicion::Unreachable);
+        }
+    }
+
+    /// Half-way to suspicion a peer is asked to answer at once.
+    pub(crate) fn probe_due(&mut self, now: Time) {
+        let due: Vec<NodeId> =
+            self.partners().into_iter().filter(|p| self.probe_at(*p).is_some_and(|t| t <= now)).collect();
+        for id in due {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.next_probe = Some(now + self.timing.heartbeat / 3);
+            }
+            for link in self.links.clone() {
+                self.beat_to(now, id, link, true);
+            }
+        }
+    }
+
+    fn probe_at(&self, node: NodeId) -> Option<Time> {
+        let peer = self.peers.get(&node)?;
+        let first = peer.heard? + (self.timing.suspect / 2).min(self.timing.heartbeat * 2);
+        Some(peer.next_probe.map_or(first, |t| t.max(first)))
+    }
+
+    pub(crate) fn probe_deadline(&self) -> Option<Time> {
+        self.partners().into_iter().filter_map(|p| self.probe_at(p)).min()
+    }
+
+    fn silent_at(&self, node: NodeId) -> Option<Time> {
+        let peer = self.peers.get(&node)?;
+        let since = match peer.heard {
+            Some(heard) => heard,
+            None => self.gather.since,
+        };
+        Some(since + self.timing.suspect)
+    }
+
+    pub(crate) fn silence_deadline(&self) -> Option<Time> {
+        self.partners().into_iter().filter_map(|p| self.silent_at(p)).min()
+    }
+
+    pub(crate) fn check_silence(&mut self, now: Time) {
+        for id in self.partners() {
+            // A suspicion may have changed who matters.
+            if self.silent_at(id).is_some_and(|t| t <= now) && self.partners().contains(&id) {
+                self.suspect(now, id, Suspicion::Silence);
+            }
+        }
+    }
+
+    pub(crate) fn suspect(&mut self, now: Time, node: NodeId, reason: Suspicion) {
+        self.counters.suspicions += 1;
+        let timing = self.timing;
+        let mut silent_ms = 0;
+        if let Some(peer) = self.peers.get_mut(&node) {
+            silent_ms = peer.silence(now).unwrap_or_default().as_millis() as u64;
+            peer.elsewhere = 0;
+            if reason != Suspicion::Restarted {
+                peer.back_off(now, &timing);
+            }
+        }
+        self.event(Event::PeerSuspected { node, silent_ms, reason });
+        self.exclude(now, GatherReason::PeerSuspected, node);
+    }
+
+    pub(crate) fn on_restart(&mut self, now: Time, node: NodeId) {
+        self.event(Event::PeerRestarted { node });
+        if self.partners().contains(&node) {
+            self.suspect(now, node, Suspicion::Restarted);
+        }
+    }
+
+    pub(crate) fn on_leave(&mut self, now: Time, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if std::mem::replace(&mut peer.departed, true) {
+            return;
+        }
+        peer.said.ready = false;
+        peer.said.quorate = false;
+        self.event(Event::PeerLeft { node });
+        if self.partners().contains(&node) {
+            self.exclude(now, GatherReason::PeerLeft, node);
+        }
+    }
+
+    /// Notices that this process did not run, and then blames nobody for the silence meanwhile.
+    pub(crate) fn note_run(&mut self, now: Time) {
+        let gap = now.since(self.last_run);
+        self.last_run = self.last_run.max(now);
+        // The heartbeat timer alone makes it run more often than this.
+        let stalled = gap.saturating_sub(self.timing.heartbeat);
+        if stalled < self.timing.heartbeat * 3 / 2 || self.state == State::Left {
+            return;
+        }
+        self.counters.local_stalls += 1;
+        self.event(Event::LocalStall { stalled_ms: stalled.as_millis() as u64 });
+        self.peers.values_mut().for_each(|p| p.shift(now, gap));
+        self.token.shift(now, gap);
+        self.gather.shift(now, gap);
+        if let Some(f) = &mut self.forming {
+            f.since = (f.since + gap).min(now);
+        }
+        // The others have probably gone on without us; ask before believing in the old ring.
+        if gap >= self.timing.suspect && self.state == State::Operational && self.ring.members.len() > 1 {
+            self.start_gather(now, GatherReason::LocalStall, BTreeSet::new(), BTreeSet::new());
+        }
+    }
+}

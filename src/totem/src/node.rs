@@ -1,0 +1,406 @@
+//! The node: its state, what comes in, what goes out, and its timers. The protocol's parts are in the sibling modules, each an
+//! `impl Node` over the fields here.
+//!
+//! | who may change | what |
+//! |---|---|
+//! | `membership` | `state` into Gather, `gather` |
+//! | `commit` | `state` into Commit, `forming` |
+//! | `recovery` | `state` into Recovery and Operational, `ring` |
+//! | `token` | `token`, the stores of the ring that has the token |
+//! | `heartbeat` | `peers` |
+
+use crate::codec::{Data, Frame, Join};
+use crate::commit::Forming;
+use crate::config::{Config, MAX_LINKS, Timing};
+use crate::fragment::{Assembler, Queue};
+use crate::membership::Gather;
+use crate::peer::Peer;
+use crate::status::{Counters, PeerStatus, Status};
+use crate::store::Store;
+use crate::token::TokenState;
+use crate::types::{BroadcastError, Event, GatherReason, Output, State, ViewId};
+use base::{NodeId, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A ring: the installed one, or the one that is being formed.
+#[derive(Default)]
+pub(crate) struct Ring {
+    pub id: ViewId,
+    /// Ascending; the token goes round in this order.
+    pub members: Vec<NodeId>,
+    pub store: Store,
+    /// Nodes to which it was confirmed, in a recovery that did not get to its end, that all of this ring's frames are here:
+    /// they may have delivered them, so this node has to as well.
+    pub obligation: BTreeSet<NodeId>,
+}
+
+impl Ring {
+    pub fn position(&self, node: NodeId) -> Option<usize> {
+        self.members.iter().position(|m| *m == node)
+    }
+}
+
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) timing: Timing,
+    pub(crate) links: Vec<u8>,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    pub(crate) state: State,
+    /// The installed ring; `ViewId::NONE` before the first.
+    pub(crate) ring: Ring,
+    pub(crate) installed_at: Time,
+    pub(crate) gather: Gather,
+    /// In Commit and Recovery.
+    pub(crate) forming: Option<Forming>,
+    pub(crate) token: TokenState,
+    pub(crate) queue: Queue,
+    pub(crate) assembler: Assembler,
+    /// Highest ring number known; only grows.
+    pub(crate) ring_seq: u64,
+    /// The last ring that this node took part in committing.
+    pub(crate) committed_seq: u64,
+    pub(crate) join_seq: u64,
+    /// Rounds of Gather since the last ring.
+    pub(crate) rounds: u32,
+    pub(crate) ready: bool,
+    pub(crate) quorate: bool,
+    pub(crate) beat_seq: u64,
+    pub(crate) next_beat: Time,
+    pub(crate) last_beat: Option<Time>,
+    /// When this node last ran, to notice that it did not.
+    pub(crate) last_run: Time,
+    pub(crate) counters: Counters,
+    out: VecDeque<Output>,
+}
+
+impl Node {
+    /// Starts to listen; a ring of its own follows after `start_wait` if nobody is found.
+    pub fn new(config: Config, now: Time) -> Node {
+        let peers = config.peers.iter().filter(|p| **p != config.me).map(|p| (*p, Peer::new())).collect();
+        let mut node = Node {
+            timing: config.timing,
+            links: config.links_in_order(),
+            peers,
+            state: State::Gather,
+            ring: Ring::default(),
+            installed_at: now,
+            gather: Gather::default(),
+            forming: None,
+            token: TokenState::default(),
+            queue: Queue::default(),
+            assembler: Assembler::default(),
+            ring_seq: config.ring_seq,
+            committed_seq: 0,
+            join_seq: 0,
+            rounds: 0,
+            ready: false,
+            quorate: false,
+            beat_seq: 0,
+            next_beat: now,
+            last_beat: None,
+            last_run: now,
+            counters: Counters::default(),
+            out: VecDeque::new(),
+            config,
+        };
+        node.start_gather(now, GatherReason::Start, BTreeSet::new(), BTreeSet::new());
+        node.beat_due(now);
+        node
+    }
+
+    /// A frame that `from` sent, opened, from `link`.
+    pub fn handle(&mut self, now: Time, from: NodeId, link: u8, frame: &[u8]) {
+        self.note_run(now);
+        let Some(peer) = self.peers.get_mut(&from) else {
+            self.counters.frames_foreign += 1;
+            return;
+        };
+        if let Some(l) = peer.links.get_mut(usize::from(link)) {
+            l.received += 1;
+        }
+        let frame = match Frame::decode(frame) {
+            Ok(frame) => frame,
+            Err(_) => {
+                self.counters.frames_refused += 1;
+                return;
+            }
+        };
+        if self.state == State::Left {
+            self.say_goodbye_again(now, from, link);
+            return;
+        }
+        if !self.note_incarnation(now, from, &frame) {
+            return;
+        }
+        self.note_heard(now, from, link);
+        match frame {
+            Frame::Heartbeat(h) => self.on_heartbeat(now, from, link, h),
+            Frame::Join(j) => self.on_join(now, from, j),
+            Frame::Leave { .. } => self.on_leave(now, from),
+            Frame::Commit(c) => self.on_commit(now, from, c),
+            Frame::Token(t) => self.on_token(now, from, t),
+            Frame::Ack(a) => self.on_ack(from, a),
+            Frame::HoldCancel { ring } => self.on_hold_cancel(now, from, ring),
+            Frame::Data(d) => self.on_data(from, d),
+        }
+    }
+
+    /// To be called at `poll_timeout`, or somewhat later. Being called much later tells the node that it was stalled; then
+    /// hand it the frames that wait in the sockets before the next call, so that they can speak for the peers.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.note_run(now);
+        if self.state == State::Left {
+            return;
+        }
+        self.beat_due(now);
+        self.probe_due(now);
+        self.check_silence(now);
+        self.token_due(now);
+        self.gather_due(now);
+        self.commit_due(now);
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.state == State::Left {
+            return None;
+        }
+        let all = [
+            Some(self.next_beat),
+            self.probe_deadline(),
+            self.silence_deadline(),
+            self.token_deadline(),
+            self.gather_deadline(),
+            self.commit_deadline(),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// What to do next, in order. Drain it after each call of the others.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Queues a message for everybody, this node included. It is delivered in one view at all members that deliver it, and
+    /// survives changes of the ring as long as this process lives.
+    pub fn broadcast(&mut self, now: Time, payload: Vec<u8>) -> Result<(), BroadcastError> {
+        self.note_run(now);
+        if self.state == State::Left {
+            return Err(BroadcastError::Left);
+        }
+        self.queue.push(payload)?;
+        self.wake_token(now);
+        Ok(())
+    }
+
+    /// Whether the controller here does its work; travels in heartbeats.
+    pub fn set_ready(&mut self, now: Time, ready: bool) {
+        if std::mem::replace(&mut self.ready, ready) != ready {
+            self.beat_now(now);
+        }
+    }
+
+    /// Whether this node is quorate and no longer waits for all; travels in heartbeats.
+    pub fn set_quorate(&mut self, now: Time, quorate: bool) {
+        if std::mem::replace(&mut self.quorate, quorate) != quorate {
+            self.beat_now(now);
+        }
+    }
+
+    /// The network reported (ICMP) that nobody listens at the peer's end of the link.
+    pub fn link_error(&mut self, now: Time, peer: NodeId, link: u8) {
+        self.note_run(now);
+        self.on_link_error(now, peer, link);
+    }
+
+    /// The nodelist was reloaded. Nodes that are gone leave the ring as if they had died.
+    pub fn set_peers(&mut self, now: Time, peers: BTreeSet<NodeId>) {
+        self.note_run(now);
+        let me = self.config.me;
+        self.config.peers = peers.into_iter().filter(|p| *p != me).collect();
+        let gone: BTreeSet<NodeId> = self.peers.keys().copied().filter(|p| !self.config.peers.contains(p)).collect();
+        for id in &self.config.peers {
+            self.peers.entry(*id).or_insert_with(Peer::new);
+        }
+        let affected = gone.iter().any(|g| self.partners().contains(g));
+        if affected && self.state != State::Left {
+            self.start_gather(now, GatherReason::PeerLeft, BTreeSet::new(), gone.clone());
+        }
+        self.peers.retain(|id, _| !gone.contains(id));
+        self.beat_now(now);
+    }
+
+    /// Says goodbye, so that the others go on at once. Messages still queued are lost: wait until yours are safe.
+    pub fn leave(&mut self, now: Time) {
+        if self.state == State::Left {
+            return;
+        }
+        let frame = Frame::Leave { incarnation: self.config.incarnation };
+        for _ in 0..2 {
+            let all: Vec<NodeId> = self.peers.keys().copied().collect();
+            all.into_iter().for_each(|p| self.send_all_links(p, &frame));
+        }
+        self.state = State::Left;
+        self.forming = None;
+        self.token = TokenState::default();
+        self.last_run = now;
+        self.event(Event::Left);
+    }
+
+    /// Operational, and everybody in the view was heard within the suspicion time.
+    pub fn is_current(&self, now: Time) -> bool {
+        self.state == State::Operational && self.others().all(|m| self.is_alive(now, m))
+    }
+
+    pub fn view(&self) -> ViewId {
+        self.ring.id
+    }
+
+    pub fn members(&self) -> &[NodeId] {
+        &self.ring.members
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn status(&self, now: Time) -> Status {
+        let peer = |(id, p): (&NodeId, &Peer)| PeerStatus {
+            node: *id,
+            member: self.ring.members.contains(id),
+            alive: self.is_alive(now, *id),
+            ready: p.said.ready,
+            quorate: p.said.quorate,
+            view: p.said.view,
+            links: p.link_status(&self.links),
+        };
+        Status {
+            state: self.state,
+            view: self.ring.id,
+            members: self.ring.members.iter().map(|m| m.0).collect(),
+            current: self.is_current(now),
+            peers: self.peers.iter().map(peer).collect(),
+            counters: self.counters,
+            queued: self.queue.len(),
+        }
+    }
+}
+
+/// Shared by the protocol's parts.
+impl Node {
+    pub(crate) fn emit(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn is_alive(&self, now: Time, node: NodeId) -> bool {
+        self.peers.get(&node).is_some_and(|p| p.alive(now, &self.timing))
+    }
+
+    /// The other members of the installed ring.
+    pub(crate) fn others(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.ring.members.iter().copied().filter(|m| *m != self.config.me)
+    }
+
+    /// Everybody whose silence matters now.
+    pub(crate) fn partners(&self) -> Vec<NodeId> {
+        let me = self.config.me;
+        let all: Vec<NodeId> = match (self.state, &self.forming) {
+            (State::Gather, _) => self.gather.candidates().collect(),
+            (State::Commit | State::Recovery, Some(f)) => f.ring.members.clone(),
+            (State::Operational, _) => self.ring.members.clone(),
+            _ => Vec::new(),
+        };
+        all.into_iter().filter(|m| *m != me).collect()
+    }
+
+    /// The ring that the token belongs to.
+    pub(crate) fn token_ring(&self) -> Option<&Ring> {
+        match self.state {
+            State::Operational => Some(&self.ring),
+            State::Recovery => self.forming.as_ref().map(|f| &f.ring),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn token_ring_mut(&mut self) -> Option<&mut Ring> {
+        match self.state {
+            State::Operational => Some(&mut self.ring),
+            State::Recovery => self.forming.as_mut().map(|f| &mut f.ring),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn send_bytes(&mut self, to: NodeId, link: u8, frame: Vec<u8>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        if let Some(l) = peer.links.get_mut(usize::from(link)) {
+            l.sent += 1;
+        }
+        self.out.push_back(Output::Send { to, link, frame });
+    }
+
+    /// Over the best link.
+    pub(crate) fn send(&mut self, to: NodeId, frame: &Frame) {
+        let Some(peer) = self.peers.get(&to) else { return };
+        let link = peer.best_link(&self.links, None);
+        self.send_bytes(to, link, frame.encode());
+    }
+
+    pub(crate) fn send_all_links(&mut self, to: NodeId, frame: &Frame) {
+        let bytes = frame.encode();
+        for link in self.links.clone() {
+            self.send_bytes(to, link, bytes.clone());
+        }
+    }
+
+    /// To every other member of the token's ring.
+    pub(crate) fn cast(&mut self, data: &Data) {
+        let me = self.config.me;
+        let members = self.token_ring().map(|r| r.members.clone()).unwrap_or_default();
+        let bytes = data.encode();
+        for to in members.into_iter().filter(|m| *m != me) {
+            let Some(peer) = self.peers.get(&to) else { continue };
+            let link = peer.best_link(&self.links, None);
+            self.send_bytes(to, link, bytes.clone());
+        }
+    }
+
+    /// Bytes of payload per fragment: a frame must still fit when it is wrapped in a recovery.
+    pub(crate) fn fragment_size(&self) -> usize {
+        self.config.max_frame.saturating_sub(2 * crate::codec::DATA_OVERHEAD).max(64)
+    }
+
+    /// A frame of an old process life says nothing; one of a new life says that the old one is over. `false`: drop it.
+    fn note_incarnation(&mut self, now: Time, from: NodeId, frame: &Frame) -> bool {
+        let (incarnation, leaving) = match frame {
+            Frame::Heartbeat(h) => (h.incarnation, false),
+            Frame::Join(Join { incarnation, .. }) => (*incarnation, false),
+            Frame::Leave { incarnation } => (*incarnation, true),
+            // The others name a ring; who is not in it is refused there.
+            _ => return self.peers.get(&from).is_some_and(|p| !p.departed),
+        };
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        match peer.incarnation {
+            Some(known) if known == incarnation => return !peer.departed || leaving,
+            Some(_) => {
+                peer.restart(incarnation);
+                self.on_restart(now, from);
+            }
+            None => peer.restart(incarnation),
+        }
+        true
+    }
+
+    fn say_goodbye_again(&mut self, now: Time, from: NodeId, link: u8) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.next_goodbye.is_some_and(|t| now < t) || link >= MAX_LINKS {
+            return;
+        }
+        peer.next_goodbye = Some(now + self.timing.heartbeat);
+        let frame = Frame::Leave { incarnation: self.config.incarnation };
+        self.send_bytes(from, link, frame.encode());
+    }
+}
