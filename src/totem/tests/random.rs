@@ -99,6 +99,8 @@ fn live(seed: u64) {
             c.start(id);
         }
     }
+    // The last pause is over by then.
+    c.run_ms(1000);
     let all = c.ids();
     let took = c.run_until_true(30_000, |c| c.in_one_view(&all));
     assert!(took.is_some(), "no common view: {:?}", c.members());
