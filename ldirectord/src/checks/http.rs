@@ -96,7 +96,7 @@ impl HttpCheck {
         let (addr, host) = self.route(url, first).await?;
         let secure = url.scheme_str() == Some("https") && !self.proxy;
         let name = self.virtual_host.clone().filter(|_| first).or_else(|| name_of(url));
-        let tls = secure.then(|| Tls { name, verify: self.verify });
+        let tls = secure.then_some(Tls { name, verify: self.verify });
         let stream = io::open(addr, tls.as_ref()).await?;
         let target = if self.proxy { url.clone() } else { origin_form(url) };
         let request = Request::builder()
