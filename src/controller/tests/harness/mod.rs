@@ -1,0 +1,412 @@
+//! Controllers on a virtual clock, over a bus that orders messages per partition as the ring does, with pretended agents.
+
+#![allow(dead_code)]
+
+pub mod planner;
+
+use base::exit::OcfCode;
+use base::{NodeId, Time, WallTime};
+use cib::Cib;
+use controller::*;
+use scheduler::Schedule;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use xml::Element;
+
+pub type Planner = fn(&Element, WallTime) -> Result<Schedule, String>;
+
+/// Everything about one node that a test may look at.
+pub struct Node {
+    pub controller: Controller,
+    pub incarnation: u64,
+    pub running: BTreeSet<String>,
+    pub persisted: Option<(Arc<Element>, String)>,
+    pub owners: Owners,
+    pub discarded: Vec<String>,
+    pub timeline: Vec<TimelineEvent>,
+    pub replies: BTreeMap<u64, Response>,
+    pub left: bool,
+    tick: Option<Time>,
+    cancelled: BTreeSet<u64>,
+    /// What happened is kept for the node; a paused one handles it later.
+    paused: Option<VecDeque<Event>>,
+}
+
+#[derive(Clone)]
+enum Event {
+    Deliver { sender: NodeId, view: ViewId, seq: u64, payload: Vec<u8> },
+    Safe { view: ViewId, seq: u64 },
+    View { id: ViewId, members: Vec<NodeId>, quorate: bool },
+    Tick,
+    Done { incarnation: u64, request: ExecRequest },
+    Scheduled { incarnation: u64, ticket: u64, result: Box<Result<Schedule, String>> },
+    Fenced { ticket: u64, node: NodeId },
+}
+
+struct Ring {
+    id: ViewId,
+    members: BTreeSet<NodeId>,
+    next: u64,
+}
+
+pub struct Lab {
+    pub now: Time,
+    pub nodes: BTreeMap<NodeId, Node>,
+    rings: Vec<Ring>,
+    view_seq: u64,
+    queue: BTreeMap<(Time, u64), (NodeId, Event)>,
+    order: u64,
+    planner: Planner,
+    pub votes: usize,
+    /// Seen executions: time, node, operation key.
+    pub log: Vec<(Time, NodeId, String)>,
+    /// How long an operation takes, by key; otherwise 5 ms.
+    pub delays: BTreeMap<String, u64>,
+    /// Codes that agents give instead of the truth, by node and key.
+    pub faults: BTreeMap<(NodeId, String), OcfCode>,
+    /// At a view change, messages that were not delivered go into the new view instead of the old one.
+    pub requeue: bool,
+    /// Primitives that ran on two connected nodes at once, or on any two.
+    pub doubles: Vec<(Time, String)>,
+    next_client: u64,
+    silent: BTreeSet<NodeId>,
+}
+
+pub const START_WALL: i64 = 1_700_000_000_000;
+
+impl Lab {
+    /// Nodes 1..=n, all up and together, on the given configuration sections.
+    pub fn new(n: u32, resources: &str, planner: Planner) -> Lab {
+        let mut lab = Lab {
+            now: Time::from_millis(1000),
+            nodes: BTreeMap::new(),
+            rings: Vec::new(),
+            view_seq: 0,
+            queue: BTreeMap::new(),
+            order: 0,
+            planner,
+            votes: n as usize,
+            log: Vec::new(),
+            delays: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            requeue: false,
+            doubles: Vec::new(),
+            next_client: 0,
+            silent: BTreeSet::new(),
+        };
+        for id in 1..=n {
+            lab.boot(NodeId(id), Cib::parse(&document(resources)).unwrap(), "", 1);
+        }
+        let all: Vec<u32> = (1..=n).collect();
+        lab.partition(&[&all]);
+        lab
+    }
+
+    fn boot(&mut self, id: NodeId, cib: Cib, lineage: &str, life: u64) {
+        let names = (1..=self.votes as u32).map(|n| (NodeId(n), format!("node{n}"))).collect();
+        let incarnation = u64::from(id.0) * 1000 + life;
+        let config = Config::new(id, names, "test", incarnation);
+        let controller = Controller::new(config, cib, lineage, self.now);
+        let node = Node {
+            controller,
+            incarnation,
+            running: BTreeSet::new(),
+            persisted: None,
+            owners: Owners::default(),
+            discarded: Vec::new(),
+            timeline: Vec::new(),
+            replies: BTreeMap::new(),
+            left: false,
+            tick: None,
+            cancelled: BTreeSet::new(),
+            paused: None,
+        };
+        self.nodes.insert(id, node);
+    }
+
+    pub fn node(&self, id: u32) -> &Node {
+        &self.nodes[&NodeId(id)]
+    }
+
+    pub fn wall(&self) -> WallTime {
+        WallTime(START_WALL + self.now.as_millis() as i64)
+    }
+
+    fn push(&mut self, delay_us: u64, node: NodeId, event: Event) {
+        self.order += 1;
+        self.queue.insert((self.now + Duration::from_micros(delay_us), self.order), (node, event));
+    }
+
+    // ---- the ring ----
+
+    /// Forms new views of these groups. Messages under way reach those who stay with their sender.
+    pub fn partition(&mut self, groups: &[&[u32]]) {
+        let groups: Vec<BTreeSet<NodeId>> = groups.iter().map(|g| g.iter().copied().map(NodeId).collect()).collect();
+        let old: Vec<((Time, u64), (NodeId, Event))> = {
+            let is_ring = |e: &Event| matches!(e, Event::Deliver { .. } | Event::Safe { .. } | Event::View { .. });
+            let keys: Vec<_> = self.queue.iter().filter(|(_, (_, e))| is_ring(e)).map(|(k, _)| *k).collect();
+            keys.into_iter().map(|k| (k, self.queue.remove(&k).unwrap())).collect()
+        };
+        let mut again: Vec<(NodeId, Vec<u8>)> = Vec::new();
+        for (_, (node, event)) in old {
+            let Event::Deliver { sender, payload, .. } = &event else {
+                if matches!(event, Event::View { .. }) {
+                    self.feed(node, event);
+                }
+                continue;
+            };
+            let together = groups.iter().any(|g| g.contains(&node) && g.contains(sender));
+            if together && self.requeue {
+                if node == *sender {
+                    again.push((*sender, payload.clone()));
+                }
+            } else if together && self.nodes.contains_key(&node) {
+                self.feed(node, event);
+            }
+        }
+        self.rings.clear();
+        self.view_seq += 4;
+        for group in groups {
+            let members: BTreeSet<NodeId> = group.into_iter().filter(|n| self.nodes.contains_key(n)).collect();
+            let Some(rep) = members.first() else { continue };
+            let id = ViewId { seq: self.view_seq, rep: rep.0 };
+            let quorate = members.len() * 2 > self.votes;
+            self.rings.push(Ring { id, members: members.clone(), next: 1 });
+            for node in &members {
+                let list = members.iter().copied().collect();
+                self.push(1000, *node, Event::View { id, members: list, quorate });
+            }
+        }
+        self.now = self.now + Duration::from_micros(1);
+        for (sender, payload) in again {
+            self.broadcast(sender, payload);
+        }
+    }
+
+    fn broadcast(&mut self, sender: NodeId, payload: Vec<u8>) {
+        let Some(ring) = self.rings.iter_mut().find(|r| r.members.contains(&sender)) else { return };
+        let (view, seq, members) = (ring.id, ring.next, ring.members.clone());
+        ring.next += 1;
+        for node in members {
+            self.push(1500, node, Event::Deliver { sender, view, seq, payload: payload.clone() });
+            self.push(2500, node, Event::Safe { view, seq });
+        }
+    }
+
+    /// The node is gone at once, its agents' resources with it.
+    pub fn kill(&mut self, id: u32) {
+        self.nodes.remove(&NodeId(id));
+        self.queue.retain(|_, (node, _)| *node != NodeId(id));
+        let rest: Vec<Vec<u32>> = self
+            .rings
+            .iter()
+            .map(|r| r.members.iter().filter(|n| n.0 != id).map(|n| n.0).collect())
+            .filter(|g: &Vec<u32>| !g.is_empty())
+            .collect();
+        let rest: Vec<&[u32]> = rest.iter().map(Vec::as_slice).collect();
+        self.partition(&rest);
+    }
+
+    /// Starts a node again from what it had stored, alone.
+    pub fn restart(&mut self, id: u32, stored: Option<(Arc<Element>, String)>, life: u64) {
+        let (cib, lineage) = match stored {
+            Some((e, lineage)) => (Cib::from_element((*e).clone()).unwrap(), lineage),
+            None => (Cib::parse(&document("")).unwrap(), String::new()),
+        };
+        self.boot(NodeId(id), cib, &lineage, life);
+    }
+
+    // ---- time ----
+
+    pub fn run_ms(&mut self, ms: u64) {
+        let end = self.now + Duration::from_millis(ms);
+        let mut steps = 0;
+        while let Some((&(at, order), _)) = self.queue.first_key_value() {
+            if at > end {
+                break;
+            }
+            let (node, event) = self.queue.remove(&(at, order)).unwrap();
+            self.now = self.now.max(at);
+            self.feed(node, event);
+            steps += 1;
+            assert!(steps < 200_000, "the cluster never comes to rest");
+        }
+        self.now = end;
+    }
+
+    fn feed(&mut self, id: NodeId, event: Event) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(kept) = &mut node.paused {
+            kept.push_back(event);
+            return;
+        }
+        let input = match event {
+            Event::Deliver { sender, view, seq, payload } => Input::Deliver { sender, view, seq, payload },
+            Event::Safe { view, seq } => Input::Safe { view, seq },
+            Event::View { id, members, quorate } => Input::View { id, members, quorate },
+            Event::Tick => {
+                node.tick = None;
+                Input::Tick
+            }
+            Event::Scheduled { incarnation, .. } if incarnation != node.incarnation => return,
+            Event::Scheduled { ticket, result, .. } => Input::Scheduled { ticket, result: result.map(Box::new) },
+            Event::Fenced { ticket, node } => {
+                let _ = node;
+                Input::Fenced { ticket, result: Ok(()) }
+            }
+            Event::Done { incarnation, request } => {
+                if incarnation != node.incarnation || node.cancelled.contains(&request.call) {
+                    return;
+                }
+                let code = self.act(id, &request);
+                Input::Executed { call: request.call, result: ExecResult::done(code) }
+            }
+        };
+        self.input(id, input);
+    }
+
+    fn act(&mut self, id: NodeId, request: &ExecRequest) -> OcfCode {
+        let key = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
+        let fault = self.faults.get(&(id, key)).copied();
+        let others = self.nodes.iter().any(|(n, o)| *n != id && o.running.contains(&request.resource));
+        let Some(node) = self.nodes.get_mut(&id) else { return OcfCode::ERROR };
+        if let Some(code) = fault {
+            return code;
+        }
+        match request.operation.as_str() {
+            "start" => {
+                node.running.insert(request.resource.clone());
+                if others {
+                    self.doubles.push((self.now, request.resource.clone()));
+                }
+                OcfCode::OK
+            }
+            "stop" => {
+                node.running.remove(&request.resource);
+                OcfCode::OK
+            }
+            "monitor" if node.running.contains(&request.resource) => OcfCode::OK,
+            "monitor" => OcfCode::NOT_RUNNING,
+            _ => OcfCode::UNIMPLEMENTED,
+        }
+    }
+
+    pub fn input(&mut self, id: NodeId, input: Input) {
+        let (now, wall) = (self.now, self.wall());
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.controller.handle(now, wall, input);
+        let mut outputs = Vec::new();
+        while let Some(output) = node.controller.poll_output() {
+            outputs.push(output);
+        }
+        for output in outputs {
+            self.output(id, output);
+        }
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(due) = node.controller.poll_timeout()
+            && node.tick.is_none_or(|at| due < at)
+        {
+            let due = due.max(now + Duration::from_micros(1));
+            node.tick = Some(due);
+            let delay = due.since(now).as_micros() as u64;
+            self.push(delay, id, Event::Tick);
+        }
+    }
+
+    fn output(&mut self, id: NodeId, output: Output) {
+        let now = self.now;
+        let planner = self.planner;
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        match output {
+            Output::Broadcast(payload) => self.broadcast(id, payload),
+            Output::Execute(request) => {
+                let key = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
+                let delay = self.delays.get(&key).copied().unwrap_or(5);
+                let incarnation = node.incarnation;
+                self.log.push((now, id, key));
+                self.push(delay * 1000, id, Event::Done { incarnation, request });
+            }
+            Output::Cancel { call } => drop(node.cancelled.insert(call)),
+            Output::Schedule { ticket, cib, wall } => {
+                let result = Box::new(planner(&cib, wall));
+                let incarnation = node.incarnation;
+                self.push(1000, id, Event::Scheduled { incarnation, ticket, result });
+            }
+            Output::Reply { id, response } => drop(node.replies.insert(id, response)),
+            Output::Persist(p) => node.persisted = Some((p.cib, p.lineage)),
+            Output::Discarded { reason, .. } => node.discarded.push(reason),
+            Output::Owners(owners) => node.owners = owners,
+            Output::Fence { ticket, node, .. } => self.push(50_000, id, Event::Fenced { ticket, node }),
+            Output::Timeline(event) => node.timeline.push(event),
+            Output::Alert(_) => {}
+            Output::Leave => {
+                node.left = true;
+                self.kill(id.0);
+            }
+        }
+    }
+
+    // ---- clients ----
+
+    /// Sends a request to a node; the answer appears in its `replies` under the returned number.
+    pub fn ask(&mut self, node: u32, request: Request) -> u64 {
+        self.next_client += 1;
+        let id = self.next_client;
+        self.input(NodeId(node), Input::Client { id, request });
+        id
+    }
+
+    pub fn modify(&mut self, node: u32, section: &str, xml: &str) -> u64 {
+        let payload = xml::parse(xml).unwrap();
+        self.ask(node, Request::Cib(cib::Request::upsert(section, payload)))
+    }
+
+    pub fn property(&mut self, node: u32, name: &str, value: &str) -> u64 {
+        let pair = format!("<nvpair id=\"opt-{name}\" name=\"{name}\" value=\"{value}\"/>");
+        let set = format!("<cluster_property_set id=\"cib-bootstrap-options\">{pair}</cluster_property_set>");
+        self.modify(node, "crm_config", &format!("<crm_config>{set}</crm_config>"))
+    }
+
+    pub fn standby(&mut self, node: u32, value: &str) -> u64 {
+        let pair = format!("<nvpair id=\"nodes-{node}-standby\" name=\"standby\" value=\"{value}\"/>");
+        let set = format!("<instance_attributes id=\"nodes-{node}\">{pair}</instance_attributes>");
+        self.modify(node, "nodes", &format!("<nodes><node id=\"{node}\" uname=\"node{node}\">{set}</node></nodes>"))
+    }
+
+    // ---- what tests look at ----
+
+    /// Names of nodes by resource, as agents know it.
+    pub fn where_is(&self, resource: &str) -> Vec<u32> {
+        self.nodes.iter().filter(|(_, n)| n.running.contains(resource)).map(|(id, _)| id.0).collect()
+    }
+
+    pub fn operations(&self, since: Time) -> Vec<String> {
+        self.log.iter().filter(|(at, ..)| *at >= since).map(|(_, n, key)| format!("{} {key}", n.0)).collect()
+    }
+
+    pub fn assert_same_cib(&self) {
+        let mut texts = self.nodes.values().map(|n| n.controller.cib().root().to_pretty());
+        let first = texts.next().unwrap();
+        texts.for_each(|t| assert_eq!(first, t));
+    }
+}
+
+/// A CIB with these resources.
+pub fn document(resources: &str) -> String {
+    let properties = "<cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"fencing\" name=\"fencing-enabled\" value=\"false\"/></cluster_property_set>";
+    format!(
+        "<cib crm_feature_set=\"3.20.1\" validate-with=\"pacemaker-4.0\" epoch=\"1\" num_updates=\"0\" admin_epoch=\"0\"><configuration>\
+         <crm_config>{properties}</crm_config><nodes/><resources>{resources}</resources><constraints/></configuration><status/></cib>"
+    )
+}
+
+/// A director group of an address and a director, as in the demo.
+pub const GROUP: &str = "<group id=\"director\">\
+    <primitive id=\"vip\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">\
+      <meta_attributes id=\"vip-meta\"><nvpair id=\"vip-mt\" name=\"migration-threshold\" value=\"3\"/></meta_attributes>\
+      <operations><op id=\"vip-m\" name=\"monitor\" interval=\"10s\"/></operations></primitive>\
+    <primitive id=\"lvs\" class=\"ocf\" provider=\"heartbeat\" type=\"ldirectord\">\
+      <meta_attributes id=\"lvs-meta\"><nvpair id=\"lvs-mt\" name=\"migration-threshold\" value=\"3\"/></meta_attributes>\
+      <operations><op id=\"lvs-m\" name=\"monitor\" interval=\"10s\"/></operations></primitive>\
+    </group>";
