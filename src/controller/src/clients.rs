@@ -3,8 +3,8 @@
 //! ```text
 //! sent --own delivery--> applied --Safe in a quorate view--> answered "safe"
 //!   ^                       |-----Safe without quorum------> answered "provisional"
-//!   |  view change:         '-----its content lost a merge-> answered "failed"
-//!   '- sent again
+//!   |  view change:         |-----its content lost a merge-> answered "failed"
+//!   '- sent again           '- view change: as safe as the end of the exchange
 //! ```
 
 use crate::api::{Response, Safety, ViewId};
@@ -94,10 +94,14 @@ impl Clients {
         self.answer(quorate, |done| done.view == view && done.seq <= seq)
     }
 
-    /// A view's exchange is over. What was applied before it is now held by all members, or was discarded.
-    pub fn synced(&mut self, quorate: bool, discarded: bool) -> Vec<(u64, Response)> {
+    /// A view's exchange ended with message `at`. What was applied before is part of the content that all members then
+    /// have, so it is as safe as that message; unless this node's content was discarded.
+    pub fn synced(&mut self, at: (ViewId, u64), discarded: bool) -> Vec<(u64, Response)> {
         if !discarded {
-            return self.answer(quorate, |_| true);
+            for done in self.pending.values_mut().filter_map(|p| p.applied.as_mut()) {
+                (done.view, done.seq) = at;
+            }
+            return Vec::new();
         }
         let lost: Vec<u64> = self.pending.iter().filter(|(_, p)| p.applied.is_some()).map(|(n, _)| *n).collect();
         let fail = |n: u64| {

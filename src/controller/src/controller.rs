@@ -252,7 +252,7 @@ impl Controller {
         let Some(exchange) = &mut self.exchange else {
             return self.apply(sender, view, seq, &message);
         };
-        match exchange.receive(sender, seq, message) {
+        match exchange.receive(sender, message) {
             Step::Wait => {}
             Step::Decided => {
                 let (view, winner) = (exchange.view, exchange.merge.as_ref().map(|m| m.winner));
@@ -261,11 +261,11 @@ impl Controller {
                     self.broadcast(&Message::Snapshot(Box::new(snapshot)));
                 }
             }
-            Step::Complete(snapshot) => self.finish_exchange(snapshot),
+            Step::Complete(snapshot) => self.finish_exchange(seq, snapshot),
         }
     }
 
-    fn finish_exchange(&mut self, snapshot: Option<Box<Snapshot>>) {
+    fn finish_exchange(&mut self, seq: u64, snapshot: Option<Box<Snapshot>>) {
         let Some(exchange) = self.exchange.take() else { return };
         let Some(merge) = exchange.merge else { return };
         let lost_merge = merge.losers.contains(&self.config.me);
@@ -279,11 +279,13 @@ impl Controller {
         self.synced = true;
         self.count("views");
         self.after_install(&lost, was_dc);
-        let answers = self.clients.synced(self.replica.quorate, lost_merge);
-        self.reply(answers);
+        let failed = self.clients.synced((exchange.view, seq), lost_merge);
+        self.reply(failed);
+        self.answer_safe();
         self.unwind();
         for early in exchange.waiting {
-            self.apply(early.sender, exchange.view, early.seq, &early.message);
+            // Its effect rests on the exchange, so it is no safer than that.
+            self.apply(early.sender, exchange.view, seq, &early.message);
         }
         for message in self.clients.unsent() {
             self.broadcast(&Message::Op(Box::new(message)));
@@ -387,9 +389,7 @@ impl Controller {
                     let version = self.replica.version();
                     let answer = self.clients.applied(number, (view, seq), version, result);
                     self.reply(answer.into_iter().collect());
-                    let (safe_view, safe_seq) = self.safe;
-                    let answers = self.clients.safe(safe_view, safe_seq, self.replica.quorate);
-                    self.reply(answers);
+                    self.answer_safe();
                 }
             }
             Effect::Exec(exec) => {
@@ -445,11 +445,19 @@ impl Controller {
 
     fn on_safe(&mut self, view: ViewId, seq: u64) {
         self.safe = (view, seq);
-        let answers = self.clients.safe(view, seq, self.replica.quorate);
-        self.reply(answers);
+        self.answer_safe();
         if self.leave.is_some_and(|(v, s, _)| v == view && s <= seq) {
             self.leave = None;
             self.outputs.push_back(Output::Leave);
+        }
+    }
+
+    /// Answers clients whose changes all members hold. While an exchange is under way nobody can say that.
+    fn answer_safe(&mut self) {
+        if self.synced {
+            let (view, seq) = self.safe;
+            let answers = self.clients.safe(view, seq, self.replica.quorate);
+            self.reply(answers);
         }
     }
 

@@ -31,11 +31,10 @@ pub struct Exchange {
     pub waiting: Vec<Early>,
 }
 
-/// An ordered message with its place.
+/// An ordered message that waits.
 #[derive(Debug)]
 pub struct Early {
     pub sender: NodeId,
-    pub seq: u64,
     pub message: Message,
 }
 
@@ -61,7 +60,7 @@ impl Exchange {
         Exchange { view, members, states: BTreeMap::new(), merge: None, waiting: Vec::new() }
     }
 
-    pub fn receive(&mut self, sender: NodeId, seq: u64, message: Message) -> Step {
+    pub fn receive(&mut self, sender: NodeId, message: Message) -> Step {
         match message {
             Message::State(state) => self.receive_state(sender, *state),
             Message::Snapshot(snapshot) => {
@@ -70,7 +69,7 @@ impl Exchange {
             }
             message => {
                 if self.waiting.len() < MAX_WAITING {
-                    self.waiting.push(Early { sender, seq, message });
+                    self.waiting.push(Early { sender, message });
                 }
                 Step::Wait
             }
