@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use xml::Element;
 
-/// Stored copies of the CIB come at most this often.
-const PERSIST_GAP: Duration = Duration::from_millis(50);
 /// A node that may leave does so when all members know, or after this time.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
@@ -52,7 +50,6 @@ pub struct Controller {
     /// Resources that this node stops before it joins after a merge.
     unwinding: BTreeSet<String>,
     persist_wanted: bool,
-    persisted: Option<Time>,
     leave: Option<(ViewId, u64, Time)>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -87,7 +84,6 @@ impl Controller {
             owners: Owners::default(),
             unwinding: BTreeSet::new(),
             persist_wanted: false,
-            persisted: None,
             leave: None,
             counters: BTreeMap::new(),
             config,
@@ -126,9 +122,8 @@ impl Controller {
     /// When [`Input::Tick`] is due next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let coordinator = if self.is_coordinator() { self.coordinator.deadline(&self.replica) } else { None };
-        let persist = self.persist_wanted.then(|| self.persisted.map_or(self.now, |at| at + PERSIST_GAP));
         let leave = self.leave.map(|(_, _, at)| at);
-        [self.local.deadline(), self.clients.deadline(), coordinator, persist, leave].into_iter().flatten().min()
+        [self.local.deadline(), self.clients.deadline(), coordinator, leave].into_iter().flatten().min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -240,6 +235,11 @@ impl Controller {
     }
 
     fn on_deliver(&mut self, sender: NodeId, view: ViewId, seq: u64, payload: &[u8]) {
+        let current = self.exchange.as_ref().map_or(self.replica.view, |e| e.view);
+        if view != current {
+            // The ring never does this; applying it would part this node from the others.
+            return self.count("messages_of_other_views");
+        }
         let message = match self.assembler.push(sender, payload) {
             Ok(Some(message)) => message,
             Ok(None) => return,
@@ -394,7 +394,7 @@ impl Controller {
             }
             Effect::Exec(exec) => {
                 if exec.identity.node == self.config.me {
-                    let doings = self.local.start(self.now, self.wall, exec);
+                    let doings = self.local.start(self.now, self.wall, *exec);
                     self.perform(doings);
                 }
             }
@@ -529,7 +529,7 @@ impl Controller {
         }
         self.outputs.extend(doings.outputs);
         for record in doings.reports {
-            self.submit(None, Op::Result(record));
+            self.submit(None, Op::Result(Box::new(record)));
         }
     }
 
@@ -583,9 +583,8 @@ impl Controller {
             self.owners = owners.clone();
             self.outputs.push_back(Output::Owners(owners));
         }
-        if self.persist_wanted && self.persisted.is_none_or(|at| at + PERSIST_GAP <= self.now) {
-            self.persist_wanted = false;
-            self.persisted = Some(self.now);
+        // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
+        if std::mem::take(&mut self.persist_wanted) {
             self.outputs.push_back(Output::Persist(Persist { cib: self.without_status(), lineage: self.replica.lineage_text() }));
         }
     }

@@ -222,7 +222,7 @@ impl Coordinator {
                 queue_ms: 0,
                 changed_s: wall.secs(),
             };
-            commands.push(Command::Submit(Op::Result(record)));
+            commands.push(Command::Submit(Op::Result(Box::new(record))));
         }
     }
 

@@ -93,7 +93,7 @@ pub enum Op {
     Attribute { node: u32, name: String, value: Option<String> },
     Cleanup { resource: Option<String>, node: Option<u32>, operation: Option<(String, u64)>, refresh: bool },
     Shutdown { node: u32, cancel: bool },
-    Result(OpRecord),
+    Result(Box<OpRecord>),
     /// Forget a resource's failures on a node, with `history` all that is known of it there.
     Forget { node: u32, resource: String, history: bool },
     /// Fencing of a node succeeded.

@@ -54,7 +54,7 @@ pub enum Effect {
     Config,
     /// A client's operation of `origin` was applied (or refused).
     Applied { origin: NodeId, incarnation: u64, seq: u64, result: Result<Applied, CibError> },
-    Exec(Exec),
+    Exec(Box<Exec>),
     Result(Box<OpRecord>),
     /// History of a resource on a node was forgotten: its recurring operations end.
     Forgotten { node: NodeId, resource: String },
@@ -274,13 +274,13 @@ impl Replica {
         match message {
             Message::State(_) | Message::Snapshot(_) => return,
             Message::Op(op) => return self.apply_op(sender, op, effects),
-            Message::Exec(exec) if self.from_coordinator(sender, exec.view) => self.apply_exec(exec, effects),
-            Message::Leave { view, node } if self.from_coordinator(sender, *view) => {
+            Message::Exec(exec) if self.is_order(sender, exec.view) => self.apply_exec(exec, effects),
+            Message::Leave { view, node } if self.is_order(sender, *view) => {
                 self.leaving.insert(*node);
                 self.cib.edit_status(|s| status::expect_down(s, *node));
                 effects.push(Effect::Leave { node: *node });
             }
-            Message::Quorum { view, quorate } if self.from_coordinator(sender, *view) && *quorate != self.quorate => {
+            Message::Quorum { view, quorate } if self.is_order(sender, *view) && *quorate != self.quorate => {
                 self.quorate = *quorate;
                 if self.quorate {
                     self.lineage.quorate_view(self.view.seq, NodeId(self.view.rep));
@@ -297,7 +297,7 @@ impl Replica {
     }
 
     /// Orders of a former DC, or from before a view, are void.
-    fn from_coordinator(&self, sender: NodeId, view: ViewId) -> bool {
+    fn is_order(&self, sender: NodeId, view: ViewId) -> bool {
         self.dc == Some(sender) && view == self.view
     }
 
@@ -307,7 +307,7 @@ impl Replica {
         }
         self.begin(InFlight { identity: exec.identity.clone(), wait_ms: exec.wait_ms });
         self.cib.edit_status(|s| status::record_pending(s, &exec.identity));
-        effects.push(Effect::Exec(exec.clone()));
+        effects.push(Effect::Exec(Box::new(exec.clone())));
     }
 
     fn apply_ready(&mut self, node: NodeId, ready: bool, effects: &mut Vec<Effect>) {
@@ -361,7 +361,7 @@ impl Replica {
                 let at = WallTime(message.wall_ms).secs();
                 self.in_flight.remove(&(record.identity.node, record.identity.transition_key.clone()));
                 let changed = self.cib.edit_status(|s| status::record(s, record, at));
-                effects.push(Effect::Result(Box::new(record.clone())));
+                effects.push(Effect::Result(record.clone()));
                 done(changed)
             }
             Op::Forget { node, resource, history } => done(self.forget(NodeId(*node), resource, *history, effects)),

@@ -309,7 +309,7 @@ fn bump_fail_count(status: &mut Element, record: &OpRecord, now_s: i64) {
     set_attribute(status, op.node, &format!("last-failure-{suffix}"), Some(&now_s.to_string()));
 }
 
-fn history_mut<'a>(status: &'a mut Element, node: NodeId) -> Option<&'a mut Element> {
+fn history_mut(status: &mut Element, node: NodeId) -> Option<&mut Element> {
     let id = node.to_string();
     let state = status.elements_mut().find(|e| e.name() == "node_state" && e.id() == Some(&id))?;
     state.child_mut("lrm")?.child_mut("lrm_resources")

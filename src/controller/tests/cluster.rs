@@ -1,5 +1,7 @@
 //! Whole clusters of controllers: start-up, failures, fail-over, partitions and merges, with a planner of a few lines.
 
+#![allow(clippy::unwrap_used)]
+
 mod harness;
 
 use base::exit::OcfCode;

@@ -165,6 +165,15 @@ impl Lab {
                 self.feed(node, event);
             }
         }
+        // What was sent while the old view ended goes into the new one.
+        let late: Vec<_> = self.queue.iter().filter(|(_, (_, e))| matches!(e, Event::Deliver { .. } | Event::Safe { .. })).map(|(k, _)| *k).collect();
+        for key in late {
+            if let Some((node, Event::Deliver { sender, payload, .. })) = self.queue.remove(&key)
+                && node == sender
+            {
+                again.push((sender, payload));
+            }
+        }
         self.rings.clear();
         self.view_seq += 4;
         for group in groups {
