@@ -4,7 +4,6 @@
 //! ldirectord.cf -> config -> plan -> checks (one task each) -> policy (pure) -> wanted table -> diff -> kernel::ipvs
 //! ```
 
-pub mod checks;
 pub mod config;
 pub mod pattern;
 pub mod plan;

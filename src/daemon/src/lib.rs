@@ -3,9 +3,22 @@
 //! [`config`] reads what the operator brings. The rest drives the cores: inputs drained, the core stepped, its outputs
 //! performed, the one next timer armed.
 
+mod api;
+mod clock;
 pub mod config;
 pub mod exec;
+mod logging;
+mod node;
+mod ring;
 pub mod store;
+mod timeline;
+
+use base::applet::Applet;
 
 /// Commands of this crate.
-pub const APPLETS: &[base::applet::Applet] = &[];
+pub const APPLETS: &[Applet] = &[Applet {
+    name: "node",
+    about: "Run this host's node of the cluster; --check explains its configuration",
+    run: node::run,
+    hidden: false,
+}];

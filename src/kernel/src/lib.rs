@@ -11,4 +11,5 @@ pub mod ipvs;
 pub mod links;
 pub mod names;
 pub mod netns;
+pub mod realtime;
 pub mod relay;

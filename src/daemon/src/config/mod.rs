@@ -15,7 +15,7 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-pub use authkey::{Key, KeyError, read_key};
+pub use authkey::{Key, KeyError, MAX_KEY_BYTES, MIN_KEY_BYTES, read_key};
 pub use grammar::{Entry, Item, Position, Section, SyntaxError};
 pub use resolve::{Local, Resolved, ResolvedNode, resolve};
 pub use timers::Timers;

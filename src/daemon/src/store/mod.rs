@@ -6,7 +6,6 @@
 //! cib.N.sha256         its digest and lineage; written after it, so a generation without one was never finished
 //! discarded/*.xml      content that lost at a merge
 //! ring_seq             ring numbers below this may have been used
-//! quorum.json          flags of the quorum rules
 //! ```
 //!
 //! Every file is written as temporary file, fsync, rename, fsync of the directory. Only [`Store`] writes here.
@@ -18,7 +17,6 @@ mod tests;
 
 pub use disk::{Disk, Real};
 
-use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,16 +45,8 @@ pub struct Loaded {
     pub cib: Option<(String, String)>,
     pub generation: u64,
     pub ring_seq: u64,
-    pub quorum: QuorumFlags,
     /// Damage that was passed over, for a loud log.
     pub damage: Vec<String>,
-}
-
-/// Flags of `quorum` that survive a restart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct QuorumFlags {
-    /// `wait_for_all` was satisfied once.
-    pub all_seen: bool,
 }
 
 /// The state directory. One per process; see [`Store::open`].
@@ -95,7 +85,6 @@ impl<D: Disk> Store<D> {
         // A damaged newer generation is never written over: it is evidence.
         loaded.generation = generations.last().copied().unwrap_or(0);
         loaded.ring_seq = read_number(&dir.join("ring_seq"), &mut loaded.damage);
-        loaded.quorum = read_flags(&dir.join("quorum.json"), &mut loaded.damage);
         Ok((Store { dir: dir.to_path_buf(), disk, generation: loaded.generation }, loaded))
     }
 
@@ -133,30 +122,8 @@ impl<D: Disk> Store<D> {
         Ok(self.dir.join(name))
     }
 
-    /// Reserves ring numbers up to the returned one.
-    pub fn reserve_ring_seq(&mut self, seq: u64) -> Result<u64, StoreError> {
-        let reserved = seq.saturating_add(RING_SEQ_BLOCK);
-        self.write("ring_seq", format!("{reserved}\n").as_bytes())?;
-        Ok(reserved)
-    }
-
-    pub fn save_quorum(&mut self, flags: QuorumFlags) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(&flags).map_err(|e| StoreError { file: self.dir.join("quorum.json"), step: "encoding", error: e.into() })?;
-        self.write("quorum.json", &text)
-    }
-
-    /// A second handle for one that writes other files only (the ring's thread: `ring_seq`).
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let file = self.dir.join(name);
-        let temporary = self.dir.join(format!("{name}.tmp"));
-        self.disk.write(&temporary, bytes).map_err(self.error(name, "writing"))?;
-        self.disk.rename(&temporary, &file).map_err(self.error(name, "renaming"))?;
-        let parent = file.parent().unwrap_or(&self.dir).to_path_buf();
-        self.disk.sync_dir(&parent).map_err(self.error(name, "syncing the directory"))
+        write(&mut self.disk, &self.dir, name, bytes)
     }
 
     fn error(&self, name: &str, step: &'static str) -> impl FnOnce(io::Error) -> StoreError + use<D> {
@@ -172,6 +139,41 @@ impl<D: Disk> Store<D> {
             let _ = self.disk.remove(&self.dir.join(format!("cib.{number}.xml")));
         }
     }
+}
+
+/// Reserves ring numbers up to the returned one. Its file is the ring thread's own, apart from [`Store`].
+pub fn reserve_ring_seq(dir: &Path, seq: u64) -> Result<u64, StoreError> {
+    let reserved = seq.saturating_add(RING_SEQ_BLOCK);
+    write(&mut Real, dir, "ring_seq", format!("{reserved}\n").as_bytes())?;
+    Ok(reserved)
+}
+
+/// Flags of the quorum rules, kept in the run directory: for the present boot of the machine, so that a restarted daemon
+/// does not wait for all nodes once more, but a rebooted machine does.
+pub fn save_quorum(run_dir: &Path, flags: quorum::Persisted) -> Result<(), StoreError> {
+    let file = run_dir.join("quorum.json");
+    let text = serde_json::to_vec(&flags).map_err(|e| StoreError { file, step: "encoding", error: e.into() })?;
+    write(&mut Real, run_dir, "quorum.json", &text)
+}
+
+/// What [`save_quorum`] wrote, or nothing known.
+pub fn load_quorum(run_dir: &Path) -> quorum::Persisted {
+    let bytes = std::fs::read(run_dir.join("quorum.json")).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Temporary file, fsync, rename, fsync of the directory.
+fn write(disk: &mut impl Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let file = dir.join(name);
+    let temporary = dir.join(format!("{name}.tmp"));
+    let error = |step| {
+        let file = file.clone();
+        move |error| StoreError { file, step, error }
+    };
+    disk.write(&temporary, bytes).map_err(error("writing"))?;
+    disk.rename(&temporary, &file).map_err(error("renaming"))?;
+    let parent = file.parent().unwrap_or(dir).to_path_buf();
+    disk.sync_dir(&parent).map_err(error("syncing the directory"))
 }
 
 /// SHA-256 over document and lineage, in hexadecimal.
@@ -244,12 +246,4 @@ fn read_number(file: &Path, damage: &mut Vec<String>) -> u64 {
         }),
         Err(_) => 0,
     }
-}
-
-fn read_flags(file: &Path, damage: &mut Vec<String>) -> QuorumFlags {
-    let Ok(bytes) = std::fs::read(file) else { return QuorumFlags::default() };
-    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-        damage.push(format!("{}: {error}", file.display()));
-        QuorumFlags::default()
-    })
 }

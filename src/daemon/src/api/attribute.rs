@@ -1,0 +1,132 @@
+//! Node attributes: transient ones are the controller's, permanent ones are changes of the configuration.
+
+use super::{State, ask, within};
+use base::exit::crm;
+use cib::Target;
+use controller::{Request, Response as Answer};
+use std::time::Duration;
+use wire::api::{AttributeAction, AttributeCall, AttributeReply, AttributeValue, Lifetime};
+use xml::Element;
+
+pub(super) async fn run(state: &State, user: &str, call: AttributeCall) -> AttributeReply {
+    // Names and values become parts of XML ids and XPath expressions.
+    if call.name.is_empty() || call.name.contains(['\'', '"', '<', '>']) {
+        return failed(crm::USAGE, format!("expected an attribute's name, found `{}`", call.name));
+    }
+    let timeout = within(0);
+    match (&call.action, call.lifetime) {
+        (AttributeAction::Query | AttributeAction::QueryAll, _) => query(state, &call, timeout).await,
+        (AttributeAction::SetDelay, _) => AttributeReply::default(),
+        (AttributeAction::Set { value }, Lifetime::Reboot) => {
+            let request = Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: Some(value.clone()) };
+            outcome(ask(state, request, timeout).await)
+        }
+        (AttributeAction::Delete, Lifetime::Reboot) => {
+            let request = Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: None };
+            outcome(ask(state, request, timeout).await)
+        }
+        (AttributeAction::Set { value }, Lifetime::Forever) => set_forever(state, user, &call, value, timeout).await,
+        (AttributeAction::Delete, Lifetime::Forever) => delete_forever(state, user, &call, timeout).await,
+    }
+}
+
+fn failed(code: i32, message: String) -> AttributeReply {
+    AttributeReply { code, message: Some(message), values: Vec::new() }
+}
+
+fn outcome(answer: Answer) -> AttributeReply {
+    match answer {
+        Answer::Done { .. } => AttributeReply::default(),
+        Answer::Failed { code, message } => failed(code, message),
+    }
+}
+
+/// The whole CIB, or the reply to give instead.
+async fn document(state: &State, timeout: Duration) -> Result<Element, AttributeReply> {
+    match ask(state, Request::Cib(cib::Request::query(Target::Whole)), timeout).await {
+        Answer::Done { answer: Some(document), .. } => Ok(document),
+        other => Err(outcome(other)),
+    }
+}
+
+async fn query(state: &State, call: &AttributeCall, timeout: Duration) -> AttributeReply {
+    let document = match document(state, timeout).await {
+        Ok(document) => document,
+        Err(reply) => return reply,
+    };
+    let node = match (&call.action, &call.node) {
+        (AttributeAction::QueryAll, _) => None,
+        (_, Some(node)) => Some(node.clone()),
+        (_, None) => Some(state.node.to_string()),
+    };
+    let values: Vec<AttributeValue> = find(&document, call, node.as_deref());
+    if values.is_empty() {
+        return failed(crm::NOSUCH, format!("attribute {} is not set", call.name));
+    }
+    AttributeReply { values, ..AttributeReply::default() }
+}
+
+/// Values of an attribute in the section that its lifetime says, of one node or all.
+fn find(document: &Element, call: &AttributeCall, node: Option<&str>) -> Vec<AttributeValue> {
+    let (holders, kind, set) = match call.lifetime {
+        Lifetime::Reboot => (document.child("status"), "node_state", "transient_attributes"),
+        Lifetime::Forever => (document.child("configuration").and_then(|c| c.child("nodes")), "node", "instance_attributes"),
+    };
+    let Some(holders) = holders else { return Vec::new() };
+    let mut values = Vec::new();
+    for holder in holders.elements_named(kind) {
+        let uname = holder.attr("uname").or(holder.id()).unwrap_or_default();
+        if node.is_some_and(|n| n != uname) {
+            continue;
+        }
+        let pairs = holder.elements_named(set).flat_map(|s| s.descendants()).filter(|e| e.name() == "nvpair");
+        if let Some(pair) = pairs.into_iter().find(|p| p.attr("name") == Some(&call.name)) {
+            let value = pair.attr("value").map(str::to_owned);
+            values.push(AttributeValue { node: uname.to_owned(), name: call.name.clone(), value });
+        }
+    }
+    values
+}
+
+/// The `<node>` element's id and the id of its attribute set.
+fn place(document: &Element, node: &str) -> Option<(String, String)> {
+    let nodes = document.child("configuration")?.child("nodes")?;
+    let element = nodes.elements_named("node").find(|n| n.attr("uname") == Some(node))?;
+    let id = element.id()?.to_owned();
+    let set = element.child("instance_attributes").and_then(|s| s.id()).map_or_else(|| format!("nodes-{id}"), str::to_owned);
+    Some((id, set))
+}
+
+async fn set_forever(state: &State, user: &str, call: &AttributeCall, value: &str, timeout: Duration) -> AttributeReply {
+    let node = call.node.clone().unwrap_or_else(|| state.node.to_string());
+    let document = match document(state, timeout).await {
+        Ok(document) => document,
+        Err(reply) => return reply,
+    };
+    let Some((id, set)) = place(&document, &node) else {
+        return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
+    };
+    let pair = Element::new("nvpair").with("id", format!("{set}-{}", call.name)).with("name", &call.name).with("value", value);
+    let change = Element::new("node").with("id", id).with_child(Element::new("instance_attributes").with("id", set).with_child(pair));
+    let mut request = cib::Request::upsert("nodes", change);
+    request.options.score_update = value.contains("++") || value.contains("+=");
+    stamp(&mut request, user);
+    outcome(ask(state, Request::Cib(request), timeout).await)
+}
+
+async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
+    let node = call.node.clone().unwrap_or_else(|| state.node.to_string());
+    if node.contains(['\'', '"']) {
+        return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
+    }
+    let expression = format!("//nodes/node[@uname='{node}']/instance_attributes/nvpair[@name='{}']", call.name);
+    let mut request = cib::Request::delete_xpath(&expression, true);
+    stamp(&mut request, user);
+    outcome(ask(state, Request::Cib(request), timeout).await)
+}
+
+fn stamp(request: &mut cib::Request, user: &str) {
+    request.at = crate::clock::wall();
+    request.user = user.to_owned();
+    request.client = "api".to_owned();
+}

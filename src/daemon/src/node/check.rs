@@ -1,0 +1,103 @@
+//! `bascule node --check`: what the files mean on this host, and what is wrong with them. Starts nothing.
+
+use super::args::Args;
+use crate::config::{self, Allow, Config, Local, Severity, Timers};
+use base::exit::crm;
+use serde_json::{Value, json};
+
+pub(super) fn run(args: &Args) -> i32 {
+    let reading = config::load(&args.config, Allow { unauthenticated: args.allow_unauthenticated });
+    let mut findings: Vec<config::Finding> = reading.findings.clone();
+    let mut lines: Vec<String> = Vec::new();
+    let mut refused = reading.refused();
+    let mut me = None;
+    if let Some(config) = &reading.config {
+        match config::resolve(config, &Local::of_this_host(args.node.clone())) {
+            Ok(resolved) => me = Some(resolved),
+            Err(more) => {
+                refused = true;
+                findings.extend(more);
+            }
+        }
+        match config::read_key(config, args.authkey.as_deref()) {
+            _ if !config.totem.authenticated => {}
+            Ok((_, warning)) => lines.extend(warning.map(|w| format!("warning: {w}"))),
+            Err(error) if args.allow_unauthenticated => lines.push(format!("warning: running without authentication: {error}")),
+            Err(error) => {
+                refused = true;
+                lines.push(format!("refused: {error}"));
+            }
+        }
+    }
+    let problems: Vec<String> = findings.iter().map(|f| f.to_string()).chain(lines).collect();
+    if args.json {
+        let document = json!({
+            "refused": refused,
+            "findings": problems,
+            "me": me.as_ref().map(|r| r.me),
+            "nodes": me.as_ref().map(|r| r.nodes.iter().map(|n| json!({"id": n.id, "name": n.name, "votes": n.votes, "addresses": n.addresses})).collect::<Vec<Value>>()),
+            "timers": reading.config.as_ref().map(timers_json),
+        });
+        println!("{document:#}");
+    } else {
+        problems.iter().for_each(|p| println!("{p}"));
+        if let Some(config) = &reading.config {
+            print!("{}", explain(config, me.as_ref()));
+        }
+        println!("{}: {}", args.config.display(), verdict(refused, &findings));
+    }
+    if refused { crm::CONFIG } else { crm::OK }
+}
+
+fn verdict(refused: bool, findings: &[config::Finding]) -> &'static str {
+    if refused {
+        "refused"
+    } else if findings.iter().any(|f| f.severity == Severity::Warning) {
+        "accepted, with warnings"
+    } else {
+        "accepted"
+    }
+}
+
+/// The timers in effect, as text.
+fn explain(config: &Config, resolved: Option<&config::Resolved>) -> String {
+    use std::fmt::Write;
+    let timers = Timers::of(&config.totem, config.nodes.len());
+    let mut out = String::new();
+    if let Some(resolved) = resolved {
+        for node in &resolved.nodes {
+            let mark = if node.id == resolved.me { "  <- this host" } else { "" };
+            let addresses: Vec<String> = node.addresses.iter().map(|a| a.to_string()).collect();
+            let _ = writeln!(out, "node {:>5} {:<16} votes {} {}{mark}", node.id, node.name, node.votes, addresses.join(" "));
+        }
+    }
+    let _ = writeln!(out, "token {} ms, retransmit {} ms, hold {} ms, join {} ms, consensus {} ms, merge {} ms", timers.token_ms, timers.token_retransmit_ms, timers.hold_ms, timers.join_ms, timers.consensus_ms, timers.merge_ms);
+    let timing = timing(config, &timers);
+    let _ = if timers.token_explicit {
+        writeln!(out, "`token` is set: a silent node is declared dead after {} ms, not earlier", timing.suspect.as_millis())
+    } else {
+        writeln!(out, "`token` is not set: a silent node is declared dead after {} ms (heartbeats every {} ms)", timing.suspect.as_millis(), timing.heartbeat.as_millis())
+    };
+    out
+}
+
+fn timing(config: &Config, timers: &Timers) -> totem::Timing {
+    let ms = std::time::Duration::from_millis;
+    if timers.token_explicit { totem::Timing::patient(ms(timers.token_ms), config.totem.consensus_ms.map(ms)) } else { totem::Timing::fast() }
+}
+
+fn timers_json(config: &Config) -> Value {
+    let timers = Timers::of(&config.totem, config.nodes.len());
+    let timing = timing(config, &timers);
+    json!({
+        "token_ms": timers.token_ms,
+        "token_retransmit_ms": timers.token_retransmit_ms,
+        "hold_ms": timers.hold_ms,
+        "join_ms": timers.join_ms,
+        "consensus_ms": timers.consensus_ms,
+        "merge_ms": timers.merge_ms,
+        "token_explicit": timers.token_explicit,
+        "heartbeat_ms": timing.heartbeat.as_millis() as u64,
+        "suspect_ms": timing.suspect.as_millis() as u64,
+    })
+}

@@ -1,0 +1,312 @@
+//! The one task that owns controller and quorum.
+//!
+//! It waits for whatever comes first (a report of the ring, a client, a finished agent, a schedule, a timer), steps the
+//! controller, and performs every output before it waits again. Nothing else touches the two cores.
+
+use super::keep::{Note, Work};
+use super::perform::Performer;
+use super::schedule::Answer;
+use super::view;
+use crate::clock;
+use crate::ring::{Report, Ring, RingEvent};
+use crate::timeline::Timeline;
+use base::{NodeId, Time};
+use controller::{Controller, ExecResult, Input, Request, Response};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests of clients that wait for the task.
+const ASKS: usize = 1024;
+/// Between two signs of life to the ring.
+const TICK_EVERY: Duration = Duration::from_millis(100);
+/// Inputs handled before the task looks at its timers again.
+const BURST: usize = 256;
+/// The controller's client number of the daemon's own requests.
+const OWN: u64 = 0;
+
+/// What the API asks of the task.
+pub enum Ask {
+    Request(Box<Request>, oneshot::Sender<Response>),
+    Status(oneshot::Sender<Box<wire::api::NodeStatus>>),
+    Quorum(oneshot::Sender<wire::api::QuorumStatus>),
+    /// Leave the ring; with `true` resources are left running.
+    Leave(bool, oneshot::Sender<Result<(), String>>),
+}
+
+/// The API's end.
+#[derive(Clone)]
+pub struct Asker {
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Asker {
+    /// `None` if the task has ended.
+    pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (to, answer) = oneshot::channel();
+        self.asks.send(make(to)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>) {
+    let (asks, inbox) = mpsc::channel(ASKS);
+    (Asker { asks }, inbox)
+}
+
+/// Everything that the task waits for.
+pub(super) struct Inbox {
+    pub reports: mpsc::Receiver<Report>,
+    pub asks: mpsc::Receiver<Ask>,
+    pub executed: mpsc::UnboundedReceiver<(u64, ExecResult)>,
+    pub scheduled: mpsc::UnboundedReceiver<Answer>,
+    pub notes: mpsc::UnboundedReceiver<Note>,
+    /// Planned shutdown (first), immediate leave (second).
+    pub signals: mpsc::Receiver<()>,
+}
+
+/// What the node is, for status.
+pub(super) struct Identity {
+    pub settings: super::settings::Settings,
+    pub data_plane: &'static str,
+    pub started: base::WallTime,
+    pub standing: Vec<String>,
+}
+
+pub(super) struct Core {
+    pub controller: Controller,
+    pub quorum: quorum::Quorum,
+    pub ring: Ring,
+    pub performer: Performer,
+    pub timeline: Timeline,
+    pub identity: Identity,
+    pub ring_id: Option<totem::ViewId>,
+    clients: BTreeMap<u64, oneshot::Sender<Response>>,
+    next_client: u64,
+    kept_quorum: quorum::Persisted,
+    leaving: bool,
+    ended: Option<String>,
+}
+
+impl Core {
+    pub fn new(controller: Controller, quorum: quorum::Quorum, ring: Ring, performer: Performer, timeline: Timeline, identity: Identity) -> Core {
+        let kept_quorum = quorum.persisted();
+        Core {
+            controller,
+            quorum,
+            ring,
+            performer,
+            timeline,
+            identity,
+            ring_id: None,
+            clients: BTreeMap::new(),
+            next_client: OWN + 1,
+            kept_quorum,
+            leaving: false,
+            ended: None,
+        }
+    }
+
+    /// Runs until the ring is left; says why.
+    pub async fn run(mut self, mut inbox: Inbox) -> Result<(), String> {
+        let mut tick = tokio::time::interval(TICK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.step(Input::Tick).await;
+        while self.ended.is_none() {
+            let due = self.controller.poll_timeout().map(clock::instant);
+            tokio::select! {
+                biased;
+                _ = tick.tick() => self.step(Input::Tick).await,
+                Some(report) = inbox.reports.recv() => {
+                    self.report(report).await;
+                    for _ in 0..BURST {
+                        let Ok(report) = inbox.reports.try_recv() else { break };
+                        self.report(report).await;
+                    }
+                }
+                Some((call, result)) = inbox.executed.recv() => self.step(Input::Executed { call, result }).await,
+                Some((ticket, result)) = inbox.scheduled.recv() => self.step(Input::Scheduled { ticket, result }).await,
+                Some(note) = inbox.notes.recv() => self.note(note).await,
+                Some(()) = inbox.signals.recv() => self.signal().await,
+                Some(ask) = inbox.asks.recv() => self.asked(ask).await,
+                () = sleep_until(due) => self.step(Input::Tick).await,
+            }
+            self.ring.tick(clock::now());
+        }
+        self.performer.finish().await;
+        match self.ended {
+            Some(reason) if !self.leaving => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// One step of the controller and all that it wants done.
+    async fn step(&mut self, input: Input) {
+        self.controller.handle(clock::now(), clock::wall(), input);
+        while let Some(output) = self.controller.poll_output() {
+            self.perform(output).await;
+        }
+    }
+
+    async fn perform(&mut self, output: controller::Output) {
+        match output {
+            controller::Output::Broadcast(payload) => {
+                self.ring.broadcast(payload).await;
+            }
+            controller::Output::Reply { id, response } => {
+                if let Some(to) = self.clients.remove(&id) {
+                    self.performer.work(Work::Reply(to, response));
+                } else if let (OWN, Response::Failed { message, .. }) = (id, &response) {
+                    tracing::warn!("shutting down: {message}");
+                }
+            }
+            controller::Output::Owners(owners) => {
+                self.ring.set_owners_current(owners.current);
+                self.performer.owners(owners.resources).await;
+            }
+            controller::Output::Leave => self.leave().await,
+            other => self.performer.perform(other),
+        }
+    }
+
+    async fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.timeline.add("leave", "", "all resources are stopped or released; leaving the ring");
+            self.ring.leave().await;
+        }
+    }
+
+    async fn report(&mut self, report: Report) {
+        match report.event {
+            RingEvent::View(view) => self.view(report.at, view).await,
+            RingEvent::Deliver(m) => {
+                let view = view_id(m.view);
+                self.step(Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload }).await;
+            }
+            RingEvent::Safe { view, seq } => self.step(Input::Safe { view: view_id(view), seq }).await,
+            RingEvent::Current(current) => self.step(Input::Ring { current }).await,
+            RingEvent::Event(event) => self.event(report.at, event).await,
+            RingEvent::Ended(reason) => {
+                self.timeline.add("ring_ended", "", &reason);
+                self.ended = Some(reason);
+            }
+        }
+    }
+
+    async fn view(&mut self, at: Time, view: totem::View) {
+        let first = self.ring_id.is_none();
+        self.ring_id = Some(view.id);
+        self.quorum.set_view(&view.members);
+        let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
+        let quorate = self.quorum.is_quorate();
+        let text = format!("members {}{}", names.join(" "), if quorate { ", quorate" } else { ", not quorate" });
+        self.timeline.add_at(at, "ring", &view.id.to_string(), &text);
+        tracing::info!("ring {}: {text}", view.id);
+        self.quorum_changed();
+        self.step(Input::View { id: view_id(view.id), members: view.members, quorate }).await;
+        if !first && !view.joined.is_empty() {
+            // A node that comes back may have announced our addresses of late.
+            self.performer.reannounce();
+        }
+    }
+
+    fn quorum_changed(&mut self) {
+        self.ring.set_quorate(self.quorum.is_quorate());
+        let flags = self.quorum.persisted();
+        if flags != self.kept_quorum {
+            self.kept_quorum = flags;
+            self.performer.work(Work::Quorum(flags));
+        }
+    }
+
+    async fn event(&mut self, at: Time, event: totem::Event) {
+        let (kind, subject, text) = view::describe(&event, |n| self.controller.config().name_of(n));
+        self.timeline.add_at(at, kind, &subject, &text);
+        match event {
+            totem::Event::PeerFlags { node, ready, quorate } => {
+                if self.quorum.learn(node, quorate) {
+                    self.quorum_changed();
+                    let quorate = self.quorum.is_quorate();
+                    self.step(Input::Quorum { quorate }).await;
+                }
+                self.quorum_changed();
+                self.step(Input::PeerReady { node, ready }).await;
+            }
+            totem::Event::LinkUp { .. } | totem::Event::Gather { .. } => tracing::debug!("{kind} {subject}: {text}"),
+            _ => tracing::info!("{kind} {subject}: {text}"),
+        }
+    }
+
+    async fn note(&mut self, note: Note) {
+        match note {
+            Note::Failed(text) => self.standing(format!("state directory: {text}")),
+            Note::Discarded { file, reason } => {
+                let text = format!("{reason}: what lost is kept in {}", file.display());
+                tracing::warn!("{text}");
+                self.timeline.add("discarded", &file.display().to_string(), &text);
+                self.standing(text);
+            }
+        }
+    }
+
+    /// A warning that status keeps showing; the newest sixteen.
+    fn standing(&mut self, text: String) {
+        self.identity.standing.retain(|t| *t != text);
+        self.identity.standing.push(text);
+        if self.identity.standing.len() > 16 {
+            self.identity.standing.remove(0);
+        }
+    }
+
+    async fn signal(&mut self) {
+        if self.performer.asked_to_stop() {
+            tracing::warn!("second signal: leaving at once");
+            return self.leave().await;
+        }
+        tracing::info!("shutting down: resources are moved away first (a second signal leaves at once)");
+        self.step(Input::Client { id: OWN, request: Request::Shutdown { cancel: false } }).await;
+    }
+
+    async fn asked(&mut self, ask: Ask) {
+        match ask {
+            Ask::Request(request, to) => {
+                let id = self.next_client;
+                self.next_client += 1;
+                // Those whose clients gave up are forgotten here, so the map is bounded by the clients that wait.
+                self.clients.retain(|_, c| !c.is_closed());
+                self.clients.insert(id, to);
+                self.step(Input::Client { id, request: *request }).await;
+            }
+            Ask::Status(to) => {
+                let _ = to.send(Box::new(view::status(self)));
+            }
+            Ask::Quorum(to) => {
+                let _ = to.send(view::quorum(self));
+            }
+            Ask::Leave(keep_resources, to) => {
+                let result = if keep_resources { self.performer.make_permanent().await } else { Ok(()) };
+                let left = result.is_ok();
+                let _ = to.send(result);
+                if left {
+                    self.leave().await;
+                }
+            }
+        }
+    }
+
+    pub fn me(&self) -> NodeId {
+        self.identity.settings.me()
+    }
+}
+
+fn view_id(id: totem::ViewId) -> controller::ViewId {
+    controller::ViewId { seq: id.seq, rep: id.rep }
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,48 @@
+//! The applet `bascule node`: from files to a running node.
+//!
+//! ```text
+//!   args -> settings (files read, checked) -> start (threads, tasks) -> core task until the ring is left -> exit code
+//! ```
+//!
+//! [`core`] is the one task that owns controller and quorum; [`schedule`] and [`keep`] are threads that it gives work to.
+
+mod args;
+mod check;
+mod core;
+mod keep;
+mod native;
+mod perform;
+mod schedule;
+mod settings;
+mod start;
+mod view;
+
+pub use self::core::{Ask, Asker};
+
+use args::Args;
+use base::exit::crm;
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Entry point of the applet.
+pub fn run(args: Vec<OsString>) -> i32 {
+    let args = match Args::try_parse_from(std::iter::once(OsString::from("node")).chain(args)) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { crm::USAGE } else { crm::OK };
+        }
+    };
+    if args.check {
+        return check::run(&args);
+    }
+    let settings = match settings::read(&args) {
+        Ok(settings) => settings,
+        Err(refused) => {
+            refused.iter().for_each(|line| eprintln!("{line}"));
+            eprintln!("bascule node: not started: the configuration is refused");
+            return crm::CONFIG;
+        }
+    };
+    start::run(args, settings)
+}

@@ -1,0 +1,141 @@
+//! Performs the controller's outputs that need no answer from the core task: agents started and cancelled, schedules asked
+//! for, state kept, fencing, alerts.
+
+use super::keep::Work;
+use super::schedule::Job;
+use crate::exec::Runner;
+use crate::timeline::Timeline;
+use agents::Agents;
+use controller::{Alert, ExecRequest, ExecResult, Output};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc as sync;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+/// After a merge, addresses are announced again at once and after this, when slow switches have settled.
+const REANNOUNCE_AGAIN: Duration = Duration::from_millis(1000);
+/// How long the end waits for the state directory.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) struct Performer {
+    pub runner: Runner,
+    pub agents: Agents,
+    pub executed: mpsc::UnboundedSender<(u64, ExecResult)>,
+    pub schedules: sync::Sender<Job>,
+    pub keeper: sync::Sender<Work>,
+    pub timeline: Timeline,
+    running: BTreeMap<u64, AbortHandle>,
+    stop_asked: bool,
+}
+
+impl Performer {
+    pub fn new(
+        runner: Runner,
+        agents: Agents,
+        executed: mpsc::UnboundedSender<(u64, ExecResult)>,
+        schedules: sync::Sender<Job>,
+        keeper: sync::Sender<Work>,
+        timeline: Timeline,
+    ) -> Performer {
+        Performer { runner, agents, executed, schedules, keeper, timeline, running: BTreeMap::new(), stop_asked: false }
+    }
+
+    pub fn perform(&mut self, output: Output) {
+        match output {
+            Output::Execute(request) => self.execute(request),
+            Output::Cancel { call } => {
+                if let Some(handle) = self.running.remove(&call) {
+                    handle.abort();
+                }
+            }
+            Output::Schedule { ticket, cib, wall } => {
+                if self.schedules.send(Job { ticket, cib, wall }).is_err() {
+                    tracing::error!("the scheduler's thread has ended");
+                }
+            }
+            Output::Persist(p) => self.work(Work::Cib { cib: p.cib, lineage: p.lineage }),
+            Output::Discarded { cib, reason } => self.work(Work::Discarded { cib, reason }),
+            Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
+            Output::Alert(alert) => self.alert(&alert),
+            other => tracing::error!("output that nobody performs: {other:?}"),
+        }
+    }
+
+    pub fn work(&self, work: Work) {
+        if self.keeper.send(work).is_err() {
+            tracing::error!("the state directory's thread has ended");
+        }
+    }
+
+    pub async fn owners(&self, resources: BTreeSet<String>) {
+        self.agents.set_owners(resources).await;
+    }
+
+    pub fn reannounce(&self) {
+        let agents = self.agents.clone();
+        tokio::spawn(async move {
+            agents.reannounce().await;
+            tokio::time::sleep(REANNOUNCE_AGAIN).await;
+            agents.reannounce().await;
+        });
+    }
+
+    pub async fn make_permanent(&self) -> Result<(), String> {
+        self.agents.make_permanent().await.map_err(|e| e.to_string())
+    }
+
+    /// Remembers the first call; true from the second on.
+    pub fn asked_to_stop(&mut self) -> bool {
+        std::mem::replace(&mut self.stop_asked, true)
+    }
+
+    /// Ends what runs and waits until the state directory holds everything.
+    pub async fn finish(&mut self) {
+        for handle in std::mem::take(&mut self.running).into_values() {
+            handle.abort();
+        }
+        let (to, done) = oneshot::channel();
+        self.work(Work::Flush(to));
+        if tokio::time::timeout(FLUSH_LIMIT, done).await.is_err() {
+            tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
+        }
+    }
+
+    fn execute(&mut self, request: ExecRequest) {
+        self.running.retain(|_, handle| !handle.is_finished());
+        let (runner, executed, timeline) = (self.runner.clone(), self.executed.clone(), self.timeline.clone());
+        let call = request.call;
+        let task = tokio::spawn(async move {
+            let subject = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
+            let recurring = request.interval_ms != 0;
+            if !recurring {
+                timeline.add("agent_start", &subject, if runner.is_native(&request) { "in this process" } else { "as child process" });
+            }
+            let result = runner.run(&request).await;
+            if !recurring || result.code != base::exit::OcfCode::OK {
+                let text = format!("rc {} ({}) after {} ms {}", result.code.0, result.code, result.exec_ms, result.reason);
+                timeline.add("agent_end", &subject, text.trim_end());
+                tracing::info!("{subject}: {}", text.trim_end());
+            }
+            let _ = executed.send((call, result));
+        });
+        self.running.insert(call, task.abort_handle());
+    }
+
+    fn alert(&self, alert: &Alert) {
+        let text = match alert {
+            Alert::Node { name, online: true } => format!("node {name} is online"),
+            Alert::Node { name, online: false } => format!("node {name} is lost"),
+            Alert::Resource { node, resource, operation, code, target, reason } => {
+                format!("{resource}: {operation} on {node} returned {} ({code}), expected {} ({target}) {reason}", code.0, target.0)
+            }
+            Alert::Fencing { name, ok: true, message } => format!("{name} was fenced {message}"),
+            Alert::Fencing { name, ok: false, message } => format!("{name} could not be fenced: {message}"),
+            Alert::Discarded { reason } => format!("content was discarded at a merge: {reason}"),
+            Alert::Protocol { message } => format!("a peer's message cannot be read: {message}"),
+        };
+        tracing::warn!("{}", text.trim_end());
+        self.timeline.add("alert", "", text.trim_end());
+    }
+}

@@ -1,0 +1,206 @@
+//! Starts the threads and tasks of a node, waits for its end, and takes everything down again.
+
+use super::args::{Args, DataPlane};
+use super::core::{Core, Identity, Inbox};
+use super::perform::Performer;
+use super::settings::{self, Settings};
+use super::{core, keep, native, schedule};
+use crate::exec::{Places, Runner};
+use crate::ring::{self, Ring};
+use crate::store::{self, Store};
+use crate::timeline::Timeline;
+use crate::{api, clock, logging};
+use agents::{Agents, lease};
+use base::exit::crm;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Why a node does not start. Each text names the cure where it is known.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Ring(#[from] ring::StartError),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error("{0}")]
+    Cib(String),
+    #[error("quorum: {0}")]
+    Quorum(#[from] quorum::ConfigError),
+    #[error("run directory {dir}: {error}")]
+    RunDir { dir: String, error: std::io::Error },
+    #[error("API socket: {0}")]
+    Api(#[from] api::ServeError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+pub(super) fn run(args: Args, settings: Settings) -> i32 {
+    clock::now();
+    let log_problems = logging::start(&settings.config.logging, args.log_file.as_deref());
+    settings.warnings.iter().chain(&log_problems).for_each(|w| tracing::warn!("{w}"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bascule node: {error}");
+            return crm::OSERR;
+        }
+    };
+    let result = runtime.block_on(node(args, settings));
+    // Child processes and blocking calls that are still under way must not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match result {
+        Ok(Ok(())) => {
+            tracing::info!("left the cluster");
+            crm::OK
+        }
+        Ok(Err(reason)) => {
+            tracing::error!("the node ends: {reason}");
+            eprintln!("bascule node: ended: {reason}");
+            crm::ERROR
+        }
+        Err(error) => {
+            tracing::error!("not started: {error}");
+            eprintln!("bascule node: not started: {error}");
+            crm::ERROR
+        }
+    }
+}
+
+async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, StartError> {
+    let timeline = Timeline::new(&settings.my_name());
+    let run_dir = args.run_dir.clone();
+    std::fs::create_dir_all(&run_dir).map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
+    let (store, loaded) = Store::open(&args.state_dir)?;
+    loaded.damage.iter().for_each(|d| tracing::error!("state directory: {d}"));
+    let cib = first_cib(&args, &loaded)?;
+    let reserved_seq = store::reserve_ring_seq(&args.state_dir, loaded.ring_seq)?;
+    let signals = signals()?;
+    let listener = api::bind(&run_dir)?;
+
+    let permit = lease::Permit::default();
+    let agents = start_agents(&args, permit.clone(), &timeline)?;
+    let incarnation = u64::from_le_bytes(random()?);
+    let options = ring::Options {
+        core: settings::totem(&settings, incarnation, loaded.ring_seq),
+        nodes: settings.resolved.nodes.clone(),
+        key: settings.key.clone(),
+        cluster_name: settings.config.totem.cluster_name.clone(),
+        session: random()?,
+        block_unlisted: settings.config.totem.block_unlisted_ips,
+        realtime: settings.config.system.sched_rr,
+        permit,
+        state_dir: args.state_dir.clone(),
+        reserved_seq,
+    };
+    let quorum = quorum::Quorum::new(settings::quorum(&settings), store::load_quorum(&run_dir))?;
+    let lineage = loaded.cib.as_ref().map(|(_, lineage)| lineage.clone()).unwrap_or_default();
+    let config = controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
+    let controller = controller::Controller::new(config, cib, &lineage, clock::now());
+    let mut standing = settings.standing.clone();
+    standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
+    standing.extend(data_plane_warning(&args));
+
+    let (executed_to, executed) = mpsc::unbounded_channel();
+    let (scheduled_to, scheduled) = mpsc::unbounded_channel();
+    let (notes_to, notes) = mpsc::unbounded_channel();
+    let keeper = keep::start(store, run_dir.clone(), notes_to)?;
+    let schedules = schedule::start(scheduled_to)?;
+    let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), Places::standard(run_dir.clone()));
+    let performer = Performer::new(runner, agents, executed_to, schedules, keeper, timeline.clone());
+    let (ring, reports) = Ring::start(settings.me(), options)?;
+    let (asker, asks) = core::channel();
+    let server = tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
+    logging::notify("READY=1");
+    tracing::info!("node {} ({}) of cluster `{}` runs", settings.my_name(), settings.me(), settings.config.totem.cluster_name);
+    let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
+    let core = Core::new(controller, quorum, ring, performer, timeline, identity);
+    let result = core.run(Inbox { reports, asks, executed, scheduled, notes, signals }).await;
+    logging::notify("STOPPING=1");
+    server.abort();
+    api::remove(&run_dir);
+    Ok(result)
+}
+
+/// The stored CIB, the operator's own, or an empty one. A document that is not a CIB stops the start: nothing is changed.
+fn first_cib(args: &Args, loaded: &store::Loaded) -> Result<cib::Cib, StartError> {
+    let Some((text, _)) = &loaded.cib else {
+        return Ok(cib::Cib::new_empty(clock::wall()));
+    };
+    let file = args.state_dir.join("cib.xml");
+    let cib = cib::Cib::parse(text).map_err(|e| StartError::Cib(format!("{}: {e}; correct it (crm_verify -x FILE) or move it away", file.display())))?;
+    for problem in cib::schema::check(cib.root()) {
+        tracing::warn!("{}: {problem}", file.display());
+    }
+    Ok(cib)
+}
+
+fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Result<Agents, StartError> {
+    let timeline = timeline.clone();
+    let on_event = move |event: agents::Event| {
+        let agents::Event::Address(event) = event;
+        let (kind, resource, text) = describe(&event);
+        timeline.add(kind, &resource, &text);
+        tracing::info!("{kind} {resource}: {text}");
+    };
+    let guard_program = if args.no_guard { None } else { std::env::current_exe().ok() };
+    Ok(Agents::start(agents::Options {
+        run_dir: args.run_dir.clone(),
+        data_plane: data_plane(args.data_plane),
+        permit,
+        guard_program,
+        leases: true,
+        on_event: Arc::new(on_event),
+    })?)
+}
+
+fn data_plane(chosen: DataPlane) -> agents::DataPlane {
+    match chosen {
+        DataPlane::Kernel => Arc::new(|| Ok(Box::new(kernel::ipvs::Kernel::new()))),
+        DataPlane::Relay => Arc::new(|| match kernel::relay::Relay::start() {
+            Ok(relay) => Ok(Box::new(relay)),
+            Err(error) => Err(kernel::ipvs::Error::Refused { errno: error.raw_os_error().unwrap_or(nix::libc::EIO) }),
+        }),
+    }
+}
+
+fn data_plane_warning(args: &Args) -> Option<String> {
+    match args.data_plane {
+        DataPlane::Relay => Some("packets are forwarded by the embedded relay: for trying out, not for real directors (--data-plane relay)".to_owned()),
+        DataPlane::Kernel => {
+            let error = kernel::ipvs::Kernel::new().probe().err()?;
+            Some(format!("this kernel offers no IPVS: {error}; load it with `modprobe ip_vs`, or try --data-plane relay"))
+        }
+    }
+}
+
+fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
+    use lease::KeeperEvent;
+    match event {
+        KeeperEvent::Added { resource, vip } => ("address_added", resource.clone(), vip.addr.to_string()),
+        KeeperEvent::Announced { resource, vip } => ("announced", resource.clone(), vip.addr.to_string()),
+        KeeperEvent::Dropped { resource, vip, why } => ("address_dropped", resource.clone(), format!("{}: {why}", vip.addr)),
+        KeeperEvent::RenewFailed { resource, vip, reason } => ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr)),
+    }
+}
+
+/// SIGTERM and SIGINT, each as one message.
+fn signals() -> std::io::Result<mpsc::Receiver<()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (to, received) = mpsc::channel(4);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            if to.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(received)
+}
+
+fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
+    Ok(bytes)
+}

@@ -1,0 +1,133 @@
+//! What the node says of itself: status bodies of the API, and events of the ring in words.
+
+use super::core::Core;
+use base::NodeId;
+use wire::api::{Counter, LinkInfo, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, ViewInfo};
+
+pub(super) fn status(core: &Core) -> NodeStatus {
+    let ring = core.ring.status();
+    let controller = core.controller.status();
+    let settings = &core.identity.settings;
+    let members = controller.members.clone();
+    let name_of = |id: NodeId| core.controller.config().name_of(id);
+    let node = |n: &crate::config::ResolvedNode| NodeInfo {
+        id: n.id,
+        name: n.name.clone(),
+        addresses: n.addresses.iter().map(|a| a.to_string()).collect(),
+        votes: n.votes,
+        member: members.contains(&n.id),
+    };
+    NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        me: core.me(),
+        name: settings.my_name(),
+        cluster_name: settings.config.totem.cluster_name.clone(),
+        started: core.identity.started,
+        nodes: settings.resolved.nodes.iter().map(node).collect(),
+        dc: controller.dc,
+        dc_name: controller.dc.map(name_of),
+        quorate: core.quorum.is_quorate(),
+        view: core.ring_id.map(|v| ViewInfo { rep: NodeId(v.rep), seq: v.seq }),
+        controller: controller.state.clone(),
+        links: links(core, &ring),
+        counters: counters(&ring, &controller),
+        data_plane: core.identity.data_plane.to_owned(),
+        authenticated: settings.config.totem.authenticated && settings.standing.is_empty(),
+        realtime: ring.realtime,
+        memory_locked: ring.memory_locked,
+        warnings: core.identity.standing.clone(),
+        members,
+    }
+}
+
+fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
+    let nodes = &core.identity.settings.resolved.nodes;
+    let address = |id: NodeId, link: u8| {
+        let node = nodes.iter().find(|n| n.id == id)?;
+        node.addresses.get(usize::from(link)).map(|a| a.to_string())
+    };
+    let mut all = Vec::new();
+    for peer in &ring.totem.peers {
+        for link in &peer.links {
+            all.push(LinkInfo {
+                peer: peer.node,
+                link: link.link,
+                local: address(core.me(), link.link).unwrap_or_default(),
+                remote: address(peer.node, link.link).unwrap_or_default(),
+                up: link.up,
+                rtt_us: link.rtt_us,
+                idle_ms: None,
+            });
+        }
+    }
+    all
+}
+
+/// Every counter under a dotted name.
+fn counters(ring: &crate::ring::Status, controller: &controller::Status) -> Vec<Counter> {
+    let mut all = Vec::new();
+    let mut add = |prefix: &str, value: serde_json::Value| {
+        if let serde_json::Value::Object(fields) = value {
+            for (name, value) in fields {
+                if let Some(value) = value.as_u64() {
+                    all.push(Counter { name: format!("{prefix}.{name}"), value });
+                }
+            }
+        }
+    };
+    add("totem", serde_json::to_value(ring.totem.counters).unwrap_or_default());
+    add("session.dropped", serde_json::to_value(ring.dropped).unwrap_or_default());
+    add("controller", serde_json::to_value(&controller.counters).unwrap_or_default());
+    let links = &ring.links;
+    for (name, value) in [
+        ("received", links.received),
+        ("sent", links.sent),
+        ("unlisted", links.unlisted),
+        ("unsent", links.unsent),
+        ("icmp_errors", links.icmp_errors),
+        ("unsealed", ring.unsealed),
+    ] {
+        all.push(Counter { name: format!("links.{name}"), value });
+    }
+    all
+}
+
+pub(super) fn quorum(core: &Core) -> QuorumStatus {
+    let ring = core.ring_id.unwrap_or_default();
+    let settings = &core.identity.settings;
+    let status = core.quorum.status((ring.rep, ring.seq), &settings.names());
+    QuorumStatus {
+        now: crate::clock::wall(),
+        provider: if settings.config.quorum.enabled { status.provider.clone() } else { String::new() },
+        me: core.me(),
+        ring: core.ring_id.map(|v| ViewInfo { rep: NodeId(v.rep), seq: v.seq }),
+        quorate: status.quorate,
+        expected_votes: status.expected_votes,
+        highest_expected: status.highest_expected,
+        total_votes: status.total_votes,
+        quorum: status.quorum,
+        flags: status.flags().into_iter().map(str::to_owned).collect(),
+        members: status
+            .members
+            .iter()
+            .map(|m| QuorumMember { id: m.node, name: m.name.clone(), votes: m.votes, local: m.local })
+            .collect(),
+    }
+}
+
+/// Kind, subject and text of an event for log and timeline.
+pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) -> (&'static str, String, String) {
+    use totem::Event;
+    match event {
+        Event::PeerSuspected { node, silent_ms, reason } => ("heartbeat_lost", name(*node), format!("silent for {silent_ms} ms ({reason:?}): taken out of the ring")),
+        Event::LinkUp { node, link } => ("link_up", name(*node), format!("link {link}")),
+        Event::LinkDown { node, link, silent_ms } => ("link_down", name(*node), format!("link {link} silent for {silent_ms} ms")),
+        Event::PeerFlags { node, ready, quorate } => ("peer", name(*node), format!("ready {ready}, quorate {quorate}")),
+        Event::PeerRestarted { node } => ("peer_restarted", name(*node), "came back as a new process".to_owned()),
+        Event::PeerLeft { node } => ("peer_left", name(*node), "left in good order".to_owned()),
+        Event::LocalStall { stalled_ms } => ("local_stall", String::new(), format!("this process did not run for {stalled_ms} ms")),
+        Event::Gather { reason } => ("gather", String::new(), format!("forming a ring ({reason:?})")),
+        Event::GaveUpForming { rounds } => ("gather", String::new(), format!("no ring in {rounds} rounds: going on alone for now")),
+        Event::Left => ("left", String::new(), "left the ring".to_owned()),
+    }
+}

@@ -1,0 +1,244 @@
+//! UDP sockets, one per link, bound to this node's ringN_addr; and what the network reports about peers (ICMP).
+//!
+//! Packets from addresses that the nodelist does not have for that link are dropped here and counted, before any
+//! cryptography. Sending never blocks: what does not fit into the socket is lost, as on any network.
+
+use crate::config::ResolvedNode;
+use base::NodeId;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Asked of the kernel for each direction of a socket; it may give less.
+const BUFFER_BYTES: usize = 4 << 20;
+/// Error queue entries read at once.
+const MAX_ERRORS: usize = 64;
+
+/// What happened to packets below the sealing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub received: u64,
+    pub sent: u64,
+    /// From an address that is not in the nodelist.
+    pub unlisted: u64,
+    /// Not taken by the kernel: full buffers, no route, interface down.
+    pub unsent: u64,
+    pub icmp_errors: u64,
+}
+
+/// Why a link has no socket. Names the cure where it is known.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("link {link}: {address} is in use: does corosync run? (systemctl disable --now corosync pacemaker)")]
+    InUse { link: u8, address: SocketAddr },
+    #[error("link {link}: {address} cannot be bound: {error}")]
+    Bind { link: u8, address: SocketAddr, error: io::Error },
+    #[error("node {0} is not in the nodelist")]
+    NotListed(NodeId),
+}
+
+struct Link {
+    socket: UdpSocket,
+    peers: BTreeMap<NodeId, SocketAddr>,
+    by_address: BTreeMap<IpAddr, NodeId>,
+}
+
+/// All links of this node.
+pub struct Links {
+    links: Vec<Link>,
+    block_unlisted: bool,
+    pub counters: Counters,
+}
+
+impl Links {
+    pub fn open(me: NodeId, nodes: &[ResolvedNode], block_unlisted: bool) -> Result<Links, LinkError> {
+        let mine = nodes.iter().find(|n| n.id == me).ok_or(LinkError::NotListed(me))?;
+        let mut links = Vec::new();
+        for (number, local) in mine.addresses.iter().enumerate() {
+            let socket = bind(number as u8, *local)?;
+            let at = |n: &ResolvedNode| n.addresses.get(number).map(|a| (n.id, *a));
+            let peers: BTreeMap<NodeId, SocketAddr> = nodes.iter().filter(|n| n.id != me).filter_map(at).collect();
+            let by_address = peers.iter().map(|(id, a)| (a.ip(), *id)).collect();
+            links.push(Link { socket, peers, by_address });
+        }
+        Ok(Links { links, block_unlisted, counters: Counters::default() })
+    }
+
+    pub fn count(&self) -> u8 {
+        self.links.len() as u8
+    }
+
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.links.iter().map(|l| l.socket.as_fd())
+    }
+
+    /// Sends one packet. An error that the kernel reports for an *earlier* packet of the socket is fetched from the
+    /// error queue by the caller, so this one is sent again once.
+    pub fn send(&mut self, to: NodeId, link: u8, packet: &[u8]) {
+        let Some((socket, address)) = self.links.get(usize::from(link)).and_then(|l| Some((&l.socket, *l.peers.get(&to)?))) else {
+            self.counters.unsent += 1;
+            return;
+        };
+        let sent = socket.send_to(packet, address).or_else(|_| socket.send_to(packet, address));
+        match sent {
+            Ok(_) => self.counters.sent += 1,
+            Err(_) => self.counters.unsent += 1,
+        }
+    }
+
+    pub fn send_on_all(&mut self, to: NodeId, packet: &[u8]) {
+        for link in 0..self.count() {
+            self.send(to, link, packet);
+        }
+    }
+
+    /// The next packet of a link that comes from a listed address, or none for now.
+    pub fn receive(&mut self, link: u8, buffer: &mut [u8]) -> Option<usize> {
+        let link = self.links.get(usize::from(link))?;
+        loop {
+            match link.socket.recv_from(buffer) {
+                Ok((length, from)) => {
+                    if self.block_unlisted && !link.by_address.contains_key(&from.ip()) {
+                        self.counters.unlisted += 1;
+                        return Some(0);
+                    }
+                    self.counters.received += 1;
+                    return Some(length);
+                }
+                // A pending ICMP error is reported once in place of a packet; it is read from the error queue.
+                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::Interrupted) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Peers for which the network reported an error on this link since the last call.
+    pub fn errors(&mut self, link: u8) -> Vec<NodeId> {
+        let Some(link) = self.links.get(usize::from(link)) else { return Vec::new() };
+        let mut peers = Vec::new();
+        for _ in 0..MAX_ERRORS {
+            match next_error(&link.socket) {
+                Ok(Some(address)) => {
+                    self.counters.icmp_errors += 1;
+                    if let Some(peer) = link.by_address.get(&address).filter(|p| !peers.contains(*p)) {
+                        peers.push(*peer);
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        peers
+    }
+}
+
+/// Binds even if the address is not there yet (an interface that comes up late, or went down and comes back).
+fn bind(link: u8, address: SocketAddr) -> Result<UdpSocket, LinkError> {
+    let open = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv4() {
+            socket.set_freebind_v4(true)?;
+            setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+        } else {
+            socket.set_only_v6(true)?;
+            socket.set_freebind_v6(true)?;
+            setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
+        }
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    match open() {
+        Ok(socket) => Ok(socket.into()),
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => Err(LinkError::InUse { link, address }),
+        Err(error) => Err(LinkError::Bind { link, address, error }),
+    }
+}
+
+/// One entry of the error queue: the address to which the packet went that caused it, if the network (not this host)
+/// reported that nobody is there.
+fn next_error(socket: &UdpSocket) -> Result<Option<IpAddr>, Errno> {
+    let mut control = nix::cmsg_space!(nix::libc::sock_extended_err, nix::libc::sockaddr_in6);
+    let mut payload = [0u8; 256];
+    let mut vectors = [IoSliceMut::new(&mut payload)];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut vectors, Some(&mut control), flags)?;
+    let destination = message.address.as_ref().and_then(|a| {
+        a.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())).or_else(|| a.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    });
+    let remote = message.cmsgs()?.any(|c| match c {
+        ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => unreachable(e.ee_origin, e.ee_errno),
+        _ => false,
+    });
+    Ok(destination.filter(|_| remote))
+}
+
+/// `SO_EE_ORIGIN_ICMP` (2) or `SO_EE_ORIGIN_ICMP6` (3), with an errno that says that nobody listens there.
+fn unreachable(origin: u8, errno: u32) -> bool {
+    matches!(origin, 2 | 3) && matches!(Errno::from_raw(errno as i32), Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u32, address: &str) -> ResolvedNode {
+        ResolvedNode { id: NodeId(id), name: id.to_string(), votes: 1, addresses: vec![address.parse().unwrap()] }
+    }
+
+    fn pair(a: &str, b: &str) -> (Links, Links) {
+        let nodes = [node(1, a), node(2, b)];
+        (Links::open(NodeId(1), &nodes, true).unwrap(), Links::open(NodeId(2), &nodes, true).unwrap())
+    }
+
+    fn receive(links: &mut Links) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2048];
+        for _ in 0..200 {
+            if let Some(length) = links.receive(0, &mut buffer) {
+                return Some(buffer[..length].to_vec());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        None
+    }
+
+    #[test]
+    fn packets_pass_between_listed_addresses_only() {
+        let (mut a, mut b) = pair("127.0.3.1:25405", "127.0.3.2:25405");
+        a.send(NodeId(2), 0, b"hello");
+        assert_eq!(receive(&mut b).as_deref(), Some(&b"hello"[..]));
+        let stranger = UdpSocket::bind("127.0.3.9:0").unwrap();
+        stranger.send_to(b"intruder", "127.0.3.2:25405").unwrap();
+        assert_eq!(receive(&mut b).as_deref(), Some(&b""[..]));
+        assert_eq!((b.counters.received, b.counters.unlisted), (1, 1));
+        a.send(NodeId(7), 0, b"nobody");
+        a.send(NodeId(2), 3, b"no such link");
+        assert_eq!((a.counters.sent, a.counters.unsent), (1, 2));
+    }
+
+    #[test]
+    fn a_refused_packet_is_blamed_on_its_receiver_and_stops_nothing() {
+        let nodes = [node(1, "127.0.3.11:25405"), node(2, "127.0.3.12:25405"), node(3, "127.0.3.13:25405")];
+        let mut a = Links::open(NodeId(1), &nodes, true).unwrap();
+        let mut c = Links::open(NodeId(3), &nodes, true).unwrap();
+        a.send(NodeId(2), 0, b"nobody listens");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        a.send(NodeId(3), 0, b"still sent");
+        assert_eq!(receive(&mut c).as_deref(), Some(&b"still sent"[..]));
+        assert_eq!(a.errors(0), [NodeId(2)]);
+        assert_eq!(a.errors(0), []);
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let (_a, _b) = pair("127.0.3.21:25405", "127.0.3.22:25405");
+        let nodes = [node(1, "127.0.3.21:25405"), node(2, "127.0.3.22:25405")];
+        assert!(matches!(Links::open(NodeId(1), &nodes, true), Err(LinkError::InUse { link: 0, .. })));
+    }
+}

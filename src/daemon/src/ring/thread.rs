@@ -1,0 +1,299 @@
+//! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
+
+use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, PERMIT_FOR, Report, RingEvent, Shared, Status};
+use crate::{clock, store};
+use base::{NodeId, Time};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use wire::session::{Endpoint, Opened};
+
+/// Packets taken from one link before the others have their turn.
+const PACKETS_PER_TURN: usize = 64;
+/// Longest sleep: permits and readiness are looked at that often.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+/// How long a leaving node goes on, so that its farewell gets out.
+const FAREWELL: Duration = Duration::from_millis(100);
+const LARGEST_PACKET: usize = 65536;
+
+pub(super) struct Parts {
+    pub links: Links,
+    pub inbox: mpsc::Receiver<Command>,
+    pub woken: UnixStream,
+    pub events: mpsc::Sender<Report>,
+    pub shared: Arc<Shared>,
+}
+
+struct Thread {
+    node: totem::Node,
+    endpoint: Endpoint,
+    parts: Parts,
+    options: Options,
+    buffer: Vec<u8>,
+    /// Messages that the core had no room for yet.
+    waiting: VecDeque<Vec<u8>>,
+    /// Reports that the controller's task has not taken yet.
+    backlog: VecDeque<Report>,
+    current: bool,
+    ready: bool,
+    looked: Time,
+    published: Time,
+    status: Status,
+    leaving: Option<Time>,
+    ended: Option<String>,
+}
+
+pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
+    let mut status = Status::default();
+    if options.realtime {
+        match kernel::realtime::round_robin(kernel::realtime::RING_PRIORITY) {
+            Ok(()) => status.realtime = true,
+            Err(error) => tracing::warn!("the ring's thread runs without real-time priority: {error}"),
+        }
+        match kernel::realtime::lock_memory() {
+            Ok(()) => status.memory_locked = true,
+            Err(error) => tracing::warn!("memory is not locked: {error}"),
+        }
+    }
+    let now = clock::now();
+    let mut endpoint = Endpoint::new(&options.key, me, &options.cluster_name, options.session);
+    endpoint.set_peers(now, options.nodes.iter().map(|n| n.id));
+    let node = totem::Node::new(options.core.clone(), now);
+    let mut thread = Thread {
+        node,
+        endpoint,
+        parts,
+        options,
+        buffer: vec![0; LARGEST_PACKET],
+        waiting: VecDeque::new(),
+        backlog: VecDeque::new(),
+        current: false,
+        ready: false,
+        looked: Time::ZERO,
+        published: Time::ZERO,
+        status,
+        leaving: None,
+        ended: None,
+    };
+    while thread.ended.is_none() {
+        thread.turn();
+    }
+    thread.options.permit.revoke();
+    let text = thread.ended.take().unwrap_or_default();
+    let last = Report { at: clock::now(), event: RingEvent::Ended(text) };
+    thread.backlog.push_back(last);
+    thread.publish(clock::now());
+    // The ring is left; from here on waiting harms nobody.
+    for report in thread.backlog.drain(..) {
+        if thread.parts.events.blocking_send(report).is_err() {
+            return;
+        }
+    }
+}
+
+impl Thread {
+    fn turn(&mut self) {
+        let now = clock::now();
+        self.commands(now);
+        let more = self.packets(now);
+        if self.node.poll_timeout().is_some_and(|t| t <= now) {
+            self.node.handle_timeout(now);
+        }
+        self.look(now);
+        self.outputs(now);
+        self.hellos(now);
+        self.deliver();
+        if self.leaving.is_some_and(|t| t <= now) {
+            self.ended.get_or_insert_with(|| "left".to_owned());
+        }
+        if !more && self.ended.is_none() {
+            self.sleep();
+        }
+    }
+
+    fn commands(&mut self, now: Time) {
+        let mut sink = [0; 64];
+        while matches!(self.parts.woken.read(&mut sink), Ok(n) if n == sink.len()) {}
+        while self.waiting.len() < super::COMMANDS {
+            match self.parts.inbox.try_recv() {
+                Ok(Command::Broadcast(payload)) => self.waiting.push_back(payload),
+                Ok(Command::Leave) => self.leave(now),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    self.leave(now);
+                    break;
+                }
+            }
+        }
+        while let Some(payload) = self.waiting.pop_front() {
+            match self.node.broadcast(now, payload.clone()) {
+                Ok(()) => {}
+                Err(totem::BroadcastError::QueueFull { .. }) => {
+                    self.waiting.push_front(payload);
+                    break;
+                }
+                Err(error) => tracing::error!("a message was not sent: {error}"),
+            }
+        }
+    }
+
+    fn leave(&mut self, now: Time) {
+        if self.leaving.is_none() {
+            self.node.leave(now);
+            self.leaving = Some(now + FAREWELL);
+        }
+    }
+
+    /// True if some link may have more.
+    fn packets(&mut self, now: Time) -> bool {
+        let mut more = false;
+        for link in 0..self.parts.links.count() {
+            for turn in 0..PACKETS_PER_TURN {
+                let Some(length) = self.parts.links.receive(link, &mut self.buffer) else { break };
+                if length == 0 {
+                    continue;
+                }
+                // What is dropped is counted by the endpoint.
+                if let Ok(Opened::Data(from, frame)) = self.endpoint.open(now, &self.buffer[..length]) {
+                    self.node.handle(now, from, link, &frame);
+                }
+                more |= turn + 1 == PACKETS_PER_TURN;
+            }
+            for peer in self.parts.links.errors(link) {
+                self.node.link_error(now, peer, link);
+            }
+        }
+        more
+    }
+
+    /// Readiness, lease permit, status: at least every [`LOOK_EVERY`].
+    fn look(&mut self, now: Time) {
+        if now.since(self.looked) < LOOK_EVERY / 2 && self.looked != Time::ZERO {
+            return;
+        }
+        self.looked = now;
+        let silent = now.since(Time(self.parts.shared.tick.load(Ordering::Acquire)));
+        let ready = silent < NOT_READY_AFTER;
+        if ready != self.ready {
+            self.ready = ready;
+            self.node.set_ready(now, ready);
+            if !ready {
+                tracing::error!("the controller has not ticked for {} ms: this node is not ready", silent.as_millis());
+            }
+        }
+        self.node.set_quorate(now, self.parts.shared.quorate.load(Ordering::Acquire));
+        if silent > LEAVE_AFTER && self.leaving.is_none() {
+            tracing::error!("the controller has not ticked for {} ms: leaving the ring", silent.as_millis());
+            self.leave(now);
+        }
+        let current = self.node.is_current(now) && self.leaving.is_none();
+        if current != self.current {
+            self.current = current;
+            self.report(now, RingEvent::Current(current));
+        }
+        if current && ready && self.parts.shared.owners_current.load(Ordering::Acquire) {
+            self.options.permit.set_until(kernel::clock::boottime() + PERMIT_FOR);
+        }
+        if now.since(self.published) >= STATUS_EVERY {
+            self.publish(now);
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        self.published = now;
+        self.status.totem = self.node.status(now);
+        self.status.dropped = self.endpoint.dropped();
+        self.status.links = self.parts.links.counters;
+        // A reader that holds the lock just now gets the next snapshot.
+        if let Ok(mut shared) = self.parts.shared.status.try_lock() {
+            shared.clone_from(&self.status);
+        }
+    }
+
+    fn outputs(&mut self, now: Time) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                totem::Output::Send { to, link, frame } => match self.endpoint.seal(to, &frame) {
+                    Ok(packet) => self.parts.links.send(to, link, &packet),
+                    Err(_) => self.status.unsealed += 1,
+                },
+                totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
+                totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
+                totem::Output::Transitional(_) => {}
+                totem::Output::View(view) => {
+                    self.report(now, RingEvent::View(view));
+                    self.publish(now);
+                }
+                totem::Output::SaveRingSeq(seq) => self.reserve(seq),
+                totem::Output::Event(event) => self.report(now, RingEvent::Event(event)),
+            }
+        }
+    }
+
+    /// Ring numbers are reserved in blocks, so this hardly ever waits for the disk.
+    fn reserve(&mut self, seq: u64) {
+        if seq < self.options.reserved_seq {
+            return;
+        }
+        match store::reserve_ring_seq(&self.options.state_dir, seq) {
+            Ok(reserved) => self.options.reserved_seq = reserved,
+            Err(error) => {
+                tracing::error!("ring number {seq} cannot be stored: {error}: leaving the ring");
+                self.ended = Some(format!("ring number cannot be stored: {error}"));
+            }
+        }
+    }
+
+    fn hellos(&mut self, now: Time) {
+        while let Some((to, packet)) = self.endpoint.poll_transmit(now) {
+            self.parts.links.send_on_all(to, &packet);
+        }
+    }
+
+    fn report(&mut self, at: Time, event: RingEvent) {
+        self.backlog.push_back(Report { at, event });
+    }
+
+    fn deliver(&mut self) {
+        while let Some(report) = self.backlog.pop_front() {
+            match self.parts.events.try_send(report) {
+                Ok(()) => {}
+                Err(TrySendError::Full(report)) => {
+                    self.backlog.push_front(report);
+                    break;
+                }
+                Err(TrySendError::Closed(_)) => {
+                    self.ended = Some("the controller's task has ended".to_owned());
+                    return;
+                }
+            }
+        }
+        if self.backlog.len() > MAX_BACKLOG {
+            self.ended = Some(format!("the controller left {} events untaken", self.backlog.len()));
+        }
+    }
+
+    fn sleep(&mut self) {
+        let now = clock::now();
+        let mut due = now + LOOK_EVERY;
+        for t in [self.node.poll_timeout(), self.endpoint.poll_timeout(), self.leaving].into_iter().flatten() {
+            due = due.min(t);
+        }
+        if !self.backlog.is_empty() {
+            due = due.min(now + Duration::from_millis(1));
+        }
+        let wait = due.since(now);
+        let mut fds: Vec<PollFd<'_>> = self.parts.links.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        fds.push(PollFd::new(self.parts.woken.as_fd(), PollFlags::POLLIN));
+        // An error (a signal) only makes the next turn come early.
+        let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None);
+    }
+}
