@@ -75,7 +75,7 @@ async fn stopped_and_continued(takeover: &str, guard_too: bool) {
 /// The client's neighbour cache, where it knows the address, names the owner.
 async fn owner_announced(group: &Group, owner: &str) {
     let links = group.host(owner).links.list().await.expect("links");
-    let mac = links.iter().find(|l| l.name == "eth0").map(|l| l.Some(l.mac.clone())).expect("eth0 of the owner");
+    let mac = links.iter().find(|l| l.name == "eth0").map(|l| Some(l.mac.clone())).expect("eth0 of the owner");
     let known = group.host("client").links.neighbours().await.expect("neighbours");
     for (addr, seen) in known.iter().filter(|(addr, _)| vips().contains(addr)) {
         assert_eq!(seen.as_deref(), mac.as_deref(), "the client takes {addr} to be elsewhere");
