@@ -49,9 +49,10 @@ pub struct StateOffer {
     pub digest: String,
 }
 
-/// The offer whose document stays; every member computes the same from the same offers, in any order.
+/// The offer whose document stays. Views of one number that both had quorum (two nodes that each went on alone) are as
+/// good as each other, so there the version decides. Every member computes the same from the same offers, in any order.
 pub fn choose_winner(offers: &[StateOffer]) -> Option<&StateOffer> {
-    offers.iter().max_by_key(|o| (o.lineage, o.version, std::cmp::Reverse(o.node)))
+    offers.iter().max_by_key(|o| (o.lineage.view_seq, o.version, std::cmp::Reverse(o.node)))
 }
 
 #[cfg(test)]
