@@ -74,6 +74,9 @@ pub enum Input {
     Deliver { sender: NodeId, view: ViewId, seq: u64, payload: Vec<u8> },
     /// Every member holds all messages of `view` up to `seq`.
     Safe { view: ViewId, seq: u64 },
+    /// The view is ending (totem's transitional configuration): what is delivered until the next view, and what is
+    /// called safe until then, is known only to those who come along.
+    Transitional,
     /// Whether the ring is in operation (true) or re-forming; leases are renewed only while it is.
     Ring { current: bool },
     /// A client of this node asks; the answer comes as [`Output::Reply`] with the same `id`.

@@ -44,6 +44,8 @@ pub struct Controller {
     /// Quorum that this node as DC has announced without a view.
     quorum_told: Option<(ViewId, bool)>,
     ring_current: bool,
+    /// From [`Input::Transitional`] to the next view: "safe" means less than it says.
+    view_ending: bool,
     safe: (ViewId, u64),
     message_number: u64,
     owners: Owners,
@@ -79,6 +81,7 @@ impl Controller {
             quorate: false,
             quorum_told: None,
             ring_current: true,
+            view_ending: false,
             safe: (ViewId::default(), 0),
             message_number: 0,
             owners: Owners::default(),
@@ -99,6 +102,7 @@ impl Controller {
             Input::Quorum { quorate } => self.quorate = quorate,
             Input::Deliver { sender, view, seq, payload } => self.on_deliver(sender, view, seq, &payload),
             Input::Safe { view, seq } => self.on_safe(view, seq),
+            Input::Transitional => self.view_ending = true,
             Input::Ring { current } => self.ring_current = current,
             Input::Client { id, request } => self.on_client(id, request),
             Input::Executed { call, result } => {
@@ -203,6 +207,7 @@ impl Controller {
         self.quorate = quorate;
         self.synced = false;
         self.ring_current = true;
+        self.view_ending = false;
         self.assembler.clear();
         self.coordinator.reset();
         self.exchange = Some(Exchange::new(id, members.iter().copied().collect()));
@@ -444,6 +449,9 @@ impl Controller {
     }
 
     fn on_safe(&mut self, view: ViewId, seq: u64) {
+        if self.view_ending || !self.ring_current {
+            return;
+        }
         self.safe = (view, seq);
         self.answer_safe();
         if self.leave.is_some_and(|(v, s, _)| v == view && s <= seq) {

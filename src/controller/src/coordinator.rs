@@ -27,6 +27,8 @@ const SETTLE: Duration = Duration::from_millis(2);
 const RECHECK: Duration = Duration::from_secs(15 * 60);
 /// Wait before a failed fencing or a failed scheduler run is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Added to a fence action's own timeout.
+const FENCE_GRACE: Duration = Duration::from_secs(5);
 /// Agents whose resources are leases: they end by themselves when their node is gone.
 const LEASE_AGENTS: [&str; 2] = ["IPaddr2", "IPaddr"];
 
@@ -57,6 +59,8 @@ pub struct Coordinator {
 }
 
 struct Fence {
+    /// Without an answer by then it counts as failed.
+    deadline: Time,
     action: ActionId,
     node: NodeId,
     verb: String,
@@ -185,6 +189,10 @@ impl Coordinator {
         let mut commands = Vec::new();
         self.holds.retain(|_, (_, until)| *until > now);
         self.watch(now, wall, replica, &mut commands);
+        let late: Vec<u64> = self.fences.iter().filter(|(_, f)| f.deadline <= now).map(|(t, _)| *t).collect();
+        for ticket in late {
+            commands.extend(self.fenced(now, ticket, &Err("no answer in time".to_owned())));
+        }
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
             self.change(now, "time", true);
@@ -291,13 +299,14 @@ impl Coordinator {
                 let exec = transition.exec(action, op, node, replica.view, &self.uuid);
                 commands.push(Command::Broadcast(Message::Exec(Box::new(exec))));
             }
-            ActionKind::Cluster { .. } => self.start_event(transition, action, node, replica, commands),
+            ActionKind::Cluster { .. } => self.start_event(now, transition, action, node, replica, commands),
             ActionKind::Pseudo { .. } => drop(transition.confirm(action.id, true)),
         }
     }
 
     fn start_event(
         &mut self,
+        now: Time,
         transition: &mut Transition,
         action: &Action,
         node: NodeId,
@@ -315,7 +324,8 @@ impl Coordinator {
                 self.ticket += 1;
                 let ticket = self.ticket;
                 let name = action.target().map(|t| t.node.clone()).unwrap_or_default();
-                self.fences.insert(ticket, Fence { action: action.id, node, verb: verb.clone() });
+                let deadline = now + Duration::from_millis(timeout_ms) + FENCE_GRACE;
+                self.fences.insert(ticket, Fence { deadline, action: action.id, node, verb: verb.clone() });
                 commands.push(Command::Output(Output::Fence { ticket, node, name, action: verb, timeout_ms }));
                 return;
             }
@@ -332,7 +342,8 @@ impl Coordinator {
         let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
         let ask = (may_ask && self.dirty.is_some()).then_some(self.due);
         let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
-        [ask, hold, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
+        let fence = self.fences.values().map(|f| f.deadline).min();
+        [ask, hold, fence, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
     }
 
     pub fn describe(&self) -> String {

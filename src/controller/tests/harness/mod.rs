@@ -149,6 +149,8 @@ impl Lab {
             keys.into_iter().map(|k| (k, self.queue.remove(&k).unwrap())).collect()
         };
         let mut again: Vec<(NodeId, Vec<u8>)> = Vec::new();
+        let everyone: Vec<NodeId> = self.nodes.keys().copied().collect();
+        everyone.iter().for_each(|n| self.input(*n, Input::Transitional));
         for (_, (node, event)) in old {
             let Event::Deliver { sender, payload, .. } = &event else {
                 if matches!(event, Event::View { .. }) {
@@ -162,7 +164,10 @@ impl Lab {
                     again.push((*sender, payload.clone()));
                 }
             } else if together && self.nodes.contains_key(&node) {
+                let Event::Deliver { view, seq, .. } = event else { continue };
                 self.feed(node, event);
+                // True for those who come along, as the ring says it.
+                self.feed(node, Event::Safe { view, seq });
             }
         }
         // What was sent while the old view ended goes into the new one.
