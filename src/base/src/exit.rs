@@ -69,5 +69,7 @@ pub mod crm {
     pub const NOSUCH: i32 = 105;
     pub const EXISTS: i32 = 108;
     pub const TIMEOUT: i32 = 124;
-    pub const QUORUM: i32 = 107;
+    pub const QUORUM: i32 = 106;
+    pub const UNSAFE: i32 = 107;
+    pub const MULTIPLE: i32 = 109;
 }
