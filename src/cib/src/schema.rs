@@ -191,7 +191,7 @@ impl<'a> Checker<'a> {
 }
 
 /// The known name that differs least, if it is close enough to be a slip of the pen.
-pub(crate) fn closest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+pub fn closest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let best = known.iter().map(|k| (distance(name, k), *k)).min()?;
     (best.0 <= 2 && best.0 < name.len()).then_some(best.1)
 }

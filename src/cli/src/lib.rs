@@ -1,19 +1,90 @@
 //! The commands that people type: parsing, talking to the node's API, output as text, XML and JSON.
+//!
+//! One module per command; each ends in the exit code of the original. [`source::Source`] is where a command's CIB comes from: the
+//! running cluster or, with `CIB_file` set, a file. Only the chosen command's argument tree is built.
+
+mod args;
+mod attributes;
+mod cibadmin;
+mod client;
+mod clock;
+mod cluster;
+mod corosync;
+mod crm_attribute;
+mod crm_diff;
+mod crm_error;
+mod crm_mon;
+mod crm_node;
+mod crm_resource;
+mod crm_verify;
+mod nvpairs;
+mod overview;
+mod report;
+mod source;
 
 use base::applet::Applet;
+use clap::CommandFactory;
 use std::ffi::OsString;
 
-/// Commands of this crate.
-pub const APPLETS: &[Applet] = &[];
+const fn applet(name: &'static str, about: &'static str, run: fn(Vec<OsString>) -> i32) -> Applet {
+    Applet { name, about, run, hidden: false }
+}
 
-/// What `bascule` without a known applet does: list the applets, or say that the asked one does not exist.
-pub fn overview(applets: &[&Applet], asked: Option<&str>, _args: Vec<OsString>) -> i32 {
-    if let Some(name) = asked.filter(|n| !n.starts_with('-')) {
-        eprintln!("bascule: no command is called '{name}'; 'bascule --help' lists them");
-        return base::exit::crm::USAGE;
+/// Commands of this crate, one line each.
+pub const APPLETS: &[Applet] = &[
+    applet("cibadmin", "query and edit the cluster information base", cibadmin::main),
+    applet("corosync-cfgtool", "show the links between the nodes", corosync::cfgtool),
+    applet("corosync-keygen", "make the cluster's secret key", corosync::keygen),
+    applet("corosync-quorumtool", "show votes, quorum and members", corosync::quorumtool),
+    applet("crm_attribute", "query and set cluster options and node attributes", crm_attribute::main),
+    applet("crm_diff", "compare and patch CIBs", crm_diff::main),
+    applet("crm_error", "explain return and exit codes", crm_error::main),
+    applet("crm_failcount", "query and delete a resource's fail count", crm_attribute::failcount),
+    applet("crm_mon", "show the cluster's status", crm_mon::main),
+    applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
+    applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
+    applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
+    applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
+    applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
+];
+
+type Tree = (&'static str, fn() -> clap::Command);
+
+/// Argument trees, for completion and man pages.
+const COMMANDS: &[Tree] = &[
+    ("cibadmin", cibadmin::Cibadmin::command),
+    ("corosync-cfgtool", corosync::Cfgtool::command),
+    ("corosync-keygen", corosync::Keygen::command),
+    ("corosync-quorumtool", corosync::Quorumtool::command),
+    ("crm_attribute", crm_attribute::CrmAttribute::command),
+    ("crm_diff", crm_diff::CrmDiff::command),
+    ("crm_error", crm_error::CrmError::command),
+    ("crm_failcount", crm_attribute::CrmFailcount::command),
+    ("crm_mon", crm_mon::CrmMon::command),
+    ("crm_node", crm_node::CrmNode::command),
+    ("crm_resource", crm_resource::CrmResource::command),
+    ("crm_standby", crm_attribute::CrmStandby::command),
+    ("crm_verify", crm_verify::CrmVerify::command),
+    ("crmadmin", crm_node::Crmadmin::command),
+];
+
+/// What `bascule` without a known applet does: the overview, its own commands, or word that there is no such command.
+pub fn overview(applets: &[&Applet], asked: Option<&str>, args: Vec<OsString>) -> i32 {
+    overview::run(applets, asked, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_sound_tree_with_examples() {
+        for applet in APPLETS {
+            let make = COMMANDS.iter().find(|(name, _)| *name == applet.name).expect(applet.name).1;
+            let command = make();
+            assert_eq!(command.get_name(), applet.name);
+            assert!(command.get_after_help().is_some_and(|h| h.to_string().contains("Examples")), "{}", applet.name);
+            command.debug_assert();
+        }
     }
-    for applet in applets.iter().filter(|a| !a.hidden) {
-        println!("  {:<22} {}", applet.name, applet.about);
-    }
-    0
 }

@@ -1,0 +1,50 @@
+//! From the argument list to a typed command, with the original's exit codes; and the form of every command's main.
+
+use crate::report::Common;
+use crate::source::Failure;
+use base::exit::crm;
+use clap::Parser;
+use std::ffi::OsString;
+
+/// A command's arguments, all of one family in their common options.
+pub trait Command: Parser {
+    const NAME: &'static str;
+    fn common(&self) -> &Common;
+    fn execute(&self) -> Result<i32, Failure>;
+}
+
+/// Parses and performs a command; the exit code is the result.
+pub fn run<C: Command>(args: Vec<OsString>) -> i32 {
+    let parsed = match parse::<C>(C::NAME, args) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    if parsed.common().version {
+        println!("{}", version());
+        return crm::OK;
+    }
+    match parsed.execute() {
+        Ok(code) => code,
+        Err(failure) => parsed.common().fail(C::NAME, &failure),
+    }
+}
+
+/// Only the chosen command's argument tree is built; help ends with 0, a mistake with 64.
+pub fn parse<C: Parser>(name: &str, args: Vec<OsString>) -> Result<C, i32> {
+    let line = std::iter::once(OsString::from(name)).chain(args);
+    C::try_parse_from(line).map_err(|e| {
+        let _ = e.print();
+        if e.use_stderr() { crm::USAGE } else { crm::OK }
+    })
+}
+
+/// What `--version` prints; scripts look for Pacemaker's number.
+pub fn version() -> String {
+    let pacemaker = if compat_21() { "2.1.5" } else { "3.0.1" };
+    format!("Pacemaker {pacemaker}\nCommands of Bascule {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Whether the forms of Pacemaker 2.1 are asked for (links made with `bascule links --compat 2.1`).
+pub fn compat_21() -> bool {
+    std::env::var_os("BASCULE_COMPAT").is_some_and(|v| v == "2.1")
+}

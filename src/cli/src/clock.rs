@@ -1,0 +1,45 @@
+//! Calendar time as the commands print it: the host's time zone.
+
+use base::WallTime;
+use jiff::{Timestamp, Zoned};
+
+/// `Fri Nov 20 18:00:00 2026`.
+pub fn ctime(at: WallTime) -> String {
+    zoned(at).map(|z| z.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
+}
+
+/// `2026-11-20 18:00:00Z`, or with the offset.
+pub fn stamp(at: WallTime) -> String {
+    zoned(at).map(|z| z.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()).unwrap_or_default()
+}
+
+fn zoned(at: WallTime) -> Option<Zoned> {
+    Timestamp::from_millisecond(at.0).ok().map(|t| t.to_zoned(jiff::tz::TimeZone::system()))
+}
+
+/// The end of an ISO 8601 duration that starts now, e.g. `2026-11-20 18:05:00 +00:00`.
+pub fn after(duration: &str) -> Result<String, String> {
+    let span: jiff::Span =
+        duration.parse().map_err(|e| format!("'{duration}' is not an ISO 8601 duration such as PT5M: {e}"))?;
+    let end = Zoned::now().checked_add(span).map_err(|e| e.to_string())?;
+    Ok(end.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
+}
+
+/// Whether a moment as [`after`] writes it lies behind; text in other forms does not.
+pub fn is_past(text: &str) -> bool {
+    let parsed = jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %:z", text).and_then(|t| t.to_timestamp());
+    parsed.is_ok_and(|t| t < Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_end_ahead() {
+        let end = after("PT5M").expect("a duration");
+        assert!(!is_past(&end), "{end}");
+        assert!(is_past("2001-01-01 00:00:00 +00:00"));
+        assert!(after("5 minutes please").is_err());
+    }
+}

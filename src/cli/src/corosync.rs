@@ -1,0 +1,255 @@
+//! Corosync's commands: `corosync-quorumtool`, `corosync-cfgtool`, `corosync-keygen`.
+
+use crate::args::{self, Command};
+use crate::client::Client;
+use crate::clock;
+use crate::report::{Common, Format};
+use crate::source::Failure;
+use base::exit::crm;
+use clap::Parser;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use wire::api::{NodeStatus, QuorumStatus};
+
+/// Show votes and quorum
+#[derive(Parser, Debug)]
+#[command(
+    name = "corosync-quorumtool",
+    disable_version_flag = true,
+    after_help = "Examples:\n  corosync-quorumtool -s     votes, quorum and members\n  corosync-quorumtool -l     members only\n\nExit codes: 0 quorate; 1 error; 2 not quorate"
+)]
+pub struct Quorumtool {
+    /// Votes, quorum and members (this is also what happens without options)
+    #[arg(short = 's')]
+    status: bool,
+    /// Members
+    #[arg(short = 'l')]
+    list: bool,
+    /// In a form for programs
+    #[arg(short = 'p')]
+    parseable: bool,
+    /// Show ids instead of names
+    #[arg(short = 'i')]
+    ids: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn quorumtool(args: Vec<OsString>) -> i32 {
+    args::run::<Quorumtool>(args)
+}
+
+/// Corosync's tools know one code for all that fails.
+fn error(failure: impl Into<Failure>) -> Failure {
+    Failure { code: 1, ..failure.into() }
+}
+
+impl Command for Quorumtool {
+    const NAME: &'static str = "corosync-quorumtool";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let q: QuorumStatus = Client::from_env().get("/v1/quorum").map_err(error)?;
+        let text = match (self.list && !self.status, self.common.output_as) {
+            (_, Format::Json) => serde_json::to_string_pretty(&q).map_err(|e| Failure::new(1, e.to_string()))? + "\n",
+            (true, _) => self.members(&q),
+            (false, _) => self.quorum(&q) + &self.members(&q),
+        };
+        self.common.write(&text)?;
+        Ok(if q.quorate { 0 } else { 2 })
+    }
+}
+
+impl Quorumtool {
+    fn quorum(&self, q: &QuorumStatus) -> String {
+        let ring = q.ring.map(|r| format!("{:x}.{:x}", r.rep.0, r.seq)).unwrap_or_else(|| "none".to_owned());
+        let quorate = if q.quorate { "Yes" } else { "No" };
+        let blocked = if q.quorate { "" } else { "Activity blocked" };
+        let mut out = String::new();
+        let date = clock::ctime(q.now);
+        let _ = write!(
+            out,
+            "Quorum information\n------------------\nDate:             {date}\nQuorum provider:  {}\nNodes:            {}\n\
+             Node ID:          {}\nRing ID:          {ring}\nQuorate:          {quorate}\n\n",
+            q.provider,
+            q.members.len(),
+            q.me
+        );
+        let flags: String = q.flags.iter().map(|f| format!("{f} ")).collect();
+        let _ = write!(
+            out,
+            "Votequorum information\n----------------------\nExpected votes:   {}\nHighest expected: {}\nTotal votes:      {}\n\
+             Quorum:           {} {blocked} \nFlags:            {flags}\n\n",
+            q.expected_votes, q.highest_expected, q.total_votes, q.quorum
+        );
+        out
+    }
+
+    fn members(&self, q: &QuorumStatus) -> String {
+        let mut out = String::from("Membership information\n----------------------\n    Nodeid      Votes Name\n");
+        for m in &q.members {
+            let name = if self.ids { m.id.to_string() } else { m.name.clone() };
+            let local = if m.local { " (local)" } else { "" };
+            let _ = writeln!(out, "{:>10} {:>10} {name}{local}", m.id.0, m.votes);
+        }
+        out
+    }
+}
+
+/// Show the links to the other nodes
+#[derive(Parser, Debug)]
+#[command(
+    name = "corosync-cfgtool",
+    disable_version_flag = true,
+    after_help = "Examples:\n  corosync-cfgtool -s     state of every link\n  corosync-cfgtool -n     state of every node\n  corosync-cfgtool -a 2   addresses of node 2"
+)]
+pub struct Cfgtool {
+    /// State of every link
+    #[arg(short = 's', group = "command")]
+    status: bool,
+    /// State of every node's links
+    #[arg(short = 'n', group = "command")]
+    nodes: bool,
+    /// Addresses of a node
+    #[arg(short = 'a', value_name = "NODEID", group = "command")]
+    addresses: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn cfgtool(args: Vec<OsString>) -> i32 {
+    args::run::<Cfgtool>(args)
+}
+
+impl Command for Cfgtool {
+    const NAME: &'static str = "corosync-cfgtool";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let status: NodeStatus = Client::from_env().get("/v1/status").map_err(error)?;
+        if self.common.output_as == Format::Json {
+            let text = serde_json::to_string_pretty(&status.links).map_err(|e| Failure::new(1, e.to_string()))?;
+            self.common.write(&format!("{text}\n"))?;
+        } else if let Some(id) = self.addresses {
+            let node = status.nodes.iter().find(|n| n.id.0 == id);
+            let node = node.ok_or_else(|| Failure::new(1, format!("no node has the id {id}")))?;
+            self.common.write(&format!("{}\n", node.addresses.join(" ")))?;
+        } else if self.nodes {
+            self.common.write(&by_node(&status))?;
+        } else if self.status {
+            self.common.write(&by_link(&status))?;
+        } else {
+            return Err(Failure::new(1, "choose one of -s, -n and -a (see --help)"));
+        }
+        Ok(0)
+    }
+}
+
+fn by_link(status: &NodeStatus) -> String {
+    let mut out = format!("Local node ID {}, transport bascule\n", status.me);
+    let mut numbers: Vec<u8> = status.links.iter().map(|l| l.link).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        let links = || status.links.iter().filter(|l| l.link == number);
+        let local = links().next().map(|l| l.local.as_str()).unwrap_or_default();
+        let _ = write!(out, "LINK ID {number} udp\n\taddr\t= {local}\n\tstatus:\n");
+        for node in &status.nodes {
+            let word = match links().find(|l| l.peer == node.id) {
+                _ if node.id == status.me => "localhost",
+                Some(link) if link.up => "connected",
+                _ => "disconnected",
+            };
+            let _ = writeln!(out, "\t\tnodeid: {:>10}:\t{word}", node.id.0);
+        }
+    }
+    out
+}
+
+fn by_node(status: &NodeStatus) -> String {
+    let mut out = format!("Local node ID {}, transport bascule\n", status.me);
+    for node in status.nodes.iter().filter(|n| n.id != status.me) {
+        let reachable = status.links.iter().any(|l| l.peer == node.id && l.up);
+        let _ = writeln!(out, "nodeid: {}{}", node.id, if reachable { " reachable" } else { "" });
+        for link in status.links.iter().filter(|l| l.peer == node.id) {
+            let word = if link.up { "enabled connected" } else { "enabled" };
+            let rtt = link.rtt_us.map(|us| format!(" rtt: {us} us")).unwrap_or_default();
+            let _ = writeln!(out, "   LINK: {} udp ({}->{}) {word}{rtt}", link.link, link.local, link.remote);
+        }
+    }
+    out
+}
+
+/// Make the cluster's secret key
+#[derive(Parser, Debug)]
+#[command(
+    name = "corosync-keygen",
+    disable_version_flag = true,
+    after_help = "Examples:\n  corosync-keygen                     /etc/corosync/authkey\n  corosync-keygen -k ./authkey        another file\n\nCopy the file to every node, mode 0400."
+)]
+pub struct Keygen {
+    /// Where to write the key
+    #[arg(short = 'k', long, value_name = "FILE", default_value = "/etc/corosync/authkey")]
+    key_file: PathBuf,
+    /// Where to read randomness
+    #[arg(short = 'r', long, value_name = "FILE", default_value = "/dev/urandom")]
+    random_file: PathBuf,
+    /// Size in bytes, 128 to 4096
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 256)]
+    size: usize,
+    /// Accepted: never waits for entropy
+    #[arg(short = 'l', long)]
+    less_secure: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn keygen(args: Vec<OsString>) -> i32 {
+    args::run::<Keygen>(args)
+}
+
+impl Command for Keygen {
+    const NAME: &'static str = "corosync-keygen";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        if !(128..=4096).contains(&self.size) {
+            return Err(Failure::new(1, format!("{} bytes: a key has 128 to 4096 bytes", self.size)));
+        }
+        println!("Corosync Cluster Engine Authentication key generator.");
+        println!("Gathering {} bits for key from {}.", self.size * 8, self.random_file.display());
+        let mut key = vec![0u8; self.size];
+        let random = std::fs::File::open(&self.random_file).and_then(|mut f| f.read_exact(&mut key));
+        random.map_err(|e| Failure::new(1, format!("cannot read {}: {e}", self.random_file.display())))?;
+        println!("Writing corosync key to {}.", self.key_file.display());
+        self.store(&key).map_err(|e| Failure::new(1, format!("cannot write {}: {e}", self.key_file.display())))?;
+        Ok(crm::OK)
+    }
+}
+
+impl Keygen {
+    /// Beside and renamed: whoever reads finds the old key or the whole new one, never readable by others.
+    fn store(&self, key: &[u8]) -> std::io::Result<()> {
+        if let Some(dir) = self.key_file.parent().filter(|d| !d.as_os_str().is_empty()) {
+            std::fs::create_dir_all(dir)?;
+        }
+        let beside = self.key_file.with_extension(format!("new{}", std::process::id()));
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&beside)?;
+        std::io::Write::write_all(&mut file, key)?;
+        file.sync_all()?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o400))?;
+        std::fs::rename(&beside, &self.key_file)
+    }
+}

@@ -1,0 +1,252 @@
+//! `crm_mon`: the cluster's status, once or again and again.
+
+pub mod elements;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+use crate::args::{self, Command};
+use crate::cluster::{self, Operation};
+use crate::report::{Common, Format, ToDocument, envelope};
+use crate::source::{Failure, Source, now};
+use base::WallTime;
+use base::exit::crm;
+use clap::Parser;
+use scheduler::status::Cluster;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::time::Duration;
+use xml::Element;
+
+/// Show the status of the cluster
+#[derive(Parser, Debug, Default)]
+#[command(name = "crm_mon", disable_version_flag = true, after_help = EXAMPLES)]
+pub struct CrmMon {
+    /// Show once and end
+    #[arg(short = '1', long)]
+    pub one_shot: bool,
+    /// One line for monitoring systems
+    #[arg(short = 's', long)]
+    pub simple_status: bool,
+    /// Time between two looks
+    #[arg(short = 'i', long, value_name = "TIME", default_value = "5")]
+    pub interval: String,
+    /// Group resources by node
+    #[arg(short = 'n', long, help_heading = "Display")]
+    pub group_by_node: bool,
+    /// Show inactive resources too
+    #[arg(short = 'r', long, help_heading = "Display")]
+    pub inactive: bool,
+    /// Show fail counts
+    #[arg(short = 'f', long, help_heading = "Display")]
+    pub failcounts: bool,
+    /// Show the history of operations
+    #[arg(short = 'o', long, help_heading = "Display")]
+    pub operations: bool,
+    /// Show the history of operations with times
+    #[arg(short = 't', long, help_heading = "Display")]
+    pub timing_details: bool,
+    /// Show tickets
+    #[arg(short = 'c', long, help_heading = "Display")]
+    pub tickets: bool,
+    /// Show bans (negative location constraints), optionally by id prefix
+    #[arg(short = 'L', long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "", help_heading = "Display")]
+    pub neg_locations: Option<String>,
+    /// Show node attributes
+    #[arg(short = 'A', long, help_heading = "Display")]
+    pub show_node_attributes: bool,
+    /// No headers
+    #[arg(short = 'D', long, help_heading = "Display")]
+    pub hide_headers: bool,
+    /// More details: node ids, every clone instance
+    #[arg(short = 'R', long, help_heading = "Display")]
+    pub show_detail: bool,
+    /// Resource descriptions
+    #[arg(long, help_heading = "Display")]
+    pub show_description: bool,
+    /// Accepted: output is brief already
+    #[arg(short = 'b', long, help_heading = "Display")]
+    pub brief: bool,
+    /// Accepted: there is no fence history to show yet
+    #[arg(short = 'm', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1", help_heading = "Display")]
+    pub fence_history: Option<String>,
+    /// Only these sections (all, none, or some of summary, nodes, resources, attributes, operations, failcounts, failures, tickets, bans)
+    #[arg(short = 'I', long, value_name = "SECTIONS", value_delimiter = ',', help_heading = "Display")]
+    pub include: Vec<String>,
+    /// Without these sections
+    #[arg(short = 'U', long, value_name = "SECTIONS", value_delimiter = ',', help_heading = "Display")]
+    pub exclude: Vec<String>,
+    /// Only this node
+    #[arg(long, value_name = "NODE", help_heading = "Display")]
+    pub node: Option<String>,
+    /// Only this resource
+    #[arg(long, value_name = "RESOURCE", help_heading = "Display")]
+    pub resource: Option<String>,
+    /// Less output
+    #[arg(short = 'Q', long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  crm_mon -1             the status, once
+  crm_mon -1rf           with inactive resources and fail counts
+  crm_mon -1A            with node attributes
+  crm_mon -1n            by node
+  crm_mon --output-as=json
+  crm_mon -i 2           look again every 2 seconds until Ctrl-C
+  CIB_file=cib.xml crm_mon -1r
+
+Exit codes: 0 shown; 102 no daemon";
+
+/// All that is shown.
+pub struct View<'a> {
+    pub cib: &'a Element,
+    pub cluster: Cluster,
+    pub operations: Vec<Operation>,
+    pub now: WallTime,
+}
+
+/// Sections in the order of display.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Section {
+    Summary,
+    Nodes,
+    Resources,
+    Attributes,
+    Operations,
+    Failcounts,
+    Failures,
+    Tickets,
+    Bans,
+}
+
+impl Section {
+    const ALL: [(Section, &'static str); 9] = [
+        (Section::Summary, "summary"),
+        (Section::Nodes, "nodes"),
+        (Section::Resources, "resources"),
+        (Section::Attributes, "attributes"),
+        (Section::Operations, "operations"),
+        (Section::Failcounts, "failcounts"),
+        (Section::Failures, "failures"),
+        (Section::Tickets, "tickets"),
+        (Section::Bans, "bans"),
+    ];
+}
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    args::run::<CrmMon>(args)
+}
+
+impl Command for CrmMon {
+    const NAME: &'static str = "crm_mon";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let interval_ms = cib::interval_ms(&self.interval)
+            .ok_or_else(|| Failure::usage(format!("'{}' is not a time", self.interval)))?;
+        let source = Source::open();
+        let watch = !self.one_shot
+            && !self.simple_status
+            && source.client().is_some()
+            && self.common.output_to.is_none()
+            && matches!(self.common.output_as, Format::Text | Format::Console)
+            && std::io::stdout().is_terminal();
+        loop {
+            let cib = source.cib()?;
+            let view = View {
+                cluster: cluster::read(&cib, now()),
+                operations: cluster::operations(&cib),
+                now: now(),
+                cib: &cib,
+            };
+            if self.simple_status {
+                return self.simple(&view);
+            }
+            let out = self.render(&view)?;
+            if !watch {
+                self.common.write(&out)?;
+                return Ok(crm::OK);
+            }
+            // Clears the screen, so that nothing of the last look stays.
+            print!("\x1b[2J\x1b[H{out}");
+            let _ = std::io::Write::flush(&mut std::io::stdout());
+            std::thread::sleep(Duration::from_millis(interval_ms.max(100)));
+        }
+    }
+}
+
+impl CrmMon {
+    pub fn render(&self, view: &View<'_>) -> Result<String, Failure> {
+        Ok(match self.common.output_as {
+            Format::None => String::new(),
+            Format::Text | Format::Console => text::render(self, view),
+            Format::Xml => envelope(elements::all(self, view), crm::OK, &[]).to_document(),
+            Format::Json => format!("{:#}\n", crate::report::json(&envelope(elements::all(self, view), crm::OK, &[]))),
+        })
+    }
+
+    /// Which sections are shown, by their switches and by --include and --exclude.
+    pub fn shows(&self, section: Section) -> bool {
+        let name = Section::ALL.iter().find(|(s, _)| *s == section).map_or("", |(_, n)| n);
+        let named = |list: &[String]| list.iter().any(|i| i == name || i == "all");
+        let only = self.include.iter().any(|i| i == "none");
+        let xml = matches!(self.common.output_as, Format::Xml | Format::Json);
+        let standard = match section {
+            Section::Summary => !self.hide_headers,
+            Section::Nodes | Section::Resources | Section::Failures => true,
+            Section::Attributes => self.show_node_attributes || xml,
+            Section::Operations => self.operations || self.timing_details || xml,
+            Section::Failcounts => self.failcounts,
+            Section::Tickets => self.tickets,
+            Section::Bans => self.neg_locations.is_some() || xml,
+        };
+        named(&self.include) || (standard && !only && !named(&self.exclude) && !self.exclude.iter().any(|e| e == "all"))
+    }
+
+    fn simple(&self, view: &View<'_>) -> Result<i32, Failure> {
+        let cluster = &view.cluster;
+        let bad: Vec<String> =
+            cluster.nodes.iter().filter(|n| !n.online).map(|n| format!("offline node: {}", n.name)).collect();
+        let mut warnings = bad;
+        if cluster.dc.is_none() {
+            warnings.insert(0, "No DC".to_owned());
+        }
+        if !cluster.quorate {
+            warnings.push("no quorum".to_owned());
+        }
+        let line = match warnings.is_empty() {
+            true => {
+                let online = cluster.nodes.iter().filter(|n| n.online).count();
+                format!(
+                    "CLUSTER OK: {online} node{} online, {} resource instance{} configured\n",
+                    plural(online),
+                    cluster.instances,
+                    plural(cluster.instances)
+                )
+            }
+            false => format!("CLUSTER WARN: {}\n", warnings.join(", ")),
+        };
+        self.common.write(&line)?;
+        Ok(i32::from(!warnings.is_empty()))
+    }
+}
+
+pub fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// Configured constraints that keep a resource off a node.
+pub fn bans<'a>(cib: &'a Element, prefix: &'a str) -> impl Iterator<Item = &'a Element> {
+    let constraints = cib.child("configuration").and_then(|c| c.child("constraints"));
+    let all = constraints.into_iter().flat_map(|c| c.elements_named("rsc_location"));
+    all.filter(move |e| {
+        let negative = e.attr("score").and_then(base::Score::parse).is_some_and(|s| s < base::Score::ZERO);
+        negative && e.attr("node").is_some() && e.id().is_some_and(|id| id.starts_with(prefix))
+    })
+}

@@ -1,0 +1,289 @@
+//! The status as elements: Pacemaker's XML, and by [`crate::report::json`] our JSON.
+
+use super::text::{agent, dc_version, status_words, threshold, visible_attributes};
+use super::{CrmMon, Section, View, bans};
+use crate::clock;
+use crate::cluster::Operation;
+use base::WallTime;
+use base::exit::OcfCode;
+use scheduler::status::{FailedAction, Node, NodeKind, Resource, ResourceKind};
+use xml::Element;
+
+pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
+    type Maker = fn(&CrmMon, &View<'_>) -> Option<Element>;
+    let sections: [(Section, Maker); 8] = [
+        (Section::Summary, |_, v| Some(summary(v))),
+        (Section::Nodes, |o, v| Some(nodes(o, v))),
+        (Section::Resources, |o, v| Some(resources(o, v))),
+        (Section::Attributes, |_, v| attributes(v)),
+        (Section::Operations, |_, v| history(v)),
+        (Section::Failures, |_, v| failures(v)),
+        (Section::Tickets, |_, v| tickets(v)),
+        (Section::Bans, |o, v| ban_list(o, v)),
+    ];
+    sections.iter().filter(|(s, _)| options.shows(*s)).filter_map(|(_, make)| make(options, view)).collect()
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+fn summary(view: &View<'_>) -> Element {
+    let cluster = &view.cluster;
+    let attr = |name: &str| view.cib.attr(name).unwrap_or_default();
+    let mut dc = Element::new("current_dc").with("present", yes(cluster.dc.is_some()));
+    if let Some(node) = cluster.nodes.iter().find(|n| n.is_dc) {
+        dc = dc.with("version", dc_version(view)).with("name", &node.name).with("id", &node.id);
+        dc = dc.with("with_quorum", yes(cluster.quorate)).with("mixed_version", "false");
+    }
+    let option = |names: &[&str], default: &str| {
+        names.iter().find_map(|n| cluster.options.get(*n)).cloned().unwrap_or_else(|| default.to_owned())
+    };
+    let ms = |text: &str| cib::interval_ms(text).unwrap_or(0).to_string();
+    let options = Element::new("cluster_options")
+        .with("stonith-enabled", yes(cluster.fencing_enabled))
+        .with("symmetric-cluster", yes(cluster.symmetric))
+        .with("no-quorum-policy", option(&["no-quorum-policy"], "stop"))
+        .with("maintenance-mode", yes(cluster.maintenance_mode))
+        .with("stop-all-resources", yes(cluster.stop_all_resources))
+        .with("stonith-timeout-ms", ms(&option(&["fencing-timeout", "stonith-timeout"], "60s")))
+        .with("priority-fencing-delay-ms", ms(&option(&["priority-fencing-delay"], "0")));
+    Element::new("summary")
+        .with_child(Element::new("stack").with("type", "corosync").with("pacemakerd-state", "running"))
+        .with_child(dc)
+        .with_child(
+            Element::new("last_update").with("time", clock::ctime(view.now)).with("origin", crate::source::host_name()),
+        )
+        .with_child(
+            Element::new("last_change")
+                .with("time", attr("cib-last-written"))
+                .with("user", attr("update-user"))
+                .with("client", attr("update-client"))
+                .with("origin", attr("update-origin")),
+        )
+        .with_child(Element::new("nodes_configured").with("number", cluster.nodes.len().to_string()))
+        .with_child(
+            Element::new("resources_configured")
+                .with("number", cluster.instances.to_string())
+                .with("disabled", cluster.disabled.to_string())
+                .with("blocked", cluster.blocked.to_string()),
+        )
+        .with_child(options)
+}
+
+fn nodes(options: &CrmMon, view: &View<'_>) -> Element {
+    let shown = view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| *w == n.name));
+    let mut list = Element::new("nodes");
+    for n in shown {
+        let mut e = node(n);
+        if options.group_by_node {
+            view.cluster.resources.iter().for_each(|r| on_node(view, r, &n.name, &mut e));
+        }
+        list.push(e);
+    }
+    list
+}
+
+fn on_node(view: &View<'_>, r: &Resource, node: &str, out: &mut Element) {
+    match r.kind {
+        ResourceKind::Primitive { .. } if r.active_on.iter().any(|n| n == node) => out.push(resource(view, r)),
+        _ => r.children.iter().for_each(|c| on_node(view, c, node, out)),
+    }
+}
+
+fn node(n: &Node) -> Element {
+    let health = match n.health {
+        1 => "green",
+        0 => "yellow",
+        _ => "red",
+    };
+    let kind = match n.kind {
+        NodeKind::Cluster => "member",
+        NodeKind::Remote | NodeKind::Guest => "remote",
+    };
+    Element::new("node")
+        .with("name", &n.name)
+        .with("id", &n.id)
+        .with("online", yes(n.online))
+        .with("standby", yes(n.standby))
+        .with("standby_onfail", yes(n.standby_on_fail))
+        .with("maintenance", yes(n.maintenance))
+        .with("pending", yes(n.pending))
+        .with("unclean", yes(n.unclean))
+        .with("health", health)
+        .with("feature_set", cib::FEATURE_SET)
+        .with("shutdown", yes(n.shutdown))
+        .with("expected_up", yes(n.expected_up))
+        .with("is_dc", yes(n.is_dc))
+        .with("resources_running", n.running.len().to_string())
+        .with("type", kind)
+}
+
+fn resources(options: &CrmMon, view: &View<'_>) -> Element {
+    let mut list = Element::new("resources");
+    let wanted = |r: &&Resource| {
+        let named = options.resource.as_ref();
+        named.is_none_or(|w| r.name == *w || r.id == *w || crate::cluster::find(&r.children, w).is_some())
+    };
+    // XML is for programs: it has the inactive ones as well, as the original's.
+    view.cluster.resources.iter().filter(wanted).for_each(|r| list.push(resource(view, r)));
+    list
+}
+
+pub fn resource(view: &View<'_>, r: &Resource) -> Element {
+    let common = |e: Element| {
+        let e =
+            e.with("maintenance", yes(r.maintenance)).with("managed", yes(r.managed)).with("disabled", yes(r.disabled));
+        r.description.iter().fold(e, |e, d| e.with("description", d))
+    };
+    let mut e = match &r.kind {
+        ResourceKind::Primitive { .. } => return primitive(view, r),
+        ResourceKind::Group => {
+            common(Element::new("group").with("id", &r.id).with("number_resources", r.children.len().to_string()))
+        }
+        ResourceKind::Clone { promotable, unique, .. } => {
+            let e = Element::new("clone")
+                .with("id", &r.id)
+                .with("multi_state", yes(*promotable))
+                .with("unique", yes(*unique));
+            common(e).with("failed", yes(r.failed)).with("failure_ignored", yes(r.failure_ignored))
+        }
+        ResourceKind::Bundle { image } => {
+            common(Element::new("bundle").with("id", &r.id).with("image", image)).with("failed", yes(r.failed))
+        }
+    };
+    r.children.iter().for_each(|c| e.push(resource(view, c)));
+    e
+}
+
+fn primitive(view: &View<'_>, r: &Resource) -> Element {
+    let id = if r.id == r.name { &r.id } else { &r.name };
+    let mut e = Element::new("resource").with("id", id).with("resource_agent", agent(r)).with("role", r.role.text());
+    if let Some(role) = &r.target_role {
+        e.set("target_role", role);
+    }
+    e = e
+        .with("active", yes(!r.active_on.is_empty()))
+        .with("orphaned", yes(r.removed))
+        .with("blocked", yes(r.blocked))
+        .with("maintenance", yes(r.maintenance))
+        .with("managed", yes(r.managed))
+        .with("failed", yes(r.failed))
+        .with("failure_ignored", yes(r.failure_ignored))
+        .with("nodes_running_on", r.active_on.len().to_string());
+    if let Some(pending) = &r.pending {
+        e.set("pending", pending);
+    }
+    for name in &r.active_on {
+        let node = view.cluster.nodes.iter().find(|n| n.name == *name);
+        let id = node.map_or("", |n| n.id.as_str());
+        e.push(
+            Element::new("node").with("name", name).with("id", id).with("cached", yes(node.is_some_and(|n| !n.online))),
+        );
+    }
+    e
+}
+
+fn attributes(view: &View<'_>) -> Option<Element> {
+    let mut list = Element::new("node_attributes");
+    for node in view.cluster.nodes.iter().filter(|n| n.online && visible_attributes(n).next().is_some()) {
+        let mut e = Element::new("node").with("name", &node.name);
+        visible_attributes(node).for_each(|(n, v)| e.push(Element::new("attribute").with("name", n).with("value", v)));
+        list.push(e);
+    }
+    unless_empty(list)
+}
+
+fn history(view: &View<'_>) -> Option<Element> {
+    let mut list = Element::new("node_history");
+    for node in view.cluster.nodes.iter().filter(|n| n.online) {
+        let mut of_node = Element::new("node").with("name", &node.name);
+        let ops: Vec<&Operation> = view.operations.iter().filter(|o| o.node == node.name && !o.pending()).collect();
+        for chunk in ops.chunk_by(|a, b| a.resource == b.resource) {
+            let id = &chunk[0].resource;
+            let orphan = crate::cluster::find(&view.cluster.resources, id.split(':').next().unwrap_or(id))
+                .is_none_or(|r| r.removed);
+            let mut e = Element::new("resource_history").with("id", id).with("orphan", yes(orphan));
+            e.set("migration-threshold", threshold(view, id));
+            if let Some(count) = node.fail_counts.get(id.split(':').next().unwrap_or(id)).filter(|c| **c != 0) {
+                e.set("fail-count", base::Score::from(*count).to_string());
+            }
+            chunk.iter().for_each(|op| e.push(operation(op)));
+            of_node.push(e);
+        }
+        if !ops.is_empty() {
+            list.push(of_node);
+        }
+    }
+    unless_empty(list)
+}
+
+fn operation(op: &Operation) -> Element {
+    let task = if op.task == "monitor" && op.interval_ms == 0 { "probe" } else { &op.task };
+    let mut e = Element::new("operation_history").with("call", op.call_id.to_string()).with("task", task);
+    e = e.with("rc", op.rc.to_string()).with("rc_text", OcfCode(op.rc).words());
+    if op.interval_ms > 0 {
+        e.set("interval", format!("{}ms", op.interval_ms));
+    }
+    if let Some(at) = op.last_change {
+        e.set("last-rc-change", clock::ctime(WallTime::from_secs(at)));
+    }
+    e.with("exec-time", format!("{}ms", op.exec_ms)).with("queue-time", format!("{}ms", op.queue_ms))
+}
+
+fn failures(view: &View<'_>) -> Option<Element> {
+    let mut list = Element::new("failures");
+    view.cluster.failures.iter().for_each(|f| list.push(failure(f)));
+    unless_empty(list)
+}
+
+fn failure(f: &FailedAction) -> Element {
+    let mut e = Element::new("failure")
+        .with("op_key", &f.key)
+        .with("node", &f.node)
+        .with("exitstatus", OcfCode(f.rc).words())
+        .with("exitreason", f.exit_reason.as_deref().unwrap_or_default())
+        .with("exitcode", f.rc.to_string())
+        .with("call", f.call_id.to_string())
+        .with("status", status_words(f.status));
+    if let Some(at) = f.last_change {
+        e.set("last-rc-change", clock::stamp(WallTime::from_secs(at)));
+    }
+    e.with("queued", f.queue_ms.to_string())
+        .with("exec", f.exec_ms.to_string())
+        .with("interval", f.interval_ms.to_string())
+        .with("task", &f.operation)
+}
+
+fn tickets(view: &View<'_>) -> Option<Element> {
+    let mut list = Element::new("tickets");
+    for t in &view.cluster.tickets {
+        let status = if t.granted { "granted" } else { "revoked" };
+        list.push(Element::new("ticket").with("id", &t.id).with("status", status).with("standby", yes(t.standby)));
+    }
+    unless_empty(list)
+}
+
+fn ban_list(options: &CrmMon, view: &View<'_>) -> Option<Element> {
+    let prefix = options.neg_locations.as_deref().unwrap_or_default();
+    let mut list = Element::new("bans");
+    for e in bans(view.cib, prefix) {
+        let attr = |name: &str| e.attr(name).unwrap_or_default();
+        let weight = e.attr("score").and_then(base::Score::parse).unwrap_or_default().value();
+        let only = yes(attr("role") == "Promoted");
+        list.push(
+            Element::new("ban")
+                .with("id", attr("id"))
+                .with("resource", attr("rsc"))
+                .with("node", attr("node"))
+                .with("weight", weight.to_string())
+                .with("promoted-only", only)
+                .with("master_only", only),
+        );
+    }
+    unless_empty(list)
+}
+
+fn unless_empty(list: Element) -> Option<Element> {
+    if list.nodes().is_empty() { None } else { Some(list) }
+}

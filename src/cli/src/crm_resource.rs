@@ -1,0 +1,357 @@
+//! `crm_resource`: list, query, move, ban, clear, clean up and configure resources.
+
+pub mod cleanup;
+pub mod listing;
+pub mod moving;
+pub mod parameters;
+
+use crate::args::{self, Command};
+use crate::cluster;
+use crate::crm_mon::{CrmMon, View};
+use crate::report::Common;
+use crate::source::{Failure, Source, now};
+use base::exit::crm;
+use clap::Parser;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+use wire::api::CleanupCall;
+use xml::Element;
+
+/// List, query, move, clean up and configure resources
+#[derive(Parser, Debug)]
+#[command(name = "crm_resource", disable_version_flag = true, after_help = EXAMPLES)]
+pub struct CrmResource {
+    /// List all resources with their status
+    #[arg(short = 'L', long, group = "command", help_heading = "Queries")]
+    list: bool,
+    /// List the ids of all primitives
+    #[arg(short = 'l', long, group = "command", help_heading = "Queries")]
+    list_raw: bool,
+    /// List the last operations (of a resource, on a node)
+    #[arg(short = 'O', long, group = "command", help_heading = "Queries")]
+    list_operations: bool,
+    /// List all operations (of a resource, on a node)
+    #[arg(short = 'o', long, group = "command", help_heading = "Queries")]
+    list_all_operations: bool,
+    /// List the options of a kind (primitive)
+    #[arg(long, value_name = "TYPE", group = "command", help_heading = "Queries")]
+    list_options: Option<String>,
+    /// List the kinds of agents
+    #[arg(long, group = "command", help_heading = "Queries")]
+    list_standards: bool,
+    /// List the providers of OCF agents
+    #[arg(long, group = "command", help_heading = "Queries")]
+    list_ocf_providers: bool,
+    /// List the agents of a standard and provider, e.g. ocf:heartbeat
+    #[arg(long, value_name = "STD:PROV", group = "command", help_heading = "Queries")]
+    list_agents: Option<String>,
+    /// Show an agent's metadata
+    #[arg(
+        long,
+        visible_alias = "meta-data",
+        value_name = "CLASS:PROVIDER:AGENT",
+        group = "command",
+        help_heading = "Queries"
+    )]
+    show_metadata: Option<String>,
+    /// Show a resource's status and XML
+    #[arg(short = 'q', long, group = "command", help_heading = "Queries")]
+    query_xml: bool,
+    /// The same, before templates are expanded
+    #[arg(short = 'w', long, group = "command", help_heading = "Queries")]
+    query_xml_raw: bool,
+    /// Show a parameter's value
+    #[arg(short = 'g', long, value_name = "PARAM", group = "command", help_heading = "Queries")]
+    get_parameter: Option<String>,
+    /// Show where a resource runs
+    #[arg(short = 'W', long, group = "command", help_heading = "Queries")]
+    locate: bool,
+    /// Show the constraints of a resource
+    #[arg(short = 'a', long, group = "command", help_heading = "Queries")]
+    constraints: bool,
+    /// Show why a resource is where it is
+    #[arg(short = 'Y', long, group = "command", help_heading = "Queries")]
+    why: bool,
+    /// Forget failures
+    #[arg(short = 'C', long, group = "command", help_heading = "Commands")]
+    cleanup: bool,
+    /// Forget the whole history and look again
+    #[arg(short = 'R', long, group = "command", help_heading = "Commands")]
+    refresh: bool,
+    /// Set a parameter (with --parameter-value)
+    #[arg(short = 'p', long, value_name = "PARAM", group = "command", help_heading = "Commands")]
+    set_parameter: Option<String>,
+    /// Delete a parameter
+    #[arg(short = 'd', long, value_name = "PARAM", group = "command", help_heading = "Commands")]
+    delete_parameter: Option<String>,
+    /// Move a resource: to --node, or away from where it is
+    #[arg(short = 'M', long, group = "command", help_heading = "Location")]
+    r#move: bool,
+    /// Keep a resource off a node
+    #[arg(short = 'B', long, group = "command", help_heading = "Location")]
+    ban: bool,
+    /// Remove the constraints that --move and --ban made
+    #[arg(short = 'U', long, visible_aliases = ["un-move", "un-ban"], group = "command", help_heading = "Location")]
+    clear: bool,
+    /// With --clear: only those whose lifetime is over
+    #[arg(short = 'e', long, help_heading = "Location")]
+    expired: bool,
+    /// Lifetime of the constraint, an ISO 8601 duration such as PT1H
+    #[arg(short = 'u', long, value_name = "DURATION", help_heading = "Location")]
+    lifetime: Option<String>,
+    /// Only the promoted role
+    #[arg(long, visible_alias = "master", help_heading = "Location")]
+    promoted: bool,
+    /// Delete a resource from the configuration (with -t)
+    #[arg(short = 'D', long, group = "command", help_heading = "Advanced")]
+    delete: bool,
+    /// Wait until nothing is left to do
+    #[arg(long, group = "command", help_heading = "Advanced")]
+    wait: bool,
+    /// The resource
+    #[arg(short = 'r', long, value_name = "ID")]
+    resource: Option<String>,
+    /// The node
+    #[arg(short = 'N', long, visible_alias = "host", visible_short_alias = 'H', value_name = "NODE")]
+    node: Option<String>,
+    /// The resource's element (with -D)
+    #[arg(short = 't', long, value_name = "ELEMENT")]
+    resource_type: Option<String>,
+    /// The value for --set-parameter
+    #[arg(short = 'v', long, value_name = "VALUE", allow_hyphen_values = true)]
+    parameter_value: Option<String>,
+    /// A meta-attribute instead of an agent's parameter
+    #[arg(short = 'm', long)]
+    meta: bool,
+    /// A utilization attribute instead of an agent's parameter
+    #[arg(short = 'z', long)]
+    utilization: bool,
+    /// An XML attribute of the resource's element instead of a parameter
+    #[arg(long)]
+    element: bool,
+    /// With -C, -R: only this operation
+    #[arg(short = 'n', long, value_name = "OPERATION")]
+    operation: Option<String>,
+    /// With -C, -R, -n: the operation's interval
+    #[arg(short = 'I', long, value_name = "TIME")]
+    interval: Option<String>,
+    /// Id of the set of attributes (with -p, -d)
+    #[arg(short = 's', long, value_name = "ID")]
+    set_name: Option<String>,
+    /// Id of the nvpair (with -p, -d)
+    #[arg(short = 'i', long, value_name = "ID")]
+    nvpair: Option<String>,
+    /// With --wait: at most this long
+    #[arg(short = 'T', long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// With --list-options: also advanced and deprecated ones
+    #[arg(long)]
+    all: bool,
+    /// Do it even if it looks wrong
+    #[arg(short = 'f', long)]
+    force: bool,
+    /// Less output
+    #[arg(short = 'Q', long)]
+    quiet: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  crm_resource -L                          all resources
+  crm_resource -r vip -W                   where vip runs
+  crm_resource -r vip -M -N d2             move vip to d2
+  crm_resource -r vip -U                   let it run anywhere again
+  crm_resource -r vip -C                   forget its failures
+  crm_resource -r vip -p nic -v eth1       set a parameter
+  crm_resource -r vip -m -p is-managed -v false
+
+Exit codes: 0 done; 64 usage; 102 no daemon; 105 no such resource, node or parameter; 124 timeout";
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    args::run::<CrmResource>(args)
+}
+
+impl Command for CrmResource {
+    const NAME: &'static str = "crm_resource";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        if let Some(code) = self.about_agents()? {
+            return Ok(code);
+        }
+        let source = Source::open();
+        if self.wait {
+            return self.wait_until_idle(&source);
+        }
+        if self.cleanup || self.refresh {
+            return self.forget(&source);
+        }
+        let cib = source.cib()?;
+        let cluster = cluster::read(&cib, now());
+        let view = View { cib: &cib, cluster, operations: cluster::operations(&cib), now: now() };
+        if self.list || self.list_raw {
+            let text = if self.list { listing::list(&view) } else { listing::raw(&view.cluster.resources) };
+            self.common.print(|| text, || listing::elements(&view))?;
+        } else if self.list_operations || self.list_all_operations {
+            let text =
+                listing::operations(&view, self.resource.as_deref(), self.node.as_deref(), self.list_all_operations);
+            self.common.print(|| text, Vec::new)?;
+        } else {
+            return self.on_resource(&source, &view);
+        }
+        Ok(crm::OK)
+    }
+}
+
+impl CrmResource {
+    /// What needs no cluster.
+    fn about_agents(&self) -> Result<Option<i32>, Failure> {
+        let text = if let Some(kind) = &self.list_options {
+            return crate::crm_attribute::list_options(&self.common, kind, self.all).map(Some);
+        } else if self.list_standards {
+            listing::standards()
+        } else if self.list_ocf_providers {
+            listing::ocf_providers()
+        } else if let Some(spec) = &self.list_agents {
+            listing::agents(spec)?
+        } else if let Some(spec) = &self.show_metadata {
+            listing::metadata(spec)?
+        } else {
+            return Ok(None);
+        };
+        self.common.write(&text)?;
+        Ok(Some(crm::OK))
+    }
+
+    fn needs_resource(&self) -> Result<&str, Failure> {
+        self.resource.as_deref().ok_or_else(|| Failure::usage("Must supply a resource id with -r"))
+    }
+
+    fn on_resource(&self, source: &Source, view: &View<'_>) -> Result<i32, Failure> {
+        let id = match self.constraints || self.why {
+            true if self.resource.is_none() => return Err(Failure::usage("Must supply a resource id with -r")),
+            _ => self.needs_resource()?,
+        };
+        let Some(r) = cluster::find(&view.cluster.resources, id) else {
+            return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
+        };
+        if let Some(node) = self.node.as_ref().filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
+            return Err(Failure::new(crm::NOSUCH, format!("Node '{node}' not found")));
+        }
+        let place = moving::Place {
+            resource: r,
+            node: self.node.as_deref(),
+            promoted: self.promoted,
+            lifetime: self.lifetime.as_deref(),
+        };
+        if self.locate {
+            let (text, element) = listing::locate(r);
+            self.common.print(|| text, || vec![element])?;
+        } else if self.query_xml || self.query_xml_raw {
+            self.query(view, r)?;
+        } else if self.r#move {
+            self.say(moving::move_to(source, view, &place, self.force)?)?;
+        } else if self.ban {
+            self.say(moving::ban(source, view, &place)?)?;
+        } else if self.clear {
+            self.say(moving::clear(source, view, &place, self.expired, self.force)?)?;
+        } else if self.constraints {
+            self.common.write(&listing::constraints(view, id))?;
+        } else if self.why {
+            self.common.write(&listing::why(view, r))?;
+        } else if self.delete {
+            parameters::delete_resource(source, view, id, self.resource_type.as_deref())?;
+        } else {
+            return self.parameter(source, view, &r.name);
+        }
+        Ok(crm::OK)
+    }
+
+    fn say(&self, text: String) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { self.common.print(|| text, Vec::new) }
+    }
+
+    fn query(&self, view: &View<'_>, r: &scheduler::status::Resource) -> Result<(), Failure> {
+        let element = parameters::element(view.cib, &r.name)?;
+        let element = if self.query_xml { parameters::expanded(view.cib, element) } else { element.clone() };
+        let mut status = String::new();
+        crate::crm_mon::text::resource(&CrmMon { inactive: true, ..CrmMon::default() }, view, r, 0, &mut status);
+        let status = status.trim_start_matches("* ").to_owned();
+        let header = if args::compat_21() { "xml:" } else { "Resource XML:" };
+        let shown = || vec![Element::new("resource_config").with_child(element.clone())];
+        self.common.print(|| format!("{status}{header}\n{}", element.to_pretty()), shown)
+    }
+
+    fn parameter(&self, source: &Source, view: &View<'_>, id: &str) -> Result<i32, Failure> {
+        let store = parameters::Store {
+            kind: match (self.meta, self.utilization, self.element) {
+                (true, _, _) => parameters::Kind::Meta,
+                (_, true, _) => parameters::Kind::Utilization,
+                (_, _, true) => parameters::Kind::Element,
+                _ => parameters::Kind::Instance,
+            },
+            set_id: self.set_name.as_deref(),
+            id: self.nvpair.as_deref(),
+        };
+        if let Some(name) = &self.get_parameter {
+            let value = parameters::get(view.cib, id, &store, name)?;
+            let element = || vec![Element::new("parameter").with("name", name).with("value", &value)];
+            self.common.print(|| format!("{value}\n"), element)?;
+        } else if let Some(name) = &self.set_parameter {
+            let value = self
+                .parameter_value
+                .as_ref()
+                .ok_or_else(|| Failure::usage("You need to supply a value with the -v option"))?;
+            self.say(parameters::set(source, view.cib, id, &store, name, value)?)?;
+        } else if let Some(name) = &self.delete_parameter {
+            self.say(parameters::delete(source, view.cib, id, &store, name)?)?;
+        } else {
+            return Err(Failure::usage("Must specify a command (see --help)"));
+        }
+        Ok(crm::OK)
+    }
+
+    fn forget(&self, source: &Source) -> Result<i32, Failure> {
+        let interval = self
+            .interval
+            .as_deref()
+            .map(|i| cib::interval_ms(i).ok_or_else(|| Failure::usage(format!("'{i}' is not a time"))));
+        if self.operation.is_some() && self.resource.is_none() {
+            return Err(Failure::usage("--operation needs --resource"));
+        }
+        let call = CleanupCall {
+            resource: self.resource.clone(),
+            node: self.node.clone(),
+            operation: self.operation.clone(),
+            interval_ms: interval.transpose()?,
+            refresh: self.refresh,
+            force: self.force,
+        };
+        let text = cleanup::run(source, &call)?;
+        self.say(text)?;
+        Ok(crm::OK)
+    }
+
+    /// Idle twice in a row, so that a change just made has had time to be looked at.
+    fn wait_until_idle(&self, source: &Source) -> Result<i32, Failure> {
+        let ms = match &self.timeout {
+            Some(text) => cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")))?,
+            None => 3_600_000,
+        };
+        let end = Instant::now() + Duration::from_millis(ms);
+        let mut idle = 0;
+        while idle < 2 {
+            let status = source.status()?.ok_or_else(|| Failure::usage("--wait needs the running cluster"))?;
+            idle = if status.controller.starts_with("idle") { idle + 1 } else { 0 };
+            if Instant::now() > end {
+                return Err(Failure::new(crm::TIMEOUT, "Error performing operation: Timer expired"));
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        Ok(crm::OK)
+    }
+}

@@ -1,0 +1,233 @@
+//! What `crm_resource` shows.
+
+use crate::crm_mon::text::{self, status_words};
+use crate::crm_mon::{CrmMon, View};
+use crate::source::Failure;
+use base::exit::{OcfCode, crm};
+use scheduler::status::{Resource, ResourceKind, Role};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use xml::Element;
+
+pub fn list(view: &View<'_>) -> String {
+    let options = CrmMon { inactive: true, ..CrmMon::default() };
+    let mut out = String::new();
+    view.cluster.resources.iter().for_each(|r| text::resource(&options, view, r, 1, &mut out));
+    if out.is_empty() { "No resources configured\n".to_owned() } else { format!("Full List of Resources:\n{out}") }
+}
+
+pub fn elements(view: &View<'_>) -> Vec<Element> {
+    let mut list = Element::new("resources");
+    view.cluster.resources.iter().for_each(|r| list.push(crate::crm_mon::elements::resource(view, r)));
+    vec![list]
+}
+
+pub fn raw(resources: &[Resource]) -> String {
+    let line = |r: &Resource| match r.kind {
+        ResourceKind::Primitive { .. } => format!("{}\n", r.id),
+        _ => raw(&r.children),
+    };
+    resources.iter().map(line).collect()
+}
+
+pub fn locate(r: &Resource) -> (String, Element) {
+    let mut out = String::new();
+    let mut element = Element::new("nodes").with("resource", &r.name);
+    let mut say = |node: &str, role: Role| {
+        let suffix = if role == Role::Promoted { " Promoted" } else { "" };
+        let _ = writeln!(out, "resource {} is running on: {node}{suffix}", r.name);
+        let e = Element::new("node").with("name", node);
+        element.push(if role == Role::Promoted { e.with("state", "promoted") } else { e });
+    };
+    match r.kind {
+        ResourceKind::Clone { .. } => r.children.iter().for_each(|c| c.active_on.iter().for_each(|n| say(n, c.role))),
+        _ => r.active_on.iter().for_each(|n| say(n, r.role)),
+    }
+    if out.is_empty() {
+        let _ = writeln!(out, "resource {} is NOT running", r.name);
+    }
+    (out, element)
+}
+
+pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, all: bool) -> String {
+    let mut out = String::new();
+    let concerns = |id: &str| resource.is_none_or(|r| id == r || id.split(':').next() == Some(r));
+    let shown = view.operations.iter().filter(|o| concerns(&o.resource) && node.is_none_or(|n| o.node == n));
+    for op in shown.filter(|o| all || !o.id.ends_with("_last_failure_0")) {
+        let found = crate::cluster::find(&view.cluster.resources, op.resource.split(':').next().unwrap_or_default());
+        let agent = found.map(text::agent).unwrap_or_default();
+        let state = if op.pending() { "pending" } else { status_words(op.status) };
+        let _ = writeln!(
+            out,
+            "{}\t({agent}):\t {}: {} (node={}, call={}, rc={}, exec={}ms): {state}",
+            op.resource,
+            OcfCode(op.rc),
+            op.id,
+            op.node,
+            op.call_id,
+            op.rc,
+            op.exec_ms
+        );
+    }
+    out
+}
+
+/// Location and colocation constraints that name the resource.
+pub fn constraints(view: &View<'_>, id: &str) -> String {
+    let section = view.cib.child("configuration").and_then(|c| c.child("constraints"));
+    let attr = |e: &Element, name: &str| e.attr(name).unwrap_or_default().to_owned();
+    let (mut locations, mut with, mut of) = (String::new(), String::new(), String::new());
+    for e in section.into_iter().flat_map(Element::elements) {
+        let score = e.attr("score").unwrap_or("0");
+        match e.name() {
+            "rsc_location" if e.attr("rsc") == Some(id) => {
+                let node =
+                    if e.attr("node").is_some() { format!("Node {}", attr(e, "node")) } else { "Rule".to_owned() };
+                let _ = writeln!(locations, "  * {node} (score={score}, id={}, rsc={id})", attr(e, "id"));
+            }
+            "rsc_colocation" if e.attr("rsc") == Some(id) => {
+                let _ = writeln!(with, "  * {} (score={score}, id={})", attr(e, "with-rsc"), attr(e, "id"));
+            }
+            "rsc_colocation" if e.attr("with-rsc") == Some(id) => {
+                let _ = writeln!(of, "  * {} (score={score}, id={})", attr(e, "rsc"), attr(e, "id"));
+            }
+            _ => {}
+        }
+    }
+    let mut out = String::new();
+    for (title, body) in [
+        ("Locations:".to_owned(), locations),
+        (format!("Resources {id} is colocated with:"), with),
+        (format!("Resources colocated with {id}:"), of),
+    ] {
+        if !body.is_empty() {
+            let _ = write!(out, "{title}\n{body}");
+        }
+    }
+    out
+}
+
+/// Reasons that the configuration and the status give.
+pub fn why(view: &View<'_>, r: &Resource) -> String {
+    let mut out = String::new();
+    match r.active_on.as_slice() {
+        [] => {
+            let _ = writeln!(out, "Resource {} is not running", r.name);
+        }
+        nodes => {
+            let _ = writeln!(out, "Resource {} is running on host {}", r.name, nodes.join(", "));
+        }
+    }
+    let online = view.cluster.nodes.iter().filter(|n| n.online && !n.standby && !n.maintenance).count();
+    for (is, reason) in [
+        (r.disabled, "configuration specifies that it should stay stopped (target-role)"),
+        (!r.managed, "the cluster does not manage it (is-managed or maintenance)"),
+        (view.cluster.stop_all_resources, "all resources are to be stopped (stop-all-resources)"),
+        (!view.cluster.quorate, "this partition has no quorum"),
+        (online == 0, "no node is online and out of standby"),
+        (!r.children.is_empty() && r.children.iter().any(|c| c.disabled), "one of its members is to stay stopped"),
+    ] {
+        if is {
+            let _ = writeln!(out, "  * {reason}");
+        }
+    }
+    for node in &view.cluster.nodes {
+        if let Some(count) = node.fail_counts.get(&r.name).filter(|c| **c != 0) {
+            let threshold = text::threshold(view, &r.name);
+            let _ = writeln!(
+                out,
+                "  * it has failed {} times on {} (migration-threshold={threshold})",
+                base::Score::from(*count),
+                node.name
+            );
+        }
+    }
+    let failures = view.cluster.failures.iter().filter(|f| f.resource == r.name);
+    out.extend(failures.map(|f| format!("  * {}\n", text::failed_action(f))));
+    out + &constraints(view, &r.name)
+}
+
+fn ocf_root() -> PathBuf {
+    std::env::var_os("OCF_ROOT").map_or_else(|| PathBuf::from("/usr/lib/ocf"), PathBuf::from).join("resource.d")
+}
+
+fn names_in(dir: &Path, directories: bool) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let fits = |p: &Path| if directories { p.is_dir() } else { p.is_file() };
+    let named = entries.filter(|e| fits(&e.path())).map(|e| e.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = named.filter(|n| !n.starts_with('.')).collect();
+    names.sort();
+    names
+}
+
+fn lines(names: Vec<String>) -> String {
+    names.into_iter().map(|n| n + "\n").collect()
+}
+
+pub fn standards() -> String {
+    "lsb\nocf\nservice\nstonith\nsystemd\n".to_owned()
+}
+
+pub fn ocf_providers() -> String {
+    let mut names = names_in(&ocf_root(), true);
+    names.push("heartbeat".to_owned());
+    names.sort();
+    names.dedup();
+    lines(names)
+}
+
+/// Agents that run inside the daemon, of provider `heartbeat`.
+const NATIVE: [&str; 4] = ["Dummy", "IPaddr", "IPaddr2", "ldirectord"];
+
+pub fn agents(spec: &str) -> Result<String, Failure> {
+    let (standard, provider) = spec.split_once(':').map_or((spec, None), |(s, p)| (s, Some(p)));
+    let names = match (standard, provider) {
+        ("ocf", provider) => {
+            let mut names = match provider {
+                Some(provider) => names_in(&ocf_root().join(provider), false),
+                None => names_in(&ocf_root(), true).iter().flat_map(|p| names_in(&ocf_root().join(p), false)).collect(),
+            };
+            if provider.is_none_or(|p| p == "heartbeat") {
+                names.extend(NATIVE.iter().map(|n| (*n).to_owned()));
+            }
+            names
+        }
+        ("lsb", None) => names_in(Path::new("/etc/init.d"), false),
+        ("stonith", None) => {
+            names_in(Path::new("/usr/sbin"), false).into_iter().filter(|n| n.starts_with("fence_")).collect()
+        }
+        ("systemd" | "service", None) => ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+            .iter()
+            .flat_map(|d| names_in(Path::new(d), false))
+            .filter_map(|n| n.strip_suffix(".service").map(str::to_owned))
+            .collect(),
+        _ => return Err(Failure::new(crm::NOSUCH, format!("No agents found for standard={standard}"))),
+    };
+    let mut names = names;
+    names.sort();
+    names.dedup();
+    Ok(lines(names))
+}
+
+pub fn metadata(spec: &str) -> Result<String, Failure> {
+    let missing = || Failure::new(crm::NOSUCH, format!("Metadata query for {spec} failed: no such agent"));
+    let parts: Vec<&str> = spec.split(':').collect();
+    let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";
+    let path = match parts.as_slice() {
+        ["ocf", provider, agent] if safe(provider) && safe(agent) => ocf_root().join(provider).join(agent),
+        ["stonith", agent] if safe(agent) => Path::new("/usr/sbin").join(agent),
+        ["lsb", agent] if safe(agent) => Path::new("/etc/init.d").join(agent),
+        _ => return Err(Failure::usage(format!("'{spec}' is not of the form class:provider:agent"))),
+    };
+    if !path.is_file() {
+        return Err(missing());
+    }
+    let action = if parts[0] == "stonith" { "metadata" } else { "meta-data" };
+    let mut command = std::process::Command::new(&path);
+    command.arg(action).env("OCF_ROOT", ocf_root().parent().unwrap_or(Path::new("/usr/lib/ocf")));
+    let out = command.output().map_err(|e| Failure::new(crm::OSERR, format!("cannot run {}: {e}", path.display())))?;
+    match out.status.success() {
+        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        false => Err(missing()),
+    }
+}

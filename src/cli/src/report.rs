@@ -1,0 +1,189 @@
+//! Output in the three forms: text for people, XML as the original has it, JSON for programs.
+
+use crate::source::Failure;
+use base::exit::crm;
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+use xml::{Element, Node};
+
+/// `--output-as`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Format {
+    #[default]
+    Text,
+    #[value(alias = "html")]
+    Console,
+    Xml,
+    Json,
+    None,
+}
+
+/// Options that every command of this family has.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Common {
+    /// Form of the output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Output")]
+    pub output_as: Format,
+    /// Write to this file instead of standard output ('-' is standard output)
+    #[arg(long, value_name = "DEST", help_heading = "Output")]
+    pub output_to: Option<PathBuf>,
+    /// Say more; may be given several times
+    #[arg(short = 'V', long, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// Show the version and end
+    #[arg(short = '$', long, help_heading = "Output")]
+    pub version: bool,
+}
+
+impl Common {
+    /// Prints text, or elements within the result envelope; `text` is not made when it is not wanted.
+    pub fn print(&self, text: impl FnOnce() -> String, elements: impl FnOnce() -> Vec<Element>) -> Result<(), Failure> {
+        let out = match self.output_as {
+            Format::None => return Ok(()),
+            Format::Text | Format::Console => text(),
+            Format::Xml => envelope(elements(), crm::OK, &[]).to_document(),
+            Format::Json => format!("{:#}\n", json(&envelope(elements(), crm::OK, &[]))),
+        };
+        self.write(&out)
+    }
+
+    pub fn write(&self, out: &str) -> Result<(), Failure> {
+        match self.output_to.as_ref().filter(|p| p.as_os_str() != "-") {
+            None => {
+                print!("{out}");
+                Ok(())
+            }
+            Some(path) => std::fs::write(path, out)
+                .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display()))),
+        }
+    }
+
+    /// Reports how the command failed and gives its exit code.
+    pub fn fail(&self, program: &str, failure: &Failure) -> i32 {
+        let errors: Vec<String> = std::iter::once(&failure.message).chain(&failure.details).cloned().collect();
+        match self.output_as {
+            Format::Xml => {
+                let _ = self.write(&envelope(Vec::new(), failure.code, &errors).to_document());
+            }
+            Format::Json => {
+                let _ = self.write(&format!("{:#}\n", json(&envelope(Vec::new(), failure.code, &errors))));
+            }
+            _ => {
+                eprintln!("{program}: {}", failure.message);
+                failure.details.iter().for_each(|line| eprintln!("  {line}"));
+            }
+        }
+        failure.code
+    }
+}
+
+/// Adds the XML declaration.
+pub trait ToDocument {
+    fn to_document(&self) -> String;
+}
+
+impl ToDocument for Element {
+    fn to_document(&self) -> String {
+        format!("<?xml version=\"1.0\"?>\n{}", self.to_pretty())
+    }
+}
+
+/// The envelope of Pacemaker's `--output-as=xml`.
+pub fn envelope(body: Vec<Element>, code: i32, errors: &[String]) -> Element {
+    let request: Vec<String> = std::env::args().collect();
+    let mut result = Element::new("pacemaker-result").with("api-version", "2.38").with("request", request.join(" "));
+    body.into_iter().for_each(|e| result.push(e));
+    let mut status = Element::new("status").with("code", code.to_string()).with("message", exit_words(code));
+    if !errors.is_empty() {
+        let mut list = Element::new("errors");
+        for error in errors {
+            let mut e = Element::new("error");
+            e.nodes_mut().push(Node::Text(error.clone()));
+            list.push(e);
+        }
+        status.push(list);
+    }
+    result.push(status);
+    result
+}
+
+/// Words of an exit code.
+pub fn exit_words(code: i32) -> &'static str {
+    crate::crm_error::EXIT_CODES
+        .iter()
+        .find(|(c, _, _)| *c == code)
+        .map_or("Unknown exit status", |(_, _, words)| words)
+}
+
+/// Elements that are lists of what stands in them.
+const LISTS: [&str; 14] = [
+    "nodes",
+    "resources",
+    "node_attributes",
+    "node_history",
+    "failures",
+    "bans",
+    "tickets",
+    "errors",
+    "resource_history_list",
+    "constraints",
+    "links",
+    "members",
+    "problems",
+    "fence_history",
+];
+
+/// JSON of an element: attributes become members (`true`, `false` and counts typed), a list element becomes an array
+/// whose objects carry their element name as `kind`, what an element with attributes contains stands in `children`.
+pub fn json(e: &Element) -> Value {
+    if LISTS.contains(&e.name()) {
+        return Value::Array(e.elements().map(with_kind).collect());
+    }
+    if e.attrs().len() == 0 && e.elements().next().is_none() {
+        return Value::String(e.text());
+    }
+    let mut object = Map::new();
+    for (name, value) in e.attrs() {
+        object.insert(name.replace('-', "_"), typed(name, value));
+    }
+    let mut rest = Vec::new();
+    for child in e.elements() {
+        let singular = e.elements_named(child.name()).count() == 1;
+        let plain = e.name() == "summary" || e.name() == "pacemaker-result" || LISTS.contains(&child.name());
+        if singular && plain && !object.contains_key(child.name()) {
+            object.insert(child.name().replace('-', "_"), json(child));
+        } else {
+            rest.push(with_kind(child));
+        }
+    }
+    if !rest.is_empty() {
+        object.insert("children".to_owned(), Value::Array(rest));
+    }
+    let text = e.text();
+    if !text.trim().is_empty() {
+        object.insert("text".to_owned(), Value::String(text));
+    }
+    Value::Object(object)
+}
+
+fn with_kind(e: &Element) -> Value {
+    match json(e) {
+        Value::Object(mut object) => {
+            object.entry("kind").or_insert_with(|| Value::String(e.name().to_owned()));
+            Value::Object(object)
+        }
+        other => other,
+    }
+}
+
+/// Ids and names stay text even if they are digits.
+fn typed(name: &str, value: &str) -> Value {
+    let text = ["id", "name", "uname", "value", "version", "api-version", "node", "node-id"].contains(&name);
+    match value {
+        _ if text => Value::String(value.to_owned()),
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => value.parse::<i64>().map_or_else(|_| Value::String(value.to_owned()), Value::from),
+    }
+}

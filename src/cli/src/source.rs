@@ -1,0 +1,188 @@
+//! Where a command's CIB comes from and goes to: the running cluster, or the file that `CIB_file` names.
+
+use crate::client::{CallError, Client};
+use base::WallTime;
+use base::exit::crm;
+use cib::{Cib, CibError, Op, Request, Target};
+use std::path::{Path, PathBuf};
+use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus, Safety};
+use xml::Element;
+
+/// Why a command ends early: what it says and the code it ends with.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: i32,
+    pub message: String,
+    /// Lines below the message, e.g. what exactly breaks the schema.
+    pub details: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(code: i32, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), details: Vec::new() }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(crm::USAGE, message)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(e: CallError) -> Failure {
+        Failure::new(e.exit_code(), e.to_string())
+    }
+}
+
+impl From<CibError> for Failure {
+    fn from(e: CibError) -> Failure {
+        let details = match &e {
+            CibError::Invalid { problems } => problems.iter().map(|p| p.to_string()).collect(),
+            _ => Vec::new(),
+        };
+        Failure { code: e.exit_code(), message: e.to_string(), details }
+    }
+}
+
+/// Asks and changes the CIB.
+pub enum Source {
+    Live(Client),
+    File(PathBuf),
+}
+
+/// What a change has come to.
+pub struct Changed {
+    pub answer: Option<Element>,
+    pub safety: Safety,
+}
+
+impl Source {
+    /// `CIB_file`, else the daemon.
+    pub fn open() -> Source {
+        match std::env::var_os("CIB_file").filter(|f| !f.is_empty()) {
+            Some(file) => Source::File(file.into()),
+            None => Source::Live(Client::from_env()),
+        }
+    }
+
+    pub fn client(&self) -> Option<&Client> {
+        match self {
+            Source::Live(client) => Some(client),
+            Source::File(_) => None,
+        }
+    }
+
+    /// The whole document.
+    pub fn cib(&self) -> Result<Element, Failure> {
+        let found = self.perform(&Request::query(Target::Whole), false)?;
+        found.answer.ok_or_else(|| Failure::new(crm::PROTOCOL, "no CIB in the answer"))
+    }
+
+    /// Performs a request; a change is held by the cluster (or in the file) when this returns.
+    pub fn call(&self, request: Request) -> Result<Changed, Failure> {
+        self.perform(&request, false)
+    }
+
+    /// [`Source::call`]; with `dry_run` nothing is kept.
+    pub fn perform(&self, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+        match self {
+            Source::Live(client) => call_daemon(client, request, dry_run),
+            Source::File(path) => call_file(path, request, dry_run),
+        }
+    }
+
+    /// What the daemon says of itself; `None` with a file.
+    pub fn status(&self) -> Result<Option<NodeStatus>, Failure> {
+        match self {
+            Source::Live(client) => Ok(Some(client.get("/v1/status")?)),
+            Source::File(_) => Ok(None),
+        }
+    }
+
+    /// The node that the command runs on: as the daemon calls it; with a file the host's name.
+    pub fn local_node(&self) -> Result<String, Failure> {
+        Ok(match self.status()? {
+            Some(status) => status.name,
+            None => host_name(),
+        })
+    }
+}
+
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+    let op = match request.op {
+        Op::Query => CibOp::Query,
+        Op::Create => CibOp::Create,
+        Op::Modify => CibOp::Modify,
+        Op::Replace => CibOp::Replace,
+        Op::Delete if request.options.multiple => CibOp::DeleteAll,
+        Op::Delete => CibOp::Delete,
+        Op::Patch => CibOp::Patch,
+        Op::Bump => CibOp::Bump,
+        Op::Erase => CibOp::Erase,
+        Op::Upgrade => CibOp::Upgrade,
+    };
+    let target = match &request.target {
+        Target::Whole => CibTarget::Whole,
+        Target::Section(name) => CibTarget::Section(name.clone()),
+        Target::XPath(expression) => CibTarget::XPath(expression.clone()),
+    };
+    let options = CibOptions {
+        allow_create: request.options.allow_create,
+        no_children: request.options.no_children,
+        force: request.options.force,
+        score: request.options.score_update,
+        dry_run,
+        ..CibOptions::default()
+    };
+    let call = CibCall { op, target, xml: request.payload.as_ref().map(Element::to_compact), options };
+    let reply: CibReply = client.post("/v1/cib", &call)?;
+    if reply.code != 0 {
+        let text = reply.message.unwrap_or_else(|| "Operation failed".to_owned());
+        let mut lines = text.lines().map(str::to_owned);
+        let message = lines.next().unwrap_or_default();
+        return Err(Failure { code: reply.code, message, details: lines.collect() });
+    }
+    let answer = match reply.xml {
+        Some(text) => {
+            Some(xml::parse(&text).map_err(|e| Failure::new(crm::PROTOCOL, format!("answer is not XML: {e}")))?)
+        }
+        None => None,
+    };
+    Ok(Changed { answer, safety: reply.safety })
+}
+
+fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+    let mut cib = read_file(path)?;
+    let mut request = request.clone();
+    request.at = now();
+    let outcome = cib.apply(&request)?;
+    if outcome.changed && !dry_run {
+        write_file(path, &cib)?;
+    }
+    Ok(Changed { answer: outcome.answer, safety: if outcome.changed { Safety::Safe } else { Safety::Unchanged } })
+}
+
+fn read_file(path: &Path) -> Result<Cib, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        let code = if e.kind() == std::io::ErrorKind::NotFound { crm::NOSUCH } else { crm::NOINPUT };
+        Failure::new(code, format!("cannot read {shown}: {e}"))
+    })?;
+    Cib::parse(&text).map_err(|e| Failure::new(e.exit_code(), format!("{shown}: {e}")))
+}
+
+/// Written beside and renamed, so that nobody ever reads half a file.
+fn write_file(path: &Path, cib: &Cib) -> Result<(), Failure> {
+    let beside = path.with_extension(format!("tmp{}", std::process::id()));
+    let text = cib.root().to_pretty();
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
+}
+
+pub fn now() -> WallTime {
+    WallTime(jiff::Timestamp::now().as_millisecond())
+}
