@@ -17,6 +17,7 @@ mod crm_mon;
 mod crm_node;
 mod crm_resource;
 mod crm_verify;
+pub mod ipvsadm;
 mod nvpairs;
 mod overview;
 mod report;
@@ -46,6 +47,9 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
+    ipvsadm::IPVSADM,
+    ipvsadm::RESTORE,
+    ipvsadm::SAVE,
 ];
 
 type Tree = (&'static str, fn() -> clap::Command);

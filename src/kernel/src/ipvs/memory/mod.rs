@@ -115,6 +115,14 @@ impl Memory {
         &self.services
     }
 
+    pub fn timeouts_now(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    pub fn daemons_now(&self) -> &[SyncDaemon] {
+        &self.daemons
+    }
+
     /// For tests that need counters and connection numbers.
     pub fn entries_mut(&mut self) -> &mut [ServiceEntry] {
         &mut self.services

@@ -9,7 +9,7 @@ mod rules;
 mod tests;
 
 pub use number::{exact, short};
-pub use rules::{RuleOptions, flag_names, rules, service_rules};
+pub use rules::{RuleOptions, daemon_rule, flag_names, rules, service_rules};
 
 use base::ipvs::{
     DestEntry, DestKey, Family, Forward, Info, Protocol, Service, ServiceEntry, ServiceKey, Stats, SyncDaemon,

@@ -2,7 +2,8 @@
 
 use super::{Names, Options, address_and_port, ordered, protocol_of, unusual_mask};
 use base::ipvs::{
-    Dest, Family, Forward, Protocol, Service, ServiceEntry, ServiceKey, Tunnel, TunnelChecksum, service_flags,
+    Dest, Family, Forward, Protocol, Service, ServiceEntry, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelChecksum,
+    service_flags,
 };
 use std::fmt::Write;
 
@@ -33,6 +34,26 @@ pub fn service_rules(entry: &ServiceEntry, options: RuleOptions, names: &dyn Nam
         text.push('\n');
     }
     text
+}
+
+/// The line that starts a synchronisation daemon.
+pub fn daemon_rule(d: &SyncDaemon) -> String {
+    let state = match d.state {
+        SyncState::Master => "master",
+        SyncState::Backup => "backup",
+    };
+    let mut text = format!("--start-daemon {state} --mcast-interface {} --syncid {}", d.interface, d.sync_id);
+    for (option, value) in [
+        ("--sync-maxlen", d.max_len.map(|v| v.to_string())),
+        ("--mcast-group", d.group.map(|v| v.to_string())),
+        ("--mcast-port", d.port.map(|v| v.to_string())),
+        ("--mcast-ttl", d.ttl.map(|v| v.to_string())),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(text, " {option} {value}");
+        }
+    }
+    text + "\n"
 }
 
 fn service_option(key: &ServiceKey, names: &dyn Names) -> String {
