@@ -18,13 +18,17 @@ use base::exit::OcfCode;
 use base::{NodeId, Time, WallTime};
 use scheduler::Schedule;
 use scheduler::graph::{Action, ActionId, ActionKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Changes that come together are scheduled together.
 const SETTLE: Duration = Duration::from_millis(2);
 /// `cluster-recheck-interval` unless set.
 const RECHECK: Duration = Duration::from_secs(15 * 60);
+/// More runs of the scheduler than this within [`BUSY_SPAN`] are spaced out by [`BUSY_PAUSE`]: something never settles.
+const BUSY_RUNS: usize = 50;
+const BUSY_SPAN: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// Wait before a failed fencing or a failed scheduler run is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Added to a fence action's own timeout.
@@ -47,6 +51,8 @@ pub struct Coordinator {
     ticket: u64,
     asked: Option<u64>,
     dirty: Option<String>,
+    /// When the scheduler was asked of late.
+    runs: VecDeque<Time>,
     due: Time,
     recheck: Option<Time>,
     transition: Option<Transition>,
@@ -74,6 +80,7 @@ impl Coordinator {
             ticket: 0,
             asked: None,
             dirty: None,
+            runs: VecDeque::new(),
             due: Time::ZERO,
             recheck: None,
             transition: None,
@@ -96,14 +103,15 @@ impl Coordinator {
 
     /// The content changed unexpectedly. `urgent` changes are scheduled without waiting for more of them.
     pub fn change(&mut self, now: Time, reason: &str, urgent: bool) {
-        let due = if urgent { now } else { now + SETTLE };
+        let busy = self.runs.len() >= BUSY_RUNS && self.runs.front().is_some_and(|at| now.since(*at) < BUSY_SPAN);
+        let due = if busy { now + BUSY_PAUSE } else if urgent { now } else { now + SETTLE };
         self.due = if self.dirty.is_some() { self.due.min(due) } else { due };
         self.dirty.get_or_insert_with(|| reason.to_owned());
     }
 
     /// Keeps resources back until the leases of a lost node are over (`bascule-takeover=safe`).
     pub fn hold(&mut self, now: Time, node: NodeId, replica: &Replica, config: &Config) {
-        if property(replica, "bascule-takeover") != Some("safe") {
+        if replica.property("bascule-takeover") != Some("safe") {
             return;
         }
         let until = now + Duration::from_millis(config.lease_ms + config.lease_margin_ms);
@@ -202,6 +210,10 @@ impl Coordinator {
         if may_ask && self.due <= now && let Some(reason) = self.dirty.take() {
             self.ticket += 1;
             self.asked = Some(self.ticket);
+            self.runs.push_back(now);
+            while self.runs.len() > BUSY_RUNS {
+                self.runs.pop_front();
+            }
             self.recheck = Some(now + recheck_interval(replica));
             commands.push(Command::Timeline { kind: "schedule", subject: format!("ticket {}", self.ticket), text: reason });
             let cib = replica.cib.shared_root();
@@ -290,7 +302,8 @@ impl Coordinator {
             }
             _ => {
                 transition.confirm(action.id, false);
-                self.change(now, &format!("{}: its node is no member", action.key()), true);
+                self.change(now, &format!("{}: its node is no member", action.key()), false);
+                self.due = now + RETRY;
                 return;
             }
         };
@@ -375,22 +388,15 @@ fn leases_of(replica: &Replica, node: NodeId) -> Vec<String> {
     leases.filter(|id| running.contains(*id)).map(str::to_owned).collect()
 }
 
-/// A cluster property as configured.
-pub fn property<'a>(replica: &'a Replica, name: &str) -> Option<&'a str> {
-    let sets = replica.cib.section("crm_config")?.elements_named("cluster_property_set");
-    let mut pairs = sets.flat_map(|s| s.elements_named("nvpair"));
-    pairs.find(|p| p.attr("name") == Some(name))?.attr("value")
-}
-
 fn recheck_interval(replica: &Replica) -> Duration {
-    match property(replica, "cluster-recheck-interval").and_then(duration_ms) {
+    match replica.property("cluster-recheck-interval").and_then(duration_ms) {
         Some(0) | None => RECHECK,
         Some(ms) => Duration::from_millis(ms),
     }
 }
 
 fn limits(replica: &Replica, config: &Config) -> Limits {
-    let number = |name: &str| property(replica, name).and_then(|v| v.parse::<usize>().ok()).filter(|n| *n > 0);
+    let number = |name: &str| replica.property(name).and_then(|v| v.parse::<usize>().ok()).filter(|n| *n > 0);
     Limits {
         batch: number("batch-limit").unwrap_or(0),
         per_node: number("node-action-limit").unwrap_or(config.node_action_limit as usize),

@@ -186,7 +186,8 @@ impl Local {
                 self.held.insert(id.resource.clone());
                 self.started.entry(id.resource.clone()).or_insert((call, exec.clone()));
             }
-            ("monitor", OcfCode::NOT_RUNNING) | ("stop", OcfCode::OK) => {
+            ("monitor", OcfCode::NOT_RUNNING) => drop(self.held.remove(&id.resource)),
+            ("stop", OcfCode::OK) => {
                 self.held.remove(&id.resource);
                 self.started.remove(&id.resource);
             }

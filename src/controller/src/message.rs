@@ -45,6 +45,11 @@ pub enum Message {
 pub struct State {
     pub view: ViewId,
     pub name: String,
+    /// The nodelist, as this node's configuration has it.
+    pub nodes: BTreeMap<u32, String>,
+    /// Name and program version of the cluster, for `crm_config`.
+    pub cluster_name: String,
+    pub program: String,
     pub incarnation: u64,
     pub feature_level: u32,
     pub ready: bool,

@@ -10,7 +10,7 @@ use crate::message::{Dedup, Exec, InFlight, Message, Op, OpMessage, OpRecord, Sn
 use crate::status::{self, Membership};
 use crate::sync::Merge;
 use base::{NodeId, WallTime};
-use cib::{Cib, CibError, Lineage, Request};
+use cib::{Cib, CibError, Lineage, Request, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use xml::Element;
 
@@ -62,6 +62,13 @@ pub enum Effect {
     Joined { node: NodeId },
     /// The DC is another node now.
     Coordinator,
+}
+
+/// Who came and who went with a view.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Turnover {
+    pub gained: Vec<NodeId>,
+    pub lost: Vec<NodeId>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -138,8 +145,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Starts a view on the winner's content: membership, each node's own history, DC. Nodes that were lost are returned.
-    pub fn install(&mut self, view: ViewId, states: &BTreeMap<NodeId, State>, merge: &Merge) -> Vec<NodeId> {
+    /// Starts a view on the winner's content: membership, each node's own history, DC.
+    pub fn install(&mut self, view: ViewId, states: &BTreeMap<NodeId, State>, merge: &Merge) -> Turnover {
         self.view = view;
         self.members = states.keys().copied().collect();
         self.ready = states.iter().map(|(n, s)| (*n, s.ready)).collect();
@@ -158,12 +165,14 @@ impl Replica {
             self.lineage.quorate_view(view.seq, NodeId(view.rep));
         }
         self.take_histories(states, &merge.losers);
-        let lost = self.write_membership(states);
-        self.name_nodes(states);
+        let turnover = self.write_membership(states);
+        if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
+            self.introduce(states, state);
+        }
         self.write_runtime();
         let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
         self.advance(format!("view {}.{} {}", view.seq, view.rep, members.join(",")).as_bytes());
-        lost
+        turnover
     }
 
     /// Ready, lowest feature level, oldest in the lineage, lowest id.
@@ -198,50 +207,70 @@ impl Replica {
         }
     }
 
-    fn write_membership(&mut self, states: &BTreeMap<NodeId, State>) -> Vec<NodeId> {
+    fn write_membership(&mut self, states: &BTreeMap<NodeId, State>) -> Turnover {
         let at = self.wall.secs();
         let (members, joining) = (self.members.clone(), self.joining.clone());
-        let mut lost = Vec::new();
+        let mut turnover = Turnover::default();
         self.cib.edit_status(|s| {
             let mut changed = false;
             for node in status::known_nodes(s).into_iter().filter(|n| !members.contains(n)) {
                 if status::is_online(s, node) {
-                    lost.push(node);
+                    turnover.lost.push(node);
                 }
                 changed |= status::set_membership(s, node, "", Membership::Lost);
             }
             for (node, state) in states {
+                if !status::is_online(s, *node) {
+                    turnover.gained.push(*node);
+                }
                 let membership = if joining.contains(node) { Membership::Joining(at) } else { Membership::Member(at) };
                 changed |= status::set_membership(s, *node, &state.name, membership);
                 changed |= status::set_attribute(s, *node, "#feature-set", Some(cib::FEATURE_SET));
             }
             changed
         });
-        lost
+        turnover
     }
 
-    /// Members appear under `nodes`, the cluster's name and version under `crm_config`, once each.
-    fn name_nodes(&mut self, states: &BTreeMap<NodeId, State>) {
-        for (node, state) in states {
-            let id = node.to_string();
-            let known = self.cib.section("nodes").is_some_and(|nodes| {
-                nodes.elements().any(|n| n.attr("uname") == Some(&state.name) || n.id() == Some(&id))
-            });
-            if !known {
-                let element = Element::new("node").with("id", &id).with("uname", &state.name);
-                self.bookkeeping(Request::upsert("nodes", element));
+    /// Nodes appear under `nodes`, the cluster's name and version under `crm_config`, as Pacemaker writes them.
+    fn introduce(&mut self, states: &BTreeMap<NodeId, State>, dc: &State) {
+        let listed = dc.nodes.iter().map(|(id, name)| (*id, name.as_str()));
+        let present = states.iter().map(|(node, state)| (node.0, state.name.as_str()));
+        for (id, name) in listed.chain(present) {
+            let id = id.to_string();
+            let known = |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(name) || n.id() == Some(&id));
+            if !self.cib.section("nodes").is_some_and(known) {
+                let node = Element::new("node").with("id", &id).with("uname", name);
+                self.bookkeeping("nodes", Element::new("nodes").with_child(node));
             }
+        }
+        let facts =
+            [("have-watchdog", "false"), ("dc-version", &dc.program), ("cluster-infrastructure", "corosync"), ("cluster-name", &dc.cluster_name)];
+        for (name, value) in facts {
+            if value.is_empty() || self.property(name) == Some(value) || (name != "dc-version" && self.property(name).is_some()) {
+                continue;
+            }
+            let pair = Element::new("nvpair").with("id", format!("cib-bootstrap-options-{name}")).with("name", name).with("value", value);
+            let set = Element::new("cluster_property_set").with("id", "cib-bootstrap-options").with_child(pair);
+            self.bookkeeping("crm_config", Element::new("crm_config").with_child(set));
         }
     }
 
-    /// A change of the configuration that the cluster itself makes.
-    fn bookkeeping(&mut self, mut request: Request) {
+    /// A cluster property as configured.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        let sets = self.cib.section("crm_config")?.elements_named("cluster_property_set");
+        let mut pairs = sets.flat_map(|s| s.elements_named("nvpair"));
+        pairs.find(|p| p.attr("name") == Some(name))?.attr("value")
+    }
+
+    /// A change of the configuration that the cluster itself makes. No one's work, so it does not count at a merge.
+    fn bookkeeping(&mut self, section: &str, element: Element) {
+        let mut request = Request::upsert(section, element);
         request.at = self.wall;
         request.origin = self.dc.map(|n| n.to_string()).unwrap_or_default();
         request.client = "bascule".to_owned();
-        if self.cib.apply(&request).is_ok_and(|o| o.config_changed) {
-            self.log_config();
-        }
+        // A configuration in which this cannot be written is the operator's to repair; nothing depends on it.
+        let _ = self.cib.apply(&request);
     }
 
     fn write_runtime(&mut self) {
@@ -378,8 +407,16 @@ impl Replica {
 
     fn apply_cib(&mut self, text: &str, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
         let request = Request::decode(text.as_bytes())?;
+        let status = replaces_status(&request).then(|| self.status().cloned()).flatten();
         let outcome = self.cib.apply(&request)?;
-        // A replaced document brings its own idea of these.
+        // A replaced document brings its own, older idea of what the nodes do.
+        if let Some(status) = status {
+            self.cib.edit_status(|s| {
+                let changed = *s != status;
+                *s = status;
+                changed
+            });
+        }
         self.write_runtime();
         if outcome.config_changed {
             self.log_config();
@@ -435,4 +472,14 @@ impl Replica {
         }
         !chosen.is_empty()
     }
+}
+
+/// Whether a request brings a whole document along, status and all.
+fn replaces_status(request: &Request) -> bool {
+    let whole = match &request.target {
+        Target::Whole => true,
+        Target::Section(name) => name == "cib" || name == "all",
+        Target::XPath(_) => false,
+    };
+    whole && matches!(request.op, cib::Op::Replace | cib::Op::Erase | cib::Op::Patch)
 }

@@ -323,3 +323,59 @@ fn a_failed_start_is_fatal_on_that_node() {
     assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![1], vec![1]));
     assert_eq!(lab.doubles, vec![]);
 }
+
+#[test]
+fn an_old_document_does_not_bring_old_status_back() {
+    let mut lab = up(2);
+    let old = lab.node(1).controller.cib().root().clone();
+    lab.standby(1, "on");
+    lab.run_ms(300);
+    assert_eq!(lab.where_is("vip"), vec![2]);
+    let mut request = cib::Request::new(cib::Op::Replace, cib::Target::Whole, Some(old));
+    request.options.force = true;
+    let id = lab.ask(2, Request::Cib(request));
+    lab.run_ms(300);
+    assert!(matches!(lab.node(2).replies[&id], Response::Done { safety: Safety::Safe, .. }), "{:?}", lab.node(2).replies[&id]);
+    let text = lab.node(1).controller.cib().root().to_pretty();
+    assert!(!text.contains("name=\"standby\""), "the configuration is the old one: {text}");
+    assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]), "but everyone knows where things run");
+    lab.assert_same_cib();
+}
+
+#[test]
+fn a_stale_node_whose_address_expired_stops_the_rest_and_joins() {
+    let mut lab = up(2);
+    lab.votes = 1;
+    lab.partition(&[&[1], &[2]]);
+    lab.run_ms(100);
+    assert_eq!(lab.where_is("vip"), vec![1, 2]);
+    lab.property(2, "newer", "yes");
+    // Node 1 was stopped for a while: its lease has run out, and its monitor says so as it wakes up.
+    lab.nodes.get_mut(&NodeId(1)).unwrap().running.remove("vip");
+    lab.run_ms(9_650);
+    lab.partition(&[&[1, 2]]);
+    let since = lab.now;
+    lab.run_ms(1000);
+    assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]));
+    let ops = lab.operations(since);
+    assert!(!ops.iter().any(|o| o.starts_with("2 ") && (o.contains("stop") || o.contains("start"))), "{ops:?}");
+    lab.assert_same_cib();
+}
+
+#[test]
+fn a_resource_on_an_unknown_node_does_not_spin() {
+    fn astray(cib: &xml::Element, wall: base::WallTime) -> Result<scheduler::Schedule, String> {
+        let mut schedule = plan(cib, wall)?;
+        for action in &mut schedule.graph.actions {
+            if let scheduler::graph::ActionKind::Resource(op) = &mut action.kind {
+                op.target.node = "remote1".into();
+                op.target.uuid = "remote1".into();
+            }
+        }
+        Ok(schedule)
+    }
+    let mut lab = Lab::new(2, GROUP, astray);
+    lab.run_ms(20_000);
+    let runs = lab.node(1).timeline.iter().filter(|e| e.kind == "schedule").count();
+    assert!((2..=10).contains(&runs), "{runs} runs in 20 s");
+}
