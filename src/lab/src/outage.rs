@@ -26,12 +26,13 @@ pub struct Seen {
     pub median_us: u64,
 }
 
-/// Judges the requests sent within `from_us..to_us`. The gap at either edge counts from or to the edge itself, so a
+/// Judges the requests that were under way at some time within `from_us..to_us`, so that those broken by what happened at
+/// `from_us` count. The gap at either edge counts from or to the edge itself, so a
 /// target that never answered has an outage as long as the window.
 pub fn judge(records: &[Record], targets: u8, from_us: u64, to_us: u64) -> Seen {
     let mut seen = Seen::default();
     let mut times = Vec::new();
-    for r in records.iter().filter(|r| (from_us..to_us).contains(&r.sent_us)) {
+    for r in records.iter().filter(|r| r.done_us() >= from_us && r.sent_us < to_us) {
         seen.sent += 1;
         match &r.outcome {
             Outcome::Ok(server) => {
@@ -121,6 +122,12 @@ mod tests {
         records.push(Record { target: 0, kind: Kind::Work, sent_us: 250, took_us: 10, outcome: ok() });
         let seen = judge(&records, 1, 100, 1_000);
         assert_eq!((seen.sent, seen.outage_us), (2, 499));
+    }
+
+    #[test]
+    fn a_request_under_way_when_it_began_counts() {
+        let seen = judge(&[probe(0, 50, 2_000_000, Outcome::Timeout), probe(0, 10, 20, ok())], 1, 100, 1_000);
+        assert_eq!((seen.sent, seen.lost), (1, 1));
     }
 
     #[test]
