@@ -86,6 +86,7 @@ impl Node {
         let Some(l) = peer.links.get_mut(usize::from(link)) else { return };
         l.heard = Some(now);
         l.unreachable = false;
+        l.doubtful = false;
         let up = std::mem::replace(&mut l.up, true);
         if !up {
             self.event(Event::LinkUp { node: from, link });
@@ -315,6 +316,7 @@ impl Node {
             return;
         }
         self.counters.local_stalls += 1;
+        self.stalled_at = Some(now);
         self.event(Event::LocalStall { stalled_ms: stalled.as_millis() as u64 });
         self.peers.values_mut().for_each(|p| p.shift(now, gap));
         self.token.shift(now, gap);

@@ -23,8 +23,10 @@ pub(crate) struct Gather {
     next_join: Time,
     /// When those that do not agree are given up.
     consensus_at: Time,
-    /// Only after the start of the process: until then others are looked for, alone is not enough.
+    /// After the start of the process, or after having been put out: until then others are looked for, alone is not enough.
     pub start_until: Option<Time>,
+    /// Already waited for readmission in this round.
+    put_out: bool,
 }
 
 impl Gather {
@@ -174,6 +176,12 @@ impl Node {
 
     fn absorb(&mut self, now: Time, from: NodeId, join: Join) {
         let me = self.config.me;
+        if join.fail.contains(&me) && self.gather.start_until.is_some() {
+            // That is about our former life. They are asked again once they have got over it.
+            self.gather.proc.remove(&from);
+            self.proposal_changed(now);
+            return;
+        }
         let before = (self.gather.proc.len(), self.gather.fail.len());
         self.gather.joins.insert(from, (join.proc.clone(), join.fail.clone()));
         self.gather.proc.insert(from);
@@ -216,12 +224,36 @@ impl Node {
         let candidates: Vec<NodeId> = self.gather.candidates().take(MAX_MEMBERS).collect();
         let waiting = self.gather.start_until.is_some_and(|t| now < t);
         if candidates == [me] {
-            if !waiting {
+            if !waiting && !self.await_readmission(now) {
                 self.start_commit(now, candidates);
             }
         } else if self.all_agree() && candidates.first() == Some(&me) {
             self.start_commit(now, candidates);
         }
+    }
+
+    /// Put out by nodes that live and hear us (after a stall, or by mistake): rather than in a view of its own for a moment,
+    /// in which it might believe itself in charge, the node waits like one that starts for them to take it in again. Once
+    /// per round.
+    fn await_readmission(&mut self, now: Time) -> bool {
+        // After a stall of ours they cannot have heard us.
+        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.timing.heartbeat * 2);
+        let lively = |id: &NodeId| {
+            self.peers.get(id).is_some_and(|p| {
+                let fresh = p.silence(now).is_some_and(|s| s < self.timing.heartbeat * 6 / 5);
+                fresh && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)
+            })
+        };
+        if self.gather.put_out || self.rounds > MAX_GATHER_ROUNDS || !self.gather.fail.iter().any(lively) {
+            return false;
+        }
+        self.gather.put_out = true;
+        self.gather.proc = BTreeSet::from([self.config.me]);
+        self.gather.fail.clear();
+        self.gather.joins.clear();
+        self.gather.start_until = Some(now + self.timing.start_wait);
+        self.beat_now(now);
+        true
     }
 
     pub(crate) fn gather_deadline(&self) -> Option<Time> {

@@ -69,6 +69,7 @@ pub struct Node {
     pub(crate) last_beat: Option<Time>,
     /// When this node last ran, to notice that it did not.
     pub(crate) last_run: Time,
+    pub(crate) stalled_at: Option<Time>,
     pub(crate) counters: Counters,
     out: VecDeque<Output>,
 }
@@ -99,6 +100,7 @@ impl Node {
             next_beat: now,
             last_beat: None,
             last_run: now,
+            stalled_at: None,
             counters: Counters::default(),
             out: VecDeque::new(),
             config,
@@ -356,14 +358,15 @@ impl Node {
         }
     }
 
-    /// To every other member of the token's ring.
-    pub(crate) fn cast(&mut self, data: &Data) {
+    /// To every other member of the token's ring; again over another link than the first time, if there is one.
+    pub(crate) fn cast(&mut self, data: &Data, again: bool) {
         let me = self.config.me;
         let members = self.token_ring().map(|r| r.members.clone()).unwrap_or_default();
         let bytes = data.encode();
         for to in members.into_iter().filter(|m| *m != me) {
             let Some(peer) = self.peers.get(&to) else { continue };
-            let link = peer.best_link(&self.links, None);
+            let first = peer.best_link(&self.links, None);
+            let link = if again { peer.best_link(&self.links, Some(first)) } else { first };
             self.send_bytes(to, link, bytes.clone());
         }
     }

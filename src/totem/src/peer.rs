@@ -13,6 +13,8 @@ pub struct Link {
     pub up: bool,
     /// The network said that nobody listens there, and nothing has come since.
     pub unreachable: bool,
+    /// A token sent over it was not acknowledged in time, and nothing has come over it since.
+    pub doubtful: bool,
     pub rtt_us: Option<u64>,
     /// Its last heartbeat here: the sender's clock and ours.
     pub echo: Option<(u64, Time)>,
@@ -58,6 +60,9 @@ pub struct Peer {
 /// Doublings of the back-off, at most.
 const MAX_BACKOFF_LEVEL: u32 = 12;
 
+/// Up to this level a restart ends the back-off.
+const FORGIVEN_LEVEL: u32 = 2;
+
 impl Peer {
     pub fn new() -> Peer {
         Peer {
@@ -86,6 +91,10 @@ impl Peer {
         self.join_floor = 0;
         self.elsewhere = 0;
         self.links.iter_mut().for_each(|l| l.echo = None);
+        // What the old process did is no reason to keep the new one waiting, unless it happens all the time.
+        if self.backoff_level <= FORGIVEN_LEVEL {
+            self.backoff_until = None;
+        }
     }
 
     pub fn silence(&self, now: Time) -> Option<Duration> {
@@ -118,7 +127,8 @@ impl Peer {
     /// The most wanted link that works both ways, else one that we hear, else the first. `avoid` only if there is another.
     pub fn best_link(&self, order: &[u8], avoid: Option<u8>) -> u8 {
         let link = |n: u8| self.links.get(usize::from(n)).copied().unwrap_or_default();
-        let both = |n: u8| link(n).up && !link(n).unreachable && self.said.your_links >> n & 1 == 1;
+        let both =
+            |n: u8| link(n).up && !link(n).unreachable && !link(n).doubtful && self.said.your_links >> n & 1 == 1;
         let candidates = || order.iter().copied().filter(|n| Some(*n) != avoid);
         let first = candidates().find(|n| both(*n)).or_else(|| order.iter().copied().find(|n| both(*n)));
         first

@@ -142,6 +142,7 @@ impl Node {
     fn visit(&mut self, now: Time, mut token: Token) {
         let Some(position) = self.token_ring().and_then(|r| r.position(self.config.me)) else { return };
         self.token.cancel_sent = false;
+        let in_ring_before = self.state == State::Operational;
         self.serve_requests(&mut token);
         let mut sent = 0;
         if self.state == State::Recovery {
@@ -166,6 +167,10 @@ impl Node {
         self.note_safe(&token);
         self.token.quiet = if is_quiet(&token) { self.token.quiet.saturating_add(1) } else { 0 };
         let cancelled = std::mem::take(&mut self.token.cancelled);
+        if !in_ring_before {
+            // The token must not rest before it has told everybody to install.
+            self.token.quiet = 0;
+        }
         let rest = position == 0 && self.state == State::Operational && self.token.quiet >= QUIET_VISITS && !cancelled;
         if rest {
             self.counters.tokens_held += 1;
@@ -191,7 +196,7 @@ impl Node {
         let frames: Vec<Data> = mine.iter().filter_map(|s| ring.store.get(*s).cloned()).collect();
         token.rtr = others;
         self.counters.retransmits_served += frames.len() as u64;
-        frames.iter().for_each(|data| self.cast(data));
+        frames.iter().for_each(|data| self.cast(data, true));
     }
 
     fn request_missing(&mut self, token: &mut Token, position: usize) {
@@ -290,7 +295,7 @@ impl Node {
     fn send_numbered(&mut self, seq: u64, data: Data) {
         debug_assert_eq!(seq, data.seq);
         self.counters.frames_sent += 1;
-        self.cast(&data);
+        self.cast(&data, false);
         if let Some(ring) = self.token_ring_mut() {
             ring.store.insert(data);
         }
@@ -424,6 +429,9 @@ impl Node {
         let interval = self.repeat_interval(to);
         let Some(sent) = &mut self.token.sent else { return };
         let other = self.peers.get(&to).map_or(0, |p| p.best_link(&self.links, Some(sent.link)));
+        if let Some(l) = self.peers.get_mut(&to).and_then(|p| p.links.get_mut(usize::from(sent.link))) {
+            l.doubtful = true;
+        }
         sent.link = other;
         sent.tries += 1;
         sent.next = now + interval * (1 << sent.tries.min(MAX_REPEAT_SHIFT));

@@ -1,0 +1,383 @@
+//! Join, leave, crash, partition, merge, pauses and bad links, with the times that they take. Times are printed
+//! (`--nocapture`) and bounded.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use base::{NodeId, Time};
+use harness::Cluster;
+use std::time::Duration;
+use totem::{Event, State, Suspicion, Timing};
+
+fn n(i: u32) -> NodeId {
+    NodeId(i)
+}
+
+fn ids(list: &[u32]) -> Vec<NodeId> {
+    list.iter().map(|i| NodeId(*i)).collect()
+}
+
+/// From `start`: when the first of `nodes` suspected `dead`, and when all of them had a view without it.
+fn after_loss(c: &Cluster, nodes: &[NodeId], dead: NodeId, start: Time) -> (Duration, Duration) {
+    let suspected = |id: &NodeId| {
+        let about = |e: &Event| matches!(e, Event::PeerSuspected { node, .. } if *node == dead);
+        c.life(*id).events().find(|(t, e)| *t >= start && about(e)).map(|(t, _)| t)
+    };
+    let detected = nodes.iter().filter_map(suspected).min().unwrap();
+    let installed = |id: &NodeId| {
+        c.life(*id).views().find(|(t, v)| *t >= start && !v.members.contains(&dead)).map(|(t, _)| t).unwrap()
+    };
+    (detected.since(start), nodes.iter().map(installed).max().unwrap().since(start))
+}
+
+#[test]
+fn two_to_five_nodes_form_one_ring() {
+    for count in 2..=5 {
+        let mut c = Cluster::new(u64::from(count));
+        c.declare(count);
+        let all: Vec<NodeId> = (1..=count).map(NodeId).collect();
+        all.iter().for_each(|i| c.start(*i));
+        let took = c.run_until_true(2000, |c| c.in_one_view(&all)).unwrap();
+        println!("{count} nodes started together are one ring after {took:?}");
+        assert!(took < Duration::from_millis(500));
+        c.check();
+    }
+}
+
+#[test]
+fn one_node_joins_a_ring_at_once() {
+    for count in 2..=5 {
+        let mut c = Cluster::new(9);
+        c.declare(count);
+        (1..count).for_each(|i| c.start(n(i)));
+        c.run_ms(1500);
+        c.start(n(count));
+        let all = c.ids();
+        let took = c.run_until_true(2000, |c| c.in_one_view(&all)).unwrap();
+        println!("node {count} is in after {took:?}");
+        assert!(took < Duration::from_millis(200));
+        assert_eq!(c.life(n(count)).views().count(), 1, "no ring of its own in between");
+        c.check();
+    }
+}
+
+#[test]
+fn a_crash_is_noticed_in_200_ms_and_the_ring_goes_on_in_300() {
+    let mut worst = (Duration::ZERO, Duration::ZERO);
+    for count in 2..=5 {
+        for seed in 0..20 {
+            let mut c = Cluster::formed(seed, count);
+            let ms = c.rng.below(100);
+            c.run_ms(ms);
+            let dead = n(1 + (seed as u32) % count);
+            let start = c.now;
+            c.crash(dead);
+            c.run_ms(600);
+            let rest = c.running();
+            assert!(c.in_one_view(&rest), "{:?}", c.members());
+            let (detected, installed) = after_loss(&c, &rest, dead, start);
+            worst = (worst.0.max(detected), worst.1.max(installed));
+            c.check();
+        }
+    }
+    println!("crash: noticed after at most {:?}, next view after at most {:?}", worst.0, worst.1);
+    assert!(worst.0 <= Duration::from_millis(210), "{worst:?}");
+    assert!(worst.1 <= Duration::from_millis(300), "{worst:?}");
+}
+
+#[test]
+fn an_icmp_error_is_quicker_still() {
+    let mut c = Cluster::formed(3, 3);
+    let start = c.now;
+    c.crash(n(2));
+    for _ in 0..6 {
+        c.run_ms(50);
+        for i in [1, 3] {
+            c.with(n(i), |node, now| node.link_error(now, n(2), 0));
+        }
+    }
+    let (detected, installed) = after_loss(&c, &ids(&[1, 3]), n(2), start);
+    println!("crash of the process alone: noticed after {detected:?}, next view after {installed:?}");
+    assert!(installed < Duration::from_millis(160));
+    assert!(c.in_one_view(&ids(&[1, 3])));
+}
+
+#[test]
+fn an_icmp_error_alone_kills_nobody() {
+    let mut c = Cluster::formed(3, 2);
+    for _ in 0..200 {
+        c.with(n(1), |node, now| node.link_error(now, n(2), 0));
+        c.run_ms(5);
+    }
+    assert_eq!(c.node(n(1)).counters().views, 1);
+}
+
+#[test]
+fn a_planned_leave_takes_milliseconds() {
+    for count in 2..=5 {
+        let mut c = Cluster::formed(4, count);
+        c.leave(n(1));
+        let rest = c.running();
+        let took = c.run_until_true(1000, |c| c.in_one_view(&rest)).unwrap();
+        println!("{count} nodes, one leaves: next view after {took:?}");
+        assert!(took < Duration::from_millis(10));
+        c.start(n(1));
+        let all = c.ids();
+        let took = c.run_until_true(2000, |c| c.in_one_view(&all)).unwrap();
+        assert!(took < Duration::from_millis(300), "no grudge: {took:?}");
+        c.check();
+    }
+}
+
+#[test]
+fn a_restart_quicker_than_suspicion_is_noticed() {
+    let mut c = Cluster::formed(5, 3);
+    c.crash(n(2));
+    c.run_ms(20);
+    c.start(n(2));
+    let all = c.ids();
+    let took = c.run_until_true(3000, |c| c.in_one_view(&all)).unwrap();
+    println!("restarted after 20 ms, in again after {took:?}");
+    let rejoined = c.life(n(1)).views().any(|(_, v)| v.joined.contains(&n(2)) && v.previous.seq > 0);
+    assert!(rejoined, "its old life must not be taken for the new one");
+    assert!(took < Duration::from_millis(500));
+    c.check();
+}
+
+#[test]
+fn partition_and_merge() {
+    for (count, side) in [(2, vec![1]), (3, vec![3]), (4, vec![1, 2]), (5, vec![2, 4])] {
+        let mut c = Cluster::formed(6, count);
+        let (a, all) = (ids(&side), c.ids());
+        let b: Vec<NodeId> = all.iter().copied().filter(|x| !a.contains(x)).collect();
+        c.partition(&a);
+        let took = c.run_until_true(2000, |c| c.in_one_view(&a) && c.in_one_view(&b)).unwrap();
+        all.iter().for_each(|i| {
+            c.broadcast(*i, 10);
+        });
+        c.run_ms(1000);
+        c.heal();
+        let merged = c.run_until_true(3000, |c| c.in_one_view(&all)).unwrap();
+        println!("{a:?} | {b:?}: apart after {took:?}, together again after {merged:?}");
+        assert!(took < Duration::from_millis(320) && merged < Duration::from_millis(300));
+        c.run_ms(300);
+        c.check();
+        c.check_self_delivery();
+    }
+}
+
+#[test]
+fn an_explicit_token_is_waited_for_and_no_longer() {
+    let mut c = Cluster::new(7);
+    c.timing = Timing::patient(Duration::from_millis(3000), None);
+    c.declare(3);
+    (1..=3).for_each(|i| c.start(n(i)));
+    c.run_ms(3000);
+    assert!(c.in_one_view(&c.ids()));
+    // Silence of 2.9 s, and the network's word that it is gone, cost nobody its place.
+    c.partition(&ids(&[3]));
+    for _ in 0..28 {
+        c.run_ms(100);
+        c.with(n(1), |node, now| node.link_error(now, n(3), 0));
+    }
+    c.run_ms(50);
+    c.heal();
+    c.run_ms(3000);
+    assert_eq!(c.node(n(1)).counters().views, c.node(n(2)).counters().views);
+    assert_eq!(c.life(n(1)).views().filter(|(_, v)| !v.left.is_empty()).count(), 0);
+    let start = c.now;
+    c.crash(n(3));
+    c.run_ms(4000);
+    let (detected, installed) = after_loss(&c, &ids(&[1, 2]), n(3), start);
+    println!("token 3000: noticed after {detected:?}, next view after {installed:?}");
+    assert!(detected >= Duration::from_millis(2940) && detected <= Duration::from_millis(3000));
+    assert!(installed <= Duration::from_millis(3010));
+    c.leave(n(2));
+    let took = c.run_until_true(1000, |c| c.in_one_view(&ids(&[1]))).unwrap();
+    assert!(took < Duration::from_millis(10), "a leave needs no patience");
+}
+
+#[test]
+fn a_short_stall_is_nobodys_fault_and_a_long_one_not_the_peers() {
+    let mut c = Cluster::formed(8, 3);
+    c.pause(n(2), 150);
+    c.run_ms(1000);
+    assert_eq!(c.life(n(1)).views().count(), 1, "150 ms are survived");
+    assert_eq!(c.node(n(2)).counters().local_stalls, 1);
+
+    let before = c.now;
+    c.pause(n(2), 700);
+    c.run_ms(650);
+    assert!(c.in_one_view(&ids(&[1, 3])));
+    let all = c.ids();
+    let took = c.run_until_true(2000, |c| c.in_one_view(&all)).unwrap();
+    println!("paused for 700 ms: in again {:?} after it runs", took.saturating_sub(Duration::from_millis(50)));
+    let blamed = c
+        .life(n(2))
+        .events()
+        .filter(|(t, e)| *t > before && matches!(e, Event::PeerSuspected { reason: Suspicion::Silence, .. }));
+    assert_eq!(blamed.count(), 0, "the others were not silent");
+    c.check();
+}
+
+#[test]
+fn a_resumed_node_is_not_current_before_it_is_in_a_ring_again() {
+    let mut c = Cluster::formed(8, 2);
+    c.pause(n(1), 400);
+    c.run_ms(400);
+    assert_ne!(c.members()[&n(1)].0, State::Operational);
+    assert!(!c.node(n(1)).is_current(c.now));
+    let resumed = c.now;
+    let all = c.ids();
+    assert!(c.run_until_true(2000, |c| c.in_one_view(&all)).is_some());
+    assert!(c.node(n(1)).is_current(c.now));
+    let alone = c.life(n(1)).views().filter(|(t, v)| *t >= resumed && v.members.len() == 1).count();
+    assert_eq!(alone, 0, "it never believes itself alone");
+}
+
+#[test]
+fn a_one_way_partition_settles_and_heals() {
+    let mut c = Cluster::formed(10, 2);
+    c.cut_one_way(n(1), n(2));
+    c.run_ms(3000);
+    let views = c.node(n(1)).counters().views + c.node(n(2)).counters().views;
+    assert!(c.in_one_view(&ids(&[1])) && c.in_one_view(&ids(&[2])), "{:?}", c.members());
+    c.run_ms(10_000);
+    let later = c.node(n(1)).counters().views + c.node(n(2)).counters().views;
+    assert_eq!(views, later, "quiet once it is known");
+    c.heal();
+    assert!(c.run_until_true(1000, |c| c.in_one_view(&ids(&[1, 2]))).is_some());
+    c.check();
+}
+
+#[test]
+fn two_that_do_not_hear_each_other_do_not_keep_the_third_busy() {
+    let mut c = Cluster::formed(11, 3);
+    c.cut_one_way(n(1), n(3));
+    c.cut_one_way(n(3), n(1));
+    c.run_ms(3000);
+    let size = |c: &Cluster| c.node(n(2)).members().len();
+    assert_eq!(size(&c), 2, "{:?}", c.members());
+    let before = c.node(n(2)).counters();
+    c.run_ms(20_000);
+    let after = c.node(n(2)).counters();
+    assert_eq!(before.views, after.views, "settled");
+    c.heal();
+    let all = c.ids();
+    assert!(c.run_until_true(2000, |c| c.in_one_view(&all)).is_some());
+    c.check();
+}
+
+#[test]
+fn a_flapping_node_is_let_in_less_and_less_often() {
+    let mut c = Cluster::formed(12, 3);
+    let mut per_half_minute = Vec::new();
+    for _ in 0..3 {
+        let before = c.node(n(1)).counters().views;
+        for _ in 0..30 {
+            c.partition(&ids(&[3]));
+            c.run_ms(400);
+            c.heal();
+            c.run_ms(600);
+        }
+        per_half_minute.push(c.node(n(1)).counters().views - before);
+    }
+    println!("views in each half minute of flapping: {per_half_minute:?}");
+    assert!(per_half_minute[2] <= 10, "{per_half_minute:?}");
+    c.heal();
+    let all = c.ids();
+    assert!(c.run_until_true(15_000, |c| c.in_one_view(&all)).is_some(), "but it comes back");
+    c.check();
+}
+
+#[test]
+fn losing_one_of_two_links_loses_nothing() {
+    let mut c = Cluster::new(13);
+    c.links = 2;
+    c.declare(3);
+    (1..=3).for_each(|i| c.start(n(i)));
+    c.run_ms(2000);
+    let views = c.node(n(1)).counters().views;
+    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2)] {
+        c.cut.insert((n(from), n(to), 0));
+    }
+    let sent: Vec<_> = (0..50)
+        .map(|i| {
+            c.run_ms(10);
+            (c.now, c.broadcast(n(1 + i % 3), 50).unwrap())
+        })
+        .collect();
+    c.run_ms(300);
+    assert_eq!(c.node(n(1)).counters().views, views, "same ring");
+    let mut worst = Duration::ZERO;
+    for (at, id) in sent {
+        for node in 1..=3 {
+            let arrived = c.life(n(node)).log.iter().find_map(|(t, e)| match e {
+                harness::Entry::Deliver { id: got, .. } if *got == id => Some(*t),
+                _ => None,
+            });
+            worst = worst.max(arrived.unwrap().since(at));
+        }
+    }
+    println!("link 0 cut: longest wait for a message {worst:?}");
+    assert!(worst < Duration::from_millis(120));
+    let down = c.life(n(1)).events().filter(|(_, e)| matches!(e, Event::LinkDown { link: 0, .. })).count();
+    assert_eq!(down, 2);
+    let status = c.node(n(1)).status(c.now);
+    assert!(status.current && status.peers.iter().all(|p| p.links[1].in_use && !p.links[0].up));
+    // One way only: our heartbeats do not get through on link 1 either way we send, but link 0 works.
+    c.heal();
+    c.run_ms(500);
+    c.cut.insert((n(1), n(2), 0));
+    c.run_ms(500);
+    let status = c.node(n(1)).status(c.now);
+    let p2 = status.peers.iter().find(|p| p.node == n(2)).unwrap();
+    assert!(p2.links[0].up && !p2.links[0].heard_by_peer && p2.links[1].in_use);
+    assert_eq!(c.node(n(1)).counters().views, views);
+}
+
+#[test]
+fn heavy_loss_alone_does_not_break_the_ring_often() {
+    let mut c = Cluster::formed(14, 3);
+    c.loss = 10.0;
+    c.run_ms(60_000);
+    let views = c.node(n(1)).counters().views;
+    println!("views in a minute of 10 % loss: {views}");
+    assert_eq!(views, 1);
+}
+
+#[test]
+fn readiness_and_quorum_travel_with_the_heartbeats() {
+    let mut c = Cluster::formed(15, 2);
+    c.with(n(1), |node, now| node.set_ready(now, true));
+    c.run_ms(15);
+    let flags = |c: &Cluster| {
+        let status = c.node(n(2)).status(c.now);
+        (status.peers[0].ready, status.peers[0].quorate)
+    };
+    assert_eq!(flags(&c), (true, false));
+    c.with(n(1), |node, now| node.set_quorate(now, true));
+    c.run_ms(15);
+    assert_eq!(flags(&c), (true, true));
+    c.with(n(1), |node, now| node.set_ready(now, false));
+    c.run_ms(15);
+    assert_eq!(flags(&c), (false, true));
+}
+
+#[test]
+fn a_node_removed_from_the_list_is_out() {
+    let mut c = Cluster::formed(16, 3);
+    for i in 1..=2 {
+        c.with(n(i), |node, now| node.set_peers(now, [n(1), n(2)].into()));
+    }
+    let took = c.run_until_true(1000, |c| c.in_one_view(&ids(&[1, 2])));
+    assert!(took.is_some(), "{:?}", c.members());
+    c.run_ms(2000);
+    assert!(c.in_one_view(&ids(&[1, 2])) && c.in_one_view(&ids(&[3])));
+    for i in 1..=2 {
+        c.with(n(i), |node, now| node.set_peers(now, [n(1), n(2), n(3)].into()));
+    }
+    let all = c.ids();
+    assert!(c.run_until_true(5000, |c| c.in_one_view(&all)).is_some());
+    c.check();
+}
