@@ -387,3 +387,105 @@ fn is_active(resource: &Element) -> bool {
     }
     active
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::OpStatus;
+
+    const NODE: NodeId = NodeId(1);
+
+    fn identity(operation: &str, interval_ms: u64, target_rc: i32) -> OpIdentity {
+        OpIdentity {
+            node: NODE,
+            node_name: "a".into(),
+            resource: "vip".into(),
+            class: "ocf".into(),
+            provider: Some("heartbeat".into()),
+            agent: "IPaddr2".into(),
+            operation: operation.into(),
+            interval_ms,
+            key: format!("vip_{operation}_{interval_ms}"),
+            transition_key: format!("1:2:{target_rc}:u"),
+            target_rc,
+            digest: "d".into(),
+            ignore_failure: false,
+            bump: if interval_ms > 0 { Bump::One } else { Bump::Infinity },
+            extra: vec![],
+        }
+    }
+
+    fn result(call: i64, operation: &str, interval_ms: u64, target_rc: i32, code: i32) -> OpRecord {
+        let identity = identity(operation, interval_ms, target_rc);
+        let reason = String::new();
+        OpRecord { identity, call, code, status: OpStatus::Done, reason, exec_ms: 3, queue_ms: 0, changed_s: 100 }
+    }
+
+    fn is_running(status: &Element) -> bool {
+        node_state(status, NODE).map(active).unwrap_or_default().contains("vip")
+    }
+
+    fn entries(status: &Element) -> Vec<String> {
+        let ops = status.descendants().filter(|e| e.name() == "lrm_rsc_op");
+        ops.map(|e| format!("{} {}", e.id().unwrap(), e.attr("rc-code").unwrap())).collect()
+    }
+
+    #[test]
+    fn a_life_of_a_resource() {
+        let mut s = Element::new("status");
+        record(&mut s, &result(1, "monitor", 0, 7, 7), 5);
+        assert_eq!((entries(&s), is_running(&s)), (vec!["vip_last_0 7".to_owned()], false));
+        record_pending(&mut s, &identity("start", 0, 0));
+        assert_eq!((entries(&s), is_running(&s)), (vec!["vip_last_0 193".to_owned()], true));
+        record(&mut s, &result(2, "start", 0, 0, 0), 5);
+        record_pending(&mut s, &identity("monitor", 10, 0));
+        record(&mut s, &result(3, "monitor", 10, 0, 0), 5);
+        assert_eq!((entries(&s), is_running(&s)), (vec!["vip_last_0 0".to_owned(), "vip_monitor_10 0".to_owned()], true));
+        let magic = s.find_id("vip_monitor_10").unwrap().attr("transition-magic");
+        assert_eq!(magic, Some("0:0;1:2:0:u"));
+        // A failed round keeps the entry of the last good one, and counts.
+        record(&mut s, &result(3, "monitor", 10, 0, 7), 6);
+        record(&mut s, &result(3, "monitor", 10, 0, 1), 7);
+        assert_eq!(entries(&s), ["vip_last_0 0", "vip_monitor_10 0", "vip_last_failure_0 1"]);
+        assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), Some("2"));
+        assert_eq!(attribute(&s, NODE, "last-failure-vip#monitor_10"), Some("7"));
+        record_pending(&mut s, &identity("stop", 0, 0));
+        assert_eq!(entries(&s), ["vip_last_0 193", "vip_last_failure_0 1"], "its recurring operation ends with it");
+        record(&mut s, &result(4, "stop", 0, 0, 0), 8);
+        assert!(!is_running(&s));
+        assert!(clear_fail_count(&mut s, NODE, "vip", Some(&("monitor".into(), 10))));
+        assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), None);
+        assert!(record(&mut s, &result(5, "delete", 0, 0, 0), 9));
+        assert_eq!(entries(&s), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_probe_that_finds_something_is_no_failure_of_it() {
+        let mut s = Element::new("status");
+        record(&mut s, &result(1, "monitor", 0, 7, 0), 5);
+        assert_eq!(entries(&s), ["vip_last_failure_0 0", "vip_last_0 0"]);
+        assert!(is_running(&s));
+        record(&mut s, &result(2, "stop", 0, 0, 1), 5);
+        assert!(is_running(&s), "a failed stop leaves it where it was");
+        assert_eq!(attribute(&s, NODE, "fail-count-vip#stop_0"), Some("INFINITY"));
+    }
+
+    #[test]
+    fn attributes_count_up_and_die_with_their_node() {
+        let mut s = Element::new("status");
+        assert!(set_attribute(&mut s, NODE, "ping d", Some("value+=5")));
+        assert!(set_attribute(&mut s, NODE, "ping d", Some("value++")));
+        assert_eq!(attribute(&s, NODE, "ping d"), Some("6"));
+        assert!(s.find_id("status-1-ping.d").is_some());
+        assert!(!set_attribute(&mut s, NODE, "ping d", Some("6")), "no change is none");
+        set_attribute(&mut s, NODE, "big", Some("INFINITY"));
+        set_attribute(&mut s, NODE, "big", Some("value++"));
+        assert_eq!(attribute(&s, NODE, "big"), Some("INFINITY"));
+        set_membership(&mut s, NODE, "a", Membership::Member(7));
+        assert!(is_online(&s, NODE));
+        set_membership(&mut s, NODE, "", Membership::Lost);
+        let state = node_state(&s, NODE).unwrap();
+        assert_eq!((state.attr("uname"), state.attr("crmd"), state.attr("expected")), (Some("a"), Some("0"), Some("member")));
+        assert_eq!(attribute(&s, NODE, "ping d"), None);
+    }
+}

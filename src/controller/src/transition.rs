@@ -230,3 +230,91 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduler::graph::{PrimitiveRef, Target};
+
+    fn action(id: ActionId, node: &str, inputs: &[ActionId]) -> Action {
+        let kind = if node.is_empty() {
+            ActionKind::Pseudo { key: format!("p{id}"), operation: "start".into(), target: None }
+        } else {
+            ActionKind::Resource(ResourceAction {
+                key: format!("r{id}_start_0"),
+                operation: "start".into(),
+                interval_ms: 0,
+                target: Target { node: node.into(), uuid: "1".into() },
+                router_node: None,
+                primitive: PrimitiveRef {
+                    id: format!("r{id}"),
+                    long_id: None,
+                    class: "ocf".into(),
+                    provider: None,
+                    agent: "Dummy".into(),
+                },
+                timeout_ms: 1000,
+                shutdown_lock: None,
+            })
+        };
+        let inputs = inputs.to_vec();
+        Action { id, kind, priority: 0, inputs, attributes: vec![], internal_key: None, downed: vec![], maintenance: vec![] }
+    }
+
+    fn transition(actions: Vec<Action>) -> Transition {
+        Transition::new(1, Graph { actions, ..Graph::default() })
+    }
+
+    fn fire(t: &mut Transition, batch: usize, per_node: usize) -> Vec<ActionId> {
+        t.fire(Limits { batch, per_node }, |_| false).iter().map(|a| a.id).collect()
+    }
+
+    #[test]
+    fn inputs_and_limits_decide_what_starts() {
+        let mut t = transition(vec![
+            action(1, "", &[]),
+            action(2, "a", &[1]),
+            action(3, "a", &[1]),
+            action(4, "b", &[1]),
+            action(5, "", &[2, 3, 4]),
+            action(6, "b", &[5]),
+        ]);
+        assert_eq!(fire(&mut t, 0, 1), [2, 4]);
+        assert!(t.confirm(2, true) && !t.confirm(2, true));
+        assert_eq!(fire(&mut t, 0, 1), [3]);
+        t.confirm(3, true);
+        assert_eq!(fire(&mut t, 0, 1), [] as [ActionId; 0]);
+        t.confirm(4, true);
+        assert_eq!(fire(&mut t, 0, 1), [6]);
+        t.confirm(6, true);
+        assert!(!t.has_more());
+        assert_eq!(t.tally(), (6, 0, 0));
+        let mut t = transition(vec![action(1, "a", &[]), action(2, "b", &[]), action(3, "c", &[])]);
+        assert_eq!(fire(&mut t, 2, 0), [1, 2]);
+    }
+
+    #[test]
+    fn failures_phantoms_holds_and_aborts_keep_back() {
+        let mut t = transition(vec![action(1, "a", &[]), action(2, "a", &[1]), action(3, "a", &[99])]);
+        assert_eq!(fire(&mut t, 0, 0), [1]);
+        t.confirm(1, false);
+        assert_eq!(fire(&mut t, 0, 0), [] as [ActionId; 0]);
+        assert!(!t.has_more(), "2 waits for a failure, 3 for a phantom");
+        let mut t = transition(vec![action(1, "a", &[]), action(2, "b", &[])]);
+        let fired = t.fire(Limits { batch: 0, per_node: 0 }, |a| a.id == 1);
+        assert_eq!(fired.len(), 1);
+        t.confirm(2, true);
+        assert!(t.has_more(), "what is only held back is still to come");
+        t.abort("because");
+        assert!(!t.has_more());
+        assert_eq!(fire(&mut t, 0, 0), [] as [ActionId; 0]);
+    }
+
+    #[test]
+    fn durations_as_operators_write_them() {
+        let cases = [("60s", Some(60_000)), ("2", Some(2000)), ("500ms", Some(500)), ("1min", Some(60_000)), ("3 parsecs", None)];
+        for (text, wanted) in cases {
+            assert_eq!(duration_ms(text), wanted, "{text}");
+        }
+    }
+}

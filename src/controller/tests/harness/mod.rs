@@ -9,7 +9,7 @@ use base::{NodeId, Time, WallTime};
 use cib::Cib;
 use controller::*;
 use scheduler::Schedule;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use xml::Element;
@@ -29,8 +29,6 @@ pub struct Node {
     pub left: bool,
     tick: Option<Time>,
     cancelled: BTreeSet<u64>,
-    /// What happened is kept for the node; a paused one handles it later.
-    paused: Option<VecDeque<Event>>,
 }
 
 #[derive(Clone)]
@@ -70,7 +68,9 @@ pub struct Lab {
     /// Primitives that ran on two connected nodes at once, or on any two.
     pub doubles: Vec<(Time, String)>,
     next_client: u64,
-    silent: BTreeSet<NodeId>,
+    /// So many fence actions fail before one succeeds.
+    pub fence_failures: u32,
+    pub fences: Vec<(Time, NodeId)>,
 }
 
 pub const START_WALL: i64 = 1_700_000_000_000;
@@ -93,7 +93,8 @@ impl Lab {
             requeue: false,
             doubles: Vec::new(),
             next_client: 0,
-            silent: BTreeSet::new(),
+            fence_failures: 0,
+            fences: Vec::new(),
         };
         for id in 1..=n {
             lab.boot(NodeId(id), Cib::parse(&document(resources)).unwrap(), "", 1);
@@ -120,7 +121,6 @@ impl Lab {
             left: false,
             tick: None,
             cancelled: BTreeSet::new(),
-            paused: None,
         };
         self.nodes.insert(id, node);
     }
@@ -251,10 +251,6 @@ impl Lab {
 
     fn feed(&mut self, id: NodeId, event: Event) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        if let Some(kept) = &mut node.paused {
-            kept.push_back(event);
-            return;
-        }
         let input = match event {
             Event::Deliver { sender, view, seq, payload } => Input::Deliver { sender, view, seq, payload },
             Event::Safe { view, seq } => Input::Safe { view, seq },
@@ -266,8 +262,10 @@ impl Lab {
             Event::Scheduled { incarnation, .. } if incarnation != node.incarnation => return,
             Event::Scheduled { ticket, result, .. } => Input::Scheduled { ticket, result: result.map(Box::new) },
             Event::Fenced { ticket, node } => {
-                let _ = node;
-                Input::Fenced { ticket, result: Ok(()) }
+                self.fences.push((self.now, node));
+                let ok = self.fence_failures == 0;
+                self.fence_failures = self.fence_failures.saturating_sub(1);
+                Input::Fenced { ticket, result: if ok { Ok(()) } else { Err("no power switch".to_owned()) } }
             }
             Event::Done { incarnation, request } => {
                 if incarnation != node.incarnation || node.cancelled.contains(&request.call) {
