@@ -30,6 +30,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use table::{Shared, lock};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -37,14 +38,19 @@ use tokio::task::{AbortHandle, JoinHandle};
 /// Longest wait for the data plane's thread to make a socket.
 const ANSWER_WITHIN_MS: u64 = 2_000;
 
-/// The user-space data plane. Dropping it closes every socket.
+/// The user-space data plane. Clones share one table, as every netlink socket shares the kernel's; when the last one is
+/// dropped, every socket closes.
+#[derive(Clone)]
 pub struct Relay {
     table: Shared,
     runtime: tokio::runtime::Handle,
-    /// Ends the thread when dropped.
-    _stop: tokio::sync::oneshot::Sender<()>,
-    listeners: BTreeMap<ServiceKey, Listener>,
+    /// Ends the thread when the last clone drops it.
+    _stop: Arc<tokio::sync::oneshot::Sender<()>>,
+    /// Held throughout a change, so that changes of several users do not mix.
+    listeners: Arc<Mutex<Listeners>>,
 }
+
+type Listeners = BTreeMap<ServiceKey, Listener>;
 
 /// Aborts its task on drop, which closes the socket.
 struct Listener(AbortHandle);
@@ -79,7 +85,7 @@ impl Relay {
             });
         })?;
         let runtime = started.recv().map_err(|_| io::Error::other("the relay's thread ended"))??;
-        Ok(Relay { table, runtime, _stop: stop, listeners: BTreeMap::new() })
+        Ok(Relay { table, runtime, _stop: Arc::new(stop), listeners: Arc::default() })
     }
 
     /// Writes the table with its counters in the format of `ipvsadm --table FILE`.
@@ -88,7 +94,7 @@ impl Relay {
     }
 
     /// Makes the service's socket; the change to the table comes after, so a port in use refuses the whole change.
-    fn listen(&mut self, key: ServiceKey) -> Result<(), Error> {
+    fn listen(&self, listeners: &mut Listeners, key: ServiceKey) -> Result<(), Error> {
         let ServiceKey::Address { protocol, addr, port } = key else { return Err(unsupported()) };
         let (table, addr) = (self.table.clone(), SocketAddr::new(addr, port));
         let (answer, answered) = sync_channel::<io::Result<JoinHandle<()>>>(1);
@@ -101,7 +107,7 @@ impl Relay {
         });
         match answered.recv_timeout(Duration::from_millis(ANSWER_WITHIN_MS)) {
             Ok(Ok(task)) => {
-                self.listeners.insert(key, Listener(task.abort_handle()));
+                listeners.insert(key, Listener(task.abort_handle()));
                 Ok(())
             }
             Ok(Err(e)) => Err(Error::Refused { errno: e.raw_os_error().unwrap_or(libc::EIO) }),
@@ -135,11 +141,12 @@ impl Ipvs for Relay {
 
     fn apply(&mut self, change: &Change) -> Result<(), Error> {
         check(change)?;
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let new_service = match change {
             Change::AddService(service) => {
                 // What the table would refuse anyhow must not cost a socket.
                 lock(&self.table).memory.clone().apply(change)?;
-                self.listen(service.key)?;
+                self.listen(&mut listeners, service.key)?;
                 Some(service.key)
             }
             _ => None,
@@ -153,7 +160,7 @@ impl Ipvs for Relay {
         }
         let left: BTreeSet<ServiceKey> = table.memory.entries().iter().map(|e| e.service.key).collect();
         drop(table);
-        self.listeners.retain(|key, _| left.contains(key) || (made.is_ok() && new_service == Some(*key)));
+        listeners.retain(|key, _| left.contains(key) || (made.is_ok() && new_service == Some(*key)));
         made
     }
 }

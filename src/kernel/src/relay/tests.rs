@@ -199,7 +199,7 @@ fn what_the_relay_cannot_do_is_refused_and_nothing_changes() {
     assert_eq!(relay.add_dest(&service.key, &routed), unsupported);
     let ServiceKey::Address { addr, port, .. } = service.key else { panic!() };
     assert_eq!(ask((addr, port).into()).0, "", "no server: reset");
-    relay.delete_service(&service.key).unwrap();
+    relay.clone().delete_service(&service.key).unwrap();
     eventually("socket closed", || TcpStream::connect((addr, port)).is_err());
 }
 
