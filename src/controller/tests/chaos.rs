@@ -110,11 +110,7 @@ fn life_of(seed: u64) {
 
 #[test]
 fn disorder_heals() {
-    // More with e.g. BASCULE_SEEDS=1000..2000; a failure names its seed.
-    let range = std::env::var("BASCULE_SEEDS").unwrap_or_default();
-    let bounds = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    let (first, end) = bounds.unwrap_or((0, 40));
-    for seed in first..end {
+    for seed in harness::seeds(40) {
         life_of(seed);
     }
 }

@@ -404,6 +404,13 @@ impl Lab {
     }
 }
 
+/// Seeds of random lives: `0..usual`, or what BASCULE_SEEDS says, e.g. `1000..2000`. A failure names its seed.
+pub fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let range = std::env::var("BASCULE_SEEDS").unwrap_or_default();
+    let bounds = range.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    bounds.unwrap_or(0..usual)
+}
+
 /// A CIB with these resources.
 pub fn document(resources: &str) -> String {
     let properties = "<cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"fencing\" name=\"fencing-enabled\" value=\"false\"/></cluster_property_set>";
