@@ -2,7 +2,7 @@
 
 use crate::args::{self, Command};
 use crate::cibadmin::read_xml;
-use crate::report::Common;
+use crate::report::{Common, Format};
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use cib::{Problem, Severity};
@@ -80,34 +80,37 @@ impl CrmVerify {
         let elements = || {
             let mut list = Element::new("problems");
             for p in problems {
-                let severity = if p.severity == Severity::Error { "error" } else { "warning" };
-                let e = Element::new("problem").with("severity", severity).with("line", p.line.to_string());
+                let e = Element::new("problem").with("severity", p.severity.word()).with("line", p.line.to_string());
                 list.push(e.with("path", &p.path).with("message", &p.message));
             }
             vec![list]
         };
         // Text goes to standard error, as the original's does.
         self.common.print(String::new, elements)?;
-        let errors = problems.iter().any(|p| p.severity == Severity::Error);
-        let silent =
-            self.quiet || matches!(self.common.output_as, crate::report::Format::Xml | crate::report::Format::Json);
-        if !silent {
-            let shown = problems.iter().filter(|p| p.severity == Severity::Error || self.common.verbose > 0 || !errors);
-            for p in shown {
-                match name {
-                    "" => eprintln!("{p}"),
-                    name => eprintln!("{name}: {p}"),
-                }
-            }
-            let hidden = errors && self.common.verbose == 0 && problems.iter().any(|p| p.severity == Severity::Warning);
-            let more = if hidden { "\n-V may provide more detail" } else { "" };
-            match (problems.is_empty(), errors) {
-                (true, _) if self.common.verbose > 0 => eprintln!("crm_verify: Configuration valid"),
-                (true, _) => {}
-                (false, true) => eprintln!("crm_verify: Errors found during check: config not valid{more}"),
-                (false, false) => eprintln!("crm_verify: Warnings found during check: config may not be valid"),
+        let worst = problems.iter().map(|p| p.severity).min().unwrap_or(Severity::Info);
+        if !self.quiet && !matches!(self.common.output_as, Format::Xml | Format::Json) {
+            self.say(problems, name, worst);
+        }
+        Ok(if worst == Severity::Info { crm::OK } else { crm::CONFIG })
+    }
+
+    /// The worst kind always; the rest with --verbose.
+    fn say(&self, problems: &[Problem], name: &str, worst: Severity) {
+        let shown = |p: &&Problem| self.common.verbose > 0 || (p.severity == worst && worst < Severity::Info);
+        for p in problems.iter().filter(shown) {
+            match name {
+                "" => eprintln!("{p}"),
+                name => eprintln!("{name}: {p}"),
             }
         }
-        Ok(if problems.is_empty() { crm::OK } else { crm::CONFIG })
+        match worst {
+            Severity::Error => eprintln!("crm_verify: Errors found during check: config not valid"),
+            Severity::Warning => eprintln!("crm_verify: Warnings found during check: config may not be valid"),
+            Severity::Info if self.common.verbose > 0 => eprintln!("crm_verify: Configuration valid"),
+            Severity::Info => {}
+        }
+        if problems.iter().any(|p| !shown(&p)) && worst < Severity::Info {
+            eprintln!("-V may provide more detail");
+        }
     }
 }

@@ -36,7 +36,10 @@ impl From<CallError> for Failure {
 impl From<CibError> for Failure {
     fn from(e: CibError) -> Failure {
         let details = match &e {
-            CibError::Invalid { problems } => problems.iter().map(|p| p.to_string()).collect(),
+            CibError::Invalid { problems } => {
+                // Lines would be those of another text than the caller's.
+                problems.iter().map(|p| format!("{}: {}: {}", p.severity.word(), p.path, p.message)).collect()
+            }
             _ => Vec::new(),
         };
         Failure { code: e.exit_code(), message: e.to_string(), details }

@@ -34,7 +34,7 @@ impl Property {
             "boolean" => is_bool(value),
             "duration" | "timeout" => is_interval(value) || whole(value),
             "integer" | "nonnegative_integer" | "port" => whole(value),
-            "score" => Score::parse(value).is_some(),
+            "score" => Score::parse(value).is_some() || value.trim().parse::<f64>().is_ok(),
             "percentage" => value.trim_end_matches('%').trim().parse::<f64>().is_ok(),
             "select" => self.values.split(',').chain(self.old_values()).any(|v| v.eq_ignore_ascii_case(value)),
             _ => true,
@@ -47,7 +47,11 @@ impl Property {
     }
 
     fn old_values(&self) -> impl Iterator<Item = &'static str> {
-        let old: &[&str] = if self.name == "target-role" { &["Master", "Slave"] } else { &[] };
+        let old: &[&str] = match self.name {
+            "target-role" => &["Master", "Slave", "#default", "default"],
+            "fencing-action" | "stonith-action" => &["poweroff"],
+            _ => &[],
+        };
         old.iter().copied()
     }
 }

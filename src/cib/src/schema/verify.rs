@@ -26,6 +26,10 @@ impl Look<'_> {
         self.problems.push(Problem { severity, line: e.line(), path: path.to_owned(), message });
     }
 
+    fn note(&mut self, e: &Element, path: &str, message: String) {
+        self.say(Severity::Info, e, path, message);
+    }
+
     fn warn(&mut self, e: &Element, path: &str, message: String) {
         self.say(Severity::Warning, e, path, message);
     }
@@ -68,8 +72,8 @@ impl Look<'_> {
             None => {
                 let names: Vec<&str> = table.iter().map(|p| p.name).collect();
                 match closest(name, &names) {
-                    Some(near) => self.warn(pair, path, format!("unknown option '{name}'; did you mean '{near}'?")),
-                    None if closed => self.warn(pair, path, format!("unknown cluster property '{name}'")),
+                    Some(near) => self.note(pair, path, format!("unknown option '{name}'; did you mean '{near}'?")),
+                    None if closed => self.note(pair, path, format!("unknown cluster property '{name}'")),
                     None => {}
                 }
             }
@@ -83,6 +87,9 @@ impl Look<'_> {
                 continue;
             };
             let key = (name.to_owned(), crate::interval_ms(interval).unwrap_or(0));
+            if key.1 == 0 {
+                continue;
+            }
             if let Some(first) = seen.insert(key, id.to_owned()) {
                 let message = format!(
                     "operation {id} is a duplicate of {first} (do not use the same name and interval combination more than once per resource)"
@@ -139,13 +146,13 @@ impl Look<'_> {
             if let Some(node) = e.attr("node").filter(|n| !nodes.contains(n)) {
                 let names: Vec<&str> = nodes.iter().copied().collect();
                 let hint = closest(node, &names).map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
-                self.warn(e, &path, format!("no node is called '{node}'{hint}"));
+                self.note(e, &path, format!("no node is called '{node}'{hint}"));
             }
             if e.name() == "rsc_colocation" && e.attr("rsc").is_some() && e.attr("rsc") == e.attr("with-rsc") {
-                self.warn(e, &path, "colocates a resource with itself".to_owned());
+                self.note(e, &path, "colocates a resource with itself".to_owned());
             }
             if e.name() == "rsc_order" && e.attr("first").is_some() && e.attr("first") == e.attr("then") {
-                self.warn(e, &path, "orders a resource after itself".to_owned());
+                self.note(e, &path, "orders a resource after itself".to_owned());
             }
         }
     }
