@@ -1,5 +1,6 @@
 //! Golden cases: what the originals say, do and print, against ours.
 
+mod cli;
 mod ipvsadm;
 mod ldirectord;
 mod samples;

@@ -137,7 +137,7 @@ impl Command for Cibadmin {
             f
         })?;
         if let Some(answer) = changed.answer {
-            let wrapped = || vec![Element::new("cib-query").with_child(answer.clone())];
+            let wrapped = || vec![Element::new("cib-query").with("xml", answer.to_compact())];
             match self.common.output_as {
                 crate::report::Format::Json => self.common.print(String::new, wrapped)?,
                 _ => self.common.write(&answer.to_pretty())?,

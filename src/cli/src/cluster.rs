@@ -29,7 +29,7 @@ pub fn read(cib: &Element, now: WallTime) -> Cluster {
         tickets: tickets(cib),
         ..Cluster::default()
     };
-    cluster.nodes = nodes(cib, fencing, cluster.maintenance_mode);
+    cluster.nodes = nodes(cib, fencing);
     cluster.dc = cluster.nodes.iter().find(|n| n.is_dc).map(|n| n.name.clone());
     resources::fill(cib, now, &mut cluster);
     cluster.options = options;
@@ -65,7 +65,7 @@ pub fn pairs(holder: &Element, kind: &str) -> BTreeMap<String, String> {
     out
 }
 
-fn nodes(cib: &Element, fencing: bool, maintenance_mode: bool) -> Vec<Node> {
+fn nodes(cib: &Element, fencing: bool) -> Vec<Node> {
     let configured = cib.child("configuration").and_then(|c| c.child("nodes"));
     let status = cib.child("status");
     let dc = cib.attr("dc-uuid");
@@ -75,11 +75,21 @@ fn nodes(cib: &Element, fencing: bool, maintenance_mode: bool) -> Vec<Node> {
         .filter_map(|e| {
             let (id, name) = (e.id()?, e.attr("uname")?);
             let state = status.and_then(|s| s.elements_named("node_state").find(|n| n.id() == Some(id)));
-            Some(node(e, state, (id, name), fencing, maintenance_mode, dc == Some(id)))
+            Some(node(e, state, (id, name), fencing, dc == Some(id)))
         })
         .collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes.sort_by_key(|n| natural(&n.name));
     nodes
+}
+
+fn health(value: &str) -> i8 {
+    match base::Score::parse(value) {
+        _ if value == "green" => 1,
+        _ if value == "red" => -1,
+        Some(score) if score > base::Score::ZERO => 1,
+        Some(score) if score < base::Score::ZERO => -1,
+        _ => 0,
+    }
 }
 
 /// `in_ccm` and `crmd` are words in old documents and time stamps (0 = absent) in new ones.
@@ -87,14 +97,7 @@ fn present(value: Option<&str>) -> bool {
     !matches!(value, None | Some("false" | "offline" | "0" | "no" | ""))
 }
 
-fn node(
-    e: &Element,
-    state: Option<&Element>,
-    (id, name): (&str, &str),
-    fencing: bool,
-    maintenance_mode: bool,
-    is_dc: bool,
-) -> Node {
+fn node(e: &Element, state: Option<&Element>, (id, name): (&str, &str), fencing: bool, is_dc: bool) -> Node {
     let attr = |name: &str| state.and_then(|s| s.attr(name));
     let member = present(attr("in_ccm"));
     let controller = present(attr("crmd"));
@@ -117,16 +120,34 @@ fn node(
         pending: member && controller && !joined,
         unclean: !online && expected && fencing && !(member && controller),
         standby: flag("standby"),
-        maintenance: maintenance_mode || flag("maintenance"),
+        maintenance: flag("maintenance"),
         shutdown: attributes.get("shutdown").is_some_and(|v| v != "0"),
         expected_up: expected,
         is_dc,
-        health: 1,
+        health: attributes.iter().filter(|(n, _)| n.starts_with("#health")).map(|(_, v)| health(v)).min().unwrap_or(1),
         utilization: pairs(e, "utilization"),
         fail_counts: fail_counts(&counts),
         attributes,
         ..Node::default()
     }
+}
+
+/// Sorts `n2` before `n10`.
+pub fn natural(name: &str) -> Vec<(u64, String)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let text_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, tail) = rest.split_at(text_end);
+        let digits_end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (digits, tail) = tail.split_at(digits_end);
+        parts.push((0, text.to_lowercase()));
+        if !digits.is_empty() {
+            parts.push((digits.parse().unwrap_or(u64::MAX), String::new()));
+        }
+        rest = tail;
+    }
+    parts
 }
 
 /// `fail-count-RSC#OPERATION_INTERVAL` (or without operation), summed per resource.

@@ -282,7 +282,7 @@ impl CrmResource {
         crate::crm_mon::text::resource(&CrmMon { inactive: true, ..CrmMon::default() }, view, r, 0, &mut status);
         let status = status.trim_start_matches("* ").to_owned();
         let header = if args::compat_21() { "xml:" } else { "Resource XML:" };
-        let shown = || vec![Element::new("resource_config").with_child(element.clone())];
+        let shown = || vec![Element::new("resource_config").with("id", &r.name).with("xml", element.to_pretty())];
         self.common.print(|| format!("{status}{header}\n{}", element.to_pretty()), shown)
     }
 

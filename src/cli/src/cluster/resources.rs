@@ -12,7 +12,15 @@ use xml::Element;
 struct State {
     role: Role,
     failed: bool,
+    /// A failed stop that only fencing could mend, where there is none.
+    blocked: bool,
     pending: Option<String>,
+}
+
+impl State {
+    fn of(role: Role) -> State {
+        State { role, failed: false, blocked: false, pending: None }
+    }
 }
 
 struct Reader<'a> {
@@ -84,31 +92,37 @@ impl Reader<'_> {
                 continue;
             }
             let nodes = self.states.entry(op.resource.clone()).or_default();
-            let state =
-                nodes.entry(op.node.clone()).or_insert(State { role: Role::Stopped, failed: false, pending: None });
+            let state = nodes.entry(op.node.clone()).or_insert(State {
+                role: Role::Stopped,
+                failed: false,
+                blocked: false,
+                pending: None,
+            });
             if op.pending() {
-                state.pending = Some(op.task.clone());
+                if op.task == "start" {
+                    state.role = state.role.max(Role::Started);
+                }
+                if op.task != "notify" {
+                    state.pending = Some(op.task.clone());
+                }
                 continue;
             }
             // What is kept only to remember a failure says nothing about now.
             let remembered = op.id.ends_with("_last_failure_0");
             match (op.task.as_str(), op.rc) {
-                ("stop", 0) => *state = State { role: Role::Stopped, failed: false, pending: None },
-                ("start" | "migrate_from", 0) => *state = State { role: Role::Started, failed: false, pending: None },
-                ("promote", 0) | ("monitor", 8) => {
-                    *state = State { role: Role::Promoted, failed: false, pending: None }
-                }
-                ("demote", 0) => *state = State { role: Role::Unpromoted, failed: false, pending: None },
-                ("migrate_to", 0) => *state = State { role: Role::Stopped, failed: false, pending: None },
-                ("monitor", 7) => *state = State { role: Role::Stopped, failed: false, pending: None },
-                ("monitor", 0) if state.role < Role::Started => {
-                    *state = State { role: Role::Started, failed: false, pending: None }
-                }
+                ("stop", 0) => *state = State::of(Role::Stopped),
+                ("start" | "migrate_from", 0) => *state = State::of(Role::Started),
+                ("promote", 0) | ("monitor", 8) => *state = State::of(Role::Promoted),
+                ("demote", 0) => *state = State::of(Role::Unpromoted),
+                ("migrate_to", 0) => *state = State::of(Role::Stopped),
+                ("monitor", 7) => *state = State::of(Role::Stopped),
+                ("monitor", 0) if state.role < Role::Started => *state = State::of(Role::Started),
                 ("monitor", 0) if !remembered => state.failed = false,
                 ("start" | "stop" | "promote" | "demote" | "monitor" | "migrate_to" | "migrate_from", _)
                     if op.failed() =>
                 {
                     state.failed = true;
+                    state.blocked = op.task == "stop" && !self.cluster.fencing_enabled;
                     state.role = state.role.max(Role::Started);
                 }
                 _ => {}
@@ -247,6 +261,7 @@ impl Reader<'_> {
                 r.active_on.push(node.name.clone());
                 r.role = r.role.max(state.role);
                 r.failed |= state.failed;
+                r.blocked |= state.blocked;
                 r.maintenance |= node.maintenance;
                 r.managed &= !node.maintenance;
             }

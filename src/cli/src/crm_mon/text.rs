@@ -102,7 +102,12 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
     let shown = view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| *w == n.name));
     let (mut online, mut offline) = (Vec::new(), Vec::new());
     for node in shown {
-        let state = node_state(node);
+        let state = match (node_state(node), node.health) {
+            (state, health) if health > 0 || !node.online => state.to_owned(),
+            (state, 0) => format!("{state} (health is YELLOW)"),
+            (state, _) => format!("{state} (health is RED)"),
+        };
+        let state = state.as_str();
         let name = if options.show_detail { format!("{} ({})", node.name, node.id) } else { node.name.clone() };
         if options.group_by_node {
             let _ = writeln!(out, "  * {} {name}: {state}:", kind_word(node));
@@ -126,7 +131,7 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
 fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, out: &mut String) {
     let mut lines = Vec::new();
     for r in &view.cluster.resources {
-        on_node(options, r, &node.name, &mut lines);
+        on_node(options, view, r, &node.name, &mut lines);
     }
     if !lines.is_empty() {
         out.push_str("    * Resources:\n");
@@ -134,13 +139,13 @@ fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, out: &mut Stri
     }
 }
 
-fn on_node(options: &CrmMon, r: &Resource, node: &str, lines: &mut Vec<String>) {
+fn on_node(options: &CrmMon, view: &View<'_>, r: &Resource, node: &str, lines: &mut Vec<String>) {
     match r.kind {
         ResourceKind::Primitive { .. } if r.active_on.iter().any(|n| n == node) => {
             let alone = Resource { active_on: Vec::new(), id: r.name.clone(), ..r.clone() };
-            lines.push(line(&alone, options));
+            lines.push(line(&alone, options, view, false));
         }
-        _ => r.children.iter().for_each(|c| on_node(options, c, node, lines)),
+        _ => r.children.iter().for_each(|c| on_node(options, view, c, node, lines)),
     }
 }
 
@@ -181,30 +186,37 @@ fn is_active(r: &Resource) -> bool {
 
 /// One resource with all below it, as `crm_mon` and `crm_resource` list it.
 pub fn resource(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, out: &mut String) {
+    resource_as(options, view, r, level, false, out);
+}
+
+fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, numbered: bool, out: &mut String) {
     if !options.inactive && !is_active(r) {
         return;
     }
     let indent = "  ".repeat(level);
+    let unique = matches!(r.kind, ResourceKind::Clone { unique: true, .. });
     let flags = match flags(r) {
         f if f.is_empty() => String::new(),
         f => format!(" ({})", f.join(", ")),
     };
     match &r.kind {
         ResourceKind::Primitive { .. } => {
-            let _ = writeln!(out, "{indent}* {}", line(r, options));
+            let _ = writeln!(out, "{indent}* {}", line(r, options, view, numbered));
         }
         ResourceKind::Group => {
             let _ = writeln!(out, "{indent}* Resource Group: {}{flags}:", r.id);
-            r.children.iter().for_each(|c| resource(options, view, c, level + 1, out));
+            r.children.iter().for_each(|c| resource_as(options, view, c, level + 1, numbered || unique, out));
         }
-        ResourceKind::Clone { promotable, unique, child } => {
-            let mut notes = flags_of_clone(r, *promotable, *unique);
+        ResourceKind::Clone { promotable, child, .. } => {
+            let mut notes = flags_of_clone(r, *promotable, unique);
             if !notes.is_empty() {
                 notes = format!(" ({notes})");
             }
             let _ = writeln!(out, "{indent}* Clone Set: {} [{child}]{notes}:", r.id);
-            match options.show_detail || *unique {
-                true => r.children.iter().for_each(|c| resource(options, view, c, level + 1, out)),
+            match options.show_detail || unique {
+                true => {
+                    r.children.iter().for_each(|c| resource_as(options, view, c, level + 1, numbered || unique, out))
+                }
                 false => clone_summary(options, view, r, level + 1, out),
             }
         }
@@ -231,7 +243,8 @@ fn clone_summary(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, 
     let indent = "  ".repeat(level);
     let (mut started, mut promoted, mut unpromoted) = (Vec::new(), Vec::new(), Vec::new());
     for child in &r.children {
-        let special = child.failed || child.pending.is_some() || child.blocked || (!child.managed && r.managed);
+        let special = child.failed || pending_role(child).is_some() || child.blocked || (!child.managed && r.managed);
+        let special = special || child.active_on.iter().any(|n| is_unclean(view, n));
         let partly = !child.children.is_empty() && child.children.iter().any(|m| !is_active(m) && is_active(child));
         if special || partly {
             resource(options, view, child, level, out);
@@ -255,7 +268,7 @@ fn clone_summary(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, 
     for (word, mut names) in [("Promoted", promoted), ("Unpromoted", unpromoted), ("Started", started), (word, stopped)]
     {
         if !names.is_empty() {
-            names.sort();
+            names.sort_by_key(|n| crate::cluster::natural(n));
             let _ = writeln!(out, "{indent}* {word}: [ {} ]", names.join(" "));
         }
     }
@@ -270,13 +283,17 @@ pub fn agent(r: &Resource) -> String {
     }
 }
 
+fn is_unclean(view: &View<'_>, node: &str) -> bool {
+    view.cluster.nodes.iter().any(|n| n.name == node && n.unclean && !n.online)
+}
+
 fn flags(r: &Resource) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(node) = &r.locked_to {
         words.push(format!("LOCKED {node}"));
     }
-    if let Some(pending) = &r.pending {
-        words.push(pending_words(pending).to_owned());
+    if r.pending.as_deref() == Some("monitor") {
+        words.push("Monitoring".to_owned());
     }
     for (is, word) in [
         (r.disabled, "disabled"),
@@ -292,30 +309,33 @@ fn flags(r: &Resource) -> Vec<String> {
     words
 }
 
-fn pending_words(task: &str) -> &str {
-    match task {
-        "start" => "Starting",
-        "stop" => "Stopping",
-        "promote" => "Promoting",
-        "demote" => "Demoting",
-        "migrate_to" | "migrate_from" => "Migrating",
-        "monitor" => "Monitoring",
-        other => other,
+/// What is being done with a resource, in place of its role.
+fn pending_role(r: &Resource) -> Option<&'static str> {
+    match r.pending.as_deref()? {
+        "start" => Some("Starting"),
+        "stop" => Some("Stopping"),
+        "promote" => Some("Promoting"),
+        "demote" => Some("Demoting"),
+        "migrate_to" | "migrate_from" => Some("Migrating"),
+        _ => None,
     }
 }
 
 /// Name, agent, state and place, with tabs where the original has them.
-pub fn line(r: &Resource, options: &CrmMon) -> String {
-    let name = if options.show_detail || r.id == r.name { &r.id } else { &r.name };
+pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> String {
+    let name = if options.show_detail || numbered { &r.id } else { &r.name };
     let mut out = format!("{name}\t({}):\t", agent(r));
     if r.removed {
-        out.push_str(" REMOVED");
+        out.push_str(" ORPHANED");
     }
     match (r.failed, r.role) {
         (true, role) if role > Role::Started => {
             let _ = write!(out, " FAILED {}", role.text());
         }
         (true, _) => out.push_str(" FAILED"),
+        (false, _) if pending_role(r).is_some() => {
+            let _ = write!(out, " {}", pending_role(r).unwrap_or_default());
+        }
         (false, role) => {
             let _ = write!(out, " {}", role.text());
         }
@@ -329,7 +349,10 @@ pub fn line(r: &Resource, options: &CrmMon) -> String {
             let _ = write!(out, " [ {} ]", many.join(" "));
         }
     }
-    let flags = flags(r);
+    let mut flags = flags(r);
+    if r.active_on.iter().any(|n| is_unclean(view, n)) {
+        flags.insert(0, "UNCLEAN".to_owned());
+    }
     if !flags.is_empty() {
         let _ = write!(out, " ({})", flags.join(", "));
     }
