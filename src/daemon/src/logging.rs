@@ -41,8 +41,12 @@ pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
             Err(error) => problems.push(format!("{}: no log is written there: {error}", path.display())),
         }
     }
-    if logging.to_syslog && let Some(syslog) = Syslog::connect() {
-        layers.push(fmt::layer().with_writer(move || syslog.clone()).with_ansi(false).with_target(false).without_time().boxed());
+    if logging.to_syslog
+        && let Some(syslog) = Syslog::connect()
+    {
+        layers.push(
+            fmt::layer().with_writer(move || syslog.clone()).with_ansi(false).with_target(false).without_time().boxed(),
+        );
     }
     let filter = std::env::var("BASCULE_LOG").ok().and_then(|f| EnvFilter::try_new(f).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level.to_string()));
@@ -104,7 +108,8 @@ pub fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET").and_then(|p| p.into_string().ok()) else { return };
     let Ok(socket) = UnixDatagram::unbound() else { return };
     let sent = match path.strip_prefix('@') {
-        Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name).and_then(|a| socket.send_to_addr(state.as_bytes(), &a)),
+        Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name)
+            .and_then(|a| socket.send_to_addr(state.as_bytes(), &a)),
         None => socket.send_to(state.as_bytes(), &path),
     };
     if let Err(error) = sent {

@@ -55,7 +55,13 @@ impl Timeline {
             Ok(inner) => (inner.events.iter().filter(|e| e.at > since).cloned().collect(), inner.forgotten),
             Err(_) => (Vec::new(), 0),
         };
-        wire::api::Timeline { node: self.node.to_string(), now: crate::clock::now(), wall: crate::clock::wall(), forgotten, events }
+        wire::api::Timeline {
+            node: self.node.to_string(),
+            now: crate::clock::now(),
+            wall: crate::clock::wall(),
+            forgotten,
+            events,
+        }
     }
 }
 

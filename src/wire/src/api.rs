@@ -176,7 +176,9 @@ pub enum AttributeAction {
     /// Query on every node.
     QueryAll,
     /// `value` may be `value++`, `value+=N`, as `attrd_updater` takes it.
-    Set { value: String },
+    Set {
+        value: String,
+    },
     Delete,
     /// Only the dampening.
     SetDelay,

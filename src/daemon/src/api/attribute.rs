@@ -18,7 +18,8 @@ pub(super) async fn run(state: &State, user: &str, call: AttributeCall) -> Attri
         (AttributeAction::Query | AttributeAction::QueryAll, _) => query(state, &call, timeout).await,
         (AttributeAction::SetDelay, _) => AttributeReply::default(),
         (AttributeAction::Set { value }, Lifetime::Reboot) => {
-            let request = Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: Some(value.clone()) };
+            let request =
+                Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: Some(value.clone()) };
             outcome(ask(state, request, timeout).await)
         }
         (AttributeAction::Delete, Lifetime::Reboot) => {
@@ -70,7 +71,9 @@ async fn query(state: &State, call: &AttributeCall, timeout: Duration) -> Attrib
 fn find(document: &Element, call: &AttributeCall, node: Option<&str>) -> Vec<AttributeValue> {
     let (holders, kind, set) = match call.lifetime {
         Lifetime::Reboot => (document.child("status"), "node_state", "transient_attributes"),
-        Lifetime::Forever => (document.child("configuration").and_then(|c| c.child("nodes")), "node", "instance_attributes"),
+        Lifetime::Forever => {
+            (document.child("configuration").and_then(|c| c.child("nodes")), "node", "instance_attributes")
+        }
     };
     let Some(holders) = holders else { return Vec::new() };
     let mut values = Vec::new();
@@ -93,11 +96,18 @@ fn place(document: &Element, node: &str) -> Option<(String, String)> {
     let nodes = document.child("configuration")?.child("nodes")?;
     let element = nodes.elements_named("node").find(|n| n.attr("uname") == Some(node))?;
     let id = element.id()?.to_owned();
-    let set = element.child("instance_attributes").and_then(|s| s.id()).map_or_else(|| format!("nodes-{id}"), str::to_owned);
+    let set =
+        element.child("instance_attributes").and_then(|s| s.id()).map_or_else(|| format!("nodes-{id}"), str::to_owned);
     Some((id, set))
 }
 
-async fn set_forever(state: &State, user: &str, call: &AttributeCall, value: &str, timeout: Duration) -> AttributeReply {
+async fn set_forever(
+    state: &State,
+    user: &str,
+    call: &AttributeCall,
+    value: &str,
+    timeout: Duration,
+) -> AttributeReply {
     let node = call.node.clone().unwrap_or_else(|| state.node.to_string());
     let document = match document(state, timeout).await {
         Ok(document) => document,
@@ -106,8 +116,11 @@ async fn set_forever(state: &State, user: &str, call: &AttributeCall, value: &st
     let Some((id, set)) = place(&document, &node) else {
         return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
     };
-    let pair = Element::new("nvpair").with("id", format!("{set}-{}", call.name)).with("name", &call.name).with("value", value);
-    let change = Element::new("node").with("id", id).with_child(Element::new("instance_attributes").with("id", set).with_child(pair));
+    let pair =
+        Element::new("nvpair").with("id", format!("{set}-{}", call.name)).with("name", &call.name).with("value", value);
+    let change = Element::new("node")
+        .with("id", id)
+        .with_child(Element::new("instance_attributes").with("id", set).with_child(pair));
     let mut request = cib::Request::upsert("nodes", change);
     request.options.score_update = value.contains("++") || value.contains("+=");
     stamp(&mut request, user);

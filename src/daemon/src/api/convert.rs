@@ -28,7 +28,11 @@ async fn rehearse(state: &State, request: &cib::Request, timeout: std::time::Dur
     };
     let tried = cib::Cib::from_element(document).and_then(|mut copy| copy.apply(request));
     match tried {
-        Ok(outcome) => CibReply { xml: outcome.answer.map(|e| e.to_pretty()), version: version(outcome.version), ..CibReply::default() },
+        Ok(outcome) => CibReply {
+            xml: outcome.answer.map(|e| e.to_pretty()),
+            version: version(outcome.version),
+            ..CibReply::default()
+        },
         Err(error) => CibReply { code: error.exit_code(), message: Some(error.to_string()), ..CibReply::default() },
     }
 }
@@ -87,7 +91,8 @@ pub(super) fn done(answer: Answer) -> Done {
 pub(super) fn reply(answer: Answer) -> CibReply {
     match answer {
         Answer::Done { safety, answer, version } => {
-            let message = (safety == Safety::Provisional).then(|| "accepted without quorum: a merge may discard it".to_owned());
+            let message =
+                (safety == Safety::Provisional).then(|| "accepted without quorum: a merge may discard it".to_owned());
             let xml = answer.map(|e| e.to_pretty());
             CibReply { code: crm::OK, message, xml, safety: self::safety(safety), version }
         }

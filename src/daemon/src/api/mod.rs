@@ -125,9 +125,13 @@ async fn respond(request: HttpRequest<Incoming>, state: &State, user: &str) -> R
         }
         (Method::POST, "/v1/cib") => with_body(request, async |call| convert::cib(state, user, call).await).await,
         (Method::POST, "/v1/cleanup") => with_body(request, async |call| convert::cleanup(state, call).await).await,
-        (Method::POST, "/v1/attribute") => with_body(request, async |call| attribute::run(state, user, call).await).await,
+        (Method::POST, "/v1/attribute") => {
+            with_body(request, async |call| attribute::run(state, user, call).await).await
+        }
         (Method::POST, "/v1/shutdown") => with_body(request, async |call| shutdown(state, call).await).await,
-        (_, path) if path.starts_with("/v1/") => failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}")),
+        (_, path) if path.starts_with("/v1/") => {
+            failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
+        }
         _ => failure(StatusCode::NOT_FOUND, crm::PROTOCOL, "requests are below /v1/".to_owned()),
     }
 }
@@ -157,10 +161,19 @@ fn within(timeout_ms: u64) -> Duration {
     if timeout_ms == 0 { ANSWER_WITHIN } else { Duration::from_millis(timeout_ms).min(ANSWER_AT_MOST) }
 }
 
-async fn with_body<T: DeserializeOwned, R: Serialize>(request: HttpRequest<Incoming>, handle: impl AsyncFnOnce(T) -> R) -> Reply {
+async fn with_body<T: DeserializeOwned, R: Serialize>(
+    request: HttpRequest<Incoming>,
+    handle: impl AsyncFnOnce(T) -> R,
+) -> Reply {
     let body = match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) => return failure(StatusCode::BAD_REQUEST, crm::PROTOCOL, format!("body (at most {MAX_BODY_BYTES} bytes): {error}")),
+        Err(error) => {
+            return failure(
+                StatusCode::BAD_REQUEST,
+                crm::PROTOCOL,
+                format!("body (at most {MAX_BODY_BYTES} bytes): {error}"),
+            );
+        }
     };
     match serde_json::from_slice(&body) {
         Ok(call) => json(StatusCode::OK, &handle(call).await),
@@ -173,7 +186,9 @@ async fn shutdown(state: &State, call: wire::api::ShutdownCall) -> Done {
         return match state.asker.ask(|to| Ask::Leave(true, to)).await {
             Some(Ok(())) => Done::default(),
             Some(Err(message)) => Done { code: crm::ERROR, message: Some(message), ..Done::default() },
-            None => Done { code: crm::DISCONNECT, message: Some("the node is shutting down".to_owned()), ..Done::default() },
+            None => {
+                Done { code: crm::DISCONNECT, message: Some("the node is shutting down".to_owned()), ..Done::default() }
+            }
         };
     }
     convert::done(ask(state, Request::Shutdown { cancel: false }, ANSWER_WITHIN).await)
@@ -198,7 +213,9 @@ fn json(status: StatusCode, body: &impl Serialize) -> Reply {
     let text = serde_json::to_vec(body).unwrap_or_default();
     let mut reply = Response::new(Full::new(Bytes::from(text)));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    reply
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     reply
 }
 

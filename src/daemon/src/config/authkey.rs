@@ -38,9 +38,12 @@ pub fn read_key(config: &Config, chosen: Option<&Path>) -> Result<(Key, Option<S
             let key = checked(Path::new(&config.file), inline.as_bytes().to_vec())?;
             return Ok((key, Some("the key stands in corosync.conf itself: anyone who may read the file can join the cluster; move it to a keyfile".to_owned())));
         }
-        (None, None, None) => std::env::var_os("COROSYNC_TOTEM_AUTHKEY_FILE").map_or_else(|| DEFAULT_KEYFILE.into(), PathBuf::from),
+        (None, None, None) => {
+            std::env::var_os("COROSYNC_TOTEM_AUTHKEY_FILE").map_or_else(|| DEFAULT_KEYFILE.into(), PathBuf::from)
+        }
     };
-    let bytes = read_bounded(&file, MAX_KEY_BYTES as u64 * 4).map_err(|error| KeyError::Read { file: file.clone(), error })?;
+    let bytes =
+        read_bounded(&file, MAX_KEY_BYTES as u64 * 4).map_err(|error| KeyError::Read { file: file.clone(), error })?;
     let warning = std::fs::metadata(&file).ok().and_then(|m| exposed(&file, m.mode()));
     Ok((checked(&file, bytes)?, warning))
 }
@@ -55,5 +58,10 @@ fn checked(file: &Path, bytes: Vec<u8>) -> Result<Key, KeyError> {
 
 fn exposed(file: &Path, mode: u32) -> Option<String> {
     let path = file.display();
-    (mode & 0o077 != 0).then(|| format!("{path} has mode {:04o}: others than root may read the cluster's key; run `chmod 0400 {path}`", mode & 0o7777))
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "{path} has mode {:04o}: others than root may read the cluster's key; run `chmod 0400 {path}`",
+            mode & 0o7777
+        )
+    })
 }

@@ -89,7 +89,12 @@ pub fn parse(bytes: &[u8]) -> Result<Section, SyntaxError> {
             Line::Blank => {}
             Line::Open(name) => {
                 if open.len() > MAX_DEPTH {
-                    return Err(error(at, format!("at most {MAX_DEPTH} sections within each other"), "one more", "close some with `}`"));
+                    return Err(error(
+                        at,
+                        format!("at most {MAX_DEPTH} sections within each other"),
+                        "one more",
+                        "close some with `}`",
+                    ));
                 }
                 open.push(Section { name: name.to_owned(), at, items: Vec::new() });
             }
@@ -107,7 +112,12 @@ pub fn parse(bytes: &[u8]) -> Result<Section, SyntaxError> {
 
 fn close(open: &mut Vec<Section>, at: Position) -> Result<(), SyntaxError> {
     if open.len() < 2 {
-        return Err(error(at, "a section, a key or the end of the file", "`}` without a section that it closes", "remove it, or add the missing `name {` above"));
+        return Err(error(
+            at,
+            "a section, a key or the end of the file",
+            "`}` without a section that it closes",
+            "remove it, or add the missing `name {` above",
+        ));
     }
     if let (Some(done), Some(parent)) = (open.pop(), open.last_mut()) {
         parent.items.push(Item::Section(done));
@@ -126,10 +136,20 @@ fn finish(mut open: Vec<Section>, last: u32) -> Result<Section, SyntaxError> {
 
 fn entry(at: Position, line: &str, key: &str, value: &str) -> Result<Entry, SyntaxError> {
     if key.len() > MAX_KEY_BYTES {
-        return Err(error(at, format!("a key of at most {MAX_KEY_BYTES} bytes"), &format!("{} bytes", key.len()), "shorten it"));
+        return Err(error(
+            at,
+            format!("a key of at most {MAX_KEY_BYTES} bytes"),
+            &format!("{} bytes", key.len()),
+            "shorten it",
+        ));
     }
     if let Some(bad) = key.chars().find(|c| !(c.is_ascii_alphanumeric() || "._-/:".contains(*c))) {
-        return Err(error(at, "a key of letters, digits and `._-/`", &format!("`{bad}` in `{key}`"), "write `key: value`"));
+        return Err(error(
+            at,
+            "a key of letters, digits and `._-/`",
+            &format!("`{bad}` in `{key}`"),
+            "write `key: value`",
+        ));
     }
     let offset = if value.is_empty() { line.len() } else { value.as_ptr() as usize - line.as_ptr() as usize };
     let column = line.get(..offset).map_or(1, |before| before.chars().count() as u32 + 1);
@@ -141,7 +161,12 @@ fn check_length(line: u32, raw: &str) -> Result<(), SyntaxError> {
         return Ok(());
     }
     let at = Position { line, column: MAX_LINE_BYTES as u32 };
-    Err(error(at, format!("a line of at most {} bytes", MAX_LINE_BYTES - 1), &format!("{} bytes", raw.len()), "shorten it"))
+    Err(error(
+        at,
+        format!("a line of at most {} bytes", MAX_LINE_BYTES - 1),
+        &format!("{} bytes", raw.len()),
+        "shorten it",
+    ))
 }
 
 fn read_line(at: Position, line: &str) -> Result<Line<'_>, SyntaxError> {

@@ -60,7 +60,11 @@ pub(super) const TOTEM: &[Key] = &[
     key("keyfile", Kind::Text, Effect::Used),
     key("key", Kind::Text, Effect::Used),
     key("link_mode", Kind::Choice(&["passive", "active", "rr"]), Effect::Used),
-    key("rrp_mode", Kind::Choice(&["none", "active", "passive"]), Effect::Warned("corosync 3 has no rrp_mode: write `link_mode`; ignored")),
+    key(
+        "rrp_mode",
+        Kind::Choice(&["none", "active", "passive"]),
+        Effect::Warned("corosync 3 has no rrp_mode: write `link_mode`; ignored"),
+    ),
     key("netmtu", Kind::Number { min: 256, max: 65536 }, Effect::Noted("packet sizes are chosen by the transport")),
     key("ip_version", Kind::Choice(&["ipv4", "ipv6", "ipv4-6", "ipv6-4"]), Effect::Used),
     key("ip_dscp", Kind::Text, Effect::Noted("packets are sent unmarked")),
@@ -77,7 +81,11 @@ pub(super) const TOTEM: &[Key] = &[
     number("downcheck", 30, MS),
     number("fail_recv_const", 1, U32),
     number("seqno_unchanged_const", 1, U32),
-    key("heartbeat_failures_allowed", Kind::Number { min: 0, max: U32 }, Effect::Noted("heartbeats run on every link anyway")),
+    key(
+        "heartbeat_failures_allowed",
+        Kind::Number { min: 0, max: U32 },
+        Effect::Noted("heartbeats run on every link anyway"),
+    ),
     key("max_network_delay", Kind::Number { min: 30, max: MS }, Effect::Noted("heartbeats run on every link anyway")),
     number("window_size", 1, 10_000),
     number("max_messages", 1, 1000),
@@ -96,7 +104,11 @@ pub(super) const TOTEM: &[Key] = &[
 
 pub(super) const INTERFACE: &[Key] = &[
     number("linknumber", 0, 7),
-    key("ringnumber", Kind::Number { min: 0, max: 7 }, Effect::Warned("a name of corosync 1 and 2, taken as `linknumber`")),
+    key(
+        "ringnumber",
+        Kind::Number { min: 0, max: 7 },
+        Effect::Warned("a name of corosync 1 and 2, taken as `linknumber`"),
+    ),
     number("mcastport", 1, 65535),
     number("knet_link_priority", 0, 255),
     number("knet_ping_interval", 1, MS),
@@ -146,7 +158,11 @@ pub(super) const LOGGING: &[Key] = &[
 ];
 
 pub(super) const SYSTEM: &[Key] = &[
-    key("qb_ipc_type", Kind::Choice(&["native", "shm", "socket"]), Effect::Noted("the local API is HTTP over a unix socket")),
+    key(
+        "qb_ipc_type",
+        Kind::Choice(&["native", "shm", "socket"]),
+        Effect::Noted("the local API is HTTP over a unix socket"),
+    ),
     key("sched_rr", Kind::YesNo, Effect::Used),
     key("priority", Kind::Text, Effect::Quiet),
     key("move_to_root_cgroup", Kind::Choice(&["auto", "yes", "no"]), Effect::Quiet),
@@ -217,7 +233,8 @@ pub(super) fn read(findings: &mut Findings, section: &Section, table: &'static [
 
 fn unknown(findings: &mut Findings, section: &Section, entry: &Entry, table: &[Key]) {
     let near = table.iter().map(|k| k.name).find(|name| distance_at_most_two(name, &entry.key));
-    let cure = near.map_or_else(|| "kept, without effect".to_owned(), |n| format!("kept, without effect; did you mean `{n}`?"));
+    let cure = near
+        .map_or_else(|| "kept, without effect".to_owned(), |n| format!("kept, without effect; did you mean `{n}`?"));
     findings.warn(entry.at, format!("unknown key `{}` in {}{{}}", entry.key, section.name), cure);
 }
 
@@ -226,20 +243,33 @@ fn check(entry: &Entry, kind: Kind) -> Result<Value, (String, String)> {
     let mut value = Value { text: text.clone(), number: 0, truth: false, entry: entry.clone() };
     let pair = |value: &mut Value, yes: &str, no: &str| {
         value.truth = text == yes;
-        if text == yes || text == no { Ok(()) } else { Err((format!("`{yes}` or `{no}`"), format!("write `{}: {yes}` or `{}: {no}`", entry.key, entry.key))) }
+        if text == yes || text == no {
+            Ok(())
+        } else {
+            Err((format!("`{yes}` or `{no}`"), format!("write `{}: {yes}` or `{}: {no}`", entry.key, entry.key)))
+        }
     };
     match kind {
-        Kind::Text if text.is_empty() => return Err(("a value".to_owned(), "write one, or remove the line".to_owned())),
+        Kind::Text if text.is_empty() => {
+            return Err(("a value".to_owned(), "write one, or remove the line".to_owned()));
+        }
         Kind::Text => {}
         Kind::YesNo => pair(&mut value, "yes", "no")?,
         Kind::OnOff => pair(&mut value, "on", "off")?,
         Kind::ZeroOne => pair(&mut value, "1", "0")?,
         Kind::Choice(words) if words.contains(&text.as_str()) => {}
-        Kind::Choice(words) => return Err((format!("one of {}", words.join(", ")), "choose one of them, or remove the line".to_owned())),
+        Kind::Choice(words) => {
+            return Err((format!("one of {}", words.join(", ")), "choose one of them, or remove the line".to_owned()));
+        }
         Kind::Number { min, max } => match decimal(&text) {
             Some(number) if (min..=max).contains(&number) => value.number = number,
             _ if min == max => return Err((format!("{min}"), format!("write `{}: {min}`", entry.key))),
-            _ => return Err((format!("a decimal number from {min} to {max}"), "correct it, or remove the line for the default".to_owned())),
+            _ => {
+                return Err((
+                    format!("a decimal number from {min} to {max}"),
+                    "correct it, or remove the line for the default".to_owned(),
+                ));
+            }
         },
     }
     Ok(value)

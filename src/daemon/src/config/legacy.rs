@@ -13,16 +13,24 @@ pub(super) fn authentication(findings: &mut Findings, v: &Values, allow: Allow) 
     let sealed_anyway = strong_crypto(v);
     let mut open: Vec<(&Value, String, String)> = Vec::new();
     if let Some(t) = v.get("transport").filter(|t| t.text != "knet") {
-        let text = format!("`transport: {}` carries no authentication: expected `transport: knet`, or no such line", t.text);
+        let text =
+            format!("`transport: {}` carries no authentication: expected `transport: knet`, or no such line", t.text);
         open.push((t, text, format!("sed -i 's/^\\([[:space:]]*transport:\\).*/\\1 knet/' {}", findings.file())));
     }
     if let Some(s) = v.get("secauth").filter(|s| !s.truth && !sealed_anyway) {
-        let text = "`secauth: off` lets anyone on the network join the cluster: expected `secauth: on`, or no such line".to_owned();
+        let text =
+            "`secauth: off` lets anyone on the network join the cluster: expected `secauth: on`, or no such line"
+                .to_owned();
         open.push((s, text, format!("sed -i 's/^\\([[:space:]]*secauth:\\).*/\\1 on/' {}", findings.file())));
     }
     if let Some(hash) = v.get("crypto_hash").filter(|h| h.text == "none") {
-        let text = "`crypto_hash: none` lets anyone on the network join the cluster: expected sha256, or no such line".to_owned();
-        open.push((hash, text, format!("sed -i '/^[[:space:]]*crypto_hash:/d;/^[[:space:]]*crypto_cipher:/d' {}", findings.file())));
+        let text = "`crypto_hash: none` lets anyone on the network join the cluster: expected sha256, or no such line"
+            .to_owned();
+        open.push((
+            hash,
+            text,
+            format!("sed -i '/^[[:space:]]*crypto_hash:/d;/^[[:space:]]*crypto_cipher:/d' {}", findings.file()),
+        ));
     }
     weak_crypto(findings, v);
     let unauthenticated = !open.is_empty();
@@ -30,7 +38,10 @@ pub(super) fn authentication(findings: &mut Findings, v: &Values, allow: Allow) 
         if allow.unauthenticated {
             findings.warn(value.entry.at, text, "running without authentication, as --allow-unauthenticated says");
         } else {
-            let cure = format!("{command}\ntest -e /etc/corosync/authkey || corosync-keygen\nscp -p {} /etc/corosync/authkey OTHERNODE:/etc/corosync/\n(or, only to try it: bascule node --allow-unauthenticated)", findings.file());
+            let cure = format!(
+                "{command}\ntest -e /etc/corosync/authkey || corosync-keygen\nscp -p {} /etc/corosync/authkey OTHERNODE:/etc/corosync/\n(or, only to try it: bascule node --allow-unauthenticated)",
+                findings.file()
+            );
             findings.refuse(value.entry.at, text, cure);
         }
     }
@@ -58,7 +69,10 @@ pub(super) fn check(findings: &mut Findings, root: &Section, interfaces: &[(Sect
     for (_, v) in interfaces {
         multicast(findings, v, has_nodes);
     }
-    if !has_nodes && root.named("nodelist").next().is_none() && interfaces.iter().all(|(_, v)| v.get("bindnetaddr").is_none()) {
+    if !has_nodes
+        && root.named("nodelist").next().is_none()
+        && interfaces.iter().all(|(_, v)| v.get("bindnetaddr").is_none())
+    {
         let at = super::grammar::Position { line: 1, column: 1 };
         findings.refuse(at, "expected a nodelist{}, found none", NODE_EXAMPLE);
     }
@@ -73,15 +87,26 @@ pub(super) fn check(findings: &mut Findings, root: &Section, interfaces: &[(Sect
 fn multicast(findings: &mut Findings, v: &Values, has_nodes: bool) {
     if let Some(bind) = v.get("bindnetaddr") {
         if has_nodes {
-            findings.warn(bind.entry.at, "`bindnetaddr` has no effect: each node binds its own ringN_addr", "remove the line");
+            findings.warn(
+                bind.entry.at,
+                "`bindnetaddr` has no effect: each node binds its own ringN_addr",
+                "remove the line",
+            );
         } else {
-            let text = format!("`bindnetaddr: {}` expected a nodelist{{}} beside it, found none: members are listed here, not discovered by multicast", bind.text);
+            let text = format!(
+                "`bindnetaddr: {}` expected a nodelist{{}} beside it, found none: members are listed here, not discovered by multicast",
+                bind.text
+            );
             findings.refuse(bind.entry.at, text, NODE_EXAMPLE);
         }
     }
     for name in ["mcastaddr", "broadcast", "ttl"] {
         if let Some(value) = v.get(name) {
-            findings.warn(value.entry.at, format!("`{name}` has no effect: packets go to each listed node, never by multicast"), "remove the line");
+            findings.warn(
+                value.entry.at,
+                format!("`{name}` has no effect: packets go to each listed node, never by multicast"),
+                "remove the line",
+            );
         }
     }
 }
@@ -89,13 +114,31 @@ fn multicast(findings: &mut Findings, v: &Values, has_nodes: bool) {
 fn service(findings: &mut Findings, section: &Section) {
     let name = section.entries().find(|e| e.key == "name").map(|e| e.value.as_str());
     for entry in section.entries().filter(|e| !matches!(e.key.as_str(), "name" | "ver" | "use_mgmtd" | "use_logd")) {
-        findings.warn(entry.at, format!("unknown key `{}` in service{{}}", entry.key), if entry.key == "var" { "did you mean `ver`?" } else { "kept, without effect" });
+        findings.warn(
+            entry.at,
+            format!("unknown key `{}` in service{{}}", entry.key),
+            if entry.key == "var" { "did you mean `ver`?" } else { "kept, without effect" },
+        );
     }
     match name {
-        Some("pacemaker") => findings.warn(section.at, "service{ name: pacemaker } has no effect: the resource manager is built in", "remove the section"),
-        Some("corosync_quorum" | "corosync_quorum_ykd") => findings.warn(section.at, "service{} plugins are of corosync 1: quorum is configured in quorum{}", "remove the section"),
-        Some(other) => findings.refuse(section.at, format!("service{{}} expected `name: pacemaker`, found `{other}`: there are no plugins"), "remove the section"),
-        None => findings.refuse(section.at, "service{} expected `name: pacemaker`, found no name", "remove the section"),
+        Some("pacemaker") => findings.warn(
+            section.at,
+            "service{ name: pacemaker } has no effect: the resource manager is built in",
+            "remove the section",
+        ),
+        Some("corosync_quorum" | "corosync_quorum_ykd") => findings.warn(
+            section.at,
+            "service{} plugins are of corosync 1: quorum is configured in quorum{}",
+            "remove the section",
+        ),
+        Some(other) => findings.refuse(
+            section.at,
+            format!("service{{}} expected `name: pacemaker`, found `{other}`: there are no plugins"),
+            "remove the section",
+        ),
+        None => {
+            findings.refuse(section.at, "service{} expected `name: pacemaker`, found no name", "remove the section")
+        }
     }
 }
 

@@ -18,7 +18,8 @@ impl Local {
     /// Asks the running system.
     pub fn of_this_host(chosen: Option<String>) -> Local {
         let hostname = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default();
-        let addresses = nix::ifaddrs::getifaddrs().map(|all| all.filter_map(|i| ip_of(i.address?)).collect()).unwrap_or_default();
+        let addresses =
+            nix::ifaddrs::getifaddrs().map(|all| all.filter_map(|i| ip_of(i.address?)).collect()).unwrap_or_default();
         Local { hostname, addresses, chosen }
     }
 }
@@ -110,7 +111,13 @@ fn mixed_families(config: &Config, nodes: &[ResolvedNode]) -> Vec<Finding> {
     for (node, raw) in nodes.iter().zip(&config.nodes) {
         for (link, (_, at)) in raw.addresses.iter().enumerate() {
             if let Some((a, b)) = wrong(node, link) {
-                let text = format!("ring{link}_addr expected the same address family on every node, found {} on {} and {} on {}", a.ip(), first.name, b.ip(), node.name);
+                let text = format!(
+                    "ring{link}_addr expected the same address family on every node, found {} on {} and {} on {}",
+                    a.ip(),
+                    first.name,
+                    b.ip(),
+                    node.name
+                );
                 let cure = "write addresses of one family, or set `ip_version` in totem{}".to_owned();
                 findings.push(Finding { severity: Severity::Refused, file: config.file.clone(), at: *at, text, cure });
             }
@@ -129,7 +136,9 @@ fn find_local(config: &Config, nodes: &[ResolvedNode], local: &Local) -> Option<
         let ring0 = node.addresses.first().map(|(a, _)| a.clone()).filter(|a| a.parse::<IpAddr>().is_err());
         std::iter::once(node.name.clone()).chain(ring0).collect::<Vec<String>>()
     };
-    let by = |test: &dyn Fn(&str) -> bool| config.nodes.iter().find(|n| names(n).iter().any(|name| test(name))).map(|n| n.id);
+    let by = |test: &dyn Fn(&str) -> bool| {
+        config.nodes.iter().find(|n| names(n).iter().any(|name| test(name))).map(|n| n.id)
+    };
     let host = local.hostname.as_str();
     by(&|name| name == host)
         .or_else(|| by(&|name| name == short(host)))

@@ -82,16 +82,40 @@ fn keep(kept: &mut BTreeMap<String, String>, prefix: &str, section: &Section) {
     }
 }
 
-const SECTIONS: &[&str] = &["totem", "nodelist", "quorum", "logging", "system", "service", "aisexec", "uidgid", "resources", "nozzle", "pload", "qb", "amf"];
+const SECTIONS: &[&str] = &[
+    "totem",
+    "nodelist",
+    "quorum",
+    "logging",
+    "system",
+    "service",
+    "aisexec",
+    "uidgid",
+    "resources",
+    "nozzle",
+    "pload",
+    "qb",
+    "amf",
+];
 
 fn report_strays(findings: &mut Findings, root: &Section) {
     for entry in root.entries() {
-        findings.warn(entry.at, format!("key `{}` outside of every section", entry.key), "kept, without effect; move it into its section");
+        findings.warn(
+            entry.at,
+            format!("key `{}` outside of every section", entry.key),
+            "kept, without effect; move it into its section",
+        );
     }
     for section in root.sections() {
         match section.name.as_str() {
-            "resources" => findings.warn(section.at, "resources{}: watchdog and load monitoring are not done here", "kept, without effect"),
-            "nozzle" => findings.warn(section.at, "nozzle{}: there is no pseudo-ethernet device here", "kept, without effect"),
+            "resources" => findings.warn(
+                section.at,
+                "resources{}: watchdog and load monitoring are not done here",
+                "kept, without effect",
+            ),
+            "nozzle" => {
+                findings.warn(section.at, "nozzle{}: there is no pseudo-ethernet device here", "kept, without effect")
+            }
             name if SECTIONS.contains(&name) => {}
             name => findings.warn(section.at, format!("unknown section `{name}`"), "kept, without effect"),
         }
@@ -108,7 +132,11 @@ fn merged(root: &Section, name: &str) -> Option<Section> {
 
 fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(Section, Values)>) {
     let Some(section) = merged(root, "totem") else {
-        findings.refuse(START, "expected a section totem{}, found none", "add\ntotem {\n    version: 2\n    cluster_name: NAME\n}");
+        findings.refuse(
+            START,
+            "expected a section totem{}, found none",
+            "add\ntotem {\n    version: 2\n    cluster_name: NAME\n}",
+        );
         return (Totem::default(), Vec::new());
     };
     let v = keys::read(findings, &section, keys::TOTEM);
@@ -163,24 +191,39 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
 fn derived(findings: &mut Findings, totem: &Totem, nodes: usize) {
     let timers = Timers::of(totem, nodes);
     if timers.join_ms > timers.consensus_ms {
-        let text = format!("totem.join expected at most consensus ({} ms), found {} ms", timers.consensus_ms, timers.join_ms);
+        let text =
+            format!("totem.join expected at most consensus ({} ms), found {} ms", timers.consensus_ms, timers.join_ms);
         findings.refuse(START, text, "lower `join`, or raise `consensus` or `token`");
     }
     if timers.token_retransmit_ms >= timers.token_ms {
-        let text = format!("totem.token_retransmit expected less than token ({} ms), found {} ms", timers.token_ms, timers.token_retransmit_ms);
+        let text = format!(
+            "totem.token_retransmit expected less than token ({} ms), found {} ms",
+            timers.token_ms, timers.token_retransmit_ms
+        );
         findings.refuse(START, text, "remove `token_retransmit`: the derived value is right for nearly everyone");
     }
 }
 
 fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize) -> Vec<Link> {
     let mut links: Vec<Link> = (0..count.min(MAX_LINKS) as u8)
-        .map(|number| Link { number, port: DEFAULT_PORT + u16::from(number), priority: 1, ping_interval_ms: None, ping_timeout_ms: None, pong_count: 2 })
+        .map(|number| Link {
+            number,
+            port: DEFAULT_PORT + u16::from(number),
+            priority: 1,
+            ping_interval_ms: None,
+            ping_timeout_ms: None,
+            pong_count: 2,
+        })
         .collect();
     for (section, v) in interfaces {
         let number = v.number("linknumber").or(v.number("ringnumber")).unwrap_or(0);
         let Some(link) = links.get_mut(number as usize) else {
             if count > 0 {
-                findings.warn(section.at, format!("interface{{}} for link {number}, but no node has a ring{number}_addr"), "kept, without effect");
+                findings.warn(
+                    section.at,
+                    format!("interface{{}} for link {number}, but no node has a ring{number}_addr"),
+                    "kept, without effect",
+                );
             }
             continue;
         };
@@ -192,7 +235,11 @@ fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize
         link.ping_timeout_ms = v.number("knet_ping_timeout");
         link.pong_count = v.number_or("knet_pong_count", 2);
         if link.ping_interval_ms.is_some() != link.ping_timeout_ms.is_some() {
-            findings.warn(section.at, "knet_ping_interval and knet_ping_timeout should be set as a pair", "set both, or neither");
+            findings.warn(
+                section.at,
+                "knet_ping_interval and knet_ping_timeout should be set as a pair",
+                "set both, or neither",
+            );
         }
     }
     links
@@ -201,12 +248,20 @@ fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize
 fn nodelist(findings: &mut Findings, root: &Section) -> Vec<Node> {
     let Some(section) = merged(root, "nodelist") else { return Vec::new() };
     for entry in section.entries() {
-        findings.warn(entry.at, format!("key `{}` in nodelist{{}} outside of node{{}}", entry.key), "kept, without effect");
+        findings.warn(
+            entry.at,
+            format!("key `{}` in nodelist{{}} outside of node{{}}", entry.key),
+            "kept, without effect",
+        );
     }
     let mut nodes: Vec<Node> = Vec::new();
     for inner in section.sections() {
         if inner.name != "node" {
-            findings.warn(inner.at, format!("unknown section `{}` in nodelist{{}}", inner.name), "kept, without effect");
+            findings.warn(
+                inner.at,
+                format!("unknown section `{}` in nodelist{{}}", inner.name),
+                "kept, without effect",
+            );
             continue;
         }
         if nodes.len() >= MAX_NODES {
@@ -260,7 +315,11 @@ fn node(findings: &mut Findings, section: &Section) -> Option<Node> {
         (Some(id), _) => NodeId(id as u32),
         (None, true) => return None,
         (None, false) => {
-            findings.refuse(section.at, format!("node{{}} `{ring0}` expected `nodeid`, found none"), "add the line `nodeid: N`, 1 to 65535, different on each node");
+            findings.refuse(
+                section.at,
+                format!("node{{}} `{ring0}` expected `nodeid`, found none"),
+                "add the line `nodeid: N`, 1 to 65535, different on each node",
+            );
             return None;
         }
     };
@@ -278,7 +337,11 @@ fn node_name(findings: &mut Findings, section: &Section, v: &Values, ring0: &str
         let text = format!("node{{}} `{ring0}` has no `name`: the cluster will call it {ring0}");
         findings.warn(section.at, text, "add `name: HOSTNAME`, the name that the CIB uses");
     } else if links > 1 {
-        findings.warn(section.at, format!("node{{}} `{ring0}` has several links and no `name`"), format!("add `name: {ring0}`"));
+        findings.warn(
+            section.at,
+            format!("node{{}} `{ring0}` has several links and no `name`"),
+            format!("add `name: {ring0}`"),
+        );
     }
     ring0.to_owned()
 }
@@ -286,15 +349,24 @@ fn node_name(findings: &mut Findings, section: &Section, v: &Values, ring0: &str
 fn unique(findings: &mut Findings, nodes: &[Node], node: &Node) {
     for other in nodes {
         if other.id == node.id {
-            let text = format!("nodeid expected to differ from the other nodes', found {} also in line {}", node.id, other.at.line);
+            let text = format!(
+                "nodeid expected to differ from the other nodes', found {} also in line {}",
+                node.id, other.at.line
+            );
             findings.refuse(node.at, text, "give each node its own nodeid");
         }
         if other.name == node.name {
-            let text = format!("name expected to differ from the other nodes', found `{}` also in line {}", node.name, other.at.line);
+            let text = format!(
+                "name expected to differ from the other nodes', found `{}` also in line {}",
+                node.name, other.at.line
+            );
             findings.refuse(node.at, text, "give each node its own name");
         }
         if let Some((address, at)) = node.addresses.iter().find(|(a, _)| other.addresses.iter().any(|(b, _)| a == b)) {
-            let text = format!("address expected to differ from the other nodes', found `{address}` also in node `{}`", other.name);
+            let text = format!(
+                "address expected to differ from the other nodes', found `{address}` also in node `{}`",
+                other.name
+            );
             findings.refuse(*at, text, "give each node its own addresses");
         }
     }
@@ -303,7 +375,13 @@ fn unique(findings: &mut Findings, nodes: &[Node], node: &Node) {
 fn same_links(findings: &mut Findings, nodes: &[Node]) {
     let Some(first) = nodes.first() else { return };
     for node in nodes.iter().filter(|n| n.addresses.len() != first.addresses.len()) {
-        let text = format!("expected {} links as node `{}` has, found {} on `{}`", first.addresses.len(), first.name, node.addresses.len(), node.name);
+        let text = format!(
+            "expected {} links as node `{}` has, found {} on `{}`",
+            first.addresses.len(),
+            first.name,
+            node.addresses.len(),
+            node.name
+        );
         findings.refuse(node.at, text, "give every node the same ringN_addr lines");
     }
 }
@@ -311,21 +389,37 @@ fn same_links(findings: &mut Findings, nodes: &[Node]) {
 fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
     let Some(section) = merged(root, "quorum") else {
         if nodes > 1 {
-            findings.warn(START, "no quorum{} section: without it, no partition knows whether it may act", "add\nquorum {\n    provider: corosync_votequorum\n}");
+            findings.warn(
+                START,
+                "no quorum{} section: without it, no partition knows whether it may act",
+                "add\nquorum {\n    provider: corosync_votequorum\n}",
+            );
         }
         return Quorum::default();
     };
     let v = keys::read(findings, &section, keys::QUORUM);
     if let Some(device) = section.sections().find(|s| s.name == "device") {
-        findings.refuse(device.at, "quorum.device{} expected to be absent: this version has no quorum device client", "remove the section; for two nodes set `two_node: 1`");
+        findings.refuse(
+            device.at,
+            "quorum.device{} expected to be absent: this version has no quorum device client",
+            "remove the section; for two nodes set `two_node: 1`",
+        );
     }
     if v.truth("two_node") == Some(true) && nodes != 2 {
         let at = v.get("two_node").map_or(section.at, |t| t.entry.at);
-        findings.warn(at, format!("two_node is for two nodes, the nodelist has {nodes}"), "it is switched off; remove the line");
+        findings.warn(
+            at,
+            format!("two_node is for two nodes, the nodelist has {nodes}"),
+            "it is switched off; remove the line",
+        );
     }
     for feature in ["last_man_standing", "auto_tie_breaker", "allow_downscale", "expected_votes_tracking"] {
         if let Some(value) = v.get(feature).filter(|t| t.truth) {
-            findings.note(value.entry.at, format!("`{feature}` is on"), "make sure that every node's file says the same");
+            findings.note(
+                value.entry.at,
+                format!("`{feature}` is on"),
+                "make sure that every node's file says the same",
+            );
         }
     }
     Quorum {
@@ -355,7 +449,11 @@ fn logging(findings: &mut Findings, root: &Section) -> Logging {
     let logfile = v.text("logfile").map(PathBuf::from);
     let to_logfile = v.truth("to_logfile").unwrap_or(false);
     if to_logfile && logfile.is_none() {
-        findings.refuse(section.at, "logging{} expected `logfile` beside `to_logfile: yes`, found none", "add `logfile: /var/log/cluster/corosync.log`");
+        findings.refuse(
+            section.at,
+            "logging{} expected `logfile` beside `to_logfile: yes`, found none",
+            "add `logfile: /var/log/cluster/corosync.log`",
+        );
     }
     Logging {
         to_stderr: v.truth("to_stderr").unwrap_or(true),

@@ -29,13 +29,34 @@ fn only_syntax_error(text: &str) -> String {
 
 #[test]
 fn grammar_errors_name_line_and_column() {
-    assert_eq!(only_syntax_error("totem {\n  version 2\n}\n"), "c.conf:2:3: refused: expected `section {`, `key: value` or `}`, found `version 2`; is a colon missing?");
-    assert_eq!(only_syntax_error("totem {\n  a: 1\n"), "c.conf:3:1: refused: expected `}`, found the end of the file within section `totem` opened in line 1; add the missing `}`");
-    assert_eq!(only_syntax_error("}\n"), "c.conf:1:1: refused: expected a section, a key or the end of the file, found `}` without a section that it closes; remove it, or add the missing `name {` above");
-    assert_eq!(only_syntax_error("totem { version: 2\n"), "c.conf:1:8: refused: expected the end of the line after `{`, found `version: 2`; put it on a line of its own");
-    assert_eq!(only_syntax_error(" {\n"), "c.conf:1:2: refused: expected a section name before `{`, found none; write `name {`");
-    assert_eq!(only_syntax_error(": x\n"), "c.conf:1:1: refused: expected a key before `:`, found none; write `key: value`");
-    assert_eq!(only_syntax_error("totem {\n} }\n"), "c.conf:2:1: refused: expected `}` alone on its line, found `} }`; put `}` on a line of its own");
+    assert_eq!(
+        only_syntax_error("totem {\n  version 2\n}\n"),
+        "c.conf:2:3: refused: expected `section {`, `key: value` or `}`, found `version 2`; is a colon missing?"
+    );
+    assert_eq!(
+        only_syntax_error("totem {\n  a: 1\n"),
+        "c.conf:3:1: refused: expected `}`, found the end of the file within section `totem` opened in line 1; add the missing `}`"
+    );
+    assert_eq!(
+        only_syntax_error("}\n"),
+        "c.conf:1:1: refused: expected a section, a key or the end of the file, found `}` without a section that it closes; remove it, or add the missing `name {` above"
+    );
+    assert_eq!(
+        only_syntax_error("totem { version: 2\n"),
+        "c.conf:1:8: refused: expected the end of the line after `{`, found `version: 2`; put it on a line of its own"
+    );
+    assert_eq!(
+        only_syntax_error(" {\n"),
+        "c.conf:1:2: refused: expected a section name before `{`, found none; write `name {`"
+    );
+    assert_eq!(
+        only_syntax_error(": x\n"),
+        "c.conf:1:1: refused: expected a key before `:`, found none; write `key: value`"
+    );
+    assert_eq!(
+        only_syntax_error("totem {\n} }\n"),
+        "c.conf:2:1: refused: expected `}` alone on its line, found `} }`; put `}` on a line of its own"
+    );
     let long = format!("totem {{\n  a: {}\n}}\n", "x".repeat(600));
     assert!(only_syntax_error(&long).starts_with("c.conf:2:511: refused: expected a line of at most 510 bytes"));
 }
@@ -49,17 +70,33 @@ fn carriage_returns_tabs_hashes_and_unknown_keys_are_kept() {
     assert_eq!(config.kept["totem.odd.key"], "v # no comment");
     assert_eq!(config.kept["nodelist.node.1.name"], "b");
     let warnings = warnings(&text);
-    assert_eq!(warnings[0], "c.conf:5:2: warning: unknown key `tokne` in totem{}; kept, without effect; did you mean `token`?");
+    assert_eq!(
+        warnings[0],
+        "c.conf:5:2: warning: unknown key `tokne` in totem{}; kept, without effect; did you mean `token`?"
+    );
 }
 
 #[test]
 fn the_last_of_duplicates_wins_and_ranges_hold() {
     assert_eq!(reading(&conf(" token: 1000\n token: 1500\n")).config.unwrap().totem.token_ms, Some(1500));
-    assert_eq!(refusals(&conf(" token: 29\n")), ["c.conf:4:9: refused: `token` expected a decimal number from 30 to 86400000, found `29`; correct it, or remove the line for the default"]);
+    assert_eq!(
+        refusals(&conf(" token: 29\n")),
+        [
+            "c.conf:4:9: refused: `token` expected a decimal number from 30 to 86400000, found `29`; correct it, or remove the line for the default"
+        ]
+    );
     assert_eq!(refusals(&conf(" token: 0x10\n")).len(), 1);
     assert_eq!(refusals(&conf(" token: +50\n")).len(), 1);
-    assert_eq!(refusals(&conf(" link_mode: fast\n")), ["c.conf:4:13: refused: `link_mode` expected one of passive, active, rr, found `fast`; choose one of them, or remove the line"]);
-    assert_eq!(refusals(&conf(" join: 5000\n"))[0], "c.conf:1:1: refused: totem.join expected at most consensus (3600 ms), found 5000 ms; lower `join`, or raise `consensus` or `token`");
+    assert_eq!(
+        refusals(&conf(" link_mode: fast\n")),
+        [
+            "c.conf:4:13: refused: `link_mode` expected one of passive, active, rr, found `fast`; choose one of them, or remove the line"
+        ]
+    );
+    assert_eq!(
+        refusals(&conf(" join: 5000\n"))[0],
+        "c.conf:1:1: refused: totem.join expected at most consensus (3600 ms), found 5000 ms; lower `join`, or raise `consensus` or `token`"
+    );
 }
 
 #[test]
@@ -71,7 +108,10 @@ fn every_wrong_line_is_reported_at_once() {
 fn timers_are_derived_as_the_manual_says() {
     let two = reading(&conf(" token: 1000\n")).config.unwrap();
     let timers = Timers::of(&two.totem, 2);
-    assert_eq!((timers.token_ms, timers.token_retransmit_ms, timers.hold_ms, timers.consensus_ms), (1000, 238, 180, 1200));
+    assert_eq!(
+        (timers.token_ms, timers.token_retransmit_ms, timers.hold_ms, timers.consensus_ms),
+        (1000, 238, 180, 1200)
+    );
     let default = reading(&conf("")).config.unwrap().totem;
     assert_eq!([2, 3, 4, 8, 32].map(|n| Timers::of(&default, n).token_ms), [3000, 3650, 4300, 6900, 22500]);
     assert!(!Timers::of(&default, 2).token_explicit);
@@ -84,7 +124,11 @@ fn pcs_style_is_refused_with_commands_and_runs_when_allowed() {
     assert_eq!(refused.len(), 2);
     assert!(refused[0].starts_with("c.conf:4:2: refused: `secauth: off`"), "{}", refused[0]);
     assert!(refused[0].contains("sed -i 's/^\\([[:space:]]*secauth:\\).*/\\1 on/' c.conf"));
-    assert!(refused[1].contains("c.conf:5:2") && refused[1].contains("1 knet/' c.conf") && refused[1].contains("corosync-keygen"));
+    assert!(
+        refused[1].contains("c.conf:5:2")
+            && refused[1].contains("1 knet/' c.conf")
+            && refused[1].contains("corosync-keygen")
+    );
     let allowed = read("c.conf", text.as_bytes(), Allow { unauthenticated: true });
     assert!(!allowed.refused());
     let config = allowed.config.unwrap();
@@ -102,7 +146,8 @@ fn hand_written_v2_works_with_warnings() {
     assert_eq!(config.links[0].port, 5407);
     assert_eq!(config.kept["logging.logger_subsys.QUORUM.debug"], "off");
     assert!(!config.logging.to_stderr);
-    let lines: Vec<u32> = reading(text).findings.iter().filter(|f| f.severity == Severity::Warning).map(|f| f.at.line).collect();
+    let lines: Vec<u32> =
+        reading(text).findings.iter().filter(|f| f.severity == Severity::Warning).map(|f| f.at.line).collect();
     assert_eq!(lines, [3, 4, 6, 7, 8, 10]);
 }
 
@@ -115,7 +160,8 @@ fn v1_leftovers_are_refused_or_mapped_by_line() {
     assert!(refused[0].contains("ring0_addr: ADDRESS"));
     let with_nodes = format!("{text}{NODES}");
     assert_eq!(refusals(&with_nodes), Vec::<String>::new());
-    let warned: Vec<u32> = reading(&with_nodes).findings.iter().filter(|f| f.severity == Severity::Warning).map(|f| f.at.line).collect();
+    let warned: Vec<u32> =
+        reading(&with_nodes).findings.iter().filter(|f| f.severity == Severity::Warning).map(|f| f.at.line).collect();
     assert_eq!(warned, [5, 6, 9, 10, 13]);
     let other = format!("{}service {{\n name: openais_lck\n}}\naisexec {{\n user: ais\n}}\n", conf(""));
     assert_eq!(refusals(&other).len(), 2);
@@ -131,21 +177,29 @@ fn no_nodelist_no_version_no_totem() {
 
 #[test]
 fn nodes_need_an_id_an_address_and_uniqueness() {
-    let list = |nodes: &str| format!("totem {{\n version: 2\n}}\nnodelist {{\n{nodes}}}\nquorum {{\n provider: corosync_votequorum\n}}\n");
-    assert!(refusals(&list(" node {\n ring0_addr: x\n }\n"))[0].starts_with("c.conf:5:2: refused: node{} `x` expected `nodeid`, found none"));
+    let list = |nodes: &str| {
+        format!("totem {{\n version: 2\n}}\nnodelist {{\n{nodes}}}\nquorum {{\n provider: corosync_votequorum\n}}\n")
+    };
+    assert!(
+        refusals(&list(" node {\n ring0_addr: x\n }\n"))[0]
+            .starts_with("c.conf:5:2: refused: node{} `x` expected `nodeid`, found none")
+    );
     assert!(refusals(&list(" node {\n nodeid: 1\n }\n"))[0].contains("expected `ring0_addr`"));
     assert!(refusals(&list(" node {\n ring0_addr: x\n nodeid: 0\n }\n"))[0].contains("from 1 to 65535"));
     let twice = list(" node {\n ring0_addr: x\n nodeid: 1\n }\n node {\n ring0_addr: x\n nodeid: 1\n }\n");
     assert_eq!(refusals(&twice).len(), 3);
     let gap = list(" node {\n ring0_addr: x\n ring2_addr: z\n nodeid: 1\n }\n");
     assert!(refusals(&gap)[0].contains("ring2_addr expected ring1_addr beside it"));
-    let uneven = list(" node {\n ring0_addr: x\n ring1_addr: xx\n name: x\n nodeid: 1\n }\n node {\n ring0_addr: y\n nodeid: 2\n }\n");
+    let uneven = list(
+        " node {\n ring0_addr: x\n ring1_addr: xx\n name: x\n nodeid: 1\n }\n node {\n ring0_addr: y\n nodeid: 2\n }\n",
+    );
     assert!(refusals(&uneven)[0].contains("expected 2 links as node `x` has, found 1 on `y`"));
 }
 
 #[test]
 fn quorum_device_is_refused_and_two_node_needs_two() {
-    let device = format!("totem {{\n version: 2\n}}\n{}", NODES.replace(" two_node: 1\n", " device {\n  model: net\n }\n"));
+    let device =
+        format!("totem {{\n version: 2\n}}\n{}", NODES.replace(" two_node: 1\n", " device {\n  model: net\n }\n"));
     assert!(refusals(&device)[0].contains("quorum.device{}"));
     let text = format!("{}nodelist {{\n node {{\n ring0_addr: 10.0.0.3\n name: c\n nodeid: 3\n }}\n}}\n", conf(""));
     assert!(!reading(&text).config.unwrap().quorum.two_node);
@@ -158,7 +212,11 @@ fn logging_to_a_file_needs_its_name() {
 }
 
 fn local(hostname: &str, addresses: &[&str], chosen: Option<&str>) -> Local {
-    Local { hostname: hostname.into(), addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(), chosen: chosen.map(str::to_owned) }
+    Local {
+        hostname: hostname.into(),
+        addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(),
+        chosen: chosen.map(str::to_owned),
+    }
 }
 
 #[test]
@@ -171,7 +229,10 @@ fn the_local_node_is_found_by_name_then_address() {
     assert_eq!(me(local("b", &[], Some("a"))), Ok(NodeId(1)));
     assert_eq!(me(local("x", &[], Some("2"))), Ok(NodeId(2)));
     let error = me(local("x", &["10.9.9.9"], None)).unwrap_err();
-    assert_eq!(error[0].to_string(), "c.conf:6:2: refused: expected this host (host name `x`, 1 addresses) in the nodelist, found only a, b; add a node{} with its ring0_addr, nodeid and name, or name an entry with --node NAME");
+    assert_eq!(
+        error[0].to_string(),
+        "c.conf:6:2: refused: expected this host (host name `x`, 1 addresses) in the nodelist, found only a, b; add a node{} with its ring0_addr, nodeid and name, or name an entry with --node NAME"
+    );
     let short = reading(&conf("").replace("name: a", "name: a.example.org")).config.unwrap();
     assert_eq!(resolve(&short, &local("a.other.net", &[], None)).unwrap().me, NodeId(1));
 }

@@ -39,7 +39,10 @@ pub(crate) fn common(places: &Places) -> Vec<(String, OsString)> {
         path.push(helpers);
         path.push(":");
     }
-    path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()));
+    path.push(
+        std::env::var_os("PATH")
+            .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+    );
     vec![
         ("PATH".into(), path),
         ("BASCULE_RUN_DIR".into(), places.run_dir.clone().into()),
@@ -51,5 +54,10 @@ pub(crate) fn common(places: &Places) -> Vec<(String, OsString)> {
 
 /// The reason in an agent's standard error: the last line with the prefix.
 pub(crate) fn exit_reason(stderr: &str) -> String {
-    stderr.lines().rev().find_map(|l| l.trim().strip_prefix(EXIT_REASON_PREFIX)).map(|r| r.trim().to_owned()).unwrap_or_default()
+    stderr
+        .lines()
+        .rev()
+        .find_map(|l| l.trim().strip_prefix(EXIT_REASON_PREFIX))
+        .map(|r| r.trim().to_owned())
+        .unwrap_or_default()
 }

@@ -94,7 +94,8 @@ impl Ended {
     }
 
     fn timeout(request: &ExecRequest) -> Ended {
-        let reason = format!("{} did not finish within {} ms; what it did is unknown", request.operation, request.timeout_ms);
+        let reason =
+            format!("{} did not finish within {} ms; what it did is unknown", request.operation, request.timeout_ms);
         Ended::new(OcfCode::ERROR, OpStatus::Timeout, reason)
     }
 }
@@ -143,7 +144,12 @@ impl Runner {
             resource: request.resource.clone(),
             agent: request.agent.clone(),
             operation: request.operation.clone(),
-            params: request.params.iter().filter(|(k, _)| !k.starts_with("CRM_meta_")).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            params: request
+                .params
+                .iter()
+                .filter(|(k, _)| !k.starts_with("CRM_meta_"))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             // This side keeps the deadline, to tell a late call from a failed one.
             timeout: Duration::from_millis(request.timeout_ms) + Duration::from_secs(1),
         };

@@ -10,7 +10,10 @@ use tokio::process::Command;
 pub(super) async fn run(places: &Places, request: &ExecRequest, deadline: Instant) -> Ended {
     let provider = request.provider.as_deref().unwrap_or("heartbeat");
     if [provider, &request.agent].iter().any(|part| part.is_empty() || part.contains('/') || part.starts_with('.')) {
-        return Ended::not_installed(format!("expected a provider and agent name, found `{provider}:{}`", request.agent));
+        return Ended::not_installed(format!(
+            "expected a provider and agent name, found `{provider}:{}`",
+            request.agent
+        ));
     }
     let file = places.ocf_root.join("resource.d").join(provider).join(&request.agent);
     match std::fs::metadata(&file) {

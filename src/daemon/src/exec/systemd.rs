@@ -15,7 +15,11 @@ pub(super) async fn run(places: &Places, request: &ExecRequest, deadline: Instan
     match request.operation.as_str() {
         "start" | "stop" | "reload" => act(places, request, &unit, deadline).await,
         "monitor" | "status" => state(places, request, &unit, deadline).await,
-        other => Ended::new(OcfCode::UNIMPLEMENTED, OpStatus::NotSupported, format!("systemd units have no operation `{other}`")),
+        other => Ended::new(
+            OcfCode::UNIMPLEMENTED,
+            OpStatus::NotSupported,
+            format!("systemd units have no operation `{other}`"),
+        ),
     }
 }
 
@@ -36,7 +40,8 @@ async fn state(places: &Places, request: &ExecRequest, unit: &str, deadline: Ins
         Ok(output) => return Ended::done(OcfCode::ERROR, last_line(&output.stderr)),
         Err(error) => return failed(request, error),
     };
-    let property = |name: &str| output.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+    let property =
+        |name: &str| output.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
     match (property("LoadState"), property("ActiveState")) {
         ("not-found", "inactive" | "") => Ended::not_installed(format!("unit {unit} is not there")),
         (_, "active" | "reloading" | "activating") => Ended::done(OcfCode::OK, ""),
@@ -49,7 +54,9 @@ async fn state(places: &Places, request: &ExecRequest, unit: &str, deadline: Ins
 fn failed(request: &ExecRequest, error: child::ChildError) -> Ended {
     match error {
         child::ChildError::Deadline => Ended::timeout(request),
-        child::ChildError::Spawn(e) if e.kind() == std::io::ErrorKind::NotFound => Ended::not_installed("systemctl is not there"),
+        child::ChildError::Spawn(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Ended::not_installed("systemctl is not there")
+        }
         other => Ended::new(OcfCode::ERROR, OpStatus::Error, format!("systemctl: {other}")),
     }
 }

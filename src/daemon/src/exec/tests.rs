@@ -100,7 +100,10 @@ async fn codes_and_reasons_are_passed_on() {
     let host = Host::new("codes");
     host.agent("echo noise >&2; echo 'ocf-exit-reason:first' >&2; echo 'ocf-exit-reason: no such address' >&2; exit 6");
     let result = host.ocf("start", 5000).await;
-    assert_eq!((result.code, result.status, result.reason.as_str()), (OcfCode::NOT_CONFIGURED, OpStatus::Done, "no such address"));
+    assert_eq!(
+        (result.code, result.status, result.reason.as_str()),
+        (OcfCode::NOT_CONFIGURED, OpStatus::Done, "no such address")
+    );
     host.agent("exit 7");
     assert_eq!(host.ocf("monitor", 5000).await.code, OcfCode::NOT_RUNNING);
     host.agent("kill -9 $$");
@@ -181,7 +184,10 @@ async fn systemd_units_answer_their_state() {
         (result.code, result.status)
     };
     assert_eq!(code("monitor").await, (OcfCode::NOT_INSTALLED, OpStatus::NotInstalled));
-    host.script("systemctl", "case \"$1\" in show) echo LoadState=loaded; echo ActiveState=inactive;; *) exit 0;; esac");
+    host.script(
+        "systemctl",
+        "case \"$1\" in show) echo LoadState=loaded; echo ActiveState=inactive;; *) exit 0;; esac",
+    );
     assert_eq!(code("monitor").await, (OcfCode::NOT_RUNNING, OpStatus::Done));
     assert_eq!(code("start").await, (OcfCode::OK, OpStatus::Done));
     host.script("systemctl", "echo LoadState=not-found; echo ActiveState=inactive; [ \"$1\" = show ] || exit 5");
@@ -212,7 +218,9 @@ impl Native for Double {
 #[tokio::test]
 async fn a_native_agents_panic_and_delay_are_its_own() {
     let runner = Runner::new(Some(Arc::new(Double)), Places::standard("/nonexistent".into()));
-    let run = async |op: &str| runner.run(&ExecRequest { provider: Some("heartbeat".into()), ..request("ocf", op, 200) }).await;
+    let run = async |op: &str| {
+        runner.run(&ExecRequest { provider: Some("heartbeat".into()), ..request("ocf", op, 200) }).await
+    };
     let panicked = run("start").await;
     assert_eq!((panicked.code, panicked.status), (OcfCode::ERROR, OpStatus::Error));
     assert!(panicked.reason.contains("agent bug res"), "{}", panicked.reason);

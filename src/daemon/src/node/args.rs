@@ -7,13 +7,16 @@ use std::path::PathBuf;
 /// Reads corosync.conf and the authkey as they are, joins the other nodes, holds this node's resources and answers the
 /// commands (crm_mon, cibadmin, …) on RUN_DIR/api.sock.
 #[derive(clap::Parser, Debug, Clone)]
-#[command(name = "node", after_help = "Examples:
+#[command(
+    name = "node",
+    after_help = "Examples:
   bascule node                                   with /etc/corosync/corosync.conf and authkey
   bascule node --check                           what the file means here, and what is wrong with it; starts nothing
   bascule node --config c.conf --authkey key --state-dir state --run-dir run
   BASCULE_RUN_DIR=run bascule crm_mon -1         ask that node
 
-Exit codes: 0 left in good order, 1 the ring was lost or could not start, 78 the configuration is refused.")]
+Exit codes: 0 left in good order, 1 the ring was lost or could not start, 78 the configuration is refused."
+)]
 pub struct Args {
     /// corosync.conf
     ///

@@ -22,7 +22,9 @@ pub(super) fn run(args: &Args) -> i32 {
         match config::read_key(config, args.authkey.as_deref()) {
             _ if !config.totem.authenticated => {}
             Ok((_, warning)) => lines.extend(warning.map(|w| format!("warning: {w}"))),
-            Err(error) if args.allow_unauthenticated => lines.push(format!("warning: running without authentication: {error}")),
+            Err(error) if args.allow_unauthenticated => {
+                lines.push(format!("warning: running without authentication: {error}"))
+            }
             Err(error) => {
                 refused = true;
                 lines.push(format!("refused: {error}"));
@@ -68,22 +70,51 @@ fn explain(config: &Config, resolved: Option<&config::Resolved>) -> String {
         for node in &resolved.nodes {
             let mark = if node.id == resolved.me { "  <- this host" } else { "" };
             let addresses: Vec<String> = node.addresses.iter().map(|a| a.to_string()).collect();
-            let _ = writeln!(out, "node {:>5} {:<16} votes {} {}{mark}", node.id, node.name, node.votes, addresses.join(" "));
+            let _ = writeln!(
+                out,
+                "node {:>5} {:<16} votes {} {}{mark}",
+                node.id,
+                node.name,
+                node.votes,
+                addresses.join(" ")
+            );
         }
     }
-    let _ = writeln!(out, "token {} ms, retransmit {} ms, hold {} ms, join {} ms, consensus {} ms, merge {} ms", timers.token_ms, timers.token_retransmit_ms, timers.hold_ms, timers.join_ms, timers.consensus_ms, timers.merge_ms);
+    let _ = writeln!(
+        out,
+        "token {} ms, retransmit {} ms, hold {} ms, join {} ms, consensus {} ms, merge {} ms",
+        timers.token_ms,
+        timers.token_retransmit_ms,
+        timers.hold_ms,
+        timers.join_ms,
+        timers.consensus_ms,
+        timers.merge_ms
+    );
     let timing = timing(config, &timers);
     let _ = if timers.token_explicit {
-        writeln!(out, "`token` is set: a silent node is declared dead after {} ms, not earlier", timing.suspect.as_millis())
+        writeln!(
+            out,
+            "`token` is set: a silent node is declared dead after {} ms, not earlier",
+            timing.suspect.as_millis()
+        )
     } else {
-        writeln!(out, "`token` is not set: a silent node is declared dead after {} ms (heartbeats every {} ms)", timing.suspect.as_millis(), timing.heartbeat.as_millis())
+        writeln!(
+            out,
+            "`token` is not set: a silent node is declared dead after {} ms (heartbeats every {} ms)",
+            timing.suspect.as_millis(),
+            timing.heartbeat.as_millis()
+        )
     };
     out
 }
 
 fn timing(config: &Config, timers: &Timers) -> totem::Timing {
     let ms = std::time::Duration::from_millis;
-    if timers.token_explicit { totem::Timing::patient(ms(timers.token_ms), config.totem.consensus_ms.map(ms)) } else { totem::Timing::fast() }
+    if timers.token_explicit {
+        totem::Timing::patient(ms(timers.token_ms), config.totem.consensus_ms.map(ms))
+    } else {
+        totem::Timing::fast()
+    }
 }
 
 fn timers_json(config: &Config) -> Value {

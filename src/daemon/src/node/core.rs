@@ -81,6 +81,9 @@ pub(super) struct Core {
     pub timeline: Timeline,
     pub identity: Identity,
     pub ring_id: Option<totem::ViewId>,
+    /// Between a transitional configuration and the next view: whether its members hold a majority of votes. Without one,
+    /// what they hold is not safe.
+    transitional_majority: Option<bool>,
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
     kept_quorum: quorum::Persisted,
@@ -89,7 +92,14 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub fn new(controller: Controller, quorum: quorum::Quorum, ring: Ring, performer: Performer, timeline: Timeline, identity: Identity) -> Core {
+    pub fn new(
+        controller: Controller,
+        quorum: quorum::Quorum,
+        ring: Ring,
+        performer: Performer,
+        timeline: Timeline,
+        identity: Identity,
+    ) -> Core {
         let kept_quorum = quorum.persisted();
         Core {
             controller,
@@ -99,6 +109,7 @@ impl Core {
             timeline,
             identity,
             ring_id: None,
+            transitional_majority: None,
             clients: BTreeMap::new(),
             next_client: OWN + 1,
             kept_quorum,
@@ -184,7 +195,14 @@ impl Core {
                 let view = view_id(m.view);
                 self.step(Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload }).await;
             }
-            RingEvent::Safe { view, seq } => self.step(Input::Safe { view: view_id(view), seq }).await,
+            RingEvent::Safe { view, seq } => {
+                if self.transitional_majority != Some(false) {
+                    self.step(Input::Safe { view: view_id(view), seq }).await;
+                }
+            }
+            RingEvent::Transitional(t) => {
+                self.transitional_majority = Some(self.quorum.is_majority(&t.members));
+            }
             RingEvent::Current(current) => self.step(Input::Ring { current }).await,
             RingEvent::Event(event) => self.event(report.at, event).await,
             RingEvent::Ended(reason) => {
@@ -197,6 +215,7 @@ impl Core {
     async fn view(&mut self, at: Time, view: totem::View) {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
+        self.transitional_majority = None;
         self.quorum.set_view(&view.members);
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();

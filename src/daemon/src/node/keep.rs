@@ -10,8 +10,14 @@ use tokio::sync::oneshot;
 use xml::Element;
 
 pub(super) enum Work {
-    Cib { cib: Arc<Element>, lineage: String },
-    Discarded { cib: Arc<Element>, reason: String },
+    Cib {
+        cib: Arc<Element>,
+        lineage: String,
+    },
+    Discarded {
+        cib: Arc<Element>,
+        reason: String,
+    },
     Reply(oneshot::Sender<Response>, Response),
     Quorum(quorum::Persisted),
     /// Answered when all work before it is done.
@@ -25,7 +31,11 @@ pub(super) enum Note {
     Discarded { file: PathBuf, reason: String },
 }
 
-pub(super) fn start(store: Store, run_dir: PathBuf, notes: tokio::sync::mpsc::UnboundedSender<Note>) -> std::io::Result<mpsc::Sender<Work>> {
+pub(super) fn start(
+    store: Store,
+    run_dir: PathBuf,
+    notes: tokio::sync::mpsc::UnboundedSender<Note>,
+) -> std::io::Result<mpsc::Sender<Work>> {
     let (work, inbox) = mpsc::channel::<Work>();
     std::thread::Builder::new().name("store".into()).spawn(move || {
         let mut keeper = Keeper { store, run_dir, notes };
@@ -89,5 +99,7 @@ impl Keeper {
 
 /// `20260131T235959Z`.
 fn stamp(secs: i64) -> String {
-    jiff::Timestamp::from_second(secs).map(|t| t.strftime("%Y%m%dT%H%M%SZ").to_string()).unwrap_or_else(|_| secs.to_string())
+    jiff::Timestamp::from_second(secs)
+        .map(|t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
+        .unwrap_or_else(|_| secs.to_string())
 }

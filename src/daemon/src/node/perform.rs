@@ -110,11 +110,16 @@ impl Performer {
             let subject = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
             let recurring = request.interval_ms != 0;
             if !recurring {
-                timeline.add("agent_start", &subject, if runner.is_native(&request) { "in this process" } else { "as child process" });
+                timeline.add(
+                    "agent_start",
+                    &subject,
+                    if runner.is_native(&request) { "in this process" } else { "as child process" },
+                );
             }
             let result = runner.run(&request).await;
             if !recurring || result.code != base::exit::OcfCode::OK {
-                let text = format!("rc {} ({}) after {} ms {}", result.code.0, result.code, result.exec_ms, result.reason);
+                let text =
+                    format!("rc {} ({}) after {} ms {}", result.code.0, result.code, result.exec_ms, result.reason);
                 timeline.add("agent_end", &subject, text.trim_end());
                 tracing::info!("{subject}: {}", text.trim_end());
             }
@@ -128,7 +133,10 @@ impl Performer {
             Alert::Node { name, online: true } => format!("node {name} is online"),
             Alert::Node { name, online: false } => format!("node {name} is lost"),
             Alert::Resource { node, resource, operation, code, target, reason } => {
-                format!("{resource}: {operation} on {node} returned {} ({code}), expected {} ({target}) {reason}", code.0, target.0)
+                format!(
+                    "{resource}: {operation} on {node} returned {} ({code}), expected {} ({target}) {reason}",
+                    code.0, target.0
+                )
             }
             Alert::Fencing { name, ok: true, message } => format!("{name} was fenced {message}"),
             Alert::Fencing { name, ok: false, message } => format!("{name} could not be fenced: {message}"),

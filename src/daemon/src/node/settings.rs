@@ -115,6 +115,8 @@ fn tie_breaker(text: &str) -> quorum::TieBreaker {
     match text {
         "lowest" => quorum::TieBreaker::Lowest,
         "highest" => quorum::TieBreaker::Highest,
-        list => quorum::TieBreaker::List(list.split_whitespace().filter_map(|id| id.parse().ok().map(NodeId)).collect()),
+        list => {
+            quorum::TieBreaker::List(list.split_whitespace().filter_map(|id| id.parse().ok().map(NodeId)).collect())
+        }
     }
 }

@@ -70,7 +70,8 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
 async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, StartError> {
     let timeline = Timeline::new(&settings.my_name());
     let run_dir = args.run_dir.clone();
-    std::fs::create_dir_all(&run_dir).map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
+    std::fs::create_dir_all(&run_dir)
+        .map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
     let (store, loaded) = Store::open(&args.state_dir)?;
     loaded.damage.iter().for_each(|d| tracing::error!("state directory: {d}"));
     let cib = first_cib(&args, &loaded)?;
@@ -95,7 +96,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     };
     let quorum = quorum::Quorum::new(settings::quorum(&settings), store::load_quorum(&run_dir))?;
     let lineage = loaded.cib.as_ref().map(|(_, lineage)| lineage.clone()).unwrap_or_default();
-    let config = controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
+    let config =
+        controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
     let controller = controller::Controller::new(config, cib, &lineage, clock::now());
     let mut standing = settings.standing.clone();
     standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
@@ -110,9 +112,15 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let performer = Performer::new(runner, agents, executed_to, schedules, keeper, timeline.clone());
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let (asker, asks) = core::channel();
-    let server = tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
+    let server =
+        tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
     logging::notify("READY=1");
-    tracing::info!("node {} ({}) of cluster `{}` runs", settings.my_name(), settings.me(), settings.config.totem.cluster_name);
+    tracing::info!(
+        "node {} ({}) of cluster `{}` runs",
+        settings.my_name(),
+        settings.me(),
+        settings.config.totem.cluster_name
+    );
     let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity);
     let result = core.run(Inbox { reports, asks, executed, scheduled, notes, signals }).await;
@@ -128,7 +136,9 @@ fn first_cib(args: &Args, loaded: &store::Loaded) -> Result<cib::Cib, StartError
         return Ok(cib::Cib::new_empty(clock::wall()));
     };
     let file = args.state_dir.join("cib.xml");
-    let cib = cib::Cib::parse(text).map_err(|e| StartError::Cib(format!("{}: {e}; correct it (crm_verify -x FILE) or move it away", file.display())))?;
+    let cib = cib::Cib::parse(text).map_err(|e| {
+        StartError::Cib(format!("{}: {e}; correct it (crm_verify -x FILE) or move it away", file.display()))
+    })?;
     for problem in cib::schema::check(cib.root()) {
         tracing::warn!("{}: {problem}", file.display());
     }
@@ -166,10 +176,15 @@ fn data_plane(chosen: DataPlane) -> agents::DataPlane {
 
 fn data_plane_warning(args: &Args) -> Option<String> {
     match args.data_plane {
-        DataPlane::Relay => Some("packets are forwarded by the embedded relay: for trying out, not for real directors (--data-plane relay)".to_owned()),
+        DataPlane::Relay => Some(
+            "packets are forwarded by the embedded relay: for trying out, not for real directors (--data-plane relay)"
+                .to_owned(),
+        ),
         DataPlane::Kernel => {
             let error = kernel::ipvs::Kernel::new().probe().err()?;
-            Some(format!("this kernel offers no IPVS: {error}; load it with `modprobe ip_vs`, or try --data-plane relay"))
+            Some(format!(
+                "this kernel offers no IPVS: {error}; load it with `modprobe ip_vs`, or try --data-plane relay"
+            ))
         }
     }
 }
@@ -179,8 +194,12 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
     match event {
         KeeperEvent::Added { resource, vip } => ("address_added", resource.clone(), vip.addr.to_string()),
         KeeperEvent::Announced { resource, vip } => ("announced", resource.clone(), vip.addr.to_string()),
-        KeeperEvent::Dropped { resource, vip, why } => ("address_dropped", resource.clone(), format!("{}: {why}", vip.addr)),
-        KeeperEvent::RenewFailed { resource, vip, reason } => ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr)),
+        KeeperEvent::Dropped { resource, vip, why } => {
+            ("address_dropped", resource.clone(), format!("{}: {why}", vip.addr))
+        }
+        KeeperEvent::RenewFailed { resource, vip, reason } => {
+            ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr))
+        }
     }
 }
 

@@ -119,15 +119,23 @@ pub(super) fn quorum(core: &Core) -> QuorumStatus {
 pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) -> (&'static str, String, String) {
     use totem::Event;
     match event {
-        Event::PeerSuspected { node, silent_ms, reason } => ("heartbeat_lost", name(*node), format!("silent for {silent_ms} ms ({reason:?}): taken out of the ring")),
+        Event::PeerSuspected { node, silent_ms, reason } => {
+            ("heartbeat_lost", name(*node), format!("silent for {silent_ms} ms ({reason:?}): taken out of the ring"))
+        }
         Event::LinkUp { node, link } => ("link_up", name(*node), format!("link {link}")),
-        Event::LinkDown { node, link, silent_ms } => ("link_down", name(*node), format!("link {link} silent for {silent_ms} ms")),
+        Event::LinkDown { node, link, silent_ms } => {
+            ("link_down", name(*node), format!("link {link} silent for {silent_ms} ms"))
+        }
         Event::PeerFlags { node, ready, quorate } => ("peer", name(*node), format!("ready {ready}, quorate {quorate}")),
         Event::PeerRestarted { node } => ("peer_restarted", name(*node), "came back as a new process".to_owned()),
         Event::PeerLeft { node } => ("peer_left", name(*node), "left in good order".to_owned()),
-        Event::LocalStall { stalled_ms } => ("local_stall", String::new(), format!("this process did not run for {stalled_ms} ms")),
+        Event::LocalStall { stalled_ms } => {
+            ("local_stall", String::new(), format!("this process did not run for {stalled_ms} ms"))
+        }
         Event::Gather { reason } => ("gather", String::new(), format!("forming a ring ({reason:?})")),
-        Event::GaveUpForming { rounds } => ("gather", String::new(), format!("no ring in {rounds} rounds: going on alone for now")),
+        Event::GaveUpForming { rounds } => {
+            ("gather", String::new(), format!("no ring in {rounds} rounds: going on alone for now"))
+        }
         Event::Left => ("left", String::new(), "left the ring".to_owned()),
     }
 }

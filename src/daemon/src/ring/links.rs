@@ -79,7 +79,9 @@ impl Links {
     /// Sends one packet. An error that the kernel reports for an *earlier* packet of the socket is fetched from the
     /// error queue by the caller, so this one is sent again once.
     pub fn send(&mut self, to: NodeId, link: u8, packet: &[u8]) {
-        let Some((socket, address)) = self.links.get(usize::from(link)).and_then(|l| Some((&l.socket, *l.peers.get(&to)?))) else {
+        let Some((socket, address)) =
+            self.links.get(usize::from(link)).and_then(|l| Some((&l.socket, *l.peers.get(&to)?)))
+        else {
             self.counters.unsent += 1;
             return;
         };
@@ -110,7 +112,11 @@ impl Links {
                     return Some(length);
                 }
                 // A pending ICMP error is reported once in place of a packet; it is read from the error queue.
-                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::Interrupted) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(_) => return None,
             }
         }
@@ -173,7 +179,9 @@ fn next_error(socket: &UdpSocket) -> Result<Option<IpAddr>, Errno> {
         a.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())).or_else(|| a.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
     });
     let remote = message.cmsgs()?.any(|c| match c {
-        ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => unreachable(e.ee_origin, e.ee_errno),
+        ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
+            unreachable(e.ee_origin, e.ee_errno)
+        }
         _ => false,
     });
     Ok(destination.filter(|_| remote))
@@ -181,7 +189,8 @@ fn next_error(socket: &UdpSocket) -> Result<Option<IpAddr>, Errno> {
 
 /// `SO_EE_ORIGIN_ICMP` (2) or `SO_EE_ORIGIN_ICMP6` (3), with an errno that says that nobody listens there.
 fn unreachable(origin: u8, errno: u32) -> bool {
-    matches!(origin, 2 | 3) && matches!(Errno::from_raw(errno as i32), Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+    matches!(origin, 2 | 3)
+        && matches!(Errno::from_raw(errno as i32), Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
 }
 
 #[cfg(test)]

@@ -71,7 +71,12 @@ pub struct Report {
 pub enum RingEvent {
     View(totem::View),
     Deliver(totem::Message),
-    Safe { view: totem::ViewId, seq: u64 },
+    Safe {
+        view: totem::ViewId,
+        seq: u64,
+    },
+    /// The view ends; until the next one, `Safe` speaks of these members only.
+    Transitional(totem::Transitional),
     Event(totem::Event),
     /// Whether leases may rely on the ring.
     Current(bool),
@@ -121,7 +126,10 @@ impl Ring {
         let shared = Arc::new(Shared::default());
         shared.tick.store(crate::clock::now().0, Ordering::Relaxed);
         let parts = thread::Parts { links, inbox, woken, events, shared: shared.clone() };
-        std::thread::Builder::new().name("ring".into()).spawn(move || thread::run(me, options, parts)).map_err(StartError::Thread)?;
+        std::thread::Builder::new()
+            .name("ring".into())
+            .spawn(move || thread::run(me, options, parts))
+            .map_err(StartError::Thread)?;
         Ok((Ring { commands, wake: Arc::new(wake), shared }, reports))
     }
 

@@ -1,6 +1,8 @@
 //! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
 
-use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, PERMIT_FOR, Report, RingEvent, Shared, Status};
+use super::{
+    Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, PERMIT_FOR, Report, RingEvent, Shared, Status,
+};
 use crate::{clock, store};
 use base::{NodeId, Time};
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -227,7 +229,7 @@ impl Thread {
                 },
                 totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
                 totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
-                totem::Output::Transitional(_) => {}
+                totem::Output::Transitional(t) => self.report(now, RingEvent::Transitional(t)),
                 totem::Output::View(view) => {
                     self.report(now, RingEvent::View(view));
                     self.publish(now);

@@ -97,7 +97,9 @@ impl<D: Disk> Store<D> {
         self.write(&name, xml.as_bytes())?;
         let sidecar = format!("sha256 {}\nlineage {lineage}\n", digest(xml, lineage));
         self.write(&format!("cib.{number}.sha256"), sidecar.as_bytes())?;
-        self.disk.link_to(&name, &self.dir.join("cib.xml.tmp"), &self.dir.join("cib.xml")).map_err(self.error("cib.xml", "linking"))?;
+        self.disk
+            .link_to(&name, &self.dir.join("cib.xml.tmp"), &self.dir.join("cib.xml"))
+            .map_err(self.error("cib.xml", "linking"))?;
         self.disk.sync_dir(&self.dir).map_err(self.error("", "syncing the directory"))?;
         self.prune();
         Ok(number)
@@ -207,7 +209,9 @@ fn read_generation(dir: &Path, number: u64) -> Result<(String, String), String> 
     let file = dir.join(format!("cib.{number}.xml"));
     let sidecar = dir.join(format!("cib.{number}.sha256"));
     let read = |path: &Path| {
-        crate::config::read_bounded(path, MAX_CIB_FILE_BYTES).and_then(|b| String::from_utf8(b).map_err(io::Error::other)).map_err(|e| format!("{}: {e}", path.display()))
+        crate::config::read_bounded(path, MAX_CIB_FILE_BYTES)
+            .and_then(|b| String::from_utf8(b).map_err(io::Error::other))
+            .map_err(|e| format!("{}: {e}", path.display()))
     };
     let xml = read(&file)?;
     let beside = read(&sidecar).map_err(|e| format!("{e}: this generation was never finished"))?;
@@ -217,7 +221,10 @@ fn read_generation(dir: &Path, number: u64) -> Result<(String, String), String> 
     };
     let found = digest(&xml, lineage);
     if found != expected {
-        return Err(format!("{}: expected digest {expected}, found {found}: damaged or edited by hand; an older generation is used (changes are made with cibadmin)", file.display()));
+        return Err(format!(
+            "{}: expected digest {expected}, found {found}: damaged or edited by hand; an older generation is used (changes are made with cibadmin)",
+            file.display()
+        ));
     }
     Ok((xml, lineage.to_owned()))
 }
@@ -228,7 +235,8 @@ fn imported(dir: &Path, damage: &mut Vec<String>) -> Option<(String, String)> {
     if !file.is_file() {
         return None;
     }
-    let text = crate::config::read_bounded(&file, MAX_CIB_FILE_BYTES).and_then(|b| String::from_utf8(b).map_err(io::Error::other));
+    let text = crate::config::read_bounded(&file, MAX_CIB_FILE_BYTES)
+        .and_then(|b| String::from_utf8(b).map_err(io::Error::other));
     match text {
         Ok(xml) => Some((xml, String::new())),
         Err(error) => {

@@ -6,7 +6,11 @@ struct Dir(PathBuf);
 impl Dir {
     fn new() -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let dir = std::env::temp_dir().join(format!("bascule-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let dir = std::env::temp_dir().join(format!(
+            "bascule-store-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::create_dir_all(&dir).unwrap();
         Dir(dir)
     }
@@ -96,7 +100,10 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new() {
         let (mut store, _) = Store::with_disk(&dir.0, Crashing { budget, torn: false }).unwrap();
         let saved = store.save_cib("<cib>new</cib>", "2.1").is_ok();
         let found = load(&dir).cib.unwrap();
-        assert!(found == ("<cib>old</cib>".into(), "1.1".into()) || found == ("<cib>new</cib>".into(), "2.1".into()), "{budget}: {found:?}");
+        assert!(
+            found == ("<cib>old</cib>".into(), "1.1".into()) || found == ("<cib>new</cib>".into(), "2.1".into()),
+            "{budget}: {found:?}"
+        );
         assert!(!saved || found.1 == "2.1", "budget {budget}: reported as saved, but lost");
         outcomes.insert((saved, found.1));
         // and the next start goes on from there
@@ -115,7 +122,13 @@ fn damage_falls_back_one_generation_and_is_reported() {
         |d| std::fs::write(d.join("cib.2.xml"), [0xff, 0xfe]).unwrap(),
         |d| std::fs::remove_file(d.join("cib.2.sha256")).unwrap(),
         |d| std::fs::write(d.join("cib.2.sha256"), "").unwrap(),
-        |d| std::fs::write(d.join("cib.2.sha256"), std::fs::read_to_string(d.join("cib.2.sha256")).unwrap().replace("2.1", "9.1")).unwrap(),
+        |d| {
+            std::fs::write(
+                d.join("cib.2.sha256"),
+                std::fs::read_to_string(d.join("cib.2.sha256")).unwrap().replace("2.1", "9.1"),
+            )
+            .unwrap()
+        },
     ];
     for damage in ways {
         let dir = Dir::new();

@@ -1,0 +1,198 @@
+//! Nodes as processes, cables to pull, and the local API as a client sees it.
+
+use lab::hosts::{HostSpec, Lab, vip_v4};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus, Timeline};
+
+pub const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
+/// Time for anything that takes well under a second, on a machine that compiles other things at the same time.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `None`, and a word about it, where the tests cannot run.
+pub fn root() -> Option<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Some(());
+    }
+    println!("SKIPPED: needs root for network namespaces");
+    None
+}
+
+pub struct Cluster {
+    pub lab: Lab,
+    pub names: Vec<&'static str>,
+    pub daemons: BTreeMap<&'static str, tokio::process::Child>,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Hosts and files, nothing started.
+    pub async fn prepare(names: &[&'static str]) -> Cluster {
+        let mut lab = Lab::new().await.expect("a lab");
+        for (n, name) in (1..).zip(names) {
+            lab.add_host(HostSpec::numbered(name, n)).await.expect("a host");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("corosync.conf"), corosync_conf(names)).expect("written");
+        let key: Vec<u8> = (0..256u32).map(|n| (n.wrapping_mul(97) >> 2) as u8).collect();
+        std::fs::write(dir.path().join("authkey"), key).expect("written");
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+        std::fs::set_permissions(dir.path().join("authkey"), owner_only).expect("set");
+        Cluster { lab, names: names.to_vec(), daemons: BTreeMap::new(), dir }
+    }
+
+    /// All nodes started and in one ring, each knowing the coordinator.
+    pub async fn start(names: &[&'static str]) -> Cluster {
+        let mut cluster = Cluster::prepare(names).await;
+        for name in names {
+            cluster.start_node(name);
+        }
+        cluster.wait_for_ring(names).await;
+        cluster
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn run_dir(&self, node: &str) -> PathBuf {
+        self.path(&format!("{node}.run"))
+    }
+
+    pub fn state_dir(&self, node: &str) -> PathBuf {
+        self.path(&format!("{node}.state"))
+    }
+
+    pub fn start_node(&mut self, name: &'static str) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{name}.log")))
+            .expect("a log file");
+        let mut command = tokio::process::Command::new(BASCULE);
+        command.arg("node").arg("--config").arg(self.path("corosync.conf"));
+        command.arg("--authkey").arg(self.path("authkey"));
+        command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));
+        command.stderr(log.try_clone().expect("a handle")).stdout(log);
+        let child = self.lab.host(name).expect("a host").spawn(&mut command).expect("the daemon starts");
+        self.daemons.insert(name, child);
+    }
+
+    pub fn pid(&self, name: &str) -> nix::unistd::Pid {
+        let id = self.daemons.get(name).and_then(|d| d.id()).expect("the daemon runs");
+        nix::unistd::Pid::from_raw(id as i32)
+    }
+
+    pub fn signal(&self, name: &str, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(self.pid(name), signal).expect("the process exists");
+    }
+
+    /// Until exactly `members` are in one view, as each of them sees it, and agree on the coordinator.
+    pub async fn wait_for_ring(&self, members: &[&str]) {
+        self.until(&format!("a ring of {members:?}"), || {
+            let all: Vec<NodeStatus> = members.iter().map(|n| self.status(n)).collect::<Option<_>>()?;
+            let first = all.first()?;
+            let same = all.iter().all(|s| s.members.len() == members.len() && s.view == first.view && s.dc == first.dc);
+            (same && first.dc.is_some()).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(Instant::now() < end, "did not happen: {what}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    pub fn status(&self, node: &str) -> Option<NodeStatus> {
+        get(&self.run_dir(node), "status")
+    }
+
+    pub fn counter(&self, node: &str, name: &str) -> u64 {
+        let status = self.status(node).expect("the node answers");
+        status.counters.iter().find(|c| c.name == name).map(|c| c.value).unwrap_or_else(|| panic!("no counter {name}"))
+    }
+
+    pub fn timeline(&self, node: &str) -> Timeline {
+        get(&self.run_dir(node), "timeline").expect("the node answers")
+    }
+
+    /// The configuration section as the node has it, and its version.
+    pub fn configuration(&self, node: &str) -> Option<(String, (u64, u64, u64))> {
+        let call = cib_call(CibOp::Query, "configuration", None);
+        let reply: CibReply = post(&self.run_dir(node), "cib", &call, PATIENCE)?;
+        Some((reply.xml?, reply.version))
+    }
+
+    pub fn logs(&self) -> String {
+        self.names.iter().fold(String::new(), |mut text, name| {
+            let log = std::fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            let _ = writeln!(text, "== {name}");
+            tail.iter().rev().for_each(|line| {
+                let _ = writeln!(text, "{line}");
+            });
+            text
+        })
+    }
+}
+
+pub fn cib_call(op: CibOp, section: &str, xml: Option<String>) -> CibCall {
+    CibCall { op, target: CibTarget::Section(section.to_owned()), xml, options: CibOptions::default() }
+}
+
+/// Writes one resource with this id.
+pub fn write_resource(run_dir: &Path, id: &str, within: Duration) -> Option<CibReply> {
+    let xml = format!(
+        "<primitive id=\"{id}\" class=\"ocf\" provider=\"pacemaker\" type=\"Dummy\"><meta_attributes id=\"{id}-m\"><nvpair id=\"{id}-m-r\" name=\"target-role\" value=\"Stopped\"/></meta_attributes></primitive>"
+    );
+    post(run_dir, "cib", &cib_call(CibOp::Create, "resources", Some(xml)), within)
+}
+
+pub fn get<T: DeserializeOwned>(run_dir: &Path, path: &str) -> Option<T> {
+    http(run_dir, &format!("GET /v1/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"), PATIENCE)
+}
+
+pub fn post<T: DeserializeOwned>(run_dir: &Path, path: &str, body: &impl Serialize, within: Duration) -> Option<T> {
+    let body = serde_json::to_string(body).expect("JSON");
+    let length = body.len();
+    http(
+        run_dir,
+        &format!("POST /v1/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"),
+        within,
+    )
+}
+
+/// One request on a connection of its own; `None` if nobody answers in time.
+fn http<T: DeserializeOwned>(run_dir: &Path, request: &str, within: Duration) -> Option<T> {
+    let mut stream = UnixStream::connect(run_dir.join(wire::api::SOCKET_NAME)).ok()?;
+    stream.set_read_timeout(Some(within)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
+}
+
+pub fn corosync_conf(names: &[&str]) -> String {
+    let mut text = String::from("totem {\n    version: 2\n    cluster_name: test\n}\nnodelist {\n");
+    for (id, name) in (1u8..).zip(names) {
+        let _ = write!(
+            text,
+            "    node {{\n        ring0_addr: {}\n        name: {name}\n        nodeid: {id}\n    }}\n",
+            vip_v4(id)
+        );
+    }
+    text + "}\nquorum {\n    provider: corosync_votequorum\n}\nlogging {\n    to_syslog: no\n}\n"
+}

@@ -1,0 +1,9 @@
+//! Clusters of real `bascule node` processes in namespaces of this host: forming, failing, parting, merging, bad input.
+//!
+//! No resources that need a network here (crate `lab`'s tests have them): this is about the ring, the CIB and its store.
+
+mod fixture;
+mod hostile;
+mod partition;
+mod start;
+mod stops;
