@@ -81,9 +81,6 @@ pub(super) struct Core {
     pub timeline: Timeline,
     pub identity: Identity,
     pub ring_id: Option<totem::ViewId>,
-    /// Between a transitional configuration and the next view: whether its members hold a majority of votes. Without one,
-    /// what they hold is not safe.
-    transitional_majority: Option<bool>,
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
     kept_quorum: quorum::Persisted,
@@ -109,7 +106,6 @@ impl Core {
             timeline,
             identity,
             ring_id: None,
-            transitional_majority: None,
             clients: BTreeMap::new(),
             next_client: OWN + 1,
             kept_quorum,
@@ -195,14 +191,8 @@ impl Core {
                 let view = view_id(m.view);
                 self.step(Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload }).await;
             }
-            RingEvent::Safe { view, seq } => {
-                if self.transitional_majority != Some(false) {
-                    self.step(Input::Safe { view: view_id(view), seq }).await;
-                }
-            }
-            RingEvent::Transitional(t) => {
-                self.transitional_majority = Some(self.quorum.is_majority(&t.members));
-            }
+            RingEvent::Safe { view, seq } => self.step(Input::Safe { view: view_id(view), seq }).await,
+            RingEvent::Transitional => self.step(Input::Transitional).await,
             RingEvent::Current(current) => self.step(Input::Ring { current }).await,
             RingEvent::Event(event) => self.event(report.at, event).await,
             RingEvent::Ended(reason) => {
@@ -215,7 +205,6 @@ impl Core {
     async fn view(&mut self, at: Time, view: totem::View) {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
-        self.transitional_majority = None;
         self.quorum.set_view(&view.members);
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();

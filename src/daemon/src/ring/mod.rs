@@ -75,8 +75,8 @@ pub enum RingEvent {
         view: totem::ViewId,
         seq: u64,
     },
-    /// The view ends; until the next one, `Safe` speaks of these members only.
-    Transitional(totem::Transitional),
+    /// The view ends; until the next one, `Safe` speaks only of those who come along.
+    Transitional,
     Event(totem::Event),
     /// Whether leases may rely on the ring.
     Current(bool),

@@ -229,7 +229,7 @@ impl Thread {
                 },
                 totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
                 totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
-                totem::Output::Transitional(t) => self.report(now, RingEvent::Transitional(t)),
+                totem::Output::Transitional(_) => self.report(now, RingEvent::Transitional),
                 totem::Output::View(view) => {
                     self.report(now, RingEvent::View(view));
                     self.publish(now);
