@@ -89,7 +89,7 @@ async fn nothing_safe_is_lost_and_what_lost_is_kept() {
 
 async fn verify(cluster: &Cluster, cut: &str, told: &BTreeMap<&str, Told>) {
     let document = one_configuration(cluster).await;
-    for (node, told) in told {
+    for (&node, told) in told {
         println!(
             "{node} (cut off: {cut}): {} safe, {} provisional, {} unknown, {} refused",
             told.safe.len(),
@@ -105,6 +105,8 @@ async fn verify(cluster: &Cluster, cut: &str, told: &BTreeMap<&str, Told>) {
             );
         }
         assert!(!told.safe.is_empty(), "a client of {node} must have got something through");
+        let whole = node == cut || told.provisional.is_empty();
+        assert!(whole, "{node} lost its quorum because {cut} went or came back\n{}", cluster.logs());
     }
     // The side without quorum took writes, said that they are provisional, and kept them when it lost.
     let lonely = &told[cut];

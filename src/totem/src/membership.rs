@@ -161,7 +161,7 @@ impl Node {
             State::Operational | State::Commit | State::Recovery => partner && !old_news,
             State::Left => false,
         };
-        if !welcome {
+        if !welcome || self.slanders(now, from, &join) {
             self.counters.joins_ignored += 1;
             return;
         }
@@ -172,6 +172,14 @@ impl Node {
         if self.state == State::Gather && !self.gather.fail.contains(&from) {
             self.absorb(now, from, join);
         }
+    }
+
+    /// A node outside our ring that gives up one of its living members: a join from the time when it was cut off, which the
+    /// network kept back (packets that wait for an address resolution arrive when the cable is plugged in again), or one who
+    /// does not hear all of us. Believing it would take our ring apart.
+    fn slanders(&self, now: Time, from: NodeId, join: &Join) -> bool {
+        let living = |n: &NodeId| *n != self.config.me && self.ring.members.contains(n) && self.is_alive(now, *n);
+        !self.ring.members.contains(&from) && join.fail.iter().any(living)
     }
 
     fn absorb(&mut self, now: Time, from: NodeId, join: Join) {
