@@ -157,7 +157,7 @@ impl Local {
             result.exec_ms = now.since(operation.begun).as_millis() as u64;
         }
         if operation.reported.is_none() {
-            result.queue_ms += operation.begun.since(operation.asked).as_millis() as u64;
+            result.queue_ms = result.queue_ms.saturating_add(operation.begun.since(operation.asked).as_millis() as u64);
         }
         let seen = (result.code, result.status);
         let changed = operation.reported != Some(seen);

@@ -213,11 +213,11 @@ impl Dedup {
             return false;
         }
         while seen.above.remove(&seen.floor) {
-            seen.floor += 1;
+            seen.floor = seen.floor.saturating_add(1);
         }
         while seen.above.len() > DEDUP_WINDOW {
             if let Some(first) = seen.above.pop_first() {
-                seen.floor = first + 1;
+                seen.floor = first.saturating_add(1);
             }
         }
         true

@@ -135,7 +135,9 @@ impl Replica {
         self.cib = Cib::parse(&snapshot.cib)?;
         self.chain.clone_from(&snapshot.chain);
         self.config_log.clone_from(&snapshot.config_log);
-        self.config_log.truncate(CONFIG_LOG);
+        while self.config_log.len() > CONFIG_LOG {
+            self.config_log.pop_front();
+        }
         self.lineage = Lineage::parse(&snapshot.lineage).unwrap_or_default();
         self.since = snapshot.since.iter().map(|(n, s)| (NodeId(*n), *s)).collect();
         self.dedup = snapshot.dedup.clone();
@@ -152,6 +154,8 @@ impl Replica {
         self.ready = states.iter().map(|(n, s)| (*n, s.ready)).collect();
         self.levels = states.iter().map(|(n, s)| (*n, s.feature_level)).collect();
         self.since.retain(|node, _| !merge.losers.contains(node));
+        // Who comes anew has not been told to leave.
+        self.leaving.retain(|node| !merge.losers.contains(node));
         self.since.retain(|node, _| states.contains_key(node));
         for node in states.keys() {
             self.since.entry(*node).or_insert(view.seq);
@@ -209,7 +213,7 @@ impl Replica {
 
     fn write_membership(&mut self, states: &BTreeMap<NodeId, State>) -> Turnover {
         let at = self.wall.secs();
-        let (members, joining) = (self.members.clone(), self.joining.clone());
+        let (members, joining, leaving) = (self.members.clone(), self.joining.clone(), self.leaving.clone());
         let mut turnover = Turnover::default();
         self.cib.edit_status(|s| {
             let mut changed = false;
@@ -225,6 +229,9 @@ impl Replica {
                 }
                 let membership = if joining.contains(node) { Membership::Joining(at) } else { Membership::Member(at) };
                 changed |= status::set_membership(s, *node, &state.name, membership);
+                if leaving.contains(node) {
+                    changed |= status::expect_down(s, *node);
+                }
                 changed |= status::set_attribute(s, *node, "#feature-set", Some(cib::FEATURE_SET));
             }
             changed
@@ -463,9 +470,14 @@ impl Replica {
         for (node, id) in &chosen {
             self.cib.edit_status(|s| {
                 status::clear_fail_count(s, *node, id, operation);
-                status::delete_resource(s, *node, id)
+                match operation {
+                    Some((name, interval)) => status::delete_operation(s, *node, id, name, *interval),
+                    None => status::delete_resource(s, *node, id),
+                }
             });
-            effects.push(Effect::Forgotten { node: *node, resource: id.clone() });
+            if operation.is_none() {
+                effects.push(Effect::Forgotten { node: *node, resource: id.clone() });
+            }
         }
         if !chosen.is_empty() {
             effects.push(Effect::Changed { reason: "clean-up".to_owned() });

@@ -323,6 +323,15 @@ pub fn delete_entry(status: &mut Element, node: NodeId, resource: &str, key: &st
     true
 }
 
+/// Forgets the results of one operation of a resource.
+pub fn delete_operation(status: &mut Element, node: NodeId, resource: &str, operation: &str, interval_ms: u64) -> bool {
+    let Some(list) = history_mut(status, node) else { return false };
+    let Some(resource) = list.elements_mut().find(|e| e.id() == Some(resource)) else { return false };
+    let interval = interval_ms.to_string();
+    resource.retain_elements(|e| e.attr("operation") != Some(operation) || e.attr("interval") != Some(&interval));
+    true
+}
+
 /// Forgets a resource's history on one node.
 pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bool {
     let Some(list) = history_mut(status, node) else { return false };
@@ -455,6 +464,8 @@ mod tests {
         assert!(!is_running(&s));
         assert!(clear_fail_count(&mut s, NODE, "vip", Some(&("monitor".into(), 10))));
         assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), None);
+        assert!(delete_operation(&mut s, NODE, "vip", "monitor", 10));
+        assert_eq!(entries(&s), ["vip_last_0 0"]);
         assert!(record(&mut s, &result(5, "delete", 0, 0, 0), 9));
         assert_eq!(entries(&s), Vec::<String>::new());
     }

@@ -272,6 +272,24 @@ fn a_node_leaves_as_asked_without_a_failure() {
 }
 
 #[test]
+fn a_view_change_does_not_forget_that_a_node_may_leave() {
+    let mut lab = up(3);
+    lab.ask(1, Request::Shutdown { cancel: false });
+    let may_leave = |lab: &Lab| lab.node(2).timeline.iter().any(|e| e.kind == "leave");
+    for _ in 0..200 {
+        if may_leave(&lab) {
+            break;
+        }
+        lab.run_ms(1);
+    }
+    assert!(may_leave(&lab) && lab.nodes.contains_key(&NodeId(1)), "told, but still here");
+    lab.kill(3);
+    lab.run_ms(500);
+    let text = lab.node(2).controller.cib().root().to_pretty();
+    assert!(text.contains("expected=\"down\""), "{text}");
+}
+
+#[test]
 fn safe_takeover_waits_for_the_lease() {
     let mut lab = up(3);
     lab.property(1, "bascule-takeover", "safe");

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use xml::Element;
 
+pub type Tape = Vec<(NodeId, ViewId, u64, Vec<u8>)>;
 pub type Planner = fn(&Element, WallTime) -> Result<Schedule, String>;
 
 /// Everything about one node that a test may look at.
@@ -71,6 +72,8 @@ pub struct Lab {
     /// So many fence actions fail before one succeeds.
     pub fence_failures: u32,
     pub fences: Vec<(Time, NodeId)>,
+    /// Every ordered payload with its sender, view and number, if wanted.
+    pub tape: Option<Tape>,
 }
 
 pub const START_WALL: i64 = 1_700_000_000_000;
@@ -95,6 +98,7 @@ impl Lab {
             next_client: 0,
             fence_failures: 0,
             fences: Vec::new(),
+            tape: None,
         };
         for id in 1..=n {
             lab.boot(NodeId(id), Cib::parse(&document(resources)).unwrap(), "", 1);
@@ -202,6 +206,9 @@ impl Lab {
         let Some(ring) = self.rings.iter_mut().find(|r| r.members.contains(&sender)) else { return };
         let (view, seq, members) = (ring.id, ring.next, ring.members.clone());
         ring.next += 1;
+        if let Some(tape) = &mut self.tape {
+            tape.push((sender, view, seq, payload.clone()));
+        }
         for node in members {
             self.push(1500, node, Event::Deliver { sender, view, seq, payload: payload.clone() });
             self.push(2500, node, Event::Safe { view, seq });
