@@ -156,6 +156,10 @@ impl Node {
         if !peer.alive(now, &self.timing) || peer.backing_off(now) || !ours.is_subset(&peer.said.hears) {
             return false;
         }
+        // The last thing that came from there was an ICMP error: not silent for long enough, but dead all the same.
+        if peer.all_unreachable(&self.links) {
+            return false;
+        }
         let heard_by = |m: &NodeId| self.peers.get(m).is_some_and(|p| p.said.hears.contains(&node));
         ours.iter().filter(|m| **m != self.config.me).all(heard_by)
     }
