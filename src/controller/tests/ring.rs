@@ -49,7 +49,12 @@ struct World {
     size: u32,
     next_life: u64,
     next_client: u64,
+    /// Nodes whose process is stopped, with the packets that wait in its sockets.
+    paused: BTreeMap<NodeId, Vec<Event>>,
+    /// Members that make quorum.
+    majority: usize,
     starts: Vec<(Time, NodeId, String)>,
+    stops: Vec<(Time, NodeId, String)>,
 }
 
 impl World {
@@ -66,7 +71,10 @@ impl World {
             size,
             next_life: 1,
             next_client: 0,
+            paused: BTreeMap::new(),
+            majority: size as usize / 2 + 1,
             starts: Vec::new(),
+            stops: Vec::new(),
         };
         (1..=size).for_each(|n| world.boot(n));
         world
@@ -109,7 +117,8 @@ impl World {
         let end = self.now + Duration::from_millis(ms);
         loop {
             let timer = |h: &Host| [h.ring.poll_timeout(), h.brain.poll_timeout()].into_iter().flatten().min();
-            let due = self.hosts.iter().filter_map(|(n, h)| Some((timer(h)?, *n))).min();
+            let awake = self.hosts.iter().filter(|(n, _)| !self.paused.contains_key(n));
+            let due = awake.filter_map(|(n, h)| Some((timer(h)?, *n))).min();
             let event = self.events.keys().next().copied();
             match (event, due) {
                 (Some((at, order)), due) if at <= end && due.is_none_or(|(t, _)| at <= t) => {
@@ -134,6 +143,10 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         let (now, wall) = (self.now, self.wall());
+        let (Event::Packet { to: owner, .. } | Event::Done { node: owner, .. } | Event::Scheduled { node: owner, .. }) = &event;
+        if let Some(inbox) = self.paused.get_mut(owner) {
+            return inbox.push(event);
+        }
         let node = match event {
             Event::Packet { from, to, link, frame } => {
                 let Some(host) = self.hosts.get_mut(&to) else { return };
@@ -150,6 +163,7 @@ impl World {
                         OcfCode::OK
                     }
                     "stop" => {
+                        self.stops.push((now, node, request.resource.clone()));
                         host.running.remove(&request.resource);
                         OcfCode::OK
                     }
@@ -185,7 +199,6 @@ impl World {
     }
 
     fn ring_output(&mut self, node: NodeId, output: totem::Output, now: Time, wall: WallTime) {
-        let half = self.size as usize;
         let host = self.hosts.get_mut(&node).unwrap();
         let view_of = |v: totem::ViewId| ViewId { seq: v.seq, rep: v.rep };
         let input = match output {
@@ -201,7 +214,7 @@ impl World {
             totem::Output::Safe { view, seq } => Input::Safe { view: view_of(view), seq },
             totem::Output::Transitional(_) => Input::Transitional,
             totem::Output::View(v) => {
-                let quorate = v.members.len() * 2 > half;
+                let quorate = v.members.len() >= self.majority;
                 Input::View { id: view_of(v.id), members: v.members, quorate }
             }
             totem::Output::SaveRingSeq(seq) => {
@@ -231,6 +244,16 @@ impl World {
 
     fn kill(&mut self, id: u32) {
         self.hosts.remove(&NodeId(id));
+    }
+
+    fn pause(&mut self, id: u32) {
+        self.paused.insert(NodeId(id), Vec::new());
+    }
+
+    fn resume(&mut self, id: u32) {
+        for event in self.paused.remove(&NodeId(id)).unwrap() {
+            self.push(Duration::ZERO, event);
+        }
     }
 
     fn split(&mut self, alone: u32) {
@@ -274,6 +297,29 @@ fn a_killed_node_is_replaced_within_a_third_of_a_second() {
     let outage = at.since(killed).as_millis();
     assert!(outage < 330, "{outage} ms");
     assert_eq!(world.text(2), world.text(3));
+}
+
+#[test]
+fn a_stopped_process_that_wakes_up_disturbs_nobody() {
+    for (size, majority) in [(3, 2), (2, 1)] {
+        let mut world = World::new(size, 3);
+        world.majority = majority;
+        world.run_ms(12_000);
+        let owner = world.where_is("vip")[0];
+        world.pause(owner);
+        // Its lease ends meanwhile; its director would go on.
+        world.hosts.get_mut(&NodeId(owner)).unwrap().running.remove("vip");
+        world.run_ms(5000);
+        let taken = world.where_is("vip");
+        assert_eq!(taken.len(), 1, "{size} nodes");
+        let woken = world.now;
+        world.resume(owner);
+        world.run_ms(8000);
+        assert_eq!((world.where_is("vip"), world.where_is("lvs")), (taken.clone(), taken.clone()), "{size} nodes");
+        assert!(!world.starts.iter().any(|(at, ..)| *at > woken), "{size} nodes: {:?}", world.starts);
+        assert!(world.stops.iter().all(|(_, n, _)| n.0 == owner), "{size} nodes: {:?}", world.stops);
+        assert_eq!(world.text(1), world.text(2));
+    }
 }
 
 #[test]
