@@ -156,7 +156,7 @@ fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Resu
     let guard_program = if args.no_guard { None } else { std::env::current_exe().ok() };
     Ok(Agents::start(agents::Options {
         run_dir: args.run_dir.clone(),
-        data_plane: data_plane(args.data_plane),
+        data_plane: data_plane(args)?,
         permit,
         guard_program,
         leases: true,
@@ -164,14 +164,16 @@ fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Resu
     })?)
 }
 
-fn data_plane(chosen: DataPlane) -> agents::DataPlane {
-    match chosen {
+/// One relay for the node's life, shared by all who open it: table and sockets outlive a restart of the director.
+fn data_plane(args: &Args) -> std::io::Result<agents::DataPlane> {
+    Ok(match args.data_plane {
         DataPlane::Kernel => Arc::new(|| Ok(Box::new(kernel::ipvs::Kernel::new()))),
-        DataPlane::Relay => Arc::new(|| match kernel::relay::Relay::start() {
-            Ok(relay) => Ok(Box::new(relay)),
-            Err(error) => Err(kernel::ipvs::Error::Refused { errno: error.raw_os_error().unwrap_or(nix::libc::EIO) }),
-        }),
-    }
+        DataPlane::Relay => {
+            let relay = kernel::relay::Relay::start()?;
+            relay.keep_snapshot(args.run_dir.join(kernel::relay::SNAPSHOT_NAME));
+            Arc::new(move || Ok(Box::new(relay.clone())))
+        }
+    })
 }
 
 fn data_plane_warning(args: &Args) -> Option<String> {

@@ -28,13 +28,16 @@ use base::ipvs::{Dest, Forward, Info, Protocol, Service, ServiceEntry, ServiceKe
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use table::{Shared, lock};
 use tokio::task::{AbortHandle, JoinHandle};
 
+/// File of [`Relay::keep_snapshot`] in a node's run directory.
+pub const SNAPSHOT_NAME: &str = "relay.json";
+const SNAPSHOT_EVERY_MS: u64 = 1_000;
 /// Longest wait for the data plane's thread to make a socket.
 const ANSWER_WITHIN_MS: u64 = 2_000;
 
@@ -91,6 +94,27 @@ impl Relay {
     /// Writes the table with its counters in the format of `ipvsadm --table FILE`.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         Memory::with_services(lock(&self.table).entries()).save(path)
+    }
+
+    /// From now on writes the table to `path` every second while it changes, so that `ipvsadm --table PATH -L` shows it.
+    pub fn keep_snapshot(&self, path: PathBuf) {
+        let table = self.table.clone();
+        self.runtime.spawn(async move {
+            let mut written = None;
+            loop {
+                let entries = lock(&table).entries();
+                if written.as_ref() != Some(&entries) {
+                    let (path, memory) = (path.clone(), Memory::with_services(entries.clone()));
+                    // Elsewhere, since a slow disk must not hold the data plane up.
+                    let saved = tokio::task::spawn_blocking(move || memory.save(&path)).await;
+                    if let Ok(Err(error)) = &saved {
+                        tracing::warn!(%error, "relay: the table could not be written");
+                    }
+                    written = Some(entries);
+                }
+                tokio::time::sleep(Duration::from_millis(SNAPSHOT_EVERY_MS)).await;
+            }
+        });
     }
 
     /// Makes the service's socket; the change to the table comes after, so a port in use refuses the whole change.

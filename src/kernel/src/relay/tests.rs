@@ -280,6 +280,10 @@ fn the_saved_table_reads_back() {
     f.relay.save(&file).unwrap();
     let back = Memory::load(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
+    f.relay.keep_snapshot(file.clone());
+    eventually("a snapshot", || Memory::load(&file).is_ok_and(|m| m.entries()[0].dests.len() == 3));
+    drop(f.relay);
+    std::fs::remove_file(&file).unwrap();
     assert_eq!(back.entries()[0].dests.iter().map(|d| d.dest.weight).collect::<Vec<_>>(), [3, 2, 1]);
     assert_eq!(back.entries()[0].stats.conns, 1);
 }

@@ -121,8 +121,10 @@ impl Play<'_> {
 
     async fn wait_active(&mut self, name: &str) -> Result<(), LabError> {
         let (cluster, client) = (&*self.cluster, self.client);
-        wait_for(&format!("{name} holds every address"), PATIENCE, async || cluster.holds_all(name).await.then_some(()))
-            .await?;
+        wait_for(&format!("{name} holds every address"), PATIENCE, async || {
+            cluster.holds_all(name).await.then_some(())
+        })
+        .await?;
         // The calm before counts for nothing: what the event broke may show only now.
         tokio::time::sleep(Duration::from_millis(CALM_MS)).await;
         wait_for(&format!("{name} serves and no request fails"), PATIENCE, async || client.calm(CALM_MS).then_some(()))

@@ -224,6 +224,7 @@ fn hints(cluster: &Cluster) -> Result<String, LabError> {
     Ok(format!(
         "the lab is up until Ctrl-C. In another terminal, as root:\n\
          \n  export BASCULE_RUN_DIR={run_dir}\n  {program} crm_mon -1\n  {program} corosync-quorumtool -s\
+{table}\
          \n  {program} crm_standby --node director1 --update on\
          \n  nsenter -t {client} -n curl -s http://{vip}/            ask as the client\
          \n  nsenter -t {director} -a ip address                     look at director1\
@@ -231,6 +232,10 @@ fn hints(cluster: &Cluster) -> Result<String, LabError> {
          \n  nsenter -t {web} -a sh -c 'kill -9 -1'                  kill {web_name}\
          \n  tail -f {logs}/*.log\n",
         run_dir = run(DIRECTORS[0]),
+        table = match cluster.data_plane {
+            DataPlane::Kernel => format!("\n  nsenter -t {} -n {program} ipvsadm -Ln", pid(DIRECTORS[0])?),
+            DataPlane::Relay => format!("\n  {program} ipvsadm --table $BASCULE_RUN_DIR/relay.json -Ln"),
+        },
         client = pid(CLIENT)?,
         director = pid(DIRECTORS[0])?,
         switch = cluster.lab.switch_pid(),
