@@ -5,6 +5,7 @@
 
 mod child;
 mod env;
+pub mod fence;
 mod lsb;
 mod ocf;
 mod systemd;
@@ -30,6 +31,8 @@ pub struct Places {
     pub ocf_root: PathBuf,
     pub init_d: PathBuf,
     pub systemctl: PathBuf,
+    /// Where fence agents are.
+    pub fence_agents: PathBuf,
     /// Put before `PATH`, so that agents find the helper commands.
     pub helpers: Option<PathBuf>,
     /// Passed on, so that the helper commands find this node.
@@ -42,6 +45,7 @@ impl Places {
             ocf_root: std::env::var_os("OCF_ROOT").map_or_else(|| "/usr/lib/ocf".into(), PathBuf::from),
             init_d: "/etc/init.d".into(),
             systemctl: "systemctl".into(),
+            fence_agents: "/usr/sbin".into(),
             helpers: None,
             run_dir,
         }
@@ -105,6 +109,10 @@ impl Runner {
         Runner { native, places: Arc::new(places) }
     }
 
+    pub fn places(&self) -> Arc<Places> {
+        self.places.clone()
+    }
+
     /// Whether this call runs inside this process.
     pub fn is_native(&self, request: &ExecRequest) -> bool {
         let provider = request.provider.as_deref().unwrap_or("heartbeat");
@@ -129,6 +137,7 @@ impl Runner {
             "ocf" => ocf::run(&self.places, request, deadline).await,
             "lsb" => lsb::run(&self.places, request, deadline).await,
             "systemd" => systemd::run(&self.places, request, deadline).await,
+            "stonith" => fence::resource(&self.places, request, deadline).await,
             "service" if lsb::exists(&self.places, &request.agent) => lsb::run(&self.places, request, deadline).await,
             "service" => systemd::run(&self.places, request, deadline).await,
             class => Ended::not_installed(format!("resource class `{class}` cannot be run here")),

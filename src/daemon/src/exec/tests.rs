@@ -18,6 +18,7 @@ impl Host {
             ocf_root: dir.join("ocf"),
             init_d: dir.join("init.d"),
             systemctl: dir.join("systemctl"),
+            fence_agents: dir.clone(),
             helpers: Some(dir.join("helpers")),
             run_dir: dir.join("run"),
         };
@@ -226,4 +227,39 @@ async fn a_native_agents_panic_and_delay_are_its_own() {
     assert!(panicked.reason.contains("agent bug res"), "{}", panicked.reason);
     assert_eq!(run("stop").await.status, OpStatus::Timeout);
     assert_eq!((run("monitor").await.code, run("monitor").await.reason), (OcfCode::NOT_RUNNING, "quiet".to_owned()));
+}
+
+fn fencing_cib(nvpairs: &str) -> xml::Element {
+    let text = format!(
+        "<cib><configuration><resources><primitive id=\"d2\" class=\"stonith\" type=\"fence_b\"/><primitive id=\"d1\" class=\"stonith\" type=\"fence_a\">\
+         <instance_attributes id=\"i\"><nvpair id=\"x\" name=\"ip\" value=\"10.0.0.9\"/>{nvpairs}</instance_attributes></primitive>\
+         </resources></configuration></cib>"
+    );
+    xml::parse(&text).unwrap()
+}
+
+fn order(target: &str) -> fence::Order {
+    fence::Order { target: target.into(), action: "reboot".into(), timeout: Duration::from_secs(5) }
+}
+
+#[tokio::test]
+async fn fence_agents_get_their_parameters_on_standard_input() {
+    let host = Host::new("fence");
+    host.script("fence_a", "cat > \"$0.in\"; grep -q action=reboot \"$0.in\"");
+    host.script("fence_b", "exit 1");
+    let cib = fencing_cib("<nvpair id=\"y\" name=\"pcmk_host_map\" value=\"n1:7;n2:9\"/>");
+    let devices = fence::devices(&cib, "n2");
+    // One that names the target goes before one that may fence anybody.
+    assert_eq!(devices.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["d1", "d2"]);
+    assert_eq!(fence::run(&host.runner.places(), &order("n2"), &devices).await, Ok(()));
+    let input = std::fs::read_to_string(host.dir.join("fence_a.in")).unwrap();
+    for line in ["ip=10.0.0.9", "action=reboot", "port=9", "plug=9", "nodename=n2"] {
+        assert!(input.lines().any(|l| l == line), "{line} is not in:\n{input}");
+    }
+    assert!(!input.contains("pcmk_"));
+    let other = fence::devices(&cib, "n3");
+    assert_eq!(other.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["d2"]);
+    let failed = fence::run(&host.runner.places(), &order("n3"), &other).await.unwrap_err();
+    assert!(failed.contains("d2"), "{failed}");
+    assert!(fence::run(&host.runner.places(), &order("n3"), &[]).await.unwrap_err().contains("no fence device"));
 }

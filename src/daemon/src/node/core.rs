@@ -60,6 +60,7 @@ pub(super) struct Inbox {
     pub asks: mpsc::Receiver<Ask>,
     pub executed: mpsc::UnboundedReceiver<(u64, ExecResult)>,
     pub scheduled: mpsc::UnboundedReceiver<Answer>,
+    pub fenced: mpsc::UnboundedReceiver<(u64, Result<(), String>)>,
     pub notes: mpsc::UnboundedReceiver<Note>,
     /// Planned shutdown (first), immediate leave (second).
     pub signals: mpsc::Receiver<()>,
@@ -133,6 +134,7 @@ impl Core {
                 }
                 Some((call, result)) = inbox.executed.recv() => self.step(Input::Executed { call, result }).await,
                 Some((ticket, result)) = inbox.scheduled.recv() => self.step(Input::Scheduled { ticket, result }).await,
+                Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
                 Some(()) = inbox.signals.recv() => self.signal().await,
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
@@ -150,8 +152,16 @@ impl Core {
     /// One step of the controller and all that it wants done.
     async fn step(&mut self, input: Input) {
         self.controller.handle(clock::now(), clock::wall(), input);
+        // Answers come last, so that what they acknowledge is on its way to the disk before them.
+        let mut answers = Vec::new();
         while let Some(output) = self.controller.poll_output() {
-            self.perform(output).await;
+            match output {
+                controller::Output::Reply { .. } => answers.push(output),
+                _ => self.perform(output).await,
+            }
+        }
+        for answer in answers {
+            self.perform(answer).await;
         }
     }
 
@@ -172,6 +182,12 @@ impl Core {
                 self.performer.owners(owners.resources).await;
             }
             controller::Output::Leave => self.leave().await,
+            controller::Output::Fence { ticket, name, action, timeout_ms, .. } => {
+                let devices = crate::exec::fence::devices(self.controller.cib().root(), &name);
+                let order =
+                    crate::exec::fence::Order { target: name, action, timeout: Duration::from_millis(timeout_ms) };
+                self.performer.fence(ticket, order, devices);
+            }
             other => self.performer.perform(other),
         }
     }

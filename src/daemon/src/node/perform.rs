@@ -3,7 +3,7 @@
 
 use super::keep::Work;
 use super::schedule::Job;
-use crate::exec::Runner;
+use crate::exec::{Runner, fence};
 use crate::timeline::Timeline;
 use agents::Agents;
 use controller::{Alert, ExecRequest, ExecResult, Output};
@@ -22,6 +22,7 @@ pub(super) struct Performer {
     pub runner: Runner,
     pub agents: Agents,
     pub executed: mpsc::UnboundedSender<(u64, ExecResult)>,
+    pub fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
     pub schedules: sync::Sender<Job>,
     pub keeper: sync::Sender<Work>,
     pub timeline: Timeline,
@@ -34,11 +35,22 @@ impl Performer {
         runner: Runner,
         agents: Agents,
         executed: mpsc::UnboundedSender<(u64, ExecResult)>,
+        fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
         schedules: sync::Sender<Job>,
         keeper: sync::Sender<Work>,
         timeline: Timeline,
     ) -> Performer {
-        Performer { runner, agents, executed, schedules, keeper, timeline, running: BTreeMap::new(), stop_asked: false }
+        Performer {
+            runner,
+            agents,
+            executed,
+            fenced,
+            schedules,
+            keeper,
+            timeline,
+            running: BTreeMap::new(),
+            stop_asked: false,
+        }
     }
 
     pub fn perform(&mut self, output: Output) {
@@ -126,6 +138,18 @@ impl Performer {
             let _ = executed.send((call, result));
         });
         self.running.insert(call, task.abort_handle());
+    }
+
+    pub fn fence(&self, ticket: u64, order: fence::Order, devices: Vec<fence::Device>) {
+        let (fenced, timeline) = (self.fenced.clone(), self.timeline.clone());
+        let places = self.runner.places();
+        tokio::spawn(async move {
+            timeline.add("fence_start", &order.target, &order.action);
+            let result = fence::run(&places, &order, &devices).await;
+            let text = result.as_ref().err().cloned().unwrap_or_else(|| "done".to_owned());
+            timeline.add("fence_end", &order.target, &text);
+            let _ = fenced.send((ticket, result));
+        });
     }
 
     fn alert(&self, alert: &Alert) {

@@ -12,9 +12,14 @@ use crate::timeline::Timeline;
 use crate::{api, clock, logging};
 use agents::{Agents, lease};
 use base::exit::crm;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+/// Time for making the links of the helper commands.
+const HELPERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a node does not start. Each text names the cure where it is known.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +53,7 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
     };
     let result = runtime.block_on(node(args, settings));
     // Child processes and blocking calls that are still under way must not hold the exit up.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    runtime.shutdown_timeout(Duration::from_millis(200));
     match result {
         Ok(Ok(())) => {
             tracing::info!("left the cluster");
@@ -104,12 +109,15 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     standing.extend(data_plane_warning(&args));
 
     let (executed_to, executed) = mpsc::unbounded_channel();
+    let (fenced_to, fenced) = mpsc::unbounded_channel();
     let (scheduled_to, scheduled) = mpsc::unbounded_channel();
     let (notes_to, notes) = mpsc::unbounded_channel();
     let keeper = keep::start(store, run_dir.clone(), notes_to)?;
     let schedules = schedule::start(scheduled_to)?;
-    let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), Places::standard(run_dir.clone()));
-    let performer = Performer::new(runner, agents, executed_to, schedules, keeper, timeline.clone());
+    let mut places = Places::standard(run_dir.clone());
+    places.helpers = helper_links(&run_dir).await;
+    let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
+    let performer = Performer::new(runner, agents, executed_to, fenced_to, schedules, keeper, timeline.clone());
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let (asker, asks) = core::channel();
     let server =
@@ -123,7 +131,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     );
     let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity);
-    let result = core.run(Inbox { reports, asks, executed, scheduled, notes, signals }).await;
+    let result = core.run(Inbox { reports, asks, executed, scheduled, fenced, notes, signals }).await;
     logging::notify("STOPPING=1");
     server.abort();
     api::remove(&run_dir);
@@ -143,6 +151,28 @@ fn first_cib(args: &Args, loaded: &store::Loaded) -> Result<cib::Cib, StartError
         tracing::warn!("{}: {problem}", file.display());
     }
     Ok(cib)
+}
+
+/// Links of all commands, for agents that call them (`crm_attribute`, `crm_node`, …); `None` if they cannot be made.
+async fn helper_links(run_dir: &Path) -> Option<PathBuf> {
+    let dir = run_dir.join("helpers");
+    let program = std::env::current_exe().ok()?;
+    let made = tokio::process::Command::new(program).arg("links").arg(&dir).kill_on_drop(true).output();
+    match tokio::time::timeout(HELPERS_WITHIN, made).await {
+        Ok(Ok(output)) if output.status.success() => Some(dir),
+        Ok(Ok(output)) => {
+            tracing::warn!("agents have no helper commands: {}", String::from_utf8_lossy(&output.stderr).trim());
+            None
+        }
+        Ok(Err(error)) => {
+            tracing::warn!("agents have no helper commands: {error}");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("agents have no helper commands: making the links took too long");
+            None
+        }
+    }
 }
 
 fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Result<Agents, StartError> {

@@ -1,0 +1,158 @@
+//! Fence agents: executables that read `name=value` lines on standard input and answer by their exit code
+//! (Fence Agent API). Devices come from the CIB's primitives of class `stonith`.
+
+use super::{Ended, Places, child, env};
+use base::exit::OcfCode;
+use controller::{ExecRequest, OpStatus};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::process::Command;
+use xml::Element;
+
+/// What is to be done to whom.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Node name.
+    pub target: String,
+    /// `reboot`, `off`, `on`.
+    pub action: String,
+    pub timeout: Duration,
+}
+
+/// A configured device that may fence the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: String,
+    pub agent: String,
+    pub params: BTreeMap<String, String>,
+    /// The target's name on the device.
+    pub port: String,
+}
+
+/// Devices for `target`: those that name it (`pcmk_host_map`, `pcmk_host_list`) before those that name nobody.
+pub fn devices(cib: &Element, target: &str) -> Vec<Device> {
+    let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+    let primitives = resources.into_iter().flat_map(|r| r.descendants());
+    let mut found: Vec<(bool, Device)> = primitives
+        .filter(|e| e.name() == "primitive" && e.attr("class") == Some("stonith"))
+        .filter_map(|e| device(e, target))
+        .collect();
+    found.sort_by_key(|(named, _)| !named);
+    found.into_iter().map(|(_, device)| device).collect()
+}
+
+/// The device and whether it names the target; `None` if it names only others, or is switched off.
+fn device(primitive: &Element, target: &str) -> Option<(bool, Device)> {
+    let pairs = |set: &str| -> BTreeMap<String, String> {
+        let all = primitive.elements_named(set).flat_map(|s| s.elements_named("nvpair"));
+        all.filter_map(|p| Some((p.attr("name")?.to_owned(), p.attr("value")?.to_owned()))).collect()
+    };
+    if pairs("meta_attributes").get("target-role").is_some_and(|r| r.eq_ignore_ascii_case("stopped")) {
+        return None;
+    }
+    let params = pairs("instance_attributes");
+    let separators = |c: char| matches!(c, ';' | ',' | ' ' | '\t' | '\n');
+    let mapped = params.get("pcmk_host_map").map(|map| {
+        let entry =
+            |e: &str| e.split_once([':', '=']).map(|(name, port)| (name.trim().to_owned(), port.trim().to_owned()));
+        map.split([';', ' ', '\n', '\t']).filter_map(entry).collect::<BTreeMap<String, String>>()
+    });
+    let listed = params.get("pcmk_host_list").map(|list| list.split(separators).any(|n| n == target));
+    let port = mapped.as_ref().and_then(|m| m.get(target)).cloned();
+    let named = port.is_some() || listed == Some(true);
+    if !named && (mapped.is_some() || listed.is_some()) {
+        return None;
+    }
+    let device = Device {
+        id: primitive.id()?.to_owned(),
+        agent: primitive.attr("type")?.to_owned(),
+        port: port.unwrap_or_else(|| target.to_owned()),
+        params,
+    };
+    Some((named, device))
+}
+
+/// Tries the devices one after the other within the order's time; the error says what each of them said.
+pub async fn run(places: &Places, order: &Order, devices: &[Device]) -> Result<(), String> {
+    if devices.is_empty() {
+        return Err(format!("no fence device is configured for {}", order.target));
+    }
+    let deadline = Instant::now() + order.timeout;
+    let mut said = Vec::new();
+    for device in devices {
+        match call(places, device, &order.action, Some(&order.target), deadline).await {
+            Ok(()) => return Ok(()),
+            Err(reason) => said.push(format!("{}: {reason}", device.id)),
+        }
+    }
+    Err(said.join("; "))
+}
+
+/// Operations of a device as a resource: it is not started anywhere, but it must answer.
+pub(super) async fn resource(places: &Places, request: &ExecRequest, deadline: Instant) -> Ended {
+    let device = Device {
+        id: request.resource.clone(),
+        agent: request.agent.clone(),
+        params: request.params.clone(),
+        port: String::new(),
+    };
+    if !installed(places, &device.agent) {
+        return match request.operation.as_str() {
+            "monitor" | "stop" => {
+                Ended::done(if request.operation == "stop" { OcfCode::OK } else { OcfCode::NOT_RUNNING }, "")
+            }
+            _ => Ended::not_installed(format!("{}/{} is not there", places.fence_agents.display(), device.agent)),
+        };
+    }
+    match request.operation.as_str() {
+        "stop" => Ended::done(OcfCode::OK, ""),
+        // A probe: no device is running before the cluster starts it.
+        "monitor" if request.interval_ms == 0 => Ended::done(OcfCode::NOT_RUNNING, ""),
+        "start" | "monitor" => match call(places, &device, "monitor", None, deadline).await {
+            Ok(()) => Ended::done(OcfCode::OK, ""),
+            Err(_) if Instant::now() >= deadline => Ended::timeout(request),
+            Err(reason) => Ended::done(OcfCode::ERROR, reason),
+        },
+        other => Ended::new(
+            OcfCode::UNIMPLEMENTED,
+            OpStatus::NotSupported,
+            format!("fence devices have no operation `{other}`"),
+        ),
+    }
+}
+
+fn installed(places: &Places, agent: &str) -> bool {
+    !agent.is_empty() && !agent.contains('/') && places.fence_agents.join(agent).is_file()
+}
+
+async fn call(
+    places: &Places,
+    device: &Device,
+    action: &str,
+    target: Option<&str>,
+    deadline: Instant,
+) -> Result<(), String> {
+    if !installed(places, &device.agent) {
+        return Err(format!("{}/{} is not there", places.fence_agents.display(), device.agent));
+    }
+    let mut input = String::new();
+    let hidden = |name: &str| name.starts_with("pcmk_") || name.starts_with("CRM_meta_") || name.contains(['\n', '=']);
+    for (name, value) in device.params.iter().filter(|(n, v)| !hidden(n) && !v.contains('\n')) {
+        input.push_str(&format!("{name}={value}\n"));
+    }
+    let action = device.params.get(&format!("pcmk_{action}_action")).map_or(action, String::as_str);
+    input.push_str(&format!("action={action}\n"));
+    if let Some(target) = target {
+        // Agents call the outlet `port` or, newer ones, `plug`; each ignores the other's name.
+        input.push_str(&format!("nodename={target}\nport={0}\nplug={0}\n", device.port));
+    }
+    let mut command = Command::new(places.fence_agents.join(&device.agent));
+    command.envs(env::common(places)).current_dir("/");
+    match child::run(command, input.as_bytes(), deadline).await {
+        Ok(output) if output.code == 0 => Ok(()),
+        Ok(output) => {
+            Err(format!("exit code {} {}", output.code, super::lsb::last_line(&output.stderr)).trim_end().to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
