@@ -13,6 +13,9 @@
 mod links;
 mod thread;
 
+#[cfg(test)]
+mod tests;
+
 pub use links::{Counters as LinkCounters, LinkError, Links};
 
 use crate::config::ResolvedNode;
