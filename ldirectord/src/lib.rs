@@ -4,6 +4,8 @@
 //! ldirectord.cf -> config -> plan -> checks (one task each) -> policy (pure) -> wanted table -> diff -> kernel::ipvs
 //! ```
 
+pub mod checks;
 pub mod config;
 pub mod pattern;
 pub mod plan;
+pub mod service;

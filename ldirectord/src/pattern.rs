@@ -3,24 +3,39 @@
 //! The regex crate does all that it can in linear time. What it lacks of Perl's (look-around, back-references) goes to a
 //! backtracking engine with a limit on its steps.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
+
 /// Steps after which a backtracking match counts as none.
 const BACKTRACK_LIMIT: usize = 200_000;
 
-#[derive(Clone, Debug)]
+/// A compiled pattern. Equal ones share their program, since thousands of servers may have the same.
+#[derive(Clone)]
 pub struct Pattern {
-    source: String,
-    engine: Option<Engine>,
+    /// `None` matches everything.
+    inner: Option<Arc<Inner>>,
 }
 
-#[derive(Clone, Debug)]
+struct Inner {
+    source: String,
+    engine: Engine,
+}
+
 enum Engine {
     Linear(regex::bytes::Regex),
-    Backtracking(fancy_regex::Regex),
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.source())
+    }
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.source == other.source
+        self.source() == other.source()
     }
 }
 
@@ -30,29 +45,42 @@ impl Pattern {
     /// The empty pattern matches everything.
     pub fn new(source: &str) -> Result<Pattern, String> {
         if source.is_empty() {
-            return Ok(Pattern { source: String::new(), engine: None });
+            return Ok(Pattern { inner: None });
         }
-        let text = perl_line_end(source);
-        let linear = |unicode| regex::bytes::RegexBuilder::new(&text).unicode(unicode).size_limit(4 << 20).build();
-        let engine = match linear(false).or_else(|_| linear(true)) {
-            Ok(regex) => Engine::Linear(regex),
-            Err(e) => match fancy_regex::RegexBuilder::new(&text).backtrack_limit(BACKTRACK_LIMIT).build() {
-                Ok(regex) => Engine::Backtracking(regex),
-                Err(_) => return Err(one_line(&e.to_string())),
-            },
-        };
-        Ok(Pattern { source: source.to_owned(), engine: Some(engine) })
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.engine.is_none()
+        static SHARED: Mutex<BTreeMap<String, Weak<Inner>>> = Mutex::new(BTreeMap::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(inner) = shared.get(source).and_then(Weak::upgrade) {
+            return Ok(Pattern { inner: Some(inner) });
+        }
+        let inner = Arc::new(Inner { source: source.to_owned(), engine: Engine::new(source)? });
+        shared.retain(|_, weak| weak.strong_count() > 0);
+        shared.insert(source.to_owned(), Arc::downgrade(&inner));
+        Ok(Pattern { inner: Some(inner) })
     }
 
     pub fn is_match(&self, text: &[u8]) -> bool {
-        match &self.engine {
+        match self.inner.as_deref().map(|i| &i.engine) {
             None => true,
             Some(Engine::Linear(regex)) => regex.is_match(text),
             Some(Engine::Backtracking(regex)) => regex.is_match(text).unwrap_or(false),
+        }
+    }
+
+    fn source(&self) -> &str {
+        self.inner.as_deref().map_or("", |i| &i.source)
+    }
+}
+
+impl Engine {
+    fn new(source: &str) -> Result<Engine, String> {
+        let text = perl_line_end(source);
+        let linear = |unicode| regex::bytes::RegexBuilder::new(&text).unicode(unicode).size_limit(4 << 20).build();
+        match linear(false).or_else(|_| linear(true)) {
+            Ok(regex) => Ok(Engine::Linear(regex)),
+            Err(e) => match fancy_regex::RegexBuilder::new(&text).backtrack_limit(BACKTRACK_LIMIT).build() {
+                Ok(regex) => Ok(Engine::Backtracking(Box::new(regex))),
+                Err(_) => Err(one_line(&e.to_string())),
+            },
         }
     }
 }

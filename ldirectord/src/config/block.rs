@@ -24,7 +24,7 @@ impl Parser<'_> {
 
     fn target(&mut self, entry: &Entry<'_>, family: Family) -> Option<Target> {
         let text = match value::quoted(entry.value) {
-            Quoted::Quoted(inner) => {
+            Quoted::Closed(inner) => {
                 self.note(
                     entry,
                     Deviation::QuotedValue,

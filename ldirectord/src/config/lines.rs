@@ -353,7 +353,7 @@ fn cut_comment(text: &str, needs_blank: bool) -> (&str, bool) {
             continue;
         }
         let quotes = before.matches('"').count();
-        if quotes % 2 == 0 || quotes >= 2 && before.trim_end().ends_with('"') {
+        if quotes.is_multiple_of(2) || quotes >= 2 && before.trim_end().ends_with('"') {
             return (before, true);
         }
     }

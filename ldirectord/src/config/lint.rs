@@ -5,7 +5,18 @@ use super::types::*;
 use std::collections::BTreeMap;
 
 /// Services that have no check yet; their real servers stay down.
-pub const UNBUILT: &[ServiceProtocol] = &[ServiceProtocol::Oracle];
+const UNBUILT: &[ServiceProtocol] = &[
+    ServiceProtocol::Ldap,
+    ServiceProtocol::Ldaps,
+    ServiceProtocol::Mysql,
+    ServiceProtocol::Oracle,
+    ServiceProtocol::Pgsql,
+];
+
+/// What to say of a service without a check.
+pub fn unbuilt(service: ServiceProtocol) -> String {
+    format!("there is no check for service = {}: use checktype = external with a command, or connect", service.name())
+}
 
 pub fn lint(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();

@@ -182,7 +182,7 @@ impl<'e> Parser<'e> {
     /// A value that must stand in quotes; bare or empty ones are accepted with a warning.
     pub(super) fn quoted(&mut self, entry: &Entry<'_>) -> Option<String> {
         let text = match value::quoted(entry.value) {
-            Quoted::Quoted(text) => text,
+            Quoted::Closed(text) => text,
             Quoted::Open(_) | Quoted::Bare("") => {
                 self.wrong(entry, "a value in quotes", format!("write {} = \"…\"", entry.name));
                 return None;
@@ -214,7 +214,7 @@ impl<'e> Parser<'e> {
     /// A value with or without quotes.
     pub(super) fn text(&mut self, entry: &Entry<'_>) -> Option<String> {
         let text = match value::quoted(entry.value) {
-            Quoted::Quoted(text) => text,
+            Quoted::Closed(text) => text,
             Quoted::Bare(text) | Quoted::Open(text) => text,
         };
         if text.is_empty() {

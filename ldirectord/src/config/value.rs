@@ -26,7 +26,7 @@ pub fn integer(text: &str) -> Option<Integer> {
 /// A value in quotes, from the first to the last quote of the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Quoted<'a> {
-    Quoted(&'a str),
+    Closed(&'a str),
     Bare(&'a str),
     /// An opening quote without its end.
     Open(&'a str),
@@ -35,7 +35,7 @@ pub enum Quoted<'a> {
 pub fn quoted(text: &str) -> Quoted<'_> {
     let Some(inner) = text.strip_prefix('"') else { return Quoted::Bare(text) };
     match inner.rfind('"') {
-        Some(end) => Quoted::Quoted(&inner[..end]),
+        Some(end) => Quoted::Closed(&inner[..end]),
         None => Quoted::Open(inner),
     }
 }
@@ -201,13 +201,13 @@ fn number<'a>(text: &'a str, expected: &'static str) -> Result<u32, TailError<'a
 /// `"request"[, ]"receive"`; quotes are greedy, so the last `" "` or `","` parts the two.
 fn request_receive(quotes: &str) -> Result<(&str, &str), TailError<'_>> {
     let inner = &quotes[1..quotes.len() - 1];
-    let parted = inner.match_indices('"').filter_map(|(at, _)| {
+    let mut parted = inner.match_indices('"').filter_map(|(at, _)| {
         let gap = inner[at + 1..].find('"')?;
         let between = &inner[at + 1..at + 1 + gap];
         let separates = !between.is_empty() && between.chars().all(|c| c == ',' || c == ' ' || c == '\t');
         separates.then(|| (&inner[..at], &inner[at + gap + 2..]))
     });
-    parted.last().ok_or(TailError { at: quotes, expected: "\"request\", \"receive\": both or none" })
+    parted.next_back().ok_or(TailError { at: quotes, expected: "\"request\", \"receive\": both or none" })
 }
 
 #[cfg(test)]

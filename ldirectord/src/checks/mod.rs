@@ -1,0 +1,289 @@
+//! Checks of real servers: one file for each protocol, one hard deadline for each check.
+//!
+//! A [`Check`] is plain data, comparable: servers of several virtuals with the same check share one, and a reload keeps the checks
+//! that did not change. [`Check::run`] never takes longer than its deadline, never panics on an answer, and reads a bounded amount.
+//! "Up" means that an exchange of the protocol succeeded.
+
+mod connect;
+mod dialogue;
+mod dns;
+mod external;
+mod http;
+mod io;
+mod ping;
+mod radius;
+mod simpletcp;
+mod sip;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub(crate) use dialogue::send_mail;
+pub use http::{HttpCheck, MAX_BODY_BYTES, MAX_REDIRECTS};
+
+use crate::config::{self, CheckType, Real, ServiceProtocol, Virtual, bracketed};
+use crate::pattern::Pattern;
+use base::ipvs::{Protocol, ServiceKey};
+use policy::Verdict;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Longest text of an answer that is kept for logs and status.
+pub const MAX_ANSWER_CHARS: usize = 200;
+
+/// What is checked, how, and for how long at most.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    pub kind: Kind,
+    pub deadline: Duration,
+    /// Pause between the end of a check and the next.
+    pub interval: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Always up (`service = none`).
+    None,
+    Connect(SocketAddr),
+    Ping {
+        addr: IpAddr,
+        tries: u32,
+        timeout: Duration,
+    },
+    External(External),
+    Http(Box<HttpCheck>),
+    Simpletcp(Box<Exchange>),
+    Dialogue(Box<dialogue::Dialogue>),
+    Dns(Box<Exchange>),
+    Radius(Box<radius::Radius>),
+    Sip(Box<sip::Sip>),
+    /// One negotiate check, then this many of the second kind, and so on.
+    Combined {
+        negotiate: Box<Kind>,
+        negotiate_deadline: Duration,
+        connect: Box<Kind>,
+        connects: u32,
+    },
+    /// Nothing can be asked: it is down, and why.
+    Impossible(String),
+}
+
+/// An external command with its arguments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct External {
+    pub command: String,
+    pub args: Vec<String>,
+    /// Run by the system's perl.
+    pub perl: bool,
+}
+
+/// A request to a socket and the pattern that its answer must match.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    pub addr: SocketAddr,
+    pub udp: bool,
+    pub request: String,
+    pub receive: Pattern,
+}
+
+/// Where a combined check stands; kept by whoever repeats it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Progress {
+    connects_left: u32,
+}
+
+/// Why a check failed, in words for people.
+#[derive(Debug)]
+pub struct Failure {
+    pub why: String,
+    /// This machine lacked something (descriptors, ports, memory), so nothing is known of the server.
+    pub local: bool,
+}
+
+/// A failure that speaks of the server.
+fn failure(why: impl Into<String>) -> Failure {
+    Failure { why: why.into(), local: false }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Failure {
+        Failure { why: io::plain(&e), local: io::is_local(&e) }
+    }
+}
+
+/// The answer of a server that is up.
+pub type Outcome = Result<String, Failure>;
+
+impl Check {
+    /// The check of a real server, or `None` where there is none (`on`, `off`).
+    pub fn of(v: &Virtual, real: &Real) -> Option<Check> {
+        let check = Duration::from_secs(u64::from(v.check_timeout_s));
+        let negotiate = Duration::from_secs(u64::from(v.negotiate_timeout_s));
+        let ping = || Kind::Ping { addr: real.addr, tries: v.check_count, timeout: check };
+        let connect = || match v.protocol() {
+            Some(Protocol::Udp) => ping(),
+            _ => connect_kind(v, real),
+        };
+        let (kind, deadline) = match v.check_type {
+            CheckType::On | CheckType::Off => return None,
+            CheckType::Negotiate => (negotiate_kind(v, real), negotiate),
+            CheckType::Connect => (connect(), check),
+            CheckType::Ping => (ping(), check.saturating_mul(v.check_count)),
+            CheckType::External | CheckType::ExternalPerl => (external_kind(v, real), check),
+            CheckType::Combined(connects) => {
+                let (first, then) = (Box::new(negotiate_kind(v, real)), Box::new(connect()));
+                (Kind::Combined { negotiate: first, negotiate_deadline: negotiate, connect: then, connects }, check)
+            }
+        };
+        Some(Check { kind, deadline, interval: Duration::from_secs(u64::from(v.check_interval_s)) })
+    }
+
+    /// Runs it once, within its deadline. `Err`: this machine could not ask, and why.
+    pub async fn run(&self, progress: &mut Progress) -> Result<Verdict, String> {
+        let start = Instant::now();
+        let (kind, deadline) = self.due(progress);
+        let outcome = match tokio::time::timeout(deadline, kind.run()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(failure(format!("no answer within {} s", deadline.as_secs_f32()))),
+        };
+        if let Kind::Combined { connects, .. } = &self.kind {
+            progress.connects_left = match (&outcome, progress.connects_left) {
+                (Err(_), _) => 0,
+                (Ok(_), 0) => *connects,
+                (Ok(_), left) => left - 1,
+            };
+        }
+        let (up, answer) = match outcome {
+            Ok(answer) => (true, answer),
+            Err(failure) if failure.local => return Err(failure.why),
+            Err(failure) => (false, failure.why),
+        };
+        let latency_us = start.elapsed().as_micros().min(u128::from(u64::MAX)) as u64;
+        Ok(Verdict { up, answer: clip(&answer), latency_us })
+    }
+
+    /// Which part of a combined check is due.
+    fn due(&self, progress: &Progress) -> (&Kind, Duration) {
+        match &self.kind {
+            Kind::Combined { negotiate, negotiate_deadline, .. } if progress.connects_left == 0 => {
+                (negotiate, *negotiate_deadline)
+            }
+            Kind::Combined { connect, .. } => (connect, self.deadline),
+            kind => (kind, self.deadline),
+        }
+    }
+
+    /// In a few words, for status and debugging: `http http://10.0.1.1:80/`.
+    pub fn label(&self) -> String {
+        self.kind.label()
+    }
+}
+
+impl Kind {
+    async fn run(&self) -> Outcome {
+        match self {
+            Kind::None => Ok("not checked".to_owned()),
+            Kind::Connect(addr) => connect::run(*addr).await,
+            Kind::Ping { addr, tries, timeout } => ping::run(*addr, *tries, *timeout).await,
+            Kind::External(external) => external::run(external).await,
+            Kind::Http(http) => http.run().await,
+            Kind::Simpletcp(exchange) => simpletcp::run(exchange).await,
+            Kind::Dialogue(dialogue) => dialogue.run().await,
+            Kind::Dns(exchange) => dns::run(exchange).await,
+            Kind::Radius(radius) => radius.run().await,
+            Kind::Sip(sip) => sip.run().await,
+            Kind::Impossible(why) => Err(failure(why.clone())),
+            // `due` has chosen one of its parts; a combination within a combination is never built.
+            Kind::Combined { .. } => Err(failure("a combined check within another")),
+        }
+    }
+
+    fn label(&self) -> String {
+        match self {
+            Kind::None => "none".to_owned(),
+            Kind::Connect(addr) => format!("connect {addr}"),
+            Kind::Ping { addr, .. } => format!("ping {addr}"),
+            Kind::External(e) => format!("{} {}", if e.perl { "external-perl" } else { "external" }, e.command),
+            Kind::Http(http) => format!("{} {}", http.method(), http.url()),
+            Kind::Simpletcp(e) => format!("simpletcp {}", e.addr),
+            Kind::Dialogue(d) => d.label(),
+            Kind::Dns(e) => format!("dns {} {}", e.addr, e.request),
+            Kind::Radius(r) => format!("radius {}", r.addr),
+            Kind::Sip(s) => format!("sip {}", s.addr),
+            Kind::Combined { negotiate, connects, .. } => format!("{} and {connects} connects", negotiate.label()),
+            Kind::Impossible(why) => why.clone(),
+        }
+    }
+}
+
+fn connect_kind(v: &Virtual, real: &Real) -> Kind {
+    match v.port_to_check(real) {
+        0 => Kind::Impossible("no port to connect to: set checkport".to_owned()),
+        port => Kind::Connect(SocketAddr::new(real.addr, port)),
+    }
+}
+
+/// Arguments as scripts know them: the virtual's address or mark, its port, the real's address, its port; IPv6 in brackets.
+fn external_kind(v: &Virtual, real: &Real) -> Kind {
+    let server = match v.key {
+        ServiceKey::Address { addr, .. } => bracketed(addr),
+        ServiceKey::Fwmark { mark, .. } => mark.to_string(),
+    };
+    let args = vec![server, v.port().to_string(), bracketed(real.addr), real.port.to_string()];
+    Kind::External(External { command: v.check_command.clone(), args, perl: v.check_type == CheckType::ExternalPerl })
+}
+
+fn negotiate_kind(v: &Virtual, real: &Real) -> Kind {
+    let port = v.port_to_check(real);
+    if port == 0 && v.service != ServiceProtocol::None {
+        return Kind::Impossible("no port to check: set checkport".to_owned());
+    }
+    let receive = match Pattern::new(&real.receive) {
+        Ok(pattern) => pattern,
+        Err(why) => return Kind::Impossible(format!("receive is no valid pattern: {why}")),
+    };
+    let addr = SocketAddr::new(real.addr, port);
+    let bare = real.request.strip_prefix('/').unwrap_or(&real.request).to_owned();
+    let udp = v.protocol() == Some(Protocol::Udp);
+    let exchange = |request| Box::new(Exchange { addr, udp, request, receive: receive.clone() });
+    match v.service {
+        ServiceProtocol::None => Kind::None,
+        ServiceProtocol::Http | ServiceProtocol::Https | ServiceProtocol::HttpProxy => {
+            HttpCheck::of(v, real, receive).map_or_else(Kind::Impossible, |h| Kind::Http(Box::new(h)))
+        }
+        ServiceProtocol::Simpletcp => Kind::Simpletcp(exchange(bare.replace("\\n", "\n"))),
+        ServiceProtocol::Dns => Kind::Dns(exchange(bare)),
+        ServiceProtocol::Sip => Kind::Sip(Box::new(sip::Sip { addr, udp, login: login_or(v, real, "ldirectord@") })),
+        ServiceProtocol::Radius => Kind::Radius(Box::new(radius::Radius::of(v, addr))),
+        ServiceProtocol::Smtp
+        | ServiceProtocol::Submission
+        | ServiceProtocol::Pop
+        | ServiceProtocol::Pops
+        | ServiceProtocol::Imap
+        | ServiceProtocol::Imaps
+        | ServiceProtocol::Nntp
+        | ServiceProtocol::Ftp => Kind::Dialogue(Box::new(dialogue::Dialogue::of(v, addr, bare, receive))),
+        ServiceProtocol::Ldap
+        | ServiceProtocol::Ldaps
+        | ServiceProtocol::Mysql
+        | ServiceProtocol::Pgsql
+        | ServiceProtocol::Oracle => Kind::Impossible(config::unbuilt(v.service)),
+    }
+}
+
+/// The login, or the default `PREFIX` and the real's address.
+fn login_or(v: &Virtual, real: &Real, prefix: &str) -> String {
+    if v.login.is_empty() { format!("{prefix}{}", bracketed(real.addr)) } else { v.login.clone() }
+}
+
+/// One line of at most [`MAX_ANSWER_CHARS`], without control characters.
+fn clip(answer: &str) -> String {
+    answer.chars().take(MAX_ANSWER_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,149 @@
+//! The running director: checks, policy and table kept together, with reload and takeover.
+//!
+//! ```text
+//!   runner (one task a check) --results--> core (one task owns configuration, health, timers) --wanted--> table (one thread)
+//!        ^                                   |   ^                                                            |
+//!        +------- checks of the plan --------+   +--------------------- what was changed -------------------+
+//! ```
+//!
+//! [`Director::start`] runs it within the caller's tokio runtime, so the cluster's agent has it in its process; the command
+//! `ldirectord` wraps the same in a daemon. The table is reconciled at each change of health and once a second, so that what others
+//! alter by hand is repaired.
+
+mod alerts;
+mod core;
+mod hooks;
+mod log;
+mod maintenance;
+mod monitor;
+mod notices;
+mod runner;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use log::{LogMode, Logger};
+pub use runner::MAX_CONCURRENT;
+pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
+pub use table::Failed;
+
+use crate::config::{self, Accepted, Config, Problem, Refused, System};
+use kernel::ipvs::Ipvs;
+use policy::Verdicts;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Verdicts of a peer that are older than this say nothing.
+pub const DEFAULT_MAX_VERDICT_AGE: Duration = Duration::from_secs(30);
+
+pub struct Options {
+    /// Where the configuration came from; needed for `autoreload`, `callback` and [`Director::reload_file`].
+    pub config_path: Option<PathBuf>,
+    pub logger: Logger,
+    /// A director that is not active checks, but leaves the table alone.
+    pub active: bool,
+    /// What a peer knew; with it the first table is complete.
+    pub verdicts: Verdicts,
+    pub max_verdict_age: Duration,
+    /// Says each check's outcome to the logger.
+    pub debug: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            config_path: None,
+            logger: Logger::tracing(),
+            active: true,
+            verdicts: Verdicts::default(),
+            max_verdict_age: DEFAULT_MAX_VERDICT_AGE,
+            debug: false,
+        }
+    }
+}
+
+/// Why a file was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {}: {why}", path.display())]
+    Read { path: PathBuf, why: String },
+    #[error("{}: {refused}", path.display())]
+    Refused { path: PathBuf, refused: Refused },
+    #[error("the director has stopped")]
+    Stopped,
+}
+
+/// Reads and parses a file.
+pub fn load(path: &Path) -> Result<Accepted, LoadError> {
+    let read = |e: std::io::Error| LoadError::Read { path: path.to_owned(), why: e.to_string() };
+    let bytes = std::fs::metadata(path).map_err(read)?.len();
+    if bytes > config::MAX_BYTES as u64 {
+        let why = format!("{bytes} bytes, at most {} are read", config::MAX_BYTES);
+        return Err(LoadError::Read { path: path.to_owned(), why });
+    }
+    let text = String::from_utf8_lossy(&std::fs::read(path).map_err(read)?).into_owned();
+    config::parse(&text, &mut System::default())
+        .map_err(|refused| LoadError::Refused { path: path.to_owned(), refused })
+}
+
+/// A running director. Dropping it stops the checks and leaves the table as it is.
+pub struct Director {
+    commands: mpsc::Sender<core::Command>,
+}
+
+impl Director {
+    /// Starts checks, and returns after the first pass over the table: from then on it is as far complete as verdicts are known.
+    pub async fn start(config: Config, table: Box<dyn Ipvs>, options: Options) -> Director {
+        let (commands, inbox) = mpsc::channel(64);
+        let (ready, first_pass) = oneshot::channel();
+        let core = core::Core::new(config, table, options);
+        tokio::spawn(core.run(inbox, ready));
+        // An error means that the core ended at once, which the next call will tell.
+        let _ = first_pass.await;
+        Director { commands }
+    }
+
+    /// Changes to a new configuration: checks and servers that are in both keep their state.
+    pub async fn reload(&self, config: Config) -> Result<(), LoadError> {
+        self.ask(|done| core::Command::Reload { config: Box::new(config), done }).await.ok_or(LoadError::Stopped)
+    }
+
+    /// Reads the file again. With any error in it everything goes on as before. Returns the warnings.
+    pub async fn reload_file(&self) -> Result<Vec<Problem>, LoadError> {
+        self.ask(core::Command::ReloadFile).await.unwrap_or(Err(LoadError::Stopped))
+    }
+
+    /// Begins or ends to keep the table; returns when a first pass over it is done.
+    pub async fn set_active(&self, active: bool) {
+        self.ask(|done| core::Command::SetActive { active, done }).await;
+    }
+
+    /// All verdicts known, with their age.
+    pub async fn export_verdicts(&self) -> Verdicts {
+        self.ask(core::Command::Export).await.unwrap_or_default()
+    }
+
+    /// Takes a peer's verdicts where there are no own ones; returns how many.
+    pub async fn import_verdicts(&self, verdicts: Verdicts) -> usize {
+        self.ask(|done| core::Command::Import { verdicts, done }).await.unwrap_or(0)
+    }
+
+    pub async fn status(&self) -> Option<Status> {
+        self.ask(core::Command::Status).await
+    }
+
+    /// Stops the checks and, where `cleanstop` says so, takes the services out of the table. Returns what could not be removed.
+    pub async fn stop(self, reason: &str) -> Vec<Failed> {
+        let reason = reason.to_owned();
+        self.ask(|done| core::Command::Stop { reason, done }).await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> core::Command) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(command(done)).await.ok()?;
+        answer.await.ok()
+    }
+}

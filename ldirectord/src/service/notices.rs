@@ -1,0 +1,56 @@
+//! The wording of log lines about the table and its servers, as operators and their scripts know it.
+
+use crate::config::{bracketed, service_id, service_label};
+use base::ipvs::{DestKey, ServiceKey};
+use policy::{Op, RealId, Role, Transition};
+
+/// What a change of the table is called.
+pub fn of_op(op: &Op, stopping: bool) -> String {
+    let when = if stopping { "stop" } else { "start" };
+    match op {
+        Op::AddService(s) => format!("Added virtual server: {}", service_label(&s.key)),
+        Op::EditService(s) => format!("Changed virtual server: {}", service_label(&s.key)),
+        Op::DeleteService(key) => format!("Purged virtual server ({when}): {}", service_label(key)),
+        Op::AddDest { service, dest, role } => {
+            let word = if dest.weight == 0 { "Quiescent" } else { "Added" };
+            format!("{word} {} server: {} (Weight set to {})", tag(*role), pair(service, &dest.key), dest.weight)
+        }
+        Op::EditDest { service, dest, role, weight_before } => {
+            let word = match (*weight_before, dest.weight) {
+                (_, 0) => "Quiescent",
+                (0, _) => "Restored",
+                _ => "Changed",
+            };
+            format!("{word} {} server: {} (Weight set to {})", tag(*role), pair(service, &dest.key), dest.weight)
+        }
+        Op::DeleteDest { service, dest, role: Role::Foreign } => {
+            format!("Purged real server ({when}): {}", pair(service, dest))
+        }
+        Op::DeleteDest { service, dest, role } => format!("Deleted {} server: {}", tag(*role), pair(service, dest)),
+    }
+}
+
+/// What a verdict's consequence is called; up and down show in the table's changes.
+pub fn of_transition(id: &RealId, transition: Transition) -> Option<String> {
+    let name = format!("{} ({})", server(&id.dest), service_id(&id.service));
+    match transition {
+        Transition::SoftFailure { failures, limit } => {
+            Some(format!("Soft failure real server: {name} failure {failures}/{limit}"))
+        }
+        Transition::SoftFailuresReset => Some(format!("Resetting soft failure count: {name}")),
+        Transition::None | Transition::Up | Transition::Down => None,
+    }
+}
+
+fn tag(role: Role) -> &'static str {
+    if role == Role::Fallback { "fallback" } else { "real" }
+}
+
+/// `10.0.1.1:80 (10.0.0.1:80)`.
+pub fn pair(service: &ServiceKey, dest: &DestKey) -> String {
+    format!("{} ({})", server(dest), service_label(service))
+}
+
+pub fn server(dest: &DestKey) -> String {
+    format!("{}:{}", bracketed(dest.addr), dest.port)
+}

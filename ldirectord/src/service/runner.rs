@@ -1,0 +1,148 @@
+//! One task for each distinct check, each on its own schedule: the next one begins an interval after the last has ended.
+
+use crate::checks::{Check, Progress};
+use crate::config::Config;
+use crate::plan::real_id;
+use policy::{RealId, Verdict};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+/// Checks that run at one time; each needs a few descriptors.
+pub const MAX_CONCURRENT: usize = 20_000;
+/// Pause before a check that this machine could not make is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct CheckId(u64);
+
+/// What a check has found; `Err`: this machine could not ask.
+pub struct Finding {
+    pub id: CheckId,
+    pub outcome: Result<Verdict, String>,
+}
+
+struct Running {
+    check: Arc<Check>,
+    reals: Vec<RealId>,
+    task: JoinHandle<()>,
+}
+
+pub struct Runner {
+    running: BTreeMap<CheckId, Running>,
+    findings: mpsc::Sender<Finding>,
+    permits: Arc<Semaphore>,
+    next: u64,
+}
+
+impl Runner {
+    pub fn new(findings: mpsc::Sender<Finding>) -> Runner {
+        let limit = concurrent_limit();
+        Runner { running: BTreeMap::new(), findings, permits: Arc::new(Semaphore::new(limit)), next: 0 }
+    }
+
+    /// Runs exactly the checks of a configuration; those that run already are left alone.
+    pub fn follow(&mut self, config: &Config) {
+        let mut old = std::mem::take(&mut self.running);
+        let mut by_hash: HashMap<u64, Vec<CheckId>> = HashMap::new();
+        for (id, running) in &old {
+            by_hash.entry(hash(&running.check)).or_default().push(*id);
+        }
+        for (check, reals) in distinct(config) {
+            let same = by_hash.get(&hash(&check)).into_iter().flatten();
+            let found = same.copied().find(|id| old.get(id).is_some_and(|r| *r.check == check));
+            if let Some((id, mut running)) = found.and_then(|id| old.remove_entry(&id)) {
+                running.reals = reals;
+                self.running.insert(id, running);
+            } else {
+                self.spawn(check, reals);
+            }
+        }
+        old.values().for_each(|running| running.task.abort());
+    }
+
+    pub fn reals(&self, id: CheckId) -> Option<(&Check, &[RealId])> {
+        self.running.get(&id).map(|r| (&*r.check, r.reals.as_slice()))
+    }
+
+    /// The check of each real server.
+    pub fn by_real(&self) -> BTreeMap<RealId, &Check> {
+        self.running.values().flat_map(|r| r.reals.iter().map(|id| (*id, &*r.check))).collect()
+    }
+
+    fn spawn(&mut self, check: Check, reals: Vec<RealId>) {
+        let id = CheckId(self.next);
+        self.next += 1;
+        let check = Arc::new(check);
+        let task = tokio::spawn(repeat(id, check.clone(), self.findings.clone(), self.permits.clone()));
+        self.running.insert(id, Running { check, reals, task });
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.running.values().for_each(|r| r.task.abort());
+    }
+}
+
+async fn repeat(id: CheckId, check: Arc<Check>, findings: mpsc::Sender<Finding>, permits: Arc<Semaphore>) {
+    let mut progress = Progress::default();
+    loop {
+        let Ok(permit) = permits.acquire().await else { return };
+        // Boxed: a sleeping check holds no memory of the protocol that it speaks.
+        let outcome = Box::pin(check.run(&mut progress)).await;
+        drop(permit);
+        let pause = if outcome.is_ok() { check.interval } else { RETRY };
+        if findings.send(Finding { id, outcome }).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Checks without repetition, each with the servers that it speaks for.
+fn distinct(config: &Config) -> Vec<(Check, Vec<RealId>)> {
+    let mut out: Vec<(Check, Vec<RealId>)> = Vec::new();
+    let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut of_real: BTreeMap<RealId, usize> = BTreeMap::new();
+    for v in &config.virtuals {
+        for real in &v.reals {
+            let Some(check) = Check::of(v, real) else { continue };
+            let id = real_id(v, real);
+            let known = by_hash.entry(hash(&check)).or_default();
+            let at = match known.iter().copied().find(|i| out[*i].0 == check) {
+                Some(at) => at,
+                None => {
+                    known.push(out.len());
+                    out.push((check, Vec::new()));
+                    out.len() - 1
+                }
+            };
+            // Of two lines for one destination the last counts.
+            if let Some(before) = of_real.insert(id, at) {
+                out[before].1.retain(|r| *r != id);
+            }
+            out[at].1.push(id);
+        }
+    }
+    out.retain(|(_, reals)| !reals.is_empty());
+    out
+}
+
+fn hash(check: &Check) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{check:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// As many as descriptors allow, after the limit was raised as far as permitted.
+fn concurrent_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
+    let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+    // Two for each check (FTP's data, a child's pipes), some for everything else.
+    usize::try_from(limit.saturating_sub(128) / 2).unwrap_or(MAX_CONCURRENT).clamp(16, MAX_CONCURRENT)
+}
