@@ -348,10 +348,6 @@ impl Core {
 
     fn tick(&mut self) {
         self.whole_due = true;
-        let settled = self.health.iter().all(|(_, r)| r.known());
-        if settled && matches!(self.phase, Phase::Starting | Phase::Reloading) {
-            self.phase = Phase::Running;
-        }
         self.remind();
         if let (Some(dir), Some(mut scanner)) = (self.config.global.maintenance_dir.clone(), self.scanner.take()) {
             let events = self.events_in.clone();
@@ -515,6 +511,10 @@ impl Core {
             self.settled = report.failed.is_empty().then(|| report.wanted.clone());
         } else if self.settled.as_ref() != Some(&report.wanted) {
             self.settled = None;
+        }
+        let quiet = report.whole && report.done.is_empty() && self.health.iter().all(|(_, r)| r.known());
+        if quiet && matches!(self.phase, Phase::Starting | Phase::Reloading) {
+            self.phase = Phase::Running;
         }
         if report.whole {
             self.dropped.clear();

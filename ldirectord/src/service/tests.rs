@@ -376,11 +376,7 @@ async fn alerts_go_out_by_smtp() {
             let mut seen = Vec::new();
             let mut chunk = [0; 2048];
             let _ = s.write_all(b"220 x\r\n").await;
-            loop {
-                let Ok(n) = s.read(&mut chunk).await else { break };
-                if n == 0 {
-                    break;
-                }
+            while let Ok(n @ 1..) = s.read(&mut chunk).await {
                 seen.extend_from_slice(&chunk[..n]);
                 let reply: &[u8] = if chunk[..n].starts_with(b"DATA") { b"354 go\r\n" } else { b"250 ok\r\n" };
                 if s.write_all(reply).await.is_err() {
@@ -397,8 +393,8 @@ async fn alerts_go_out_by_smtp() {
     );
     let director = start(&text(&[&one], &directives), &table, Options::default()).await;
     weights(&table, &[w(&one, 5)]).await;
-    // Running begins at the first tick after everything is known; what happened at start is not mailed.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Running begins with the first pass that finds everything known and in place; what happened at start is not mailed.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
     one.set(503);
     let mail = tokio::time::timeout(Duration::from_secs(10), inbox.recv()).await.unwrap().unwrap();
     assert!(mail.contains("RCPT TO:<ops@example.test>\r\nRCPT TO:<me@example.test>\r\nDATA\r\n"), "{mail}");
