@@ -58,48 +58,51 @@ impl Command for Quorumtool {
         let q: QuorumStatus = Client::from_env().get("/v1/quorum").map_err(error)?;
         let text = match (self.list && !self.status, self.common.output_as) {
             (_, Format::Json) => serde_json::to_string_pretty(&q).map_err(|e| Failure::new(1, e.to_string()))? + "\n",
-            (true, _) => self.members(&q),
-            (false, _) => self.quorum(&q) + &self.members(&q),
+            (true, _) => members(&q, self.ids),
+            (false, _) => quorum(&q) + &members(&q, self.ids),
         };
         self.common.write(&text)?;
         Ok(if q.quorate { 0 } else { 2 })
     }
 }
 
-impl Quorumtool {
-    fn quorum(&self, q: &QuorumStatus) -> String {
-        let ring = q.ring.map(|r| format!("{:x}.{:x}", r.rep.0, r.seq)).unwrap_or_else(|| "none".to_owned());
-        let quorate = if q.quorate { "Yes" } else { "No" };
-        let blocked = if q.quorate { "" } else { "Activity blocked" };
-        let mut out = String::new();
-        let date = clock::ctime(q.now);
-        let _ = write!(
-            out,
-            "Quorum information\n------------------\nDate:             {date}\nQuorum provider:  {}\nNodes:            {}\n\
+fn quorum(q: &QuorumStatus) -> String {
+    let ring = q.ring.map(|r| format!("{:x}.{:x}", r.rep.0, r.seq)).unwrap_or_else(|| "none".to_owned());
+    let quorate = if q.quorate { "Yes" } else { "No" };
+    let blocked = if q.quorate { "" } else { "Activity blocked" };
+    let mut out = String::new();
+    let date = clock::ctime(q.now);
+    let _ = write!(
+        out,
+        "Quorum information\n------------------\nDate:             {date}\nQuorum provider:  {}\nNodes:            {}\n\
              Node ID:          {}\nRing ID:          {ring}\nQuorate:          {quorate}\n\n",
-            q.provider,
-            q.members.len(),
-            q.me
-        );
-        let flags: String = q.flags.iter().map(|f| format!("{f} ")).collect();
-        let _ = write!(
-            out,
-            "Votequorum information\n----------------------\nExpected votes:   {}\nHighest expected: {}\nTotal votes:      {}\n\
+        q.provider,
+        q.members.len(),
+        q.me
+    );
+    let flags: String = q.flags.iter().map(|f| format!("{f} ")).collect();
+    let _ = write!(
+        out,
+        "Votequorum information\n----------------------\nExpected votes:   {}\nHighest expected: {}\nTotal votes:      {}\n\
              Quorum:           {} {blocked} \nFlags:            {flags}\n\n",
-            q.expected_votes, q.highest_expected, q.total_votes, q.quorum
-        );
-        out
-    }
+        q.expected_votes, q.highest_expected, q.total_votes, q.quorum
+    );
+    out
+}
 
-    fn members(&self, q: &QuorumStatus) -> String {
-        let mut out = String::from("Membership information\n----------------------\n    Nodeid      Votes Name\n");
-        for m in &q.members {
-            let name = if self.ids { m.id.to_string() } else { m.name.clone() };
-            let local = if m.local { " (local)" } else { "" };
-            let _ = writeln!(out, "{:>10} {:>10} {name}{local}", m.id.0, m.votes);
-        }
-        out
+fn members(q: &QuorumStatus, ids: bool) -> String {
+    let mut out = String::from("Membership information\n----------------------\n    Nodeid      Votes Name\n");
+    for m in &q.members {
+        let name = if ids { m.id.to_string() } else { m.name.clone() };
+        let local = if m.local { " (local)" } else { "" };
+        let _ = writeln!(out, "{:>10} {:>10} {name}{local}", m.id.0, m.votes);
     }
+    out
+}
+
+/// Votes, quorum and members, as `corosync-quorumtool -s` prints them.
+pub fn quorum_text(q: &QuorumStatus) -> String {
+    quorum(q) + &members(q, false)
 }
 
 /// Show the links to the other nodes

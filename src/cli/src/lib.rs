@@ -17,9 +17,11 @@ mod crm_mon;
 mod crm_node;
 mod crm_resource;
 mod crm_verify;
+mod edit;
 pub mod ipvsadm;
 mod nvpairs;
 mod overview;
+mod pcs;
 mod report;
 mod source;
 
@@ -47,6 +49,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
+    applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
     ipvsadm::SAVE,

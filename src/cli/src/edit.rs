@@ -1,0 +1,332 @@
+//! Editing the configuration as the shells `pcs` and `crm` do: read it, change a copy, put it back whole.
+//!
+//! The change is one replacement of the `configuration` section, so that a resource and what names it go together. If
+//! somebody else has changed the configuration meanwhile, nothing is put back.
+
+use crate::attributes::sign;
+use crate::nvpairs;
+use crate::source::{Failure, Source};
+use base::exit::crm;
+use cib::{Op, Request, Target, Version};
+use xml::{Element, Node};
+
+/// Reads the configuration, lets `change` work on a copy, and puts it back if it differs; answers what `change` says.
+pub fn edit<T>(source: &Source, change: impl FnOnce(&mut Element) -> Result<T, Failure>) -> Result<T, Failure> {
+    let cib = source.cib()?;
+    let old = cib.child("configuration").cloned().unwrap_or_else(|| Element::new("configuration"));
+    let mut new = old.clone();
+    let said = change(&mut new)?;
+    if new != old {
+        put_back(source, Version::of(&cib)?, new)?;
+    }
+    Ok(said)
+}
+
+/// Replaces the configuration that was read at version `read`.
+pub fn put_back(source: &Source, read: Version, configuration: Element) -> Result<(), Failure> {
+    let now = Version::of(&source.cib()?)?;
+    if (now.admin_epoch, now.epoch) != (read.admin_epoch, read.epoch) {
+        let message =
+            format!("the configuration has changed meanwhile (from {read} to {now}); nothing was done, try again");
+        return Err(Failure::new(crm::OLD, message));
+    }
+    let request = Request::new(Op::Replace, Target::Section("configuration".to_owned()), Some(configuration));
+    source.call(sign(request)).map(drop)
+}
+
+pub fn error(message: impl Into<String>) -> Failure {
+    Failure::new(crm::ERROR, message)
+}
+
+/// Kinds of elements that are resources.
+pub const RESOURCES: [&str; 5] = ["primitive", "group", "clone", "master", "bundle"];
+
+pub fn find_resource<'a>(configuration: &'a Element, id: &str) -> Option<&'a Element> {
+    let resources = configuration.child("resources")?;
+    resources.descendants().find(|e| RESOURCES.contains(&e.name()) && e.id() == Some(id))
+}
+
+pub fn resource_mut<'a>(configuration: &'a mut Element, id: &str) -> Result<&'a mut Element, Failure> {
+    let there = find_resource(configuration, id).is_some();
+    let found = configuration.child_mut("resources").and_then(|r| r.find_id_mut(id)).filter(|_| there);
+    found.ok_or_else(|| error(format!("Resource '{id}' does not exist")))
+}
+
+pub fn needs_resource(configuration: &Element, id: &str) -> Result<(), Failure> {
+    match find_resource(configuration, id) {
+        Some(_) => Ok(()),
+        None => Err(error(format!("Resource '{id}' does not exist"))),
+    }
+}
+
+pub fn needs_free_id(configuration: &Element, id: &str) -> Result<(), Failure> {
+    match configuration.descendants().filter(|e| e.name() != "node").any(|e| e.id() == Some(id)) {
+        true => Err(error(format!("'{id}' already exists"))),
+        false => Ok(()),
+    }
+}
+
+/// Sets pairs in the holder's set of `kind`; an empty value deletes.
+pub fn set_pairs(holder: &mut Element, kind: &str, default_set: &str, pairs: &[(String, String)]) {
+    for (name, value) in pairs {
+        if value.is_empty() {
+            for set in holder.elements_mut().filter(|e| e.name() == kind) {
+                set.retain_elements(|p| p.attr("name") != Some(name));
+            }
+            continue;
+        }
+        let (frame, _, _) = nvpairs::update(holder, kind, (name, value), None, None, default_set);
+        let Some(set) = frame.child(kind) else { continue };
+        let (Some(set_id), Some(pair)) = (set.id(), set.child("nvpair")) else { continue };
+        let at = holder
+            .nodes()
+            .iter()
+            .position(|n| matches!(n, Node::Element(e) if e.name() == kind && e.id() == Some(set_id)));
+        match at.and_then(|i| holder.at_mut(&[i])) {
+            Some(there) => {
+                let replaced =
+                    there.elements_mut().find(|p| p.id() == pair.id()).map(|old| *old = pair.clone()).is_some();
+                if !replaced {
+                    there.push(pair.clone());
+                }
+            }
+            None => holder.push(set.clone()),
+        }
+    }
+}
+
+/// Splits `name=value` words.
+pub fn pair(word: &str) -> Result<(String, String), Failure> {
+    match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(error(format!("missing value of '{word}' option"))),
+    }
+}
+
+/// One operation; times as given, id from name and interval.
+pub fn operation(resource: &str, name: &str, pairs: &[(String, String)]) -> Element {
+    let interval = pairs.iter().find(|(n, _)| n == "interval").map_or("0s", |(_, v)| v.as_str());
+    let id = nvpairs::as_id(&format!("{resource}-{name}-interval-{interval}"));
+    let mut op = Element::new("op").with("id", id).with("name", name).with("interval", interval);
+    let mut extra = Vec::new();
+    for (n, v) in pairs.iter().filter(|(n, _)| n != "interval") {
+        if ["timeout", "start-delay", "interval-origin", "enabled", "record-pending", "role", "on-fail", "description"]
+            .contains(&n.as_str())
+        {
+            op.set(n, v);
+        } else {
+            extra.push((n.clone(), v.clone()));
+        }
+    }
+    let set = format!("{}-instance_attributes", op.id().unwrap_or_default());
+    set_pairs(&mut op, "instance_attributes", &set, &extra);
+    op
+}
+
+/// A primitive's element with its parameters, operations and meta-attributes.
+pub struct NewPrimitive<'a> {
+    pub id: &'a str,
+    /// `class:provider:type` or `class:type`.
+    pub agent: &'a str,
+    pub params: Vec<(String, String)>,
+    pub meta: Vec<(String, String)>,
+    pub operations: Vec<(String, Vec<(String, String)>)>,
+}
+
+impl NewPrimitive<'_> {
+    pub fn element(&self) -> Result<Element, Failure> {
+        let parts: Vec<&str> = self.agent.split(':').collect();
+        let mut e = Element::new("primitive").with("id", self.id);
+        match parts.as_slice() {
+            ["ocf", provider, agent] => e = e.with("class", "ocf").with("provider", provider).with("type", agent),
+            [class, agent] if *class != "ocf" => e = e.with("class", class).with("type", agent),
+            _ => return Err(error(format!("'{}' is not an agent's name: standard:[provider:]type", self.agent))),
+        }
+        set_pairs(&mut e, "instance_attributes", &format!("{}-instance_attributes", self.id), &self.params);
+        set_pairs(&mut e, "meta_attributes", &format!("{}-meta_attributes", self.id), &self.meta);
+        let mut operations = Element::new("operations");
+        self.operations.iter().for_each(|(name, pairs)| operations.push(operation(self.id, name, pairs)));
+        if !operations.nodes().is_empty() {
+            e.push(operations);
+        }
+        Ok(e)
+    }
+}
+
+/// Name, interval and timeout of an operation.
+type Recommended = (&'static str, &'static str, &'static str);
+
+/// Agents that run inside the daemon, and the operations that their metadata recommends.
+const NATIVE: [(&str, [Recommended; 3]); 4] = [
+    ("ocf:heartbeat:IPaddr2", [("monitor", "10s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
+    ("ocf:heartbeat:IPaddr", [("monitor", "5s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
+    ("ocf:heartbeat:ldirectord", [("monitor", "20s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
+    ("ocf:heartbeat:Dummy", [("monitor", "10s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
+];
+
+/// Operations to add to those that were given; every resource gets a monitor.
+pub fn default_operations(
+    agent: &str,
+    given: &[(String, Vec<(String, String)>)],
+) -> Vec<(String, Vec<(String, String)>)> {
+    let has = |name: &str| given.iter().any(|(n, _)| n == name);
+    let times = |interval: &str, timeout: &str| {
+        vec![("interval".to_owned(), interval.to_owned()), ("timeout".to_owned(), timeout.to_owned())]
+    };
+    match NATIVE.iter().find(|(name, _)| *name == agent) {
+        Some((_, operations)) => {
+            let missing = operations.iter().filter(|(name, _, _)| !has(name));
+            missing.map(|(name, interval, timeout)| ((*name).to_owned(), times(interval, timeout))).collect()
+        }
+        None if has("monitor") => Vec::new(),
+        None => vec![("monitor".to_owned(), vec![("interval".to_owned(), "60s".to_owned())])],
+    }
+}
+
+/// Whether the agent can be run here; else why not.
+pub fn agent_is_there(agent: &str) -> bool {
+    if NATIVE.iter().any(|(name, _)| *name == agent) {
+        return true;
+    }
+    let root =
+        std::env::var_os("OCF_ROOT").map_or_else(|| "/usr/lib/ocf".into(), std::path::PathBuf::from).join("resource.d");
+    let parts: Vec<&str> = agent.split(':').collect();
+    if parts.iter().any(|p| p.is_empty() || p.contains('/') || *p == "..") {
+        return false;
+    }
+    match parts.as_slice() {
+        ["ocf", provider, name] => root.join(provider).join(name).is_file(),
+        ["lsb", name] => std::path::Path::new("/etc/init.d").join(name).is_file(),
+        ["stonith", name] => std::path::Path::new("/usr/sbin").join(name).is_file(),
+        ["systemd" | "service", name] => ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+            .iter()
+            .any(|dir| std::path::Path::new(dir).join(format!("{name}.service")).is_file()),
+        _ => false,
+    }
+}
+
+/// The full name of an agent given without standard and provider, if exactly one fits.
+pub fn full_agent_name(name: &str) -> Result<String, Failure> {
+    if name.contains(':') {
+        return Ok(name.to_owned());
+    }
+    let native = format!("ocf:heartbeat:{name}");
+    if agent_is_there(&native) {
+        return Ok(native);
+    }
+    Err(error(format!(
+        "Agent name must be specified in the form 'standard:[provider:]type', '{name}' is ambiguous or not installed"
+    )))
+}
+
+/// Deletes a resource with all that names it; a group, clone or set that it leaves empty goes too.
+pub fn delete_resource(configuration: &mut Element, id: &str) -> Result<Vec<String>, Failure> {
+    let e = find_resource(configuration, id).ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+    let mut gone: Vec<String> =
+        e.descendants().filter(|d| RESOURCES.contains(&d.name())).filter_map(Element::id).map(str::to_owned).collect();
+    // What holds nothing but what goes, goes.
+    while let Some(holder) = holder_of_only(configuration, &gone) {
+        gone.push(holder);
+    }
+    let mut said = Vec::new();
+    if let Some(constraints) = configuration.child_mut("constraints") {
+        remove_references(constraints, &gone, &mut said);
+    }
+    for section in ["tags", "acls"] {
+        if let Some(e) = configuration.child_mut(section) {
+            remove_references(e, &gone, &mut said);
+        }
+    }
+    if let Some(resources) = configuration.child_mut("resources") {
+        prune(resources, &gone);
+    }
+    Ok(said)
+}
+
+fn holder_of_only(configuration: &Element, gone: &[String]) -> Option<String> {
+    let is_gone = |e: &Element| e.id().is_some_and(|id| gone.iter().any(|g| g == id));
+    let resources = configuration.child("resources")?;
+    let mut holders =
+        resources.descendants().filter(|e| ["group", "clone", "master"].contains(&e.name()) && !is_gone(e));
+    let empty = holders.find(|e| {
+        let mut members = e.elements().filter(|c| RESOURCES.contains(&c.name())).peekable();
+        members.peek().is_some() && members.all(is_gone)
+    })?;
+    empty.id().map(str::to_owned)
+}
+
+fn prune(e: &mut Element, gone: &[String]) {
+    e.retain_elements(|c| !(RESOURCES.contains(&c.name()) && c.id().is_some_and(|id| gone.iter().any(|g| g == id))));
+    e.elements_mut().for_each(|c| prune(c, gone));
+}
+
+/// Deletes constraints, set members, tag members and permissions that name what goes.
+fn remove_references(e: &mut Element, gone: &[String], said: &mut Vec<String>) {
+    const NAMING: [&str; 6] = ["rsc", "with-rsc", "first", "then", "reference", "id"];
+    e.elements_mut().for_each(|c| remove_references(c, gone, said));
+    e.retain_elements(|c| {
+        let by_id = ["resource_ref", "obj_ref"].contains(&c.name());
+        let names = NAMING.iter().filter(|n| **n != "id" || by_id).filter_map(|n| c.attr(n));
+        let names_gone = names.into_iter().any(|v| gone.iter().any(|g| g == v));
+        let was_set = ["resource_set", "tag"].contains(&c.name()) && c.elements().next().is_none();
+        let constraint = ["rsc_colocation", "rsc_order", "rsc_ticket", "rsc_location"].contains(&c.name());
+        let plain = ["rsc", "first", "rsc-pattern"].iter().any(|n| c.attr(n).is_some());
+        let lost_sets = constraint && !plain && c.child("resource_set").is_none();
+        let goes = names_gone || was_set || lost_sets;
+        if let (true, true, Some(id)) = (goes, constraint, c.id()) {
+            said.push(format!("Removing Constraint - {id}"));
+        }
+        !goes
+    });
+}
+
+/// Takes a primitive out of where it stands, to put it elsewhere.
+pub fn take_primitive(configuration: &mut Element, id: &str) -> Result<Element, Failure> {
+    fn take(e: &mut Element, id: &str) -> Option<Element> {
+        let at = e
+            .nodes()
+            .iter()
+            .position(|n| matches!(n, Node::Element(c) if c.name() == "primitive" && c.id() == Some(id)));
+        if let Some(i) = at {
+            return e.remove_at(&[i]);
+        }
+        e.elements_mut().find_map(|c| take(c, id))
+    }
+    let in_clone = configuration.child("resources").is_some_and(|r| {
+        r.descendants().any(|e| {
+            ["clone", "master"].contains(&e.name()) && e.elements_named("primitive").any(|p| p.id() == Some(id))
+        })
+    });
+    if in_clone {
+        return Err(error(format!("'{id}' is cloned; it cannot be put into a group")));
+    }
+    let resources = configuration.child_mut("resources").ok_or_else(|| error("there are no resources"))?;
+    take(resources, id).ok_or_else(|| error(format!("Resource '{id}' does not exist or is not a primitive")))
+}
+
+/// Puts primitives into a group, which is made if there is none; groups that this leaves empty go.
+pub fn group_add(configuration: &mut Element, group: &str, ids: &[String]) -> Result<(), Failure> {
+    if find_resource(configuration, group).is_some_and(|e| e.name() != "group") {
+        return Err(error(format!("'{group}' is not a group")));
+    }
+    let mut members = Vec::new();
+    for id in ids {
+        members.push(take_primitive(configuration, id)?);
+    }
+    if find_resource(configuration, group).is_none() {
+        needs_free_id(configuration, group)?;
+        configuration.child_or_insert("resources").push(Element::new("group").with("id", group));
+    }
+    let holder = resource_mut(configuration, group)?;
+    let at = holder
+        .nodes()
+        .iter()
+        .rposition(|n| matches!(n, Node::Element(e) if e.name() == "primitive"))
+        .map_or(0, |i| i + 1);
+    for (i, member) in members.into_iter().enumerate() {
+        holder.nodes_mut().insert(at + i, Node::Element(member));
+    }
+    let resources = configuration.child_or_insert("resources");
+    resources.retain_elements(|e| e.name() != "group" || e.child("primitive").is_some());
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! `pcs status`, `pcs cluster`, `pcs quorum`, `pcs config`; and what Bascule does otherwise.
+
+use super::{constraint, node, resource};
+use crate::crm_mon::{CrmMon, View};
+use crate::edit::error;
+use crate::report::{Common, Format};
+use crate::source::{Failure, Source, now};
+use base::exit::crm;
+use std::fmt::Write;
+use xml::Element;
+
+pub fn status(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        [] | ["status"] => full_status(source),
+        ["resources", ..] => resource::run(source, &no_options(), &["status"]),
+        ["nodes", ..] => nodes(source),
+        ["quorum"] => quorum(&["status"]).map(|(text, _)| text),
+        ["cluster"] => cluster_status(source),
+        ["xml"] => {
+            let options =
+                CrmMon { common: Common { output_as: Format::Xml, ..Common::default() }, ..CrmMon::default() };
+            with_view(source, |view| options.render(view))
+        }
+        ["pcsd"] => Ok("pcsd is not needed: the node daemons talk to each other themselves\n".to_owned()),
+        _ => Err(error(format!("unknown status command '{}' (see: pcs help)", words.join(" ")))),
+    }
+}
+
+fn no_options() -> super::Line {
+    super::Line { words: Vec::new(), force: false, full: false, wait: false, disabled: false, options: Vec::new() }
+}
+
+fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+    let cib = source.cib()?;
+    let cluster = crate::cluster::read(&cib, now());
+    work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+}
+
+fn full_status(source: &Source) -> Result<String, Failure> {
+    let live = source.status()?;
+    with_view(source, |view| {
+        let name = match &live {
+            Some(status) => status.cluster_name.clone(),
+            None => view.cluster.options.get("cluster-name").cloned().unwrap_or_default(),
+        };
+        let mut out = format!("Cluster name: {name}\n");
+        let mut warnings: Vec<String> = live.as_ref().map(|s| s.warnings.clone()).unwrap_or_default();
+        let fences = view.cib.descendants().any(|e| e.name() == "primitive" && e.attr("class") == Some("stonith"));
+        if view.cluster.fencing_enabled && !fences {
+            warnings.push("No stonith devices and stonith-enabled is not false".to_owned());
+        }
+        if !warnings.is_empty() {
+            let _ = writeln!(out, "\nWARNINGS:\n{}\n", warnings.join("\n"));
+        }
+        out += &CrmMon { inactive: true, ..CrmMon::default() }.render(view)?;
+        let state = if live.is_some() { "active (bascule node)" } else { "unknown (a file is shown)" };
+        let _ = write!(out, "\nDaemon Status:\n  corosync: {state}\n  pacemaker: {state}\n  pcsd: not needed\n");
+        Ok(out)
+    })
+}
+
+fn cluster_status(source: &Source) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let options = CrmMon { include: vec!["none".into(), "summary".into(), "nodes".into()], ..CrmMon::default() };
+        let text = options.render(view)?;
+        let indented: String =
+            text.lines().map(|l| if l.is_empty() { "\n".to_owned() } else { format!(" {l}\n") }).collect();
+        Ok(format!("Cluster Status:\n{indented}"))
+    })
+}
+
+fn nodes(source: &Source) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let all = &view.cluster.nodes;
+        let line = |title: &str, names: Vec<&str>| {
+            format!(" {title}:{}\n", names.iter().map(|n| format!(" {n}")).collect::<String>())
+        };
+        let of = |fits: fn(&scheduler::status::Node) -> bool| {
+            all.iter().filter(|n| fits(n)).map(|n| n.name.as_str()).collect::<Vec<_>>()
+        };
+        Ok(String::from("Pacemaker Nodes:\n")
+            + &line("Online", of(|n| n.online && !n.standby && !n.maintenance))
+            + &line("Standby", of(|n| n.online && n.standby))
+            + &line("Standby with resource(s) running", of(|n| n.online && n.standby && !n.running.is_empty()))
+            + &line("Maintenance", of(|n| n.online && n.maintenance))
+            + &line("Offline", of(|n| !n.online)))
+    })
+}
+
+pub fn quorum(words: &[&str]) -> Result<(String, i32), Failure> {
+    match words {
+        [] | ["status" | "config"] => {
+            let status: wire::api::QuorumStatus = crate::client::Client::from_env().get("/v1/quorum")?;
+            Ok((crate::corosync::quorum_text(&status), crm::OK))
+        }
+        ["device", ..] => Err(error(
+            "quorum devices are set in the quorum section of corosync.conf (device { model: net … }) on every node",
+        )),
+        _ => Err(error(
+            "quorum options are set in the quorum section of corosync.conf on every node; then restart the node daemons one after the other",
+        )),
+    }
+}
+
+pub fn run(source: &Source, words: &[&str]) -> Result<(String, i32), Failure> {
+    let text = match words {
+        [] | ["status"] => cluster_status(source)?,
+        ["verify", ..] => return verify(source),
+        ["cib"] => source.cib()?.to_pretty(),
+        ["cib", file] => {
+            let text = source.cib()?.to_pretty();
+            std::fs::write(file, text).map_err(|e| error(format!("Unable to write {file}: {e}")))?;
+            String::new()
+        }
+        ["cib-push", file, ..] => push(source, file)?,
+        ["setup", rest @ ..] => return Err(setup(rest)),
+        ["auth", ..] => {
+            return Err(error(
+                "no password is needed between nodes: run 'corosync-keygen' on one node and copy /etc/corosync/authkey (mode 0400) to the others",
+            ));
+        }
+        ["start", ..] => {
+            return Err(error("start the node daemon on each node: bascule node --config /etc/corosync/corosync.conf"));
+        }
+        ["stop"] => stop(source)?,
+        ["stop", nodes @ ..] if nodes.contains(&source.local_node()?.as_str()) => stop(source)?,
+        ["stop", ..] => return Err(error("run 'pcs cluster stop' on that node (its resources move away first)")),
+        ["enable" | "disable", ..] => {
+            return Err(error("let the host's service manager start 'bascule node' (or not)"));
+        }
+        ["node", ..] => {
+            return Err(error(
+                "add the node to the nodelist of corosync.conf on every node, copy corosync.conf and authkey to it, and start its daemon",
+            ));
+        }
+        _ => return Err(error(format!("unknown cluster command '{}' (see: pcs help)", words.join(" ")))),
+    };
+    Ok((text, crm::OK))
+}
+
+/// Stops this node's daemon; the cluster moves its resources away first.
+fn stop(source: &Source) -> Result<String, Failure> {
+    let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
+    let done: wire::api::Done = client.post("/v1/shutdown", &wire::api::ShutdownCall::default())?;
+    match done.code {
+        0 => Ok("Stopping Cluster...\n".to_owned()),
+        code => Err(Failure::new(code, done.message.unwrap_or_default())),
+    }
+}
+
+fn verify(source: &Source) -> Result<(String, i32), Failure> {
+    let problems = cib::schema::verify(&source.cib()?);
+    let bad: Vec<String> =
+        problems.iter().filter(|p| p.severity < cib::Severity::Info).map(|p| p.to_string()).collect();
+    match bad.is_empty() {
+        true => Ok(("Cluster is valid\n".to_owned(), crm::OK)),
+        false => Err(Failure { code: crm::ERROR, message: "invalid cib:".to_owned(), details: bad }),
+    }
+}
+
+/// Puts the configuration of a file in place of the cluster's; the status stays.
+fn push(source: &Source, file: &str) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| error(format!("unable to read {file}: {e}")))?;
+    let new = xml::parse(&text).map_err(|e| error(format!("{file}: {e}")))?;
+    let configuration = new.child("configuration").cloned();
+    let configuration = configuration.ok_or_else(|| error(format!("{file}: no configuration in it")))?;
+    let read = cib::Version::of(&new)?;
+    let have = cib::Version::of(&source.cib()?)?;
+    if (have.admin_epoch, have.epoch) > (read.admin_epoch, read.epoch) {
+        return Err(error(format!(
+            "the cluster's configuration ({have}) is newer than the file ({read}): fetch it anew with 'pcs cluster cib {file}'"
+        )));
+    }
+    crate::edit::put_back(source, have, configuration)?;
+    Ok("CIB updated\n".to_owned())
+}
+
+/// The file that the operator is after, ready to be saved.
+fn setup(words: &[&str]) -> Failure {
+    let named = words.iter().find_map(|w| w.strip_prefix("--name="));
+    let mut plain = words.iter().filter(|w| !w.starts_with('-') && !w.contains('='));
+    let name = named.or_else(|| plain.next().copied()).unwrap_or("mycluster");
+    let nodes: Vec<&str> = plain.copied().collect();
+    let mut text = format!(
+        "Bascule reads corosync.conf as it is. Save this as /etc/corosync/corosync.conf on every node, run 'corosync-keygen' on\n\
+         one and copy /etc/corosync/authkey to the others, then start 'bascule node' on each:\n\n\
+         totem {{\n    version: 2\n    cluster_name: {name}\n    transport: knet\n    crypto_cipher: aes256\n    crypto_hash: sha256\n}}\n\nnodelist {{\n"
+    );
+    for (i, node) in nodes.iter().enumerate() {
+        let _ = write!(
+            text,
+            "    node {{\n        ring0_addr: {node}\n        name: {node}\n        nodeid: {}\n    }}\n",
+            i + 1
+        );
+    }
+    let two = if nodes.len() == 2 { "    two_node: 1\n" } else { "" };
+    let _ = write!(text, "}}\n\nquorum {{\n    provider: corosync_votequorum\n{two}}}\n");
+    error(text)
+}
+
+pub fn config(source: &Source) -> Result<String, Failure> {
+    let any: fn(&Element) -> bool = |_| true;
+    let resources = resource::config(source, &[], any)?;
+    let mut out = String::new();
+    if let Some(status) = source.status()? {
+        let names: Vec<&str> = status.nodes.iter().map(|n| n.name.as_str()).collect();
+        let _ = write!(out, "Cluster Name: {}\nCorosync Nodes:\n {}\n", status.cluster_name, names.join(" "));
+    }
+    let indented: String = resources.lines().map(|l| format!("  {l}\n")).collect();
+    let _ = write!(out, "\nResources:\n{indented}\n");
+    out += &constraint::list(source, false, &["location", "order", "colocation", "ticket"])?;
+    let _ = write!(out, "\nResources Defaults:\n{}\n", resource::run(source, &no_options(), &["defaults"])?);
+    out += &node::property(source, &["config"], false)?;
+    Ok(out)
+}
+
+pub fn elsewhere(what: &str) -> Failure {
+    let cure = match what {
+        "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
+        "acl" | "alert" | "tag" => {
+            "edit that section with cibadmin (cibadmin -Q -o acls, alerts or tags; cibadmin -C -o …)"
+        }
+        "qdevice" => "set the device in the quorum section of corosync.conf",
+        _ => "there are no sites and tickets to manage in one cluster",
+    };
+    error(format!("'pcs {what}' is not part of Bascule: {cure}"))
+}

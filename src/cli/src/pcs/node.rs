@@ -1,0 +1,112 @@
+//! `pcs node` and `pcs property`.
+
+use crate::attributes::{self, Scope, Which};
+use crate::edit::{self, edit, error, pair};
+use crate::source::{Failure, Source};
+use std::fmt::Write;
+use xml::Element;
+
+pub fn run(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        ["standby", nodes @ ..] => flag(source, nodes, "standby", "on"),
+        ["unstandby", nodes @ ..] => flag(source, nodes, "standby", ""),
+        ["maintenance", nodes @ ..] => flag(source, nodes, "maintenance", "on"),
+        ["unmaintenance", nodes @ ..] => flag(source, nodes, "maintenance", ""),
+        ["attribute"] => list(source, None, "instance_attributes", "Node Attributes:"),
+        ["attribute", node] => list(source, Some(node), "instance_attributes", "Node Attributes:"),
+        ["attribute", node, pairs @ ..] => set(source, node, "instance_attributes", pairs),
+        ["utilization"] => list(source, None, "utilization", "Node Utilization:"),
+        ["utilization", node, pairs @ ..] if !pairs.is_empty() => set(source, node, "utilization", pairs),
+        _ => Err(error(format!("unknown node command '{}' (see: pcs help)", words.join(" ")))),
+    }
+}
+
+fn flag(source: &Source, nodes: &[&str], name: &str, value: &str) -> Result<String, Failure> {
+    let nodes = match nodes {
+        [] => vec![source.local_node()?],
+        nodes => nodes.iter().map(|n| (*n).to_owned()).collect(),
+    };
+    for node in nodes {
+        let scope = Scope::Node { name: node, utilization: false };
+        let which = Which { name, set_id: None, id: None };
+        match value {
+            "" => drop(attributes::delete(source, &scope, which)?),
+            value => drop(attributes::set(source, &scope, which, value, false)?),
+        }
+    }
+    Ok(String::new())
+}
+
+fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
+    let pairs = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
+    edit(source, |configuration| {
+        let nodes = configuration.child_or_insert("nodes");
+        let e = nodes.elements_mut().find(|e| e.attr("uname") == Some(node));
+        let e = e.ok_or_else(|| error(format!("Unable to find a node: {node}")))?;
+        let default =
+            format!("nodes-{}{}", e.id().unwrap_or_default(), if kind == "utilization" { "-utilization" } else { "" });
+        edit::set_pairs(e, kind, &default, &pairs);
+        Ok(String::new())
+    })
+}
+
+fn list(source: &Source, node: Option<&str>, kind: &str, title: &str) -> Result<String, Failure> {
+    let cib = source.cib()?;
+    let nodes = cib.child("configuration").and_then(|c| c.child("nodes"));
+    let mut out = format!("{title}\n");
+    for e in nodes.into_iter().flat_map(Element::elements).filter(|e| node.is_none_or(|n| e.attr("uname") == Some(n))) {
+        let pairs: Vec<String> = crate::cluster::pairs(e, kind).iter().map(|(n, v)| format!("{n}={v}")).collect();
+        if !pairs.is_empty() {
+            let _ = writeln!(out, " {}: {}", e.attr("uname").unwrap_or_default(), pairs.join(" "));
+        }
+    }
+    Ok(out)
+}
+
+pub fn property(source: &Source, words: &[&str], force: bool) -> Result<String, Failure> {
+    match words {
+        ["set", pairs @ ..] if !pairs.is_empty() => {
+            let pairs = pairs.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
+            for (name, value) in pairs.iter().filter(|(_, v)| !v.is_empty()) {
+                check(name, value, force)?;
+            }
+            change(source, &pairs)
+        }
+        ["unset", names @ ..] if !names.is_empty() => {
+            change(source, &names.iter().map(|n| ((*n).to_owned(), String::new())).collect::<Vec<_>>())
+        }
+        [] | ["config" | "list" | "show", ..] => {
+            let cib = source.cib()?;
+            let section = cib.child("configuration").and_then(|c| c.child("crm_config"));
+            let pairs = section.map(|s| crate::cluster::pairs(s, "cluster_property_set")).unwrap_or_default();
+            let wanted = words.get(1..).unwrap_or_default();
+            let shown = pairs.iter().filter(|(n, _)| wanted.is_empty() || wanted.contains(&n.as_str()));
+            Ok(shown.fold("Cluster Properties:\n".to_owned(), |out, (n, v)| out + &format!(" {n}: {v}\n")))
+        }
+        _ => Err(error(format!("unknown property command '{}' (see: pcs help)", words.join(" ")))),
+    }
+}
+
+fn check(name: &str, value: &str, force: bool) -> Result<(), Failure> {
+    let known = cib::schema::PROPERTIES.iter().find(|p| p.name == name);
+    match known.map(|p| p.accepts(value)) {
+        _ if force => Ok(()),
+        Some(Ok(())) => Ok(()),
+        Some(Err(expected)) => Err(error(format!(
+            "'{value}' is not a valid value for {name}: expected {expected}, use --force to override"
+        ))),
+        // Old guides set this as a property; the defaults of resources have taken its place.
+        None if name == "default-resource-stickiness" => Err(error(
+            "'default-resource-stickiness' is a resource default now: pcs resource defaults update resource-stickiness=VALUE",
+        )),
+        None => Err(error(format!("unknown cluster property: '{name}', use --force to override"))),
+    }
+}
+
+fn change(source: &Source, pairs: &[(String, String)]) -> Result<String, Failure> {
+    edit(source, |configuration| {
+        let section = configuration.child_or_insert("crm_config");
+        edit::set_pairs(section, "cluster_property_set", "cib-bootstrap-options", pairs);
+        Ok(String::new())
+    })
+}

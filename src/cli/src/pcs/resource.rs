@@ -1,0 +1,481 @@
+//! `pcs resource` and `pcs stonith`.
+
+use super::Line;
+use crate::crm_resource::{cleanup, listing, moving};
+use crate::edit::{self, NewPrimitive, edit, error, pair};
+use crate::source::{Failure, Source, now};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+use wire::api::CleanupCall;
+use xml::{Element, Node};
+
+pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        [] | ["status" | "show", ..] => status(source),
+        ["config", ids @ ..] => config(source, ids, |e| e.attr("class") != Some("stonith")),
+        ["create", id, agent, rest @ ..] => create(source, line, id, agent, rest),
+        ["delete" | "remove", ids @ ..] => delete(source, ids),
+        ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
+        ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
+        ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
+        ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
+        ["update", id, rest @ ..] => update(source, id, rest),
+        ["meta", id, pairs @ ..] => set(source, id, "meta_attributes", pairs),
+        ["move", id, node @ ..] => move_and_wait(source, id, node.first().copied()),
+        ["move-with-constraint", id, node @ ..] => place(source, id, node.first().copied(), Move::To),
+        ["ban", id, node @ ..] => place(source, id, node.first().copied(), Move::Away),
+        ["clear", id, node @ ..] => place(source, id, node.first().copied(), Move::Clear),
+        ["cleanup", rest @ ..] => forget(source, rest, false),
+        ["refresh", rest @ ..] => forget(source, rest, true),
+        ["group", rest @ ..] => group(source, rest),
+        ["ungroup", name, ids @ ..] => ungroup(source, name, ids),
+        ["clone", id, rest @ ..] => clone(source, id, rest, false),
+        ["promotable", id, rest @ ..] => clone(source, id, rest, true),
+        ["unclone", id] => unclone(source, id),
+        ["defaults", rest @ ..] => defaults(source, rest),
+        ["standards"] => Ok(listing::standards()),
+        ["providers"] => Ok(listing::ocf_providers()),
+        ["agents"] => listing::agents("ocf"),
+        ["agents", spec] => listing::agents(spec),
+        ["list", ..] => Ok(listing::agents("ocf")?.lines().map(|n| format!("ocf:heartbeat:{n}\n")).collect()),
+        ["describe", agent] => listing::metadata(&edit::full_agent_name(agent)?),
+        _ => Err(error(format!("unknown resource command '{}' (see: pcs help)", words.join(" ")))),
+    }
+}
+
+pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        [] | ["status" | "show", ..] => status(source),
+        ["config", ids @ ..] => config(source, ids, |e| e.attr("class") == Some("stonith")),
+        ["create", id, agent, rest @ ..] => create(source, line, id, &format!("stonith:{agent}"), rest),
+        ["update", id, rest @ ..] => update(source, id, rest),
+        ["delete" | "remove", ids @ ..] => delete(source, ids),
+        ["list", ..] => listing::agents("stonith"),
+        ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
+        ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
+        ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
+        _ => Err(error(format!("unknown stonith command '{}' (see: pcs help)", words.join(" ")))),
+    }
+}
+
+fn with_view<T>(
+    source: &Source,
+    work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let cib = source.cib()?;
+    let cluster = crate::cluster::read(&cib, now());
+    work(&crate::crm_mon::View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+}
+
+fn status(source: &Source) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let text = listing::list(view);
+        let body: String = text.lines().filter(|l| l.starts_with(' ')).map(|l| format!("{l}\n")).collect();
+        Ok(if body.is_empty() { "NO resources configured\n".to_owned() } else { body })
+    })
+}
+
+/// The configuration of resources in pcs's words.
+pub fn config(source: &Source, ids: &[&str], which: fn(&Element) -> bool) -> Result<String, Failure> {
+    let cib = source.cib()?;
+    let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
+    let mut out = String::new();
+    let top: Vec<&Element> = match ids {
+        [] => configuration.child("resources").into_iter().flat_map(Element::elements).filter(|e| which(e)).collect(),
+        ids => {
+            let find = |id: &&str| {
+                edit::find_resource(configuration, id).ok_or_else(|| error(format!("Resource '{id}' does not exist")))
+            };
+            ids.iter().map(find).collect::<Result<_, _>>()?
+        }
+    };
+    top.iter().for_each(|e| describe(e, 0, &mut out));
+    Ok(out)
+}
+
+fn describe(e: &Element, level: usize, out: &mut String) {
+    let pad = "  ".repeat(level);
+    let id = e.id().unwrap_or_default();
+    let agent: Vec<String> =
+        ["class", "provider", "type"].iter().filter_map(|n| e.attr(n).map(|v| format!("{n}={v}"))).collect();
+    let _ = match e.name() {
+        "primitive" => writeln!(out, "{pad}Resource: {id} ({})", agent.join(" ")),
+        "group" => writeln!(out, "{pad}Group: {id}"),
+        "clone" | "master" => writeln!(out, "{pad}Clone: {id}"),
+        "bundle" => writeln!(out, "{pad}Bundle: {id}"),
+        _ => return,
+    };
+    for (kind, title) in [("instance_attributes", "Attributes"), ("meta_attributes", "Meta Attributes")] {
+        for set in e.elements_named(kind) {
+            let _ = writeln!(out, "{pad}  {title}: {}", set.id().unwrap_or_default());
+            for p in set.elements_named("nvpair") {
+                let _ = writeln!(
+                    out,
+                    "{pad}    {}={}",
+                    p.attr("name").unwrap_or_default(),
+                    p.attr("value").unwrap_or_default()
+                );
+            }
+        }
+    }
+    if let Some(operations) = e.child("operations") {
+        let _ = writeln!(out, "{pad}  Operations:");
+        for op in operations.elements_named("op") {
+            let _ = writeln!(out, "{pad}    {}: {}", op.attr("name").unwrap_or_default(), op.id().unwrap_or_default());
+            for (n, v) in op.attrs().filter(|(n, _)| !["id", "name"].contains(n)) {
+                let _ = writeln!(out, "{pad}      {n}={v}");
+            }
+        }
+    }
+    e.elements().for_each(|c| describe(c, level + 1, out));
+}
+
+/// What follows the agent: parameters, then `op`, `meta`, `clone` and `promotable` parts.
+#[derive(Default)]
+struct Parts {
+    params: Vec<(String, String)>,
+    meta: Vec<(String, String)>,
+    operations: Vec<(String, Vec<(String, String)>)>,
+    /// Meta-attributes of the clone, and whether it is promotable.
+    clone: Option<(Vec<(String, String)>, bool)>,
+}
+
+fn parts(words: &[&str]) -> Result<Parts, Failure> {
+    #[derive(PartialEq)]
+    enum In {
+        Params,
+        Op,
+        Meta,
+        Clone,
+    }
+    let mut parts = Parts::default();
+    let mut place = In::Params;
+    for word in words {
+        match (*word, &place) {
+            ("op", _) => place = In::Op,
+            ("meta", _) => place = In::Meta,
+            ("clone" | "promotable" | "master", _) => {
+                parts.clone = Some((Vec::new(), *word != "clone"));
+                place = In::Clone;
+            }
+            ("add" | "delete" | "remove", In::Op) => {}
+            (word, In::Op) if !word.contains('=') => parts.operations.push((word.to_owned(), Vec::new())),
+            (word, In::Op) => match parts.operations.last_mut() {
+                Some((_, pairs)) => pairs.push(pair(word)?),
+                None => return Err(error("When using 'op' you must specify an operation name after 'op'")),
+            },
+            (word, In::Params) => parts.params.push(pair(word)?),
+            (word, In::Meta) => parts.meta.push(pair(word)?),
+            (word, In::Clone) => {
+                if let Some((pairs, _)) = &mut parts.clone {
+                    pairs.push(pair(word)?);
+                }
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -> Result<String, Failure> {
+    let mut said = String::new();
+    let full = edit::full_agent_name(agent)?;
+    if full != agent {
+        let _ = writeln!(said, "Assumed agent name '{full}' (deduced from '{agent}')");
+    }
+    if !edit::agent_is_there(&full) {
+        let message = format!("Agent '{full}' is not installed or does not provide valid metadata");
+        if !line.force {
+            return Err(error(format!("{message}, use --force to override")));
+        }
+        let _ = writeln!(said, "Warning: {message}");
+    }
+    let mut parts = parts(words)?;
+    let defaults = edit::default_operations(&full, &parts.operations);
+    parts.operations.extend(defaults);
+    if line.disabled {
+        parts.meta.push(("target-role".to_owned(), "Stopped".to_owned()));
+    }
+    let primitive =
+        NewPrimitive { id, agent: &full, params: parts.params, meta: parts.meta, operations: parts.operations }
+            .element()?;
+    edit(source, |configuration| {
+        edit::needs_free_id(configuration, id)?;
+        if line.option("group").is_some() && parts.clone.is_some() {
+            return Err(error("you can specify only one of --group, clone and promotable"));
+        }
+        let resources = configuration.child_or_insert("resources");
+        match &parts.clone {
+            Some((meta, promotable)) => resources.push(clone_of(primitive, id, meta, *promotable)),
+            None => resources.push(primitive),
+        }
+        if let Some(group) = line.option("group") {
+            edit::group_add(configuration, group, &[id.to_owned()])?;
+            reorder(configuration, group, id, line)?;
+        }
+        Ok(said)
+    })
+}
+
+fn clone_of(inner: Element, id: &str, meta: &[(String, String)], promotable: bool) -> Element {
+    let clone_id = format!("{id}-clone");
+    let mut clone = Element::new("clone").with("id", &clone_id).with_child(inner);
+    let mut meta = meta.to_vec();
+    if promotable {
+        meta.push(("promotable".to_owned(), "true".to_owned()));
+    }
+    edit::set_pairs(&mut clone, "meta_attributes", &format!("{clone_id}-meta_attributes"), &meta);
+    clone
+}
+
+/// `--before` and `--after` within a group.
+fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> Result<(), Failure> {
+    let (anchor, after) = match (line.option("before"), line.option("after")) {
+        (Some(anchor), _) => (anchor, 0),
+        (None, Some(anchor)) => (anchor, 1),
+        (None, None) => return Ok(()),
+    };
+    let holder = edit::resource_mut(configuration, group)?;
+    let position =
+        |e: &Element, id: &str| e.nodes().iter().position(|n| matches!(n, Node::Element(c) if c.id() == Some(id)));
+    let own = position(holder, id).ok_or_else(|| error(format!("'{id}' is not in group '{group}'")))?;
+    let moved = holder.nodes_mut().remove(own);
+    let at = position(holder, anchor).ok_or_else(|| error(format!("'{anchor}' is not in group '{group}'")))?;
+    holder.nodes_mut().insert(at + after, moved);
+    Ok(())
+}
+
+fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+    if ids.is_empty() {
+        return Err(error("name what to delete"));
+    }
+    edit(source, |configuration| {
+        let mut said = String::new();
+        for id in ids {
+            for line in edit::delete_resource(configuration, id)? {
+                let _ = writeln!(said, "{line}");
+            }
+            let _ = writeln!(said, "Deleting Resource - {id}");
+        }
+        Ok(said)
+    })
+}
+
+fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String, Failure> {
+    if ids.is_empty() {
+        return Err(error("name at least one resource"));
+    }
+    edit(source, |configuration| {
+        for id in ids {
+            let e = edit::resource_mut(configuration, id)?;
+            edit::set_pairs(
+                e,
+                "meta_attributes",
+                &format!("{id}-meta_attributes"),
+                &[(name.to_owned(), value.to_owned())],
+            );
+        }
+        Ok(String::new())
+    })
+}
+
+fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
+    let pairs = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
+    edit(source, |configuration| {
+        let e = edit::resource_mut(configuration, id)?;
+        edit::set_pairs(e, kind, &format!("{id}-{kind}"), &pairs);
+        Ok(String::new())
+    })
+}
+
+/// Parameters, and whole operations anew where their name and interval are given.
+fn update(source: &Source, id: &str, words: &[&str]) -> Result<String, Failure> {
+    let parts = parts(words)?;
+    edit(source, |configuration| {
+        let e = edit::resource_mut(configuration, id)?;
+        edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &parts.params);
+        edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
+        for (name, pairs) in &parts.operations {
+            let new = edit::operation(id, name, pairs);
+            let operations = e.child_or_insert("operations");
+            operations.retain_elements(|op| {
+                op.attr("name") != Some(name) || (name == "monitor" && op.attr("role") != new.attr("role"))
+            });
+            operations.push(new);
+        }
+        Ok(String::new())
+    })
+}
+
+enum Move {
+    To,
+    Away,
+    Clear,
+}
+
+fn place(source: &Source, id: &str, node: Option<&str>, how: Move) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let r = crate::cluster::find(&view.cluster.resources, id)
+            .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+        if let Some(node) = node.filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
+            return Err(error(format!("Node '{node}' does not exist")));
+        }
+        let place = moving::Place { resource: r, node, promoted: false, lifetime: None };
+        match how {
+            Move::To => moving::move_to(source, view, &place, false),
+            Move::Away => moving::ban(source, view, &place),
+            Move::Clear => moving::clear(source, view, &place, false, false),
+        }
+    })
+}
+
+/// Longest time that `pcs resource move` waits for the resource to arrive.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// pcs 0.11's move: the constraint goes as soon as the resource has arrived.
+fn move_and_wait(source: &Source, id: &str, node: Option<&str>) -> Result<String, Failure> {
+    if source.client().is_none() {
+        return Err(error("Only 'pcs resource move-with-constraint' works on a file: nothing moves in one"));
+    }
+    let where_is = |source: &Source| {
+        with_view(source, |view| {
+            let r = crate::cluster::find(&view.cluster.resources, id)
+                .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+            Ok(r.active_on.clone())
+        })
+    };
+    let before = where_is(source)?;
+    let mut said = place(source, id, node, if node.is_some() { Move::To } else { Move::Away })?;
+    let _ = writeln!(said, "Location constraint to move resource '{id}' has been created");
+    let end = Instant::now() + MOVE_TIMEOUT;
+    let arrived = |at: &[String]| match node {
+        Some(node) => at == [node],
+        None => !at.is_empty() && at != before.as_slice(),
+    };
+    let mut at = where_is(source)?;
+    while !arrived(&at) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(100));
+        at = where_is(source)?;
+    }
+    if !arrived(&at) {
+        return Err(error(format!(
+            "resource '{id}' has not moved within {} s; the constraint stays (pcs resource clear {id})",
+            MOVE_TIMEOUT.as_secs()
+        )));
+    }
+    place(source, id, None, Move::Clear)?;
+    let _ = writeln!(said, "Location constraint created to move resource '{id}' has been removed");
+    let _ = writeln!(said, "resource '{id}' is running on node '{}'", at.join("', '"));
+    Ok(said)
+}
+
+fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Failure> {
+    let mut call = CleanupCall { refresh, ..CleanupCall::default() };
+    for word in words {
+        match word.split_once('=') {
+            Some(("node", node)) => call.node = Some(node.to_owned()),
+            Some(("operation", operation)) => call.operation = Some(operation.to_owned()),
+            Some(("interval", interval)) => call.interval_ms = cib::interval_ms(interval),
+            Some((name, _)) => return Err(error(format!("unknown option '{name}'"))),
+            None => call.resource = Some((*word).to_owned()),
+        }
+    }
+    cleanup::run(source, &call)
+}
+
+fn group(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        ["add", name, ids @ ..] if !ids.is_empty() => edit(source, |configuration| {
+            let ids: Vec<String> = ids.iter().map(|i| (*i).to_owned()).collect();
+            edit::group_add(configuration, name, &ids).map(|()| String::new())
+        }),
+        ["remove" | "delete", name, ids @ ..] => ungroup(source, name, ids),
+        ["list"] => {
+            let cib = source.cib()?;
+            let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+            let groups = resources.into_iter().flat_map(Element::descendants).filter(|e| e.name() == "group");
+            let members = |e: &Element| {
+                e.elements_named("primitive").filter_map(Element::id).map(|i| format!(" {i}")).collect::<String>()
+            };
+            Ok(groups.map(|g| format!("{}:{}\n", g.id().unwrap_or_default(), members(g))).collect())
+        }
+        _ => Err(error("usage: pcs resource group add GROUP ID... | remove GROUP [ID...] | list")),
+    }
+}
+
+/// Takes members out of a group; all of them if none is named.
+fn ungroup(source: &Source, name: &str, ids: &[&str]) -> Result<String, Failure> {
+    edit(source, |configuration| {
+        let group = edit::resource_mut(configuration, name)?;
+        if group.name() != "group" {
+            return Err(error(format!("'{name}' is not a group")));
+        }
+        let members: Vec<String> =
+            group.elements_named("primitive").filter_map(Element::id).map(str::to_owned).collect();
+        if let Some(other) = ids.iter().find(|i| !members.iter().any(|m| m == **i)) {
+            return Err(error(format!("Resource '{other}' is not in group '{name}'")));
+        }
+        let out: Vec<String> =
+            if ids.is_empty() { members.clone() } else { ids.iter().map(|i| (*i).to_owned()).collect() };
+        let freed = out.iter().map(|id| edit::take_primitive(configuration, id)).collect::<Result<Vec<_>, _>>()?;
+        freed.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
+        if out.len() == members.len() {
+            edit::delete_resource(configuration, name)?;
+        }
+        Ok(String::new())
+    })
+}
+
+fn clone(source: &Source, id: &str, words: &[&str], promotable: bool) -> Result<String, Failure> {
+    let words: Vec<&str> = words.iter().copied().filter(|w| *w != "meta").collect();
+    let meta = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
+    edit(source, |configuration| {
+        let resources = configuration.child_or_insert("resources");
+        let at = resources.nodes().iter().position(
+            |n| matches!(n, Node::Element(e) if e.id() == Some(id) && ["primitive", "group"].contains(&e.name())),
+        );
+        let at = at.ok_or_else(|| {
+            error(format!("unable to find group or resource: {id} (or it is in a group or cloned already)"))
+        })?;
+        let inner = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
+        resources.nodes_mut().insert(at, Node::Element(clone_of(inner, id, &meta, promotable)));
+        Ok(String::new())
+    })
+}
+
+fn unclone(source: &Source, id: &str) -> Result<String, Failure> {
+    edit(source, |configuration| {
+        let resources = configuration.child_or_insert("resources");
+        let holds = |e: &Element| {
+            e.id() == Some(id) || e.elements().any(|c| edit::RESOURCES.contains(&c.name()) && c.id() == Some(id))
+        };
+        let at =
+            resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.name() == "clone" && holds(e)));
+        let at = at.ok_or_else(|| error(format!("'{id}' is not a clone or cloned resource")))?;
+        let clone = resources.at(&[at]).cloned().ok_or_else(|| error("gone"))?;
+        let clone_id = clone.id().unwrap_or_default().to_owned();
+        let inner = clone.elements().find(|e| ["primitive", "group"].contains(&e.name())).cloned();
+        let inner = inner.ok_or_else(|| error(format!("'{clone_id}' is empty")))?;
+        edit::delete_resource(configuration, &clone_id)?;
+        let resources = configuration.child_or_insert("resources");
+        let at = at.min(resources.nodes().len());
+        resources.nodes_mut().insert(at, Node::Element(inner));
+        Ok(String::new())
+    })
+}
+
+fn defaults(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    let pairs: Vec<&str> = words.iter().copied().filter(|w| !["update", "set", "config"].contains(w)).collect();
+    if pairs.is_empty() {
+        let cib = source.cib()?;
+        let section = cib.child("configuration").and_then(|c| c.child("rsc_defaults"));
+        let pairs = section.map(|s| crate::cluster::pairs(s, "meta_attributes")).unwrap_or_default();
+        let lines: String = pairs.iter().map(|(n, v)| format!("{n}={v}\n")).collect();
+        return Ok(if lines.is_empty() { "No defaults set\n".to_owned() } else { lines });
+    }
+    let pairs = pairs.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
+    edit(source, |configuration| {
+        let section = configuration.child_or_insert("rsc_defaults");
+        edit::set_pairs(section, "meta_attributes", "rsc_defaults-meta_attributes", &pairs);
+        Ok("Warning: Defaults do not apply to resources which override them with their own defined values\n".to_owned())
+    })
+}
