@@ -110,8 +110,11 @@ fn kept_dest(request: &Request, key: &ServiceKey, asked: &Dest, table: &mut dyn 
 
 fn list(request: &Request, table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {
     let given = request.given;
-    let about = [Opt::Connection, Opt::Timeout, Opt::Daemon];
-    if given.any(&about) && given.any(&[Opt::Stats, Opt::PersistentConn, Opt::Rate, Opt::Thresholds]) {
+    let no_counters = given.any(&[Opt::Connection, Opt::Timeout, Opt::Daemon]);
+    let no_persistence = given.any(&[Opt::Timeout, Opt::Daemon]);
+    if no_counters && given.any(&[Opt::Stats, Opt::Rate, Opt::Thresholds])
+        || no_persistence && given.has(Opt::PersistentConn)
+    {
         return report_stop(&Stop::usage("options conflicts in the list command"), io);
     }
     if given.has(Opt::Connection) {

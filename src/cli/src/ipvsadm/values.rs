@@ -14,8 +14,10 @@ pub fn number(text: &str, min: i64, max: i64) -> Option<i64> {
     text.parse::<i64>().ok().filter(|n| (min..=max).contains(n))
 }
 
-/// An IPv4 address as `inet_aton` reads it: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`).
+/// An IPv4 address as `inet_aton` reads it: one to four parts, each decimal, octal (`0…`) or hexadecimal (`0x…`);
+/// what follows a blank is ignored.
 pub fn inet_aton(text: &str) -> Option<Ipv4Addr> {
+    let text = text.split([' ', '\t', '\n', '\x0b', '\x0c', '\r']).next().unwrap_or_default();
     let parts: Vec<u64> = text.split('.').map(aton_part).collect::<Option<_>>()?;
     let (last, leading) = parts.split_last()?;
     if leading.len() > 3 || leading.iter().any(|&p| p > 255) || *last >= 1 << (8 * (4 - leading.len())) {
@@ -50,7 +52,8 @@ pub struct Place {
 
 /// `host`, `host:port`, `[v6]:port` or a bare IPv6 address. `protocol` decides what a service name means.
 pub fn place(text: &str, protocol: Option<Protocol>, lookup: Lookup<'_>) -> Option<Place> {
-    if text.is_empty() || number(text, 0, 65535).is_some() {
+    // A bare number is a port or a mark to old scripts, never an address.
+    if text.is_empty() || number(text, 0, i64::MAX).is_some() {
         return None;
     }
     let port_of = |text: &str| {
@@ -135,7 +138,8 @@ mod tests {
         assert_eq!(inet_aton("10.1.258"), ip(10, 1, 1, 2));
         assert_eq!(inet_aton("0x0a000001"), ip(10, 0, 0, 1));
         assert_eq!(inet_aton("010.0.0.1"), ip(8, 0, 0, 1));
-        for bad in ["", ".", "10.", "256.1", "1.2.3.4.5", "10.0.0.256", "a", "08", "4294967296", "1.+2"] {
+        assert_eq!(inet_aton("10.1 x"), ip(10, 0, 0, 1));
+        for bad in ["", ".", " 1", "10.", "256.1", "1.2.3.4.5", "10.0.0.256", "a", "08", "4294967296", "1.+2"] {
             assert_eq!(inet_aton(bad), None, "{bad:?}");
         }
     }
