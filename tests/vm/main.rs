@@ -4,6 +4,7 @@
 //! of scenario names to run; without any, all run.
 
 mod guest;
+mod ipvsadm;
 mod ldirectord;
 mod scenarios;
 

@@ -1,9 +1,15 @@
 //! The list of scenarios, in the order in which they run.
 
-use crate::Scenario;
+use crate::{Scenario, ipvsadm};
 use std::process::Command;
 
-pub const ALL: &[Scenario] = &[("the guest's kernel has IPVS", kernel_has_ipvs)];
+pub const ALL: &[Scenario] = &[
+    ("the guest's kernel has IPVS", kernel_has_ipvs),
+    ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
+    ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
+    ("ipvsadm: a killed replace leaves the old or the new table", ipvsadm::killed_replace),
+    ("ipvsadm: bench against the original", ipvsadm::bench),
+];
 
 fn kernel_has_ipvs() -> Result<(), String> {
     let out = Command::new("ipvsadm").arg("-Ln").output().map_err(|e| format!("ipvsadm: {e}"))?;

@@ -198,6 +198,7 @@ fn settings(s: &Service) -> String {
         if let Some(mask) = unusual_mask(s) {
             let _ = write!(text, " mask {mask}");
         }
+        // Without persistence the original shows no engine, though it saves one.
         if let Some(pe) = &s.pe {
             let _ = write!(text, " pe {pe}");
         }

@@ -78,9 +78,9 @@ fn service_settings(s: &Service) -> String {
         if let Some(mask) = unusual_mask(s) {
             let _ = write!(text, " -M {mask}");
         }
-        if let Some(pe) = &s.pe {
-            let _ = write!(text, " --pe {pe}");
-        }
+    }
+    if let Some(pe) = &s.pe {
+        let _ = write!(text, " --pe {pe}");
     }
     if s.flags & service_flags::ONE_PACKET != 0 {
         text.push_str(" -o");
