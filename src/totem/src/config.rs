@@ -127,6 +127,25 @@ impl Config {
         }
     }
 
+    /// What a ring cannot be run with. The caller knows which lines of its file these values came from.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let nodes = self.peers.len() + 1;
+        if nodes > MAX_MEMBERS {
+            return Err(ConfigError::TooManyNodes { got: nodes, limit: MAX_MEMBERS });
+        }
+        if self.links == 0 || self.links > MAX_LINKS {
+            return Err(ConfigError::Links { got: self.links, limit: MAX_LINKS });
+        }
+        if self.me.0 == 0 || self.peers.contains(&NodeId(0)) {
+            return Err(ConfigError::NodeZero);
+        }
+        let t = &self.timing;
+        if t.heartbeat.is_zero() || t.heartbeat * 2 > t.suspect {
+            return Err(ConfigError::Heartbeat { heartbeat: t.heartbeat, suspect: t.suspect });
+        }
+        Ok(())
+    }
+
     /// Link numbers, most wanted first, each exactly once.
     pub fn links_in_order(&self) -> Vec<u8> {
         let count = self.links.clamp(1, MAX_LINKS);
@@ -137,5 +156,43 @@ impl Config {
             }
         }
         order
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{got} nodes; at most {limit}")]
+    TooManyNodes { got: usize, limit: usize },
+    #[error("{got} links; 1 to {limit}")]
+    Links { got: u8, limit: u8 },
+    #[error("node number 0 is reserved")]
+    NodeZero,
+    #[error("a heartbeat every {heartbeat:?} is too slow to suspect a node after {suspect:?}")]
+    Heartbeat { heartbeat: Duration, suspect: Duration },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_checked() {
+        let config = |nodes: u32| Config::new(NodeId(1), (1..=nodes).map(NodeId), 1);
+        assert_eq!(config(32).check(), Ok(()));
+        assert_eq!(config(33).check(), Err(ConfigError::TooManyNodes { got: 33, limit: 32 }));
+        assert_eq!(Config { links: 9, ..config(2) }.check(), Err(ConfigError::Links { got: 9, limit: 8 }));
+        let slow = Timing { suspect: Duration::from_millis(60), ..Timing::fast() };
+        assert!(matches!(Config { timing: slow, ..config(2) }.check(), Err(ConfigError::Heartbeat { .. })));
+        for token_ms in [30, 100, 1000, 3000, 30_000] {
+            let timing = Timing::patient(Duration::from_millis(token_ms), None);
+            assert_eq!(Config { timing, ..config(2) }.check(), Ok(()));
+            assert!(timing.hold < timing.token && timing.link_down < timing.suspect);
+        }
+    }
+
+    #[test]
+    fn wanted_links_come_first() {
+        let config = Config { links: 4, link_order: vec![2, 9, 2, 1], ..Config::new(NodeId(1), [NodeId(2)], 1) };
+        assert_eq!(config.links_in_order(), [2, 1, 0, 3]);
     }
 }

@@ -45,6 +45,17 @@ fn two_to_five_nodes_form_one_ring() {
 }
 
 #[test]
+fn sixteen_nodes_form_one_ring_and_survive_four_crashes() {
+    let mut c = Cluster::formed(16, 16);
+    (3..=6).for_each(|i| c.crash(n(i)));
+    let rest = c.running();
+    let took = c.run_until_true(2000, |c| c.in_one_view(&rest)).unwrap();
+    println!("four of 16 crash at once: next view after {took:?}");
+    assert!(took < Duration::from_millis(300));
+    c.check();
+}
+
+#[test]
 fn one_node_joins_a_ring_at_once() {
     for count in 2..=5 {
         let mut c = Cluster::new(9);

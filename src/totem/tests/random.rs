@@ -6,6 +6,8 @@ mod harness;
 
 use base::NodeId;
 use harness::Cluster;
+use std::time::Duration;
+use totem::Timing;
 
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
@@ -65,30 +67,77 @@ fn trouble(c: &mut Cluster) {
     }
 }
 
+/// Troubles with time between them to settle.
+fn calm(c: &mut Cluster) {
+    for _ in 0..25 {
+        trouble(c);
+        for _ in 0..c.rng.below(30) {
+            let up = c.running();
+            if let Some(n) = pick(c, &up) {
+                let size = if c.rng.chance(5.0) { c.rng.below(40_000) } else { c.rng.below(200) };
+                c.broadcast(n, size as usize);
+            }
+            let us = c.rng.below(20_000);
+            c.run_until(c.now + Duration::from_micros(us));
+        }
+        let ms = c.rng.below(600);
+        c.run_ms(ms);
+    }
+}
+
+/// Everybody talks all the time, and the next trouble comes while the last one is being dealt with.
+fn storm(c: &mut Cluster) {
+    for _ in 0..60 {
+        trouble(c);
+        for _ in 0..c.rng.below(60) {
+            for n in c.running() {
+                let size = if c.rng.chance(5.0) { c.rng.below(10_000) } else { c.rng.below(200) };
+                c.broadcast(n, size as usize);
+            }
+            let us = c.rng.below(1500);
+            c.run_until(c.now + Duration::from_micros(us));
+        }
+    }
+}
+
+/// Five times as quick as the default, so that more happens.
+fn quick() -> Timing {
+    let f = Timing::fast();
+    Timing {
+        heartbeat: f.heartbeat / 5,
+        suspect: f.suspect / 5,
+        link_down: f.link_down / 5,
+        token: f.token / 5,
+        token_retransmit: f.token_retransmit / 5,
+        hold: f.hold / 5,
+        join: f.join / 5,
+        consensus: f.consensus / 5,
+        commit: f.commit / 5,
+        start_wait: f.start_wait / 5,
+        backoff: f.backoff / 5,
+        backoff_max: f.backoff_max / 5,
+        trust_link_errors: true,
+    }
+}
+
 fn live(seed: u64) {
     let mut c = Cluster::new(seed);
     let n = 2 + c.rng.below(4) as u32;
     c.links = 1 + c.rng.below(2) as u8;
+    let stormy = seed % 2 == 1;
+    if stormy {
+        c.timing = quick();
+    }
     c.declare(n);
     for i in 1..=n {
         c.start(NodeId(i));
         let ms = c.rng.below(400);
         c.run_ms(ms);
     }
-    for _ in 0..25 {
-        trouble(&mut c);
-        for _ in 0..c.rng.below(30) {
-            let up = c.running();
-            if let Some(n) = pick(&mut c, &up) {
-                let size = if c.rng.chance(5.0) { c.rng.below(40_000) } else { c.rng.below(200) };
-                c.broadcast(n, size as usize);
-            }
-            let us = c.rng.below(20_000);
-            let end = c.now + std::time::Duration::from_micros(us);
-            c.run_until(end);
-        }
-        let ms = c.rng.below(600);
-        c.run_ms(ms);
+    if stormy {
+        storm(&mut c)
+    } else {
+        calm(&mut c)
     }
     c.check();
     // Then everything heals, and everybody must find together and have all that is theirs.
