@@ -2,13 +2,14 @@
 
 use super::api::{self, Commands};
 use crate::hosts::{HostSpec, Lab, LabError, applet, vip_v4, vip_v6};
+use crate::probe::monotonic_us;
 use kernel::ipvs::Ipvs;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
@@ -48,6 +49,20 @@ pub fn vips() -> [IpAddr; 2] {
 /// What the client asks: both addresses, port 80.
 pub fn targets() -> Vec<SocketAddr> {
     vips().into_iter().map(|ip| SocketAddr::new(ip, 80)).collect()
+}
+
+/// A moment on the client's clock and on the nodes' calendar.
+#[derive(Clone, Copy)]
+pub struct Cut {
+    pub monotonic_us: u64,
+    pub wall_us: i64,
+}
+
+impl Cut {
+    fn now() -> Cut {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Cut { monotonic_us: monotonic_us(), wall_us: i64::try_from(since.as_micros()).unwrap_or(i64::MAX) }
+    }
 }
 
 pub struct Cluster {
@@ -144,13 +159,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Cable first, then every process of the director: what a power loss looks like to everybody else.
-    pub async fn power_off(&mut self, name: &str) -> Result<(), LabError> {
-        self.lab.power_off(name).await?;
+    /// Cable first, then every process of the director: what a power loss looks like to everybody else. Returns when the
+    /// cable was out.
+    pub async fn power_off(&mut self, name: &str) -> Result<Cut, LabError> {
+        self.lab.unplug(name).await?;
+        let cut = Cut::now();
+        self.lab.host(name)?.ns.kill_all()?;
         if let Some(mut child) = self.nodes.remove(name) {
             let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
         }
-        Ok(())
+        Ok(cut)
     }
 
     /// Cable and node again.

@@ -2,12 +2,12 @@
 
 use super::api;
 use super::client::Client;
-use super::cluster::{Cluster, DIRECTORS, GROUP, WEBS, wait_for};
+use super::cluster::{Cluster, Cut, DIRECTORS, GROUP, WEBS, wait_for};
 use super::report::{Event, Kind, Moment, moments};
 use super::ui::Ui;
 use crate::hosts::LabError;
 use crate::probe::monotonic_us;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Everything must be as it should within this, also on a machine that is busy compiling.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,12 +87,11 @@ impl Play<'_> {
         let (from, before) = self.begin().await?;
         let survivor = other(&before);
         self.ui.say(format!("{before} is active: its cable is pulled, then all its processes are killed"));
-        let cut_wall_us = wall_us();
-        self.cluster.power_off(&before).await?;
+        let cut = self.cluster.power_off(&before).await?;
         self.wait_active(survivor).await?;
         self.end(Kind::Loss, from, before.clone()).await?;
         if self.timeline.is_empty() {
-            *self.timeline = self.timeline_of(survivor, from, cut_wall_us).await?;
+            *self.timeline = self.timeline_of(survivor, cut).await?;
         }
         self.ui.say(format!("{before} gets its cable and its processes back"));
         let (from, active) = self.begin().await?;
@@ -149,15 +148,15 @@ impl Play<'_> {
     }
 
     /// Demo's, survivor's and client's moments on one axis.
-    async fn timeline_of(&self, survivor: &str, cut_us: u64, cut_wall_us: i64) -> Result<Vec<Moment>, LabError> {
+    async fn timeline_of(&self, survivor: &str, cut: Cut) -> Result<Vec<Moment>, LabError> {
         let timeline = api::get(&self.cluster.run_dir(survivor), "/v1/timeline").await?;
-        let recovered = self.client.recovered_us(cut_us, monotonic_us());
-        let last_ms = recovered.iter().flatten().map(|us| us - cut_us).max().unwrap_or(0) as f64 / 1_000.0;
-        let mut all = moments(&timeline, cut_wall_us, last_ms.max(200.0) + 300.0);
+        let recovered = self.client.recovered_us(cut.monotonic_us, monotonic_us());
+        let last_ms = recovered.iter().flatten().map(|us| us - cut.monotonic_us).max().unwrap_or(0) as f64 / 1_000.0;
+        let mut all = moments(&timeline, cut.wall_us, last_ms.max(200.0) + 300.0);
         all.push(Moment { at_ms: 0.0, by: "demo".into(), text: "cable pulled".into() });
         for (recovered, vip) in recovered.into_iter().zip(super::cluster::vips()) {
             if let Some(us) = recovered {
-                let at_ms = (us - cut_us) as f64 / 1_000.0;
+                let at_ms = (us - cut.monotonic_us) as f64 / 1_000.0;
                 all.push(Moment { at_ms, by: "client".into(), text: format!("first answer from {vip}") });
             }
         }
@@ -168,9 +167,4 @@ impl Play<'_> {
 
 fn other(name: &str) -> &'static str {
     if name == DIRECTORS[0] { DIRECTORS[1] } else { DIRECTORS[0] }
-}
-
-fn wall_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

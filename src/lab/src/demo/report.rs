@@ -185,7 +185,11 @@ pub fn moments(timeline: &Value, cut_wall_us: i64, until_ms: f64) -> Vec<Moment>
         let text = event["text"].as_str().unwrap_or_default();
         let kind = event["kind"].as_str().unwrap_or("event");
         let subject = event["subject"].as_str().unwrap_or_default();
-        let text = if text.is_empty() { format!("{kind} {subject}") } else { format!("{kind}: {text}") };
+        let mut words = kind.to_owned();
+        if !subject.is_empty() {
+            let _ = write!(words, " {subject}");
+        }
+        let text = if text.is_empty() { words } else { format!("{words}: {text}") };
         moments.push(Moment { at_ms, by: by.to_owned(), text });
     }
     moments
@@ -221,7 +225,7 @@ mod tests {
             [event(900, "before"), event(151_000, "one member"), event(9_000_000, "late"), event(200_000, "")]});
         let got = moments(&timeline, 1_000, 1_000.0);
         assert_eq!(got.len(), 2);
-        assert_eq!((got[0].at_ms, got[0].text.as_str()), (150.0, "view: one member"));
+        assert_eq!((got[0].at_ms, got[0].text.as_str()), (150.0, "view 2: one member"));
         assert_eq!(got[1].text, "view 2");
     }
 }
