@@ -11,7 +11,6 @@ use crate::call::{AgentCall, AgentOutcome};
 use crate::native::DataPlane;
 use base::exit::OcfCode;
 use ldirectord::service::{self, Director, LoadError, Logger, Options, Status};
-use policy::Verdicts;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::sync::Mutex;
@@ -62,7 +61,7 @@ impl Directors {
             found.active = true;
             return Ok(());
         }
-        let director = self.launch(call, true, Verdicts::default()).await?;
+        let director = self.launch(call, Options::default()).await?;
         running.insert(call.resource.clone(), Running { director, config, active: true });
         Ok(())
     }
@@ -82,7 +81,7 @@ impl Directors {
             return Err(AgentOutcome::error(reason));
         }
         if warm(call)
-            && let Ok(director) = self.launch(call, false, verdicts).await
+            && let Ok(director) = self.launch(call, Options { active: false, verdicts, ..Options::default() }).await
         {
             let config = found.config;
             running.insert(call.resource.clone(), Running { director, config, active: false });
@@ -102,7 +101,7 @@ impl Directors {
             None => {
                 if warm(call)
                     && running.len() < MAX_STANDBY
-                    && let Ok(director) = self.launch(call, false, Verdicts::default()).await
+                    && let Ok(director) = self.launch(call, Options { active: false, ..Options::default() }).await
                 {
                     let config = config_path(call);
                     running.insert(call.resource.clone(), Running { director, config, active: false });
@@ -112,17 +111,11 @@ impl Directors {
         }
     }
 
-    async fn launch(&self, call: &AgentCall, active: bool, verdicts: Verdicts) -> Result<Director, AgentOutcome> {
+    async fn launch(&self, call: &AgentCall, options: Options) -> Result<Director, AgentOutcome> {
         let path = config_path(call);
         let accepted = load(&path).await.map_err(|e| refused(&e))?;
         let table = (self.data_plane)().map_err(|e| AgentOutcome::error(e.to_string()))?;
-        let options = Options {
-            config_path: Some(path),
-            logger: Logger::tracing(),
-            active,
-            verdicts,
-            ..Options::default()
-        };
+        let options = Options { config_path: Some(path), logger: Logger::tracing(), ..options };
         Ok(Director::start(accepted.config, table, options).await)
     }
 }
