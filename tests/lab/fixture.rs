@@ -86,7 +86,7 @@ impl Group {
 
     async fn load(&self) {
         let cib = self.path("cib.xml");
-        let args = ["cibadmin", "-R", "-x", cib.to_str().expect("UTF-8")];
+        let args = ["cibadmin", "-R", "-o", "configuration", "-x", cib.to_str().expect("UTF-8")];
         self.until("the configuration is accepted", || self.command("d1", &args)).await;
     }
 

@@ -98,7 +98,7 @@ impl Site {
         let mut last = String::new();
         wait_until(START, || {
             let ready = shell(&format!("{load} {BASCULE} crm_node -p"));
-            match ready.and_then(|_| shell(&format!("{load} {BASCULE} cibadmin -R -x /tmp/failover/cib.xml"))) {
+            match ready.and_then(|_| shell(&format!("{load} {BASCULE} cibadmin -R -o configuration -x /tmp/failover/cib.xml"))) {
                 Ok(_) => Some(()),
                 Err(error) => {
                     last = error;
