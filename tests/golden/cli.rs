@@ -13,7 +13,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_bascule");
 #[test]
 fn sessions_go_as_written() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli");
-    let mut sessions: Vec<PathBuf> = std::fs::read_dir(dir).expect("sessions").filter_map(|e| Some(e.ok()?.path())).collect();
+    let mut sessions: Vec<PathBuf> =
+        std::fs::read_dir(dir).expect("sessions").filter_map(|e| Some(e.ok()?.path())).collect();
     sessions.sort();
     assert!(!sessions.is_empty());
     let mut failures = String::new();
@@ -99,7 +100,8 @@ fn first_difference(written: &str, happened: &str) -> Option<(usize, String, Str
 }
 
 /// Documents of the original's own suite that its schemas would refuse as well.
-const REFUSED: [(&str, &str); 1] = [("order-wrong-kind.xml", "kind=\"foo\", in a document that asks not to be checked")];
+const REFUSED: [(&str, &str); 1] =
+    [("order-wrong-kind.xml", "kind=\"foo\", in a document that asks not to be checked")];
 
 #[test]
 fn the_schema_takes_the_originals_own_documents() {
