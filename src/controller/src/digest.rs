@@ -4,12 +4,16 @@ use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use xml::Element;
 
+/// What the cluster itself adds to an action's parameters.
+const ADDED: [&str; 6] = ["id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"];
+
 /// `op-digest` of an operation with these parameters (instance parameters and `CRM_meta_*` as the graph gives them).
 /// Only recurring operations depend on their timeout.
 pub fn of_params(params: &BTreeMap<String, String>, interval_ms: u64) -> String {
     let mut parameters = Element::new("parameters");
     for (name, value) in params {
-        let counts = !name.starts_with("CRM_meta_") || (interval_ms > 0 && name == "CRM_meta_timeout");
+        let own = !name.starts_with("CRM_meta_") && !ADDED.contains(&name.as_str());
+        let counts = own || (interval_ms > 0 && name == "CRM_meta_timeout");
         if counts {
             parameters.set(name, value);
         }
@@ -36,6 +40,8 @@ mod tests {
         let timeout = BTreeMap::from([("CRM_meta_timeout".to_owned(), "20000".to_owned())]);
         assert_eq!(of_params(&timeout, 0), "f2317cad3d54cec5d7d7aa7d0bf35cf8");
         assert_eq!(of_params(&timeout, 10000), "4811cef7f7f94e3a35a70be7916cb2fd");
+        let added = BTreeMap::from([("crm_feature_set".to_owned(), "3.20.1".to_owned())]);
+        assert_eq!(of_params(&added, 0), "f2317cad3d54cec5d7d7aa7d0bf35cf8");
     }
 
     #[test]
