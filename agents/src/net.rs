@@ -2,7 +2,7 @@
 
 use crate::lease::Vip;
 use kernel::addr::{AddrError, Address, Addresses, Lifetime, Link, Wanted};
-use kernel::announce::{Burst, burst};
+use kernel::announce::{Burst, MAX_BURST, announce};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -75,8 +75,17 @@ impl Net {
         if link.loopback {
             return;
         }
-        if let Err(error) = burst(&link, &[vip.addr], how).await {
-            tracing::warn!(address = %vip.addr, %error, "the address could not be announced");
+        for round in 0..how.count.min(MAX_BURST) {
+            if round > 0 {
+                tokio::time::sleep(Duration::from_millis(how.interval_ms)).await;
+                // Given up meanwhile, it is another node's: one more packet would draw the clients back here.
+                if !matches!(self.present(vip).await, Ok(true)) {
+                    return;
+                }
+            }
+            if let Err(error) = announce(&link, vip.addr) {
+                return tracing::warn!(address = %vip.addr, %error, "the address could not be announced");
+            }
         }
     }
 
