@@ -3,10 +3,12 @@
 //! Pure: no clock, no socket, no file. Anything here must be useful to at least two crates.
 
 pub mod applet;
+pub mod dates;
 pub mod exit;
 pub mod ids;
 pub mod ipvs;
 pub mod score;
+pub mod text;
 pub mod time;
 
 pub use ids::NodeId;

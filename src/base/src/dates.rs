@@ -1,0 +1,252 @@
+//! ISO 8601 dates, durations and calendar fields, as rules and `iso8601` need them. UTC throughout: a date without an
+//! offset means UTC, so that a result never depends on the machine's time zone. Calendar arithmetic is jiff's.
+
+use crate::text::leading_int;
+use crate::time::WallTime;
+use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+
+/// Why a text is not a date or duration.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DateError {
+    #[error("'{0}' is not a valid ISO 8601 date/time")]
+    Date(String),
+    #[error("'{0}' is not a valid ISO 8601 duration")]
+    Duration(String),
+}
+
+/// A length of calendar time, its parts kept apart because months differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Duration {
+    pub years: i32,
+    pub months: i32,
+    pub days: i32,
+    pub seconds: i64,
+}
+
+impl Duration {
+    /// `P1Y2M3DT4H5M6S`, `P2W`; what follows `/` or a blank is ignored.
+    pub fn parse(text: &str) -> Result<Duration, DateError> {
+        let bad = || DateError::Duration(text.to_owned());
+        let mut rest = text.strip_prefix('P').ok_or_else(bad)?;
+        let end = rest.find(|c: char| c == '/' || c.is_ascii_whitespace()).unwrap_or(rest.len());
+        rest = &rest[..end];
+        let (mut duration, mut time, mut any) = (Duration::default(), false, false);
+        while !rest.is_empty() {
+            if let Some(after) = rest.strip_prefix('T') {
+                (time, rest) = (true, after);
+                continue;
+            }
+            let (value, after) = leading_int(rest).ok_or_else(bad)?;
+            let value = i32::try_from(value).map_err(|_| bad())?;
+            let wide = i64::from(value);
+            let seconds = match (after.as_bytes().first().ok_or_else(bad)?, time) {
+                (b'Y', _) => { duration.years = value; 0 }
+                (b'M', false) => { duration.months = value; 0 }
+                (b'W', _) => { duration.days = duration.days.saturating_add(value.saturating_mul(7)); 0 }
+                (b'D', _) => { duration.days = duration.days.saturating_add(value); 0 }
+                (b'M', true) => wide * 60,
+                (b'H', _) => wide * 3600,
+                (b'S', _) => wide,
+                _ => return Err(bad()),
+            };
+            duration.seconds = duration.seconds.saturating_add(seconds);
+            any = true;
+            rest = &after[1..];
+        }
+        if any { Ok(duration) } else { Err(bad()) }
+    }
+
+    /// Length in seconds with years of 365 and months of 30 days.
+    pub fn seconds(&self) -> i64 {
+        (i64::from(self.years) * 365 + i64::from(self.months) * 30 + i64::from(self.days)) * 86_400 + self.seconds
+    }
+
+    /// The moment this long after `start` (seconds since the epoch); `None` outside the calendar.
+    pub fn after(&self, start: i64) -> Option<i64> {
+        let span = Span::new().try_years(self.years).ok()?.try_months(self.months).ok()?.try_days(self.days).ok()?;
+        let moved = civil_time(start)?.checked_add(span).ok()?;
+        epoch(moved)?.checked_add(self.seconds)
+    }
+}
+
+/// Calendar fields of a moment, as `date_spec` compares them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fields {
+    pub year: i64,
+    pub month: i64,
+    pub day: i64,
+    pub hour: i64,
+    pub minute: i64,
+    pub second: i64,
+    pub yearday: i64,
+    pub week_year: i64,
+    pub week: i64,
+    /// 1 is Monday.
+    pub weekday: i64,
+}
+
+/// Calendar fields of a moment in seconds since the epoch.
+pub fn fields(secs: i64) -> Option<Fields> {
+    let dt = civil_time(secs)?;
+    let week = dt.date().iso_week_date();
+    Some(Fields {
+        year: dt.year().into(),
+        month: dt.month().into(),
+        day: dt.day().into(),
+        hour: dt.hour().into(),
+        minute: dt.minute().into(),
+        second: dt.second().into(),
+        yearday: dt.day_of_year().into(),
+        week_year: week.year().into(),
+        week: week.week().into(),
+        weekday: week.weekday().to_monday_one_offset().into(),
+    })
+}
+
+/// `2023-06-21 00:59:59Z`.
+pub fn to_text(secs: i64) -> String {
+    match civil_time(secs) {
+        Some(dt) => dt.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+        None => secs.to_string(),
+    }
+}
+
+/// Time of day and year as `ctime` writes them behind the weekday: `Jun 21 00:59:59 2023`.
+pub fn to_change_text(secs: i64) -> String {
+    match civil_time(secs) {
+        Some(dt) => dt.strftime("%b %e %H:%M:%S %Y").to_string(),
+        None => "unknown_time".to_owned(),
+    }
+}
+
+/// `Wed Jun 21 00:59:59 2023`.
+pub fn to_ctime(secs: i64) -> String {
+    match civil_time(secs) {
+        Some(dt) => dt.strftime("%a %b %e %H:%M:%S %Y").to_string(),
+        None => "unknown_time".to_owned(),
+    }
+}
+
+/// Reads a date, date and time, or time of the day of `now`: `2005-01-20`, `20050120`, `2005-020`, `2005-W03-4`, each with
+/// ` ` or `T` and `12:30[:00]` or `1230[00]` and `Z`, `+02:00`, …; `epoch`. Gives seconds since the epoch.
+pub fn parse(text: &str, now: WallTime) -> Result<i64, DateError> {
+    let bad = || DateError::Date(text.to_owned());
+    if text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("epoch")) {
+        return Ok(0);
+    }
+    let bare_time = text.strip_prefix('T').or_else(|| (text.as_bytes().get(2) == Some(&b':')).then_some(text));
+    let (date, time) = match bare_time {
+        Some(time) => (civil_time(now.secs()).ok_or_else(bad)?.date(), Some(time)),
+        None => {
+            let end = text.find(|c: char| !(c.is_ascii_digit() || c == '-' || c == 'W')).unwrap_or(text.len());
+            let rest = &text[end..];
+            (parse_date(&text[..end]).ok_or_else(bad)?, rest.strip_prefix([' ', 'T']))
+        }
+    };
+    let midnight = epoch(DateTime::from_parts(date, Time::midnight())).ok_or_else(bad)?;
+    match time {
+        None => Ok(midnight),
+        Some(time) => Ok(midnight + parse_time(time).ok_or_else(bad)?),
+    }
+}
+
+fn parse_date(text: &str) -> Option<Date> {
+    let number = |t: &str| t.parse::<i16>().ok();
+    let parts: Vec<&str> = text.trim_end_matches('-').split('-').collect();
+    match parts[..] {
+        [year, week, day] if week.starts_with('W') => {
+            let weekday = Weekday::from_monday_one_offset(day.parse().ok()?).ok()?;
+            Some(ISOWeekDate::new(number(year)?, week[1..].parse().ok()?, weekday).ok()?.date())
+        }
+        [year, month, day] => Date::new(number(year)?, month.parse().ok()?, day.parse().ok()?).ok(),
+        [year, day] => Date::new(number(year)?, 1, 1).ok()?.with().day_of_year(number(day)?).build().ok(),
+        [all] if all.len() == 8 && all.is_ascii() => {
+            Date::new(number(&all[..4])?, all[4..6].parse().ok()?, all[6..].parse().ok()?).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Seconds since midnight UTC of a time with an optional offset.
+fn parse_time(text: &str) -> Option<i64> {
+    let at = text.find(['Z', ' ', '+', '-']).unwrap_or(text.len());
+    let seconds = parse_hms(&text[..at])?;
+    let offset = text[at..].trim_start();
+    let offset_s = match offset.as_bytes().first() {
+        None | Some(b'Z') => 0,
+        Some(b'+') => parse_hms(&offset[1..])?,
+        Some(b'-') => -parse_hms(&offset[1..])?,
+        Some(d) if d.is_ascii_digit() => parse_hms(offset)?,
+        Some(_) => 0,
+    };
+    Some(seconds - offset_s)
+}
+
+fn parse_hms(text: &str) -> Option<i64> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == ':')).unwrap_or(text.len());
+    let text = &text[..end];
+    let part = |t: &str| if t.is_empty() { Some(0) } else { t.parse::<i64>().ok() };
+    let mut fields = [0i64; 3];
+    if text.contains(':') {
+        for (field, t) in fields.iter_mut().zip(text.split(':')) {
+            *field = part(t)?;
+        }
+    } else {
+        if text.is_empty() {
+            return None;
+        }
+        for (n, field) in fields.iter_mut().enumerate() {
+            let from = (2 * n).min(text.len());
+            *field = part(&text[from..(from + 2).min(text.len())])?;
+        }
+    }
+    let [h, m, s] = fields;
+    let whole_day = h == 24 && m == 0 && s == 0;
+    ((h < 24 || whole_day) && m < 60 && s < 60).then_some(h * 3600 + m * 60 + s)
+}
+
+fn civil_time(secs: i64) -> Option<DateTime> {
+    Some(Timestamp::from_second(secs).ok()?.to_zoned(TimeZone::UTC).datetime())
+}
+
+fn epoch(dt: DateTime) -> Option<i64> {
+    Some(dt.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallTime = WallTime(1_000_000_000_000);
+
+    #[test]
+    fn reads_all_forms_of_one_day() {
+        for text in ["2005-01-20", "20050120", "2005-020", "2005-W03-4", "2005-01-20 00:00:00", "2005-020T00:00Z", "2005-01-20T02:00+02:00"] {
+            assert_eq!(parse(text, NOW), Ok(1_106_179_200), "{text}");
+        }
+        assert_eq!(parse("2005-020T12:30", NOW), Ok(1_106_179_200 + 45_000));
+        assert!(parse("2005-13-01", NOW).is_err());
+        assert!(parse("yesterday", NOW).is_err());
+        assert!(parse("", NOW).is_err());
+    }
+
+    #[test]
+    fn durations_follow_the_calendar() {
+        let month = Duration::parse("P1M").expect("valid");
+        let start = parse("2024-01-31", NOW).expect("valid");
+        assert_eq!(month.after(start), parse("2024-02-29", NOW).ok());
+        assert_eq!(Duration::parse("P1DT2H").map(|d| d.seconds()), Ok(93_600));
+        for bad in ["P", "1D", "PX", "P5", "PT"] {
+            assert!(Duration::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_moment() {
+        let f = fields(1_106_179_200).expect("within the calendar");
+        assert_eq!((f.year, f.month, f.day, f.yearday, f.week, f.weekday), (2005, 1, 20, 20, 3, 4));
+        assert_eq!(to_text(1_106_179_200), "2005-01-20 00:00:00Z");
+    }
+}
