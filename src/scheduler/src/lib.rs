@@ -1,7 +1,17 @@
 //! CIB and a time in; transition graph, scores and summary out. Pure.
 
+mod actions;
+mod constraints;
+mod digest;
 pub mod graph;
+mod graph_build;
+mod model;
+mod order;
+mod pipeline;
+mod place;
+mod plan;
 pub mod status;
+mod unpack;
 
 use base::WallTime;
 use graph::Graph;
@@ -12,11 +22,13 @@ use xml::Element;
 pub struct Options {
     /// `transition_id` of the graph.
     pub transition: u32,
+    /// Record capacities of nodes and what resources take of them among the scores.
+    pub show_utilization: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { transition: 1 }
+        Options { transition: 1, show_utilization: false }
     }
 }
 
@@ -52,14 +64,25 @@ pub enum ScheduleError {
     NotACib(String),
     #[error("the CIB's feature set '{0}' is newer than ours")]
     FeatureSet(String),
-    #[error("the scheduler cannot handle this yet: {0}")]
-    Unsupported(String),
+    #[error("the scheduler's thread failed: {0}")]
+    Thread(String),
+}
+
+/// Stack for the parts that recurse along orderings and colocations, whose depth is bounded by named limits.
+const STACK_BYTES: usize = 256 << 20;
+
+/// Runs `work` where deep chains of resources cannot exhaust the caller's stack.
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ScheduleError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("scheduler".into()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        thread.map_err(|e| ScheduleError::Thread(e.to_string()))?.join().map_err(|_| ScheduleError::Thread("it panicked".into()))
+    })
 }
 
 /// Computes what is to be done in the cluster that `cib` describes, as of `now`.
-pub fn schedule(cib: &Element, _now: WallTime, _options: &Options) -> Result<Schedule, ScheduleError> {
-    if cib.name() != "cib" {
-        return Err(ScheduleError::NotACib(cib.name().to_owned()));
-    }
-    Err(ScheduleError::Unsupported("resources".into()))
+pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
+    with_deep_stack(|| {
+        let (s, graph) = pipeline::run(cib, now, options)?;
+        Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages, ..Default::default() })
+    })?
 }

@@ -1,0 +1,183 @@
+//! Digests of parameters: how a changed configuration is noticed.
+
+use crate::model::config::caps;
+use crate::model::rules::compare_versions;
+use crate::model::{Map, NodeIdx, RscIdx, Sched, Str};
+use crate::unpack::FEATURE_SET;
+use crate::unpack::history::{OpEntry, OpRef};
+use md5::{Digest, Md5};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::rc::Rc;
+use xml::Element;
+
+/// How recorded parameters compare with the configured ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Match {
+    Unknown,
+    Same,
+    Mismatch,
+    /// Parameters differ that need a restart.
+    Restart,
+}
+
+/// Digests of one operation's parameters.
+#[derive(Clone, Debug)]
+pub struct Digests {
+    pub all: String,
+    pub secure: String,
+    pub restart: Option<String>,
+    /// The operation has parameters of its own, and does not recur.
+    pub own_params: bool,
+}
+
+/// MD5 of the sorted attributes as an element of the name.
+pub fn digest_params(params: &BTreeMap<String, String>) -> String {
+    let mut e = Element::new("parameters");
+    for (name, value) in params {
+        e.set(name, value);
+    }
+    digest_text(&format!(" {}\n", e.to_compact()))
+}
+
+fn digest_text(text: &str) -> String {
+    let mut out = String::with_capacity(32);
+    for byte in Md5::digest(text.as_bytes()) {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// `CRM_meta_` name of a meta-attribute.
+pub fn meta_name(name: &str) -> String {
+    format!("CRM_meta_{}", name.replace('-', "_"))
+}
+
+/// Takes out what the cluster adds by itself; a recurring operation's timeout counts.
+pub fn filter_params(params: &mut BTreeMap<String, String>) {
+    let recurring = params.get("CRM_meta_interval").and_then(|v| base::text::parse_int(v)).unwrap_or(0) > 0;
+    let timeout = params.get("CRM_meta_timeout").cloned().filter(|_| recurring);
+    let dropped = ["id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"];
+    params.retain(|name, _| !name.starts_with("CRM_meta_") && !dropped.contains(&name.as_str()));
+    if let Some(timeout) = timeout {
+        params.insert("CRM_meta_timeout".into(), timeout);
+    }
+}
+
+/// Parameters that the cluster itself uses for fence devices.
+fn is_fence_param(name: &str) -> bool {
+    if name == "provides" || name == "stonith-timeout" {
+        return true;
+    }
+    let Some(rest) = name.strip_prefix("pcmk_") else { return false };
+    let known = ["action_limit", "delay_base", "delay_max", "host_argument", "host_check", "host_list", "host_map"];
+    known.contains(&rest) || rest.split_once('_').is_some_and(|(_, what)| matches!(what, "action" | "timeout" | "retries"))
+}
+
+fn add(params: &mut BTreeMap<String, String>, map: &Map) {
+    for (name, value) in map {
+        params.entry(name.to_string()).or_insert_with(|| value.to_string());
+    }
+}
+
+impl Sched {
+    fn calculate(&mut self, rsc: RscIdx, task: &str, interval_ms: u64, node: NodeIdx, entry: Option<&OpEntry>, secure: bool) -> Digests {
+        let params = self.params(rsc, Some(node));
+        let mut all = BTreeMap::new();
+        if let Some(name) = self.bundle_remote_name(rsc) {
+            all.insert("addr".to_owned(), name.to_string());
+        }
+        add(&mut all, &params);
+        let config = self.find_op_config(rsc, task, interval_ms, true);
+        let own = config.as_ref().map(|c| self.op_params(c, node)).unwrap_or_default();
+        let own_params = interval_ms == 0 && !own.is_empty();
+        add(&mut all, &own);
+        let meta = self.action_meta(rsc, Some(node), task, interval_ms, config.as_deref());
+        for (name, value) in &meta {
+            if !name.contains(['#', ':']) {
+                all.entry(meta_name(name)).or_insert_with(|| value.to_string());
+            }
+        }
+        filter_params(&mut all);
+        let version = entry.and_then(|e| e.feature_set.clone()).or_else(|| self.feature_set.clone());
+        let secure = if secure { self.secure_digest(rsc, &params, &all, entry, version.as_deref()) } else { String::new() };
+        let restart = entry.filter(|e| e.restart_digest.is_some()).map(|e| {
+            let mut kept = all.clone();
+            if let Some(list) = &e.force_restart {
+                kept.retain(|name, _| list.split(' ').any(|n| n == name));
+            }
+            digest_params(&kept)
+        });
+        Digests { all: digest_params(&all), secure, restart, own_params }
+    }
+
+    fn secure_digest(&self, rsc: RscIdx, params: &Map, all: &BTreeMap<String, String>, entry: Option<&OpEntry>, version: Option<&str>) -> String {
+        let old = compare_versions(version.unwrap_or(FEATURE_SET), "3.16.0") == Ordering::Less;
+        let list = match entry {
+            None => Some(Str::from(" passwd password user ")),
+            Some(e) => e.secure_params.clone(),
+        };
+        let mut kept = if old {
+            let mut kept = BTreeMap::new();
+            add(&mut kept, params);
+            kept
+        } else {
+            all.clone()
+        };
+        if let Some(list) = list {
+            kept.retain(|name, _| !list.split(' ').any(|n| n == name));
+        }
+        if old && caps::fence_params(self[rsc].conf.class()) {
+            kept.retain(|name, _| !is_fence_param(name));
+        }
+        filter_params(&mut kept);
+        if old {
+            kept.remove("CRM_meta_timeout");
+        }
+        digest_params(&kept)
+    }
+
+    fn cached_digests(&mut self, rsc: RscIdx, task: &str, interval_ms: u64, node: NodeIdx, entry: Option<&OpEntry>, secure: bool) -> Rc<Digests> {
+        let cache_key = (node, self.key(rsc, task, interval_ms));
+        if let Some(known) = self.digest_cache.get(&cache_key) {
+            return Rc::clone(known);
+        }
+        let made = Rc::new(self.calculate(rsc, task, interval_ms, node, entry, secure));
+        self.digest_cache.insert(cache_key, Rc::clone(&made));
+        made
+    }
+
+    /// Compares what a history entry recorded with the configuration as it is now.
+    pub fn compare_digest(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef) -> Match {
+        let entry = self.history.op(at).clone();
+        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), false);
+        if digests.restart.as_deref() != entry.restart_digest.as_deref() && !(digests.restart.is_none() && entry.restart_digest.is_none()) {
+            return Match::Restart;
+        }
+        match &entry.digest {
+            None => Match::Unknown,
+            Some(d) if **d == *digests.all => Match::Same,
+            Some(_) if entry.interval_ms == 0 && digests.own_params => Match::Restart,
+            Some(_) => Match::Mismatch,
+        }
+    }
+
+    /// Compares a fence device's parameters with those of the last unfencing of the node.
+    pub fn compare_fencing_digest(&mut self, rsc: RscIdx, agent: &str, node: NodeIdx) -> (Match, Rc<Digests>) {
+        let digests = self.cached_digests(rsc, "stonith-on", 0, node, None, true);
+        let Some(known) = self[node].attrs.get("#digests-all").cloned() else { return (Match::Unknown, digests) };
+        let id = self[rsc].id.clone();
+        let recorded = |summary: &str, digest: &str| summary.contains(&format!("{id}:{agent}:{digest}"));
+        if recorded(&known, &digests.all) {
+            return (Match::Same, digests);
+        }
+        let secure = self[node].attrs.get("#digests-secure").cloned();
+        if secure.is_some_and(|s| recorded(&s, &digests.secure)) {
+            let text = format!("Only 'private' parameters to {id} for unfencing {} changed", self[node].name);
+            self.info.push(text);
+            return (Match::Same, digests);
+        }
+        (Match::Mismatch, digests)
+    }
+}

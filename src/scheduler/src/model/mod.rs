@@ -1,0 +1,723 @@
+//! The scheduler's working model: dense tables of nodes, resources, actions and constraints, unpacked once from the CIB.
+//!
+//! [`Sched`] owns everything; the modules of the crate are its stages, each adding methods to it. Lists that Pacemaker
+//! keeps newest-first are kept here oldest-first and walked backwards where the order matters.
+
+pub mod config;
+pub mod flags;
+pub mod ids;
+pub mod nvpair;
+pub mod options;
+pub mod rules;
+
+use crate::status::Role;
+use crate::{Message, Severity};
+use config::{OpConfig, RscConfig};
+pub use ids::{ActIdx, ColocIdx, LocIdx, NodeIdx, RscIdx};
+use nvpair::Blocks;
+use options::ClusterOptions;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use xml::Element;
+
+pub type Str = Rc<str>;
+pub type Map = BTreeMap<Str, Str>;
+
+pub const INFINITY: i32 = 1_000_000;
+
+/// Elements by tag and id, for `id-ref`.
+pub struct Index<'a> {
+    by_id: HashMap<(&'a str, &'a str), &'a Element>,
+}
+
+impl<'a> Index<'a> {
+    pub fn new(root: &'a Element) -> Index<'a> {
+        let mut by_id = HashMap::new();
+        for section in root.elements().filter(|e| e.name() != "status") {
+            for e in section.descendants() {
+                if let Some(id) = e.id() {
+                    by_id.entry((e.name(), id)).or_insert(e);
+                }
+            }
+        }
+        Index { by_id }
+    }
+
+    /// The element itself, or the one of the same kind that its `id-ref` names.
+    pub fn resolve<'b>(&self, e: &'b Element) -> Option<&'b Element>
+    where
+        'a: 'b,
+    {
+        match e.attr("id-ref") {
+            None => Some(e),
+            Some(id) => self.by_id.get(&(e.name(), id)).copied(),
+        }
+    }
+}
+
+/// Adds scores as Pacemaker does: minus infinity wins, then plus infinity, then the sum saturates.
+pub fn add_scores(a: i32, b: i32) -> i32 {
+    if a <= -INFINITY || b <= -INFINITY {
+        -INFINITY
+    } else if a >= INFINITY || b >= INFINITY {
+        INFINITY
+    } else {
+        (a + b).clamp(-INFINITY, INFINITY)
+    }
+}
+
+pub fn score_text(score: i32) -> String {
+    if score >= INFINITY {
+        "INFINITY".to_owned()
+    } else if score <= -INFINITY {
+        "-INFINITY".to_owned()
+    } else {
+        score.to_string()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum ProbeMode {
+    #[default]
+    Always,
+    Never,
+    Exclusive,
+}
+
+/// What a resource thinks of one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Assign {
+    pub score: i32,
+    pub count: i32,
+    pub probe_mode: ProbeMode,
+}
+
+/// Assignments by node; an absent entry means that the node is not considered at all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeTable(Vec<Option<Assign>>);
+
+impl NodeTable {
+    pub fn get(&self, node: NodeIdx) -> Option<&Assign> {
+        self.0.get(node.at())?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, node: NodeIdx) -> Option<&mut Assign> {
+        self.0.get_mut(node.at())?.as_mut()
+    }
+
+    pub fn insert(&mut self, node: NodeIdx, assign: Assign) {
+        if self.0.len() <= node.at() {
+            self.0.resize(node.at() + 1, None);
+        }
+        self.0[node.at()] = Some(assign);
+    }
+
+    pub fn remove(&mut self, node: NodeIdx) {
+        if let Some(slot) = self.0.get_mut(node.at()) {
+            *slot = None;
+        }
+    }
+
+    pub fn contains(&self, node: NodeIdx) -> bool {
+        self.get(node).is_some()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (NodeIdx, &Assign)> {
+        self.0.iter().enumerate().filter_map(|(i, a)| Some((NodeIdx(i as u32), a.as_ref()?)))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (NodeIdx, &mut Assign)> {
+        self.0.iter_mut().enumerate().filter_map(|(i, a)| Some((NodeIdx(i as u32), a.as_mut()?)))
+    }
+
+    pub fn nodes(&self) -> Vec<NodeIdx> {
+        self.iter().map(|(n, _)| n).collect()
+    }
+
+    pub fn score(&self, node: NodeIdx) -> Option<i32> {
+        self.get(node).map(|a| a.score)
+    }
+}
+
+/// A cluster, remote or guest node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: Str,
+    pub name: Str,
+    /// Remote and guest nodes.
+    pub is_remote_kind: bool,
+    /// Score and discovery mode that resources start from.
+    pub base: Assign,
+    pub attrs: Map,
+    pub utilization: Map,
+    /// The connection resource of a remote or guest node.
+    pub remote: Option<RscIdx>,
+    pub online: bool,
+    pub unclean: bool,
+    pub pending: bool,
+    pub shutdown: bool,
+    pub maintenance: bool,
+    pub standby: bool,
+    pub fail_standby: bool,
+    pub expected_up: bool,
+    pub seen: bool,
+    pub unpacked: bool,
+    pub probes_allowed: bool,
+    pub remote_reset: bool,
+    pub remote_fenced: bool,
+    pub remote_maint: bool,
+    pub running: Vec<RscIdx>,
+    pub num_resources: i32,
+    pub priority: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Variant {
+    Primitive,
+    Group,
+    Clone,
+    Bundle,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MultiplyActive {
+    #[default]
+    Restart,
+    Stop,
+    Block,
+    Unexpected,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct GroupData {
+    pub ordered: bool,
+    pub colocated: bool,
+}
+
+/// Notification pseudo-actions around one kind of action of a clone, and what they report.
+#[derive(Clone, Debug, Default)]
+pub struct NotifyData {
+    pub action: &'static str,
+    pub pre: Option<ActIdx>,
+    pub pre_done: Option<ActIdx>,
+    pub post: Option<ActIdx>,
+    pub post_done: Option<ActIdx>,
+    pub active: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub inactive: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub start: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub stop: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub promote: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub demote: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub promoted: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub unpromoted: Vec<(RscIdx, Option<NodeIdx>)>,
+    pub available: Option<RscIdx>,
+    pub keys: Vec<(&'static str, Str)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct CloneData {
+    pub child: Option<Rc<RscConfig>>,
+    pub clone_max: i32,
+    pub clone_node_max: i32,
+    pub promoted_max: i32,
+    pub promoted_node_max: i32,
+    pub total: i32,
+    pub ordered: bool,
+    pub promotion_added: bool,
+    pub promotion_constrained: bool,
+    pub start_notify: Option<Box<NotifyData>>,
+    pub stop_notify: Option<Box<NotifyData>>,
+    pub promote_notify: Option<Box<NotifyData>>,
+    pub demote_notify: Option<Box<NotifyData>>,
+}
+
+/// One container of a bundle with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub offset: i32,
+    pub ip_addr: Option<Str>,
+    pub ip: Option<RscIdx>,
+    pub child: Option<RscIdx>,
+    pub container: RscIdx,
+    pub remote: Option<RscIdx>,
+    pub node: Option<NodeIdx>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BundleData {
+    pub replicas: Vec<Replica>,
+    pub child: Option<RscIdx>,
+    pub max: i32,
+    pub per_host: i32,
+    pub image: String,
+}
+
+/// Node that a resource was put on, with its score at that moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Assigned {
+    pub node: NodeIdx,
+    pub score: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LossPolicy {
+    Stop,
+    Demote,
+    Fence,
+    Freeze,
+}
+
+#[derive(Clone, Debug)]
+pub struct RscTicket {
+    pub ticket: Str,
+    pub policy: LossPolicy,
+    pub role: Role,
+}
+
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// With instance number, for instances.
+    pub id: Str,
+    pub conf: Rc<RscConfig>,
+    pub variant: Variant,
+    pub parent: Option<RscIdx>,
+    pub children: Vec<RscIdx>,
+    pub flags: u32,
+    pub meta: Map,
+    pub utilization: Map,
+    pub priority: i32,
+    pub promotion_priority: i32,
+    pub stickiness: i32,
+    pub ban_after_failures: i32,
+    pub multiply_active: MultiplyActive,
+    pub failure_expiration_ms: u64,
+    pub remote_reconnect_ms: u64,
+    pub orig_role: Role,
+    pub next_role: Role,
+    /// Id under which the history knows an anonymous instance.
+    pub history_id: Option<Str>,
+    pub pending_action: Option<Str>,
+    pub pending_node: Option<NodeIdx>,
+    pub active_nodes: Vec<NodeIdx>,
+    pub allowed: NodeTable,
+    pub probed: BTreeSet<NodeIdx>,
+    pub assigned: Option<Assigned>,
+    pub launcher: Option<RscIdx>,
+    pub launched: Vec<RscIdx>,
+    pub lock_node: Option<NodeIdx>,
+    pub lock_time: i64,
+    pub partial_migration_source: Option<NodeIdx>,
+    pub partial_migration_target: Option<NodeIdx>,
+    pub dangling_migration_sources: Vec<NodeIdx>,
+    pub actions: Vec<ActIdx>,
+    pub this_with: Vec<ColocIdx>,
+    pub with_this: Vec<ColocIdx>,
+    pub locations: Vec<LocIdx>,
+    pub tickets: Vec<RscTicket>,
+    pub params: BTreeMap<Option<NodeIdx>, Rc<Map>>,
+    pub group: GroupData,
+    pub clone: CloneData,
+    pub bundle: BundleData,
+}
+
+impl Resource {
+    pub fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub fn is_primitive(&self) -> bool {
+        self.variant == Variant::Primitive
+    }
+
+    pub fn is_clone(&self) -> bool {
+        self.variant == Variant::Clone
+    }
+
+    pub fn meta(&self, name: &str) -> Option<&str> {
+        self.meta.get(name).map(|v| &**v)
+    }
+
+    pub fn meta_true(&self, name: &str) -> bool {
+        self.meta(name).is_some_and(base::text::is_true)
+    }
+
+    /// Id as configured, shared by all instances.
+    pub fn xml_id(&self) -> &Str {
+        &self.conf.id
+    }
+
+    pub fn insert_meta(&mut self, name: &str, value: &str) {
+        self.meta.insert(name.into(), value.into());
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Requires {
+    #[default]
+    Nothing,
+    Quorum,
+    Fencing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum OnFail {
+    Ignore,
+    Demote,
+    Restart,
+    ResetRemote,
+    RestartContainer,
+    Ban,
+    Block,
+    Stop,
+    Standby,
+    Fence,
+}
+
+/// An action that must come before, and what that implies.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    pub action: ActIdx,
+    pub flags: u32,
+    pub graphed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct After {
+    pub action: ActIdx,
+    pub flags: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Action {
+    pub id: u32,
+    pub rsc: Option<RscIdx>,
+    pub node: Option<NodeIdx>,
+    pub task: Str,
+    /// `RSC_TASK_INTERVAL`.
+    pub key: Str,
+    pub cancel_task: Option<Str>,
+    pub reason: Option<Str>,
+    pub flags: u32,
+    pub needs: Requires,
+    pub op: Option<Rc<OpConfig>>,
+    pub meta: Map,
+    pub extra: Map,
+    pub priority: i32,
+    pub runnable_before: i32,
+    pub required_runnable_before: i32,
+    pub before: Vec<Before>,
+    pub after: Vec<After>,
+}
+
+impl Action {
+    pub fn is(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub fn meta(&self, name: &str) -> Option<&str> {
+        self.meta.get(name).map(|v| &**v)
+    }
+
+    pub fn insert_meta(&mut self, name: &str, value: &str) {
+        self.meta.insert(name.into(), value.into());
+    }
+
+    pub fn interval_ms(&self) -> u64 {
+        self.meta("interval").and_then(base::text::parse_int).and_then(|v| u64::try_from(v).ok()).unwrap_or(0)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Colocation {
+    pub id: Str,
+    pub dependent: RscIdx,
+    pub primary: RscIdx,
+    pub score: i32,
+    pub dependent_role: Role,
+    pub primary_role: Role,
+    pub node_attribute: Str,
+    /// The dependent's preferences count for the primary.
+    pub influence: bool,
+    /// Configured, not implied.
+    pub explicit: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Location {
+    pub id: Str,
+    pub rsc: RscIdx,
+    pub role: Role,
+    pub probe_mode: ProbeMode,
+    pub nodes: Vec<(NodeIdx, i32, ProbeMode)>,
+}
+
+/// One side of an ordering: an action, or whatever actions of a resource have the key.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    pub rsc: Option<RscIdx>,
+    pub key: Option<Str>,
+    pub action: Option<ActIdx>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ordering {
+    pub first: Side,
+    pub then: Side,
+    pub flags: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TicketState {
+    pub granted: bool,
+    pub standby: bool,
+    pub last_granted: Option<i64>,
+    pub attrs: Map,
+}
+
+/// A score that `crm_simulate -s` shows, in the order in which it was settled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ScoreLine {
+    Allocation { stage: &'static str, rsc: RscIdx, node: NodeIdx, score: i32 },
+    Promotion { rsc: RscIdx, node: Option<NodeIdx>, score: i32 },
+    Capacity { comment: &'static str, node: NodeIdx, values: Map },
+    Utilization { rsc: RscIdx, node: NodeIdx },
+}
+
+/// Where a part of a placement score comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contribution {
+    pub resource: RscIdx,
+    pub node: Option<NodeIdx>,
+    pub score: i32,
+    pub source: Str,
+}
+
+/// Everything that one scheduling run works on.
+pub struct Sched {
+    pub now: i64,
+    pub options: ClusterOptions,
+    pub feature_set: Option<Str>,
+    pub dc_id: Option<Str>,
+    pub quorate: bool,
+    pub have_fencing: bool,
+    pub have_remote_nodes: bool,
+    pub enable_unfencing: bool,
+    pub rsc_defaults: Blocks,
+    pub op_defaults: Blocks,
+    pub nodes: Vec<Node>,
+    /// Nodes sorted by name.
+    pub node_order: Vec<NodeIdx>,
+    pub node_by_name: HashMap<String, NodeIdx>,
+    pub node_by_id: HashMap<String, NodeIdx>,
+    pub dc: Option<NodeIdx>,
+    pub resources: Vec<Resource>,
+    /// Top-level resources in processing order.
+    pub top: Vec<RscIdx>,
+    /// Resources by id and by history id, for look-ups; kept up to date by `index_resource`.
+    pub rsc_by_id: HashMap<Str, Vec<RscIdx>>,
+    pub templates: BTreeMap<Str, Vec<Str>>,
+    pub tags: BTreeMap<Str, Vec<Str>>,
+    pub tickets: BTreeMap<Str, TicketState>,
+    pub actions: Vec<Action>,
+    pub singletons: HashMap<Str, ActIdx>,
+    pub orderings: Vec<Ordering>,
+    pub colocations: Vec<Colocation>,
+    pub locations: Vec<Location>,
+    pub history: crate::unpack::history::Histories,
+    pub failed: Vec<crate::unpack::history::FailedOp>,
+    pub param_checks: Vec<crate::unpack::history::ParamCheck>,
+    pub stop_needed: Vec<RscIdx>,
+    pub recheck_by: Option<i64>,
+    pub scores: Vec<ScoreLine>,
+    pub contributions: Vec<Contribution>,
+    pub messages: Vec<Message>,
+    pub info: Vec<String>,
+    pub instances: usize,
+    pub disabled: usize,
+    pub blocked: usize,
+    pub digest_cache: HashMap<(NodeIdx, Str), Rc<crate::digest::Digests>>,
+    pub update_depth: usize,
+}
+
+impl Side {
+    pub fn of(action: ActIdx) -> Side {
+        Side { rsc: None, key: None, action: Some(action) }
+    }
+}
+
+impl Sched {
+    pub fn error(&mut self, text: impl Into<String>) {
+        self.messages.push(Message { severity: Severity::Error, text: text.into() });
+    }
+
+    pub fn warn(&mut self, text: impl Into<String>) {
+        self.messages.push(Message { severity: Severity::Warning, text: text.into() });
+    }
+
+    pub fn set(&mut self, rsc: RscIdx, flags: u32) {
+        self[rsc].flags |= flags;
+    }
+
+    pub fn clear(&mut self, rsc: RscIdx, flags: u32) {
+        self[rsc].flags &= !flags;
+    }
+
+    pub fn set_recursive(&mut self, rsc: RscIdx, flags: u32) {
+        self.set(rsc, flags);
+        for child in self[rsc].children.clone() {
+            self.set_recursive(child, flags);
+        }
+    }
+
+    /// True if the flag is set on any (or, without `any`, on every) resource of this tree.
+    pub fn is_set_recursive(&self, rsc: RscIdx, flag: u32, any: bool) -> bool {
+        if self[rsc].is(flag) == any {
+            return any;
+        }
+        let differs = self[rsc].children.iter().any(|c| self.is_set_recursive(*c, flag, any) == any);
+        if differs { any } else { !any }
+    }
+
+    pub fn set_next_role(&mut self, rsc: RscIdx, role: Role) {
+        self[rsc].next_role = role;
+    }
+
+    pub fn find_node(&self, name: &str) -> Option<NodeIdx> {
+        self.node_by_name.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    pub fn find_node_by_id(&self, id: &str) -> Option<NodeIdx> {
+        self.node_by_id.get(&id.to_ascii_lowercase()).copied()
+    }
+
+    pub fn is_guest(&self, node: NodeIdx) -> bool {
+        let n = &self[node];
+        n.is_remote_kind && n.remote.is_some_and(|r| self[r].launcher.is_some())
+    }
+
+    /// A remote node proper, not a guest.
+    pub fn is_remote(&self, node: NodeIdx) -> bool {
+        let n = &self[node];
+        n.is_remote_kind && n.remote.is_none_or(|r| self[r].launcher.is_none())
+    }
+
+    pub fn is_bundle_node(&self, node: NodeIdx) -> bool {
+        self.is_guest(node) && self[node].remote.is_some_and(|r| self.is_bundled(r))
+    }
+
+    /// What launches the guest behind this node.
+    pub fn guest_launcher(&self, node: NodeIdx) -> Option<RscIdx> {
+        self[self[node].remote?].launcher
+    }
+
+    pub fn is_bundle(&self, rsc: Option<RscIdx>) -> bool {
+        rsc.is_some_and(|r| self[r].variant == Variant::Bundle)
+    }
+
+    /// Part of a bundle, directly or not.
+    pub fn is_bundled(&self, rsc: RscIdx) -> bool {
+        let mut at = rsc;
+        while let Some(parent) = self[at].parent {
+            at = parent;
+        }
+        at != rsc && self[at].variant == Variant::Bundle
+    }
+
+    /// Topmost ancestor; a bundle counts only if asked for.
+    pub fn top_of(&self, rsc: RscIdx, include_bundle: bool) -> RscIdx {
+        let mut at = rsc;
+        while let Some(parent) = self[at].parent {
+            if !include_bundle && self[parent].variant == Variant::Bundle {
+                break;
+            }
+            at = parent;
+        }
+        at
+    }
+
+    pub fn uber_parent(&self, rsc: RscIdx) -> RscIdx {
+        self.top_of(rsc, false)
+    }
+
+    pub fn is_parent(&self, child: RscIdx, ancestor: RscIdx) -> bool {
+        let mut at = child;
+        while let Some(parent) = self[at].parent {
+            if parent == ancestor {
+                return true;
+            }
+            at = parent;
+        }
+        false
+    }
+
+    pub fn is_anonymous_clone(&self, rsc: Option<RscIdx>) -> bool {
+        rsc.is_some_and(|r| self[r].is_clone() && !self[r].is(flags::rsc::UNIQUE))
+    }
+
+    pub fn is_unique_clone(&self, rsc: Option<RscIdx>) -> bool {
+        rsc.is_some_and(|r| self[r].is_clone() && self[r].is(flags::rsc::UNIQUE))
+    }
+
+    pub fn is_group(&self, rsc: Option<RscIdx>) -> bool {
+        rsc.is_some_and(|r| self[r].variant == Variant::Group)
+    }
+
+    pub fn printable_id(&self, rsc: RscIdx) -> &Str {
+        let r = &self[rsc];
+        if r.is(flags::rsc::UNIQUE) { &r.id } else { r.xml_id() }
+    }
+
+    pub fn update_recheck(&mut self, at: i64) {
+        if at > self.now && self.recheck_by.is_none_or(|r| r > at) {
+            self.recheck_by = Some(at);
+        }
+    }
+
+    /// Key of a resource's action.
+    pub fn key(&self, rsc: RscIdx, task: &str, interval_ms: u64) -> Str {
+        op_key(&self[rsc].id, task, interval_ms)
+    }
+
+    pub fn score_of(&self, text: &str) -> Option<i32> {
+        self.options.score(text)
+    }
+
+    /// Remembers where a part of a score comes from, for explanations.
+    pub fn contribute(&mut self, resource: RscIdx, node: Option<NodeIdx>, score: i32, source: &str) {
+        if score != 0 {
+            self.contributions.push(Contribution { resource, node, score, source: source.into() });
+        }
+    }
+}
+
+pub fn op_key(rsc: &str, task: &str, interval_ms: u64) -> Str {
+    format!("{rsc}_{task}_{interval_ms}").into()
+}
+
+/// Splits a key into resource, task and interval.
+pub fn parse_op_key(key: &str) -> Option<(&str, &str, u64)> {
+    let (head, interval) = key.rsplit_once('_')?;
+    let interval_ms = base::text::parse_int(interval).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
+    let mut at = None;
+    for task in ["migrate_from", "migrate_to"] {
+        if let Some(rsc) = head.strip_suffix(task).and_then(|h| h.strip_suffix('_')) {
+            at = Some(rsc.len());
+        }
+    }
+    let mut at = at.or_else(|| head.rfind('_'))?;
+    for prefix in ["pre_notify", "post_notify", "confirmed-pre_notify", "confirmed-post_notify"] {
+        if let Some(rsc) = head[..at].strip_suffix(prefix).and_then(|h| h.strip_suffix('_')) {
+            at = rsc.len();
+            break;
+        }
+    }
+    (at > 0).then(|| (&head[..at], &head[at + 1..], interval_ms))
+}
+
+/// The id without an instance number.
+pub fn base_name(id: &str) -> &str {
+    match id.rsplit_once(':') {
+        Some((base, n)) if !base.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => base,
+        _ => id,
+    }
+}

@@ -1,0 +1,25 @@
+//! The stages of a run, in order.
+
+use crate::graph::Graph;
+use crate::model::Sched;
+use crate::{Options, ScheduleError};
+use base::WallTime;
+use xml::Element;
+
+/// From CIB and time to a model with all actions decided, and the graph of those to be done.
+pub(crate) fn run(cib: &Element, now: WallTime, options: &Options) -> Result<(Sched, Graph), ScheduleError> {
+    let mut s = Sched::unpack(cib, now)?;
+    s.options.show_utilization = options.show_utilization;
+    s.apply_node_health();
+    s.unpack_constraints(cib, now);
+    s.apply_node_criteria();
+    s.create_internal_constraints();
+    s.handle_config_changes();
+    s.assign_all();
+    s.schedule_resource_actions();
+    s.order_remote_connection_actions();
+    s.schedule_fencing_and_shutdowns();
+    s.apply_orderings();
+    let graph = s.build_graph(options.transition);
+    Ok((s, graph))
+}
