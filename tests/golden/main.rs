@@ -4,5 +4,6 @@ mod cli;
 mod ipvsadm;
 mod ldirectord;
 mod samples;
+mod scheduler;
 #[path = "../support/shared.rs"]
 mod shared;

@@ -10,6 +10,7 @@ mod order;
 mod pipeline;
 mod place;
 mod plan;
+pub mod simulate;
 pub mod status;
 mod unpack;
 
@@ -22,13 +23,11 @@ use xml::Element;
 pub struct Options {
     /// `transition_id` of the graph.
     pub transition: u32,
-    /// Record capacities of nodes and what resources take of them among the scores.
-    pub show_utilization: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { transition: 1, show_utilization: false }
+        Options { transition: 1 }
     }
 }
 
@@ -82,7 +81,7 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Schedu
 /// Computes what is to be done in the cluster that `cib` describes, as of `now`.
 pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
     with_deep_stack(|| {
-        let (s, graph) = pipeline::run(cib, now, options)?;
+        let (s, graph) = pipeline::run(cib, now, options.transition, false)?;
         Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages, ..Default::default() })
     })?
 }

@@ -2,14 +2,14 @@
 
 use crate::graph::Graph;
 use crate::model::Sched;
-use crate::{Options, ScheduleError};
+use crate::ScheduleError;
 use base::WallTime;
 use xml::Element;
 
 /// From CIB and time to a model with all actions decided, and the graph of those to be done.
-pub(crate) fn run(cib: &Element, now: WallTime, options: &Options) -> Result<(Sched, Graph), ScheduleError> {
+pub(crate) fn run(cib: &Element, now: WallTime, transition: u32, show_utilization: bool) -> Result<(Sched, Graph), ScheduleError> {
     let mut s = Sched::unpack(cib, now)?;
-    s.options.show_utilization = options.show_utilization;
+    s.options.show_utilization = show_utilization;
     s.apply_node_health();
     s.unpack_constraints(cib, now);
     s.apply_node_criteria();
@@ -20,6 +20,6 @@ pub(crate) fn run(cib: &Element, now: WallTime, options: &Options) -> Result<(Sc
     s.order_remote_connection_actions();
     s.schedule_fencing_and_shutdowns();
     s.apply_orderings();
-    let graph = s.build_graph(options.transition);
+    let graph = s.build_graph(transition);
     Ok((s, graph))
 }
