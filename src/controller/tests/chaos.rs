@@ -7,7 +7,7 @@ mod harness;
 use base::Time;
 use controller::*;
 use harness::planner::plan;
-use harness::{GROUP, Lab};
+use harness::{GROUP, Lab, Planner};
 use std::collections::BTreeMap;
 
 struct Random(u64);
@@ -64,7 +64,7 @@ fn heal(lab: &mut Lab, stored: &mut Stored, lives: &mut u64) {
     lab.run_ms(2000);
 }
 
-fn life_of(seed: u64) {
+fn life_of(seed: u64, plan: Planner) {
     let mut random = Random(seed);
     let mut lab = Lab::new(3, GROUP, plan);
     for key in ["vip_start_0", "lvs_start_0", "vip_stop_0", "lvs_stop_0", "vip_monitor_0"] {
@@ -111,7 +111,14 @@ fn life_of(seed: u64) {
 #[test]
 fn disorder_heals() {
     for seed in harness::seeds(40) {
-        life_of(seed);
+        life_of(seed, plan);
+    }
+}
+
+#[test]
+fn disorder_heals_with_the_real_scheduler() {
+    for seed in harness::seeds(20) {
+        life_of(seed, harness::schedule);
     }
 }
 

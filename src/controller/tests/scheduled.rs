@@ -7,14 +7,10 @@ mod harness;
 use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::*;
-use harness::{GROUP, Lab};
-
-fn plan(cib: &xml::Element, wall: base::WallTime) -> Result<scheduler::Schedule, String> {
-    scheduler::schedule(cib, wall, &scheduler::Options::default()).map_err(|e| e.to_string())
-}
+use harness::{GROUP, Lab, schedule};
 
 fn up(n: u32) -> Lab {
-    let mut lab = Lab::new(n, GROUP, plan);
+    let mut lab = Lab::new(n, GROUP, schedule);
     lab.run_ms(1000);
     lab
 }

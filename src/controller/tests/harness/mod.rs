@@ -418,6 +418,11 @@ pub fn seeds(usual: u64) -> std::ops::Range<u64> {
     bounds.unwrap_or(0..usual)
 }
 
+/// The real scheduler.
+pub fn schedule(cib: &Element, wall: WallTime) -> Result<Schedule, String> {
+    scheduler::schedule(cib, wall, &scheduler::Options::default()).map_err(|e| e.to_string())
+}
+
 /// A CIB with these resources.
 pub fn document(resources: &str) -> String {
     let properties = "<cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"fencing\" name=\"fencing-enabled\" value=\"false\"/></cluster_property_set>";
