@@ -8,8 +8,8 @@ use base::exit::OcfCode;
 use base::{NodeId, Time, WallTime};
 use cib::Cib;
 use controller::*;
-use harness::planner::plan;
-use harness::{GROUP, START_WALL, document};
+
+use harness::{GROUP, START_WALL, document, schedule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,7 +175,7 @@ impl World {
             }
             Event::Scheduled { node, life, ticket, cib, wall: at } => {
                 let Some(host) = self.hosts.get_mut(&node).filter(|h| h.life == life) else { return };
-                let result = plan(&cib, at).map(Box::new);
+                let result = schedule(&cib, at).map(Box::new);
                 host.brain.handle(now, wall, Input::Scheduled { ticket, result });
                 node
             }
