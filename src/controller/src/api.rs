@@ -22,6 +22,9 @@ pub struct Config {
     /// Random number of this process's life: tells its operations from those of its former lives, and is the
     /// source of the UUID in transition keys.
     pub incarnation: u64,
+    /// `two_node` of corosync.conf: each of two nodes has quorum alone, so quorum does not tell which of two lines of
+    /// history is the cluster's.
+    pub two_node: bool,
     /// Time of an address lease, in ms: how long a lost node's addresses can outlive it.
     pub lease_ms: u64,
     /// Added to `lease_ms` before a lost node's leases count as over.
@@ -39,6 +42,7 @@ impl Config {
             cluster_name: cluster_name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation,
+            two_node: false,
             lease_ms: 2000,
             lease_margin_ms: 500,
             node_action_limit: 4,
@@ -156,7 +160,7 @@ pub enum Request {
 pub enum Safety {
     /// Nothing was changed.
     Unchanged,
-    /// Applied and ordered, but without quorum: a merge may discard it.
+    /// Applied and ordered, but without quorum (or with `two_node` by one node alone): a merge may discard it.
     Provisional,
     /// Held by a majority of votes.
     Safe,

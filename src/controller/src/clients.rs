@@ -90,8 +90,8 @@ impl Clients {
     }
 
     /// All members hold everything of `view` up to `seq`.
-    pub fn safe(&mut self, view: ViewId, seq: u64, quorate: bool) -> Vec<(u64, Response)> {
-        self.answer(quorate, |done| done.view == view && done.seq <= seq)
+    pub fn safe(&mut self, view: ViewId, seq: u64, firm: bool) -> Vec<(u64, Response)> {
+        self.answer(firm, |done| done.view == view && done.seq <= seq)
     }
 
     /// A view's exchange ended with message `at`. What was applied before is part of the content that all members then
@@ -111,8 +111,8 @@ impl Clients {
         lost.into_iter().filter_map(fail).collect()
     }
 
-    fn answer(&mut self, quorate: bool, ready: impl Fn(&Done) -> bool) -> Vec<(u64, Response)> {
-        let safety = if quorate { Safety::Safe } else { Safety::Provisional };
+    fn answer(&mut self, firm: bool, ready: impl Fn(&Done) -> bool) -> Vec<(u64, Response)> {
+        let safety = if firm { Safety::Safe } else { Safety::Provisional };
         let due = |p: &Pending| p.applied.as_ref().is_some_and(&ready);
         let numbers: Vec<u64> = self.pending.iter().filter(|(_, p)| due(p)).map(|(n, _)| *n).collect();
         let done = |n: u64| {

@@ -33,6 +33,8 @@ pub struct Controller {
     /// The exchange under way; `None` once the view is in step (or before the first view).
     exchange: Option<Exchange>,
     synced: bool,
+    /// Once true, the node has lived in a view.
+    was_synced: bool,
     assembler: Assembler,
     clients: Clients,
     local: Local,
@@ -72,6 +74,7 @@ impl Controller {
             replica: Replica::new(cib, lineage, seed),
             exchange: None,
             synced: false,
+            was_synced: false,
             assembler: Assembler::default(),
             clients: Clients::new(seed),
             local: Local::default(),
@@ -323,7 +326,7 @@ impl Controller {
     fn answer_safe(&mut self) {
         if self.synced {
             let (view, seq) = self.safe;
-            let answers = self.clients.safe(view, seq, self.replica.quorate);
+            let answers = self.clients.safe(view, seq, self.replica.is_firm());
             self.reply(answers);
         }
     }

@@ -208,6 +208,15 @@ impl Local {
         doings
     }
 
+    /// Makes the next round of every recurring operation due now.
+    pub fn hasten(&mut self, now: Time) {
+        for operation in self.operations.values_mut() {
+            if let State::Resting { until } = &mut operation.state {
+                *until = (*until).min(now);
+            }
+        }
+    }
+
     pub fn deadline(&self) -> Option<Time> {
         let until = |o: &Operation| match o.state {
             State::Resting { until } => Some(until),

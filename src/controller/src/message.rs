@@ -54,6 +54,8 @@ pub struct State {
     pub feature_level: u32,
     pub ready: bool,
     pub quorate: bool,
+    /// `two_node` in this node's configuration.
+    pub two_node: bool,
     pub wall_ms: i64,
     /// `SEQ.REP` of [`cib::Lineage`].
     pub lineage: String,

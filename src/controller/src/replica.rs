@@ -42,6 +42,8 @@ pub struct Replica {
     pub joining: BTreeSet<NodeId>,
     pub dc: Option<NodeId>,
     pub quorate: bool,
+    /// With `two_node`, how many nodes there are: fewer have quorum, but not alone. Else 0.
+    pub two_node_of: usize,
     pub wall: WallTime,
 }
 
@@ -98,6 +100,7 @@ impl Replica {
             joining: BTreeSet::new(),
             dc: None,
             quorate: false,
+            two_node_of: 0,
             wall: WallTime::default(),
         }
     }
@@ -165,9 +168,8 @@ impl Replica {
         let dc_state = self.dc.and_then(|dc| states.get(&dc));
         self.quorate = dc_state.is_some_and(|s| s.quorate);
         self.wall = WallTime(dc_state.map_or(0, |s| s.wall_ms));
-        if self.quorate {
-            self.lineage.quorate_view(view.seq, NodeId(view.rep));
-        }
+        self.two_node_of = dc_state.filter(|s| s.two_node).map_or(0, |s| s.nodes.len());
+        self.mark_lineage();
         self.take_histories(states, &merge.losers);
         let turnover = self.write_membership(states);
         if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
@@ -177,6 +179,17 @@ impl Replica {
         let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
         self.advance(format!("view {}.{} {}", view.seq, view.rep, members.join(",")).as_bytes());
         turnover
+    }
+
+    /// Whether no other partition can have quorum at the same time.
+    pub fn is_firm(&self) -> bool {
+        self.quorate && self.members.len() >= self.two_node_of
+    }
+
+    fn mark_lineage(&mut self) {
+        if self.is_firm() {
+            self.lineage.quorate_view(self.view.seq, NodeId(self.view.rep));
+        }
     }
 
     /// Ready, lowest feature level, oldest in the lineage, lowest id.
@@ -318,9 +331,7 @@ impl Replica {
             }
             Message::Quorum { view, quorate } if self.is_order(sender, *view) && *quorate != self.quorate => {
                 self.quorate = *quorate;
-                if self.quorate {
-                    self.lineage.quorate_view(self.view.seq, NodeId(self.view.rep));
-                }
+                self.mark_lineage();
                 self.write_runtime();
                 effects.push(Effect::Config);
                 effects.push(Effect::Changed { reason: format!("quorum: {quorate}") });

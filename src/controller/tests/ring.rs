@@ -59,6 +59,10 @@ struct World {
 
 impl World {
     fn new(size: u32, seed: u64) -> World {
+        World::with_majority(size, size as usize / 2 + 1, seed)
+    }
+
+    fn with_majority(size: u32, majority: usize, seed: u64) -> World {
         let mut world = World {
             now: Time::from_millis(1000),
             hosts: BTreeMap::new(),
@@ -72,7 +76,7 @@ impl World {
             next_life: 1,
             next_client: 0,
             paused: BTreeMap::new(),
-            majority: size as usize / 2 + 1,
+            majority,
             starts: Vec::new(),
             stops: Vec::new(),
         };
@@ -99,7 +103,9 @@ impl World {
             Some((e, lineage)) => (Cib::from_element((*e).clone()).unwrap(), lineage),
             None => (Cib::parse(&document(GROUP)).unwrap(), String::new()),
         };
-        let brain = Controller::new(Config::new(me, names, "test", life), cib, &lineage, self.now);
+        let mut config = Config::new(me, names, "test", life);
+        config.two_node = self.majority == 1;
+        let brain = Controller::new(config, cib, &lineage, self.now);
         self.hosts.insert(me, Host { ring, brain, running: BTreeSet::new(), replies: BTreeMap::new(), life });
         self.drain(me);
     }
@@ -302,8 +308,7 @@ fn a_killed_node_is_replaced_within_a_third_of_a_second() {
 #[test]
 fn a_stopped_process_that_wakes_up_disturbs_nobody() {
     for (size, majority) in [(3, 2), (2, 1)] {
-        let mut world = World::new(size, 3);
-        world.majority = majority;
+        let mut world = World::with_majority(size, majority, 3);
         world.run_ms(12_000);
         let owner = world.where_is("vip")[0];
         world.pause(owner);

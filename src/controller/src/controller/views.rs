@@ -40,6 +40,7 @@ impl Controller {
             feature_level: FEATURE_LEVEL,
             ready: true,
             quorate: self.quorate,
+            two_node: self.config.two_node,
             wall_ms: self.wall.0,
             lineage: self.replica.lineage.to_string(),
             version: self.replica.version(),
@@ -64,6 +65,11 @@ impl Controller {
         self.synced = true;
         self.count("views");
         self.after_install(&turnover, was_dc);
+        if self.was_synced && !turnover.gained.is_empty() {
+            // Who was away may hold less than its history says, an address whose lease is over: look at once.
+            self.local.hasten(self.now);
+        }
+        self.was_synced = true;
         let failed = self.clients.synced((exchange.view, seq), lost_merge);
         self.reply(failed);
         self.answer_safe();
