@@ -101,8 +101,9 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     };
     let quorum = quorum::Quorum::new(settings::quorum(&settings), store::load_quorum(&run_dir))?;
     let lineage = loaded.cib.as_ref().map(|(_, lineage)| lineage.clone()).unwrap_or_default();
-    let config =
+    let mut config =
         controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
+    config.two_node = settings.config.quorum.two_node;
     let controller = controller::Controller::new(config, cib, &lineage, clock::now());
     let mut standing = settings.standing.clone();
     standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
