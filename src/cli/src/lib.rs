@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod cluster;
 mod corosync;
+mod crm;
 mod crm_attribute;
 mod crm_diff;
 mod crm_error;
@@ -39,6 +40,7 @@ pub const APPLETS: &[Applet] = &[
     applet("corosync-cfgtool", "show the links between the nodes", corosync::cfgtool),
     applet("corosync-keygen", "make the cluster's secret key", corosync::keygen),
     applet("corosync-quorumtool", "show votes, quorum and members", corosync::quorumtool),
+    applet("crm", "configure and control the cluster, in crmsh's words", crm::main),
     applet("crm_attribute", "query and set cluster options and node attributes", crm_attribute::main),
     applet("crm_diff", "compare and patch CIBs", crm_diff::main),
     applet("crm_error", "explain return and exit codes", crm_error::main),

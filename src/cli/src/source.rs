@@ -138,6 +138,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         force: request.options.force,
         score: request.options.score_update,
         dry_run,
+        client: request.client.clone(),
         ..CibOptions::default()
     };
     let call = CibCall { op, target, xml: request.payload.as_ref().map(Element::to_compact), options };

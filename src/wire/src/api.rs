@@ -126,6 +126,8 @@ pub struct CibOptions {
     pub dry_run: bool,
     /// How long to wait for the acknowledgement, in ms; 0 = the daemon's default.
     pub timeout_ms: u64,
+    /// Program that asks, for `update-client`; empty = `api`.
+    pub client: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -6,6 +6,9 @@ use cib::{Op, Options, Target};
 use controller::{Request, Response as Answer, Safety};
 use wire::api::{CibCall, CibOp, CibReply, CibTarget, CleanupCall, Done};
 
+/// What of a caller's name goes into the CIB.
+const MAX_CLIENT_CHARS: usize = 64;
+
 pub(super) async fn cib(state: &State, user: &str, call: CibCall) -> CibReply {
     let dry_run = call.options.dry_run;
     let timeout = within(call.options.timeout_ms);
@@ -57,7 +60,8 @@ fn request(user: &str, call: CibCall) -> Result<cib::Request, String> {
     };
     request.at = crate::clock::wall();
     request.user = user.to_owned();
-    request.client = "api".to_owned();
+    let client: String = call.options.client.chars().take(MAX_CLIENT_CHARS).collect();
+    request.client = if client.is_empty() { "api".to_owned() } else { client };
     Ok(request)
 }
 

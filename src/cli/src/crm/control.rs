@@ -1,0 +1,227 @@
+//! `crm resource`, `crm node` and `crm ra`.
+
+use crate::attributes::{self, Scope, Which};
+use crate::crm_resource::parameters::{self, Kind, Store};
+use crate::crm_resource::{cleanup, listing, moving};
+use crate::edit::{self, error};
+use crate::source::{Failure, Source, now};
+use std::fmt::Write;
+use wire::api::CleanupCall;
+use xml::Element;
+
+pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        [] | ["status" | "show" | "list"] => with_view(source, |view| Ok(listing::list(view))),
+        ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |_, r| Ok(listing::locate(r).0)),
+        ["start", ids @ ..] => target(source, ids, ""),
+        ["stop", ids @ ..] => target(source, ids, "Stopped"),
+        ["restart", id] => restart(source, id),
+        ["promote", id] => target(source, &[id], "Promoted"),
+        ["demote", id] => target(source, &[id], "Unpromoted"),
+        ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
+        ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
+        ["maintenance", id, rest @ ..] => meta(source, &[id], "maintenance", if rest == ["off"] { "" } else { "true" }),
+        ["move" | "migrate", id, rest @ ..] => place(source, id, rest, |s, v, p| moving::move_to(s, v, p, false)),
+        ["ban", id, rest @ ..] => place(source, id, rest, moving::ban),
+        ["clear" | "unmove" | "unmigrate" | "unban", id, ..] => {
+            place(source, id, &[], |s, v, p| moving::clear(s, v, p, false, false))
+        }
+        ["cleanup", rest @ ..] => forget(source, rest, false),
+        ["refresh", rest @ ..] => forget(source, rest, true),
+        ["constraints", id] => with_view(source, |view| Ok(listing::constraints(view, id))),
+        ["meta", id, rest @ ..] => attribute(source, id, rest, Kind::Meta),
+        ["param", id, rest @ ..] => attribute(source, id, rest, Kind::Instance),
+        ["utilization", id, rest @ ..] => attribute(source, id, rest, Kind::Utilization),
+        ["failcount", id, "show", node] => failcount(source, id, node),
+        ["failcount", id, "delete", node] => {
+            let call = CleanupCall {
+                resource: Some((*id).to_owned()),
+                node: Some((*node).to_owned()),
+                ..CleanupCall::default()
+            };
+            cleanup::run(source, &call)
+        }
+        _ => Err(error(format!("resource: unknown command '{}' (see: crm help)", words.join(" ")))),
+    }
+}
+
+fn with_view<T>(
+    source: &Source,
+    work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let cib = source.cib()?;
+    let cluster = crate::cluster::read(&cib, now());
+    work(&crate::crm_mon::View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+}
+
+type View<'a> = crate::crm_mon::View<'a>;
+
+fn with_resource<T>(
+    source: &Source,
+    id: &str,
+    work: impl FnOnce(&View<'_>, &scheduler::status::Resource) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    with_view(source, |view| {
+        let r = crate::cluster::find(&view.cluster.resources, id);
+        work(view, r.ok_or_else(|| error(format!("resource {id} does not exist")))?)
+    })
+}
+
+fn target(source: &Source, ids: &[&str], role: &str) -> Result<String, Failure> {
+    meta(source, ids, "target-role", role)
+}
+
+fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String, Failure> {
+    if ids.is_empty() {
+        return Err(error("name at least one resource"));
+    }
+    edit::edit(source, |configuration| {
+        for id in ids {
+            let e = edit::resource_mut(configuration, id)?;
+            edit::set_pairs(
+                e,
+                "meta_attributes",
+                &format!("{id}-meta_attributes"),
+                &[(name.to_owned(), value.to_owned())],
+            );
+        }
+        Ok(String::new())
+    })
+}
+
+/// Longest time that a restart waits for the resource to stop.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+
+fn restart(source: &Source, id: &str) -> Result<String, Failure> {
+    if source.client().is_none() {
+        return Err(error("restart needs the running cluster"));
+    }
+    target(source, &[id], "Stopped")?;
+    let end = std::time::Instant::now() + STOP_TIMEOUT;
+    while !with_resource(source, id, |_, r| Ok(r.active_on.is_empty()))? {
+        if std::time::Instant::now() > end {
+            target(source, &[id], "")?;
+            return Err(error(format!("{id} has not stopped within {} s", STOP_TIMEOUT.as_secs())));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    target(source, &[id], "")?;
+    Ok(format!("INFO: ordering {id} to stop\nINFO: ordering {id} to start\n"))
+}
+
+fn place(
+    source: &Source,
+    id: &str,
+    words: &[&str],
+    how: impl FnOnce(&Source, &View<'_>, &moving::Place<'_>) -> Result<String, Failure>,
+) -> Result<String, Failure> {
+    with_resource(source, id, |view, r| {
+        let node = words.iter().copied().find(|w| *w != "force");
+        if let Some(node) = node.filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
+            return Err(error(format!("node {node} does not exist")));
+        }
+        let said = how(source, view, &moving::Place { resource: r, node, promoted: false, lifetime: None })?;
+        Ok(said)
+    })
+}
+
+fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Failure> {
+    let of = |i: usize| words.get(i).map(|w| (*w).to_owned());
+    cleanup::run(source, &CleanupCall { resource: of(0), node: of(1), refresh, ..CleanupCall::default() })
+}
+
+fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<String, Failure> {
+    let store = Store { kind, set_id: None, id: None };
+    let cib = source.cib()?;
+    match words {
+        ["show", name] => parameters::get(&cib, id, &store, name).map(|v| format!("{v}\n")),
+        ["set", name, value] => parameters::set(source, &cib, id, &store, name, value),
+        ["delete", name] => parameters::delete(source, &cib, id, &store, name),
+        _ => Err(error("usage: … ID show NAME | set NAME VALUE | delete NAME")),
+    }
+}
+
+fn failcount(source: &Source, id: &str, node: &str) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let found = view.cluster.nodes.iter().find(|n| n.name == node);
+        let node = found.ok_or_else(|| error(format!("node {node} does not exist")))?;
+        let count = node.fail_counts.get(id).copied().unwrap_or(0);
+        Ok(format!("scope=status  name=fail-count-{id} value={}\n", base::Score::from(count)))
+    })
+}
+
+pub fn node(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        [] | ["show" | "status", ..] => list(source),
+        ["standby", rest @ ..] => flag(source, rest, "standby", "on"),
+        ["online", rest @ ..] => flag(source, rest, "standby", "off"),
+        ["maintenance", rest @ ..] => flag(source, rest, "maintenance", "true"),
+        ["ready", rest @ ..] => flag(source, rest, "maintenance", "false"),
+        ["attribute", node, "set", name, value] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+            attributes::set(source, &scope, Which { name, set_id: None, id: None }, value, false)?;
+            Ok(String::new())
+        }
+        ["attribute", node, "show", name] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+            let found = attributes::values(&source.cib()?, &scope, Which { name, set_id: None, id: None })?;
+            let (name, value) = found.first().ok_or_else(|| error(format!("{node} has no attribute {name}")))?;
+            Ok(format!("scope=nodes  name={name} value={value}\n"))
+        }
+        ["attribute", node, "delete", name] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+            let gone = attributes::delete(source, &scope, Which { name, set_id: None, id: None })?;
+            gone.map(|id| format!("Deleted nodes attribute: id={id} name={name}\n"))
+                .ok_or_else(|| error(format!("{node} has no attribute {name}")))
+        }
+        ["delete", node] => edit::edit(source, |configuration| {
+            let nodes = configuration.child_or_insert("nodes");
+            if !nodes.elements().any(|e| e.attr("uname") == Some(node)) {
+                return Err(error(format!("node {node} does not exist")));
+            }
+            nodes.retain_elements(|e| e.attr("uname") != Some(node));
+            Ok(format!("INFO: node {node} deleted\n"))
+        }),
+        _ => Err(error(format!("node: unknown command '{}' (see: crm help)", words.join(" ")))),
+    }
+}
+
+fn list(source: &Source) -> Result<String, Failure> {
+    let cib = source.cib()?;
+    let nodes = cib.child("configuration").and_then(|c| c.child("nodes"));
+    let mut out = String::new();
+    for e in nodes.into_iter().flat_map(Element::elements) {
+        let of = |name: &str| e.attr(name).unwrap_or_default();
+        let _ = writeln!(out, "{}({}): {}", of("uname"), of("id"), e.attr("type").unwrap_or("member"));
+        for (name, value) in crate::cluster::pairs(e, "instance_attributes") {
+            let _ = writeln!(out, "\t{name}={value}");
+        }
+    }
+    Ok(out)
+}
+
+fn flag(source: &Source, nodes: &[&str], name: &str, value: &str) -> Result<String, Failure> {
+    let node = match nodes.first() {
+        Some(node) => (*node).to_owned(),
+        None => source.local_node()?,
+    };
+    attributes::set(
+        source,
+        &Scope::Node { name: node, utilization: false },
+        Which { name, set_id: None, id: None },
+        value,
+        false,
+    )?;
+    Ok(String::new())
+}
+
+pub fn agents(words: &[&str]) -> Result<String, Failure> {
+    match words {
+        ["classes"] => Ok(listing::standards()),
+        ["list", "ocf", provider] => listing::agents(&format!("ocf:{provider}")),
+        ["list", class, ..] => listing::agents(class),
+        ["providers", ..] => Ok(listing::ocf_providers()),
+        ["info" | "meta", agent] => listing::metadata(&edit::full_agent_name(agent)?),
+        _ => Err(error(format!("ra: unknown command '{}' (see: crm help)", words.join(" ")))),
+    }
+}
