@@ -79,6 +79,8 @@ pub struct CommitEntry {
     pub high: u64,
     /// and between them what this bitmap says; bit 0 is `aru + 1`.
     pub held: Vec<u8>,
+    /// To whom it has promised to deliver all that they sent there.
+    pub obligation: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -262,6 +264,7 @@ fn encode_commit(w: &mut Writer, c: &Commit) {
         w.u64(e.aru);
         w.u64(e.high);
         w.0.extend_from_slice(&e.held);
+        w.nodes(&e.obligation);
     }
 }
 
@@ -278,7 +281,8 @@ fn decode_commit(r: &mut Reader<'_>) -> Result<Commit, DecodeError> {
         let span = high.checked_sub(aru).filter(|s| *s <= MAX_OUTSTANDING);
         let span = span.ok_or(DecodeError::Range { field: "high", got: high })?;
         let held = r.take(span.div_ceil(8) as usize)?.to_vec();
-        entries.push(CommitEntry { node, filled, old, aru, high, held });
+        let obligation = r.nodes()?;
+        entries.push(CommitEntry { node, filled, old, aru, high, held, obligation });
     }
     if usize::from(hop) > 2 * count || count == 0 {
         return Err(DecodeError::Range { field: "hop", got: u64::from(hop) });

@@ -36,7 +36,10 @@ impl Node {
     pub(crate) fn start_commit(&mut self, now: Time, members: Vec<NodeId>) {
         let me = self.config.me;
         let id = ViewId { rep: me.0, seq: self.ring_seq + RING_SEQ_STEP };
-        let blank = |node| CommitEntry { node, filled: false, old: ViewId::NONE, aru: 0, high: 0, held: Vec::new() };
+        let blank = |node| {
+            let (held, obligation) = (Vec::new(), BTreeSet::new());
+            CommitEntry { node, filled: false, old: ViewId::NONE, aru: 0, high: 0, held, obligation }
+        };
         let mut commit = Commit { ring: id, hop: 1, entries: members.iter().copied().map(blank).collect() };
         self.enter_commit(now, &mut commit, 0);
         match members.get(1) {
@@ -65,6 +68,7 @@ impl Node {
             entry.aru = store.aru;
             entry.high = store.high.max(store.aru);
             entry.held = store.bitmap();
+            entry.obligation = self.ring.obligation.clone();
         }
         let ring = Ring { id: commit.ring, members, ..Ring::default() };
         self.forming = Some(Forming { ring, since: now, hop: position as u16, ..Forming::default() });

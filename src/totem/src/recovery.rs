@@ -30,6 +30,8 @@ impl Node {
         let along: Vec<&CommitEntry> = entries.iter().filter(same).collect();
         let low = along.iter().map(|e| e.aru).min().unwrap_or(0);
         let high = along.iter().map(|e| e.high).max().unwrap_or(0);
+        // A promise of one binds all that go with it, else they would not deliver the same.
+        self.ring.obligation.extend(along.iter().flat_map(|e| e.obligation.iter().copied()));
         let Some(f) = &mut self.forming else { return };
         f.transitional = along.iter().map(|e| e.node).collect();
         f.since = now;

@@ -8,8 +8,10 @@ fn set(ids: &[u32]) -> BTreeSet<NodeId> {
 
 fn samples() -> Vec<Frame> {
     let ring = ViewId { rep: 1, seq: 44 };
-    let entry =
-        |node, held: Vec<u8>, high| CommitEntry { node: NodeId(node), filled: true, old: ring, aru: 7, high, held };
+    let entry = |node, held: Vec<u8>, high| {
+        let (node, obligation) = (NodeId(node), set(&[1, 2]));
+        CommitEntry { node, filled: true, old: ring, aru: 7, high, held, obligation }
+    };
     vec![
         Frame::Heartbeat(Heartbeat {
             incarnation: 9,

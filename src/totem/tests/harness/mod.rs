@@ -112,7 +112,13 @@ pub struct Cluster {
     packets: BTreeMap<(Time, u64), Packet>,
     next_packet: u64,
     next_incarnation: u64,
+    /// What a cut kept back: a host queues a few packets while it cannot resolve the neighbour's address, and sends them when
+    /// the cable is in again.
+    kept: BTreeMap<(NodeId, NodeId, u8), Vec<Packet>>,
 }
+
+/// Packets that wait for one neighbour's address.
+const KEPT: usize = 3;
 
 impl Cluster {
     pub fn new(seed: u64) -> Cluster {
@@ -132,6 +138,7 @@ impl Cluster {
             packets: BTreeMap::new(),
             next_packet: 0,
             next_incarnation: 1,
+            kept: BTreeMap::new(),
         }
     }
 
@@ -258,6 +265,9 @@ impl Cluster {
 
     pub fn heal(&mut self) {
         self.cut.clear();
+        for packet in std::mem::take(&mut self.kept).into_values().flatten() {
+            self.enqueue(packet, self.delay.0);
+        }
     }
 
     pub fn members(&self) -> BTreeMap<NodeId, (State, Vec<NodeId>)> {
@@ -400,7 +410,17 @@ impl Cluster {
     fn transmit(&mut self, p: Packet) {
         let kind = p.frame.get(1).copied().unwrap_or(0);
         *self.traffic.entry(kind).or_default() += 1;
-        if self.cut.contains(&(p.from, p.to, p.link)) || self.rng.chance(self.loss) {
+        let path = (p.from, p.to, p.link);
+        if self.cut.contains(&path) {
+            if self.rng.chance(5.0) {
+                let kept = self.kept.entry(path).or_default();
+                kept.push(p);
+                let excess = kept.len().saturating_sub(KEPT);
+                kept.drain(..excess);
+            }
+            return;
+        }
+        if self.rng.chance(self.loss) {
             return;
         }
         if self.filter.as_mut().is_some_and(|f| f(p.from, p.to, kind, &p.frame)) {
@@ -410,9 +430,13 @@ impl Cluster {
         for _ in 0..copies {
             let late = if self.rng.chance(self.duplicate) { self.rng.below(30_000) } else { 0 };
             let us = self.delay.0 + self.rng.below(self.delay.1 + 1) + late;
-            self.next_packet += 1;
-            self.packets.insert((self.now + Duration::from_micros(us), self.next_packet), p.clone());
+            self.enqueue(p.clone(), us);
         }
+    }
+
+    fn enqueue(&mut self, p: Packet, us: u64) {
+        self.next_packet += 1;
+        self.packets.insert((self.now + Duration::from_micros(us), self.next_packet), p);
     }
 }
 
