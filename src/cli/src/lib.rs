@@ -20,6 +20,7 @@ mod crm_resource;
 mod crm_verify;
 mod edit;
 pub mod ipvsadm;
+mod ldirectord;
 mod nvpairs;
 mod overview;
 mod pcs;
@@ -55,6 +56,7 @@ pub const APPLETS: &[Applet] = &[
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
     ipvsadm::SAVE,
+    ldirectord::LDIRECTORD,
 ];
 
 type Tree = (&'static str, fn() -> clap::Command);
@@ -75,6 +77,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_standby", crm_attribute::CrmStandby::command),
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),
+    ("ldirectord", ldirectord::Ldirectord::command),
 ];
 
 /// What `bascule` without a known applet does: the overview, its own commands, or word that there is no such command.

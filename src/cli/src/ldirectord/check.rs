@@ -1,0 +1,71 @@
+//! `ldirectord CONFIG check`: what is wrong with a file, what is likely wrong, and what table it makes.
+
+use super::paths::Paths;
+use super::{complain, exit, sentence};
+use ::ldirectord::config::{Config, Problem, lint, service_id};
+use ::ldirectord::plan;
+use ::ldirectord::service::{LoadError, load};
+use kernel::ipvs::{Ipvs, Memory, render};
+use serde_json::json;
+
+pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
+    let accepted = match load(&paths.config) {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            if as_json {
+                print_json(&refused(paths, &error));
+            } else {
+                complain(paths, &error);
+            }
+            return exit::CONFIG;
+        }
+    };
+    let mut warnings = accepted.warnings;
+    warnings.extend(lint(&accepted.config));
+    warnings.sort_by_key(|w| (w.line, w.column));
+    let table = assume.map(|a| plan::assumed(&accepted.config, a == "up"));
+    if as_json {
+        print_json(&json!({
+            "file": paths.config, "valid": true, "warnings": warnings, "config": accepted.config, "table": table,
+        }));
+        return exit::OK;
+    }
+    warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
+    match table {
+        Some(entries) => {
+            let mut memory = Memory::with_services(entries.clone());
+            let Ok(info) = memory.info() else { return exit::FAILED };
+            print!("{}", render::listing(&info, &entries));
+        }
+        None => println!("{}", summary(paths, &accepted.config, &warnings)),
+    }
+    exit::OK
+}
+
+fn refused(paths: &Paths, error: &LoadError) -> serde_json::Value {
+    match error {
+        LoadError::Refused { refused, .. } => {
+            json!({"file": paths.config, "valid": false, "errors": refused.errors, "warnings": refused.warnings})
+        }
+        other => json!({"file": paths.config, "valid": false, "errors": [{"found": other.to_string()}]}),
+    }
+}
+
+fn print_json(value: &serde_json::Value) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+fn summary(paths: &Paths, config: &Config, warnings: &[Problem]) -> String {
+    let reals: usize = config.virtuals.iter().map(|v| v.reals.len()).sum();
+    let mut out = format!(
+        "{} is valid: {} virtual services, {reals} real servers, {} warnings",
+        paths.config.display(),
+        config.virtuals.len(),
+        warnings.len()
+    );
+    for v in &config.virtuals {
+        let check = format!("checktype {}, service {}", v.check_type, v.service.name());
+        out.push_str(&format!("\n  {:<28} {:>5} real servers, {check}", service_id(&v.key), v.reals.len()));
+    }
+    out
+}

@@ -1,0 +1,232 @@
+//! `ldirectord`: the original's command line, exit codes, pid file and signals around the director of crate `ldirectord`; and `check`.
+//!
+//! Better than the original where it fails people: a broken file never touches the pid file of a running daemon, `stop` and `status` work
+//! with one, `restart` leaves the old daemon running with one; `stop` returns when the daemon is gone; `start` returns when the table
+//! is set up, or says why it cannot be.
+
+mod check;
+mod control;
+mod daemon;
+mod paths;
+mod table;
+
+use ::ldirectord::config::{Accepted, Problem, Severity};
+use ::ldirectord::service::{LoadError, load};
+use base::applet::Applet;
+use clap::Parser;
+use paths::Paths;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub const LDIRECTORD: Applet = Applet {
+    name: "ldirectord",
+    about: "check real servers and keep the IPVS table (compatible with ldirectord)",
+    run: main,
+    hidden: false,
+};
+
+/// Exit codes of the original.
+mod exit {
+    pub const OK: i32 = 0;
+    /// No such file, a stale pid file, or reload of what does not run.
+    pub const FAILED: i32 = 1;
+    pub const CONFIG: i32 = 2;
+    pub const STOPPED: i32 = 3;
+    pub const USAGE: i32 = 255;
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ldirectord www.cf start             start the director for /etc/ha.d/www.cf (or ./www.cf)
+  ldirectord www.cf status            exit code 0 if it runs, 3 if not
+  ldirectord www.cf reload            read the file again; with an error in it nothing changes
+  ldirectord www.cf check             validate the file, and warn of likely mistakes
+  ldirectord www.cf check --assume down
+                                      show the table that results when all servers are down
+  ldirectord -d www.cf start          stay in the foreground and show every check
+
+Without CONFIG the file is ldirectord.cf. A name is looked for in /etc/ha.d, then /etc/ha.d/conf, then as it is.";
+
+/// Check real servers, and keep the IPVS table as the checks say.
+#[derive(Parser, Debug)]
+#[command(name = "ldirectord", after_help = EXAMPLES, disable_version_flag = true, disable_help_flag = true)]
+pub struct Ldirectord {
+    /// [CONFIG] and one of start, stop, restart, try-restart, reload, force-reload, status, check
+    #[arg(value_name = "[CONFIG] ACTION", num_args = 0..=2)]
+    words: Vec<String>,
+    /// Stay in the foreground and log every check to standard error
+    #[arg(short, long)]
+    debug: bool,
+    /// With check: print the table if all checks pass (up) or fail (down)
+    #[arg(long, value_name = "up|down", value_parser = ["up", "down"])]
+    assume: Option<String>,
+    /// With check: print findings and settings as JSON
+    #[arg(long)]
+    json: bool,
+    /// Use the table in this file instead of the kernel's
+    #[arg(long, value_name = "FILE.json")]
+    table: Option<PathBuf>,
+    /// Directory of the pid file
+    #[arg(long, value_name = "DIR", default_value = "/var/run")]
+    run_dir: PathBuf,
+    /// Show the version
+    #[arg(short, long)]
+    version: bool,
+    /// Show this help
+    #[arg(short = 'h', long, short_alias = '?', action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Run as the daemon itself; standard output tells the starter when it is ready
+    #[arg(long, hide = true)]
+    daemon: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    Start,
+    Stop,
+    Restart,
+    TryRestart,
+    Reload,
+    Status,
+    Check,
+}
+
+impl Action {
+    fn named(word: &str) -> Option<Action> {
+        Some(match word {
+            "start" => Action::Start,
+            "stop" => Action::Stop,
+            "restart" => Action::Restart,
+            "try-restart" => Action::TryRestart,
+            "reload" | "force-reload" => Action::Reload,
+            "status" => Action::Status,
+            "check" => Action::Check,
+            _ => return None,
+        })
+    }
+}
+
+fn main(args: Vec<OsString>) -> i32 {
+    let line = std::iter::once(OsString::from("ldirectord")).chain(args);
+    let args = match Ldirectord::try_parse_from(line) {
+        Ok(args) => args,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { exit::USAGE } else { exit::OK };
+        }
+    };
+    if args.version {
+        println!("ldirectord of Bascule {} (compatible with 1.186-ha)", env!("CARGO_PKG_VERSION"));
+        return exit::OK;
+    }
+    let Some((config, action)) = words(&args.words) else { return exit::USAGE };
+    let paths = match Paths::find(config, &args.run_dir) {
+        Ok(paths) => paths,
+        Err(why) => {
+            eprintln!("ldirectord: {why}");
+            return exit::FAILED;
+        }
+    };
+    run(&args, action, &paths)
+}
+
+fn words(words: &[String]) -> Option<(Option<&str>, Action)> {
+    let (config, word) = match words {
+        [action] => (None, action),
+        [config, action] => (Some(config.as_str()), action),
+        _ => {
+            eprintln!(
+                "ldirectord: what shall be done? give one of start, stop, restart, reload, status, check\n\n{EXAMPLES}"
+            );
+            return None;
+        }
+    };
+    match Action::named(word) {
+        Some(action) => Some((config, action)),
+        None => {
+            eprintln!(
+                "ldirectord: unknown action '{word}': give one of start, stop, restart, try-restart, reload, status, check"
+            );
+            None
+        }
+    }
+}
+
+fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
+    if action == Action::Check {
+        return check::check(paths, args.assume.as_deref(), args.json);
+    }
+    let loaded = load(&paths.config);
+    let broken = loaded.is_err();
+    let accepted = match loaded {
+        Ok(accepted) => {
+            if !args.daemon {
+                accepted.warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
+            }
+            Some(accepted)
+        }
+        Err(error) => {
+            complain(paths, &error);
+            None
+        }
+    };
+    if broken && !matches!(action, Action::Stop | Action::Status) {
+        return if paths.config.exists() { exit::CONFIG } else { exit::FAILED };
+    }
+    match (action, accepted) {
+        (Action::Status, accepted) => control::status(paths, accepted.as_ref()),
+        (Action::Stop, _) => control::stop(paths),
+        (Action::Reload, _) => control::reload(paths),
+        (Action::Start, Some(accepted)) => start(args, paths, accepted),
+        (Action::Restart, Some(accepted)) => restart(args, paths, accepted),
+        (Action::TryRestart, Some(_)) if paths.running().is_none() => exit::OK,
+        (Action::TryRestart, Some(accepted)) => restart(args, paths, accepted),
+        // A broken file has returned above.
+        (_, None) | (Action::Check, _) => exit::CONFIG,
+    }
+}
+
+fn start(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
+    if args.daemon || args.debug || accepted.config.global.supervised {
+        return daemon::run(args, paths, accepted);
+    }
+    control::start(args, paths)
+}
+
+fn restart(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
+    match control::stop(paths) {
+        exit::OK => start(args, paths, accepted),
+        code => code,
+    }
+}
+
+/// A finding in the original's form.
+fn sentence(paths: &Paths, problem: &Problem) -> String {
+    let word = if problem.severity == Severity::Error { "Error" } else { "Warning" };
+    let mut text = format!("{}: {}", problem.found, problem.expected);
+    if problem.severity == Severity::Error {
+        text = format!("{}: expected {}", problem.found, problem.expected);
+    }
+    if !problem.cure.is_empty() {
+        text.push_str(&format!("; {}", problem.cure));
+    }
+    let (pid, file) = (std::process::id(), paths.config.display());
+    format!("{word} [{pid}] reading file {file} at line {}, column {}: {text}", problem.line, problem.column)
+}
+
+/// All errors of a refused file, each with its line and a mark under the place.
+fn complain(paths: &Paths, error: &LoadError) {
+    let LoadError::Refused { refused, .. } = error else {
+        eprintln!("ldirectord: {error}");
+        return;
+    };
+    let text = std::fs::read(&paths.config).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    for problem in &refused.errors {
+        eprintln!("{}", sentence(paths, problem));
+        if let Some(line) = text.lines().nth(problem.line.saturating_sub(1) as usize) {
+            let line: String = line.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let indent = " ".repeat((problem.column.saturating_sub(1) as usize).min(200));
+            eprintln!("    {line}\n    {indent}^");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The command `ldirectord` as real processes on a table in a file; and the sample configurations.
+
+use ldirectord::config::{self, Environment, System, lint};
+use std::net::{IpAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// A scratch directory with a configuration; a daemon that a failed test leaves behind is stopped.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(config: &str) -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { dir };
+        place.write(config);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, config: &str) {
+        let log = self.path("log");
+        std::fs::write(self.path("t.cf"), format!("logfile=\"{}\"\n{config}", log.display())).unwrap();
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+        command.arg("ldirectord").arg("--run-dir").arg(self.dir.path()).arg("--table").arg(self.path("table.json"));
+        command.arg(self.path("t.cf")).args(words).output().unwrap()
+    }
+
+    fn code(&self, words: &[&str]) -> i32 {
+        let output = self.run(words);
+        println!("{words:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+        output.status.code().unwrap()
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.path("ldirectord.t.cf.pid")
+    }
+
+    fn table(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_bascule"))
+            .args(["ipvsadm", "--table"])
+            .arg(self.path("table.json"))
+            .arg("-Sn")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn wait(&self, what: &str, reached: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !reached() {
+            assert!(start.elapsed() < Duration::from_secs(15), "never: {what}\n{}\n{}", self.table(), self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.run(&["stop"]);
+    }
+}
+
+/// Accepts connections until dropped.
+struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    fn start() -> Server {
+        Server { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn real(&self) -> String {
+        format!("127.0.0.1:{}", self.listener.local_addr().unwrap().port())
+    }
+}
+
+fn config(servers: &[&Server]) -> String {
+    let reals: String = servers.iter().map(|s| format!("    real={} masq 4\n", s.real())).collect();
+    format!("checkinterval=1\nvirtual=10.0.0.1:80\n{reals}    checktype=connect\n")
+}
+
+#[test]
+fn a_daemons_life() {
+    let (one, two) = (Server::start(), Server::start());
+    let place = Place::new(&config(&[&one]));
+    assert_eq!(place.code(&["status"]), 3);
+    assert_eq!(place.code(&["reload"]), 1);
+    assert_eq!(place.code(&["stop"]), 0);
+    assert_eq!(place.code(&["try-restart"]), 0);
+    assert!(!place.pid_file().exists());
+    assert_eq!(place.code(&["start"]), 0);
+    let output = place.run(&["status"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is running with pid: "));
+    let pid = std::fs::read_to_string(place.pid_file()).unwrap();
+    assert_eq!(place.code(&["start"]), 0);
+    assert_eq!(std::fs::read_to_string(place.pid_file()).unwrap(), pid, "a second start does nothing");
+    place.wait("first server", || place.table().contains(&format!("{} -m -w 4", one.real())));
+
+    place.write("virtual=10.0.0.1\n");
+    assert_eq!(place.code(&["reload"]), 2);
+    assert_eq!(place.code(&["restart"]), 2);
+    assert_eq!(place.code(&["start"]), 2);
+    assert_eq!(place.code(&["status"]), 0, "a broken file does not hide a running daemon");
+    assert_eq!(std::fs::read_to_string(place.pid_file()).unwrap(), pid);
+
+    place.write(&config(&[&one, &two]));
+    assert_eq!(place.code(&["reload"]), 0);
+    place.wait("second server", || place.table().contains(&format!("{} -m -w 4", two.real())));
+    assert_eq!(place.code(&["restart"]), 0);
+    assert_ne!(std::fs::read_to_string(place.pid_file()).unwrap(), pid);
+    place.wait("both again", || place.table().matches(" -w 4").count() == 2);
+    place.write("nonsense\n");
+    assert_eq!(place.code(&["stop"]), 0, "a broken file does not keep a daemon from stopping");
+    assert_eq!(place.table(), "");
+    assert!(!place.pid_file().exists());
+    assert!(place.log().contains("Purged virtual server (stop): 10.0.0.1:80"), "{}", place.log());
+}
+
+#[test]
+fn a_stale_pid_file_and_bad_usage() {
+    let place = Place::new("virtual=10.0.0.1:80\n    checktype=on\n    real=10.0.1.1 gate\n");
+    // No process has this number: pid_max is at most 2^22.
+    std::fs::write(place.pid_file(), "4194305\n").unwrap();
+    let output = place.run(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stale pid file"));
+    assert_eq!(place.code(&["start"]), 0, "a stale pid file is no daemon");
+    assert!(place.table().contains("10.0.1.1:80 -g -w 1"), "{}", place.table());
+    assert_eq!(place.code(&["stop"]), 0);
+    assert_eq!(place.code(&["dance"]), 255);
+    assert_eq!(place.code(&[]), 255);
+    let missing = Command::new(env!("CARGO_BIN_EXE_bascule")).args(["ldirectord", "/nowhere/x.cf", "start"]).status();
+    assert_eq!(missing.unwrap().code(), Some(1));
+}
+
+#[test]
+fn check_finds_what_guides_get_wrong() {
+    let guide = "quiescent=yes\nvirtual=192.168.1.100:80\nreal=192.168.1.11:80 gate\nreal=192.168.1.12:80 gate\nfallback=127.0.0.1:80\n\
+        service=http\nrequest=\"index.html\"\nreceive=\"HTTP/1.1 200 OK\"\nscheduler=rr\nprotocol=tcp\nchecktype=negotiate\n";
+    let place = Place::new(guide);
+    let output = place.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("only the body is searched") && said.contains("without indent"), "{said}");
+    let table = place.run(&["check", "--assume", "down"]);
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(table.contains("TCP  192.168.1.100:80 rr\n"), "{table}");
+    assert!(table.contains("  -> 192.168.1.11:80              Route   0      0          0"), "{table}");
+    assert!(table.contains("  -> 127.0.0.1:80                 Route   1      0          0"), "{table}");
+    let json = place.run(&["check", "--json", "--assume", "up"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["valid"], true);
+    assert_eq!(json["table"][0]["dests"].as_array().unwrap().len(), 2);
+    place.write("virtual=10.0.0.1\n    real=x\n");
+    assert_eq!(place.code(&["check"]), 2);
+    let json = place.run(&["check", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["valid"], &json["errors"][0]["line"]), (&false.into(), &2.into()));
+}
+
+/// Samples name files and directories that a test machine lacks.
+struct AnyMachine;
+
+impl Environment for AnyMachine {
+    fn resolve(&mut self, _: &str, _: base::ipvs::Family) -> Option<IpAddr> {
+        None
+    }
+    fn service_port(&mut self, name: &str, protocol: Option<base::ipvs::Protocol>) -> Option<u16> {
+        System::default().service_port(name, protocol)
+    }
+    fn is_directory(&mut self, _: &Path) -> bool {
+        true
+    }
+    fn can_append(&mut self, _: &Path) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_are_accepted_without_a_warning() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/ldirectord");
+    let mut count = 0;
+    for file in std::fs::read_dir(dir).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let accepted = config::parse(&text, &mut AnyMachine).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let mut warnings = accepted.warnings;
+        warnings.extend(lint(&accepted.config));
+        assert!(
+            warnings.iter().all(|w| w.deviation == Some(config::Deviation::HashInQuotes)),
+            "{}: {warnings:?}",
+            path.display()
+        );
+        assert!(!accepted.config.virtuals.is_empty());
+        count += 1;
+    }
+    assert!(count >= 7);
+}
