@@ -8,6 +8,9 @@
 //! The kernel serves a request inside `send`, possibly loading a scheduler's module there; no user-space deadline can cut
 //! that short. Callers that must not wait give this object a thread of its own.
 
+#[cfg(test)]
+mod tests;
+
 use super::codec::{self, Message, Messages, Request};
 use super::{Change, Error, Ipvs};
 use base::ipvs::{DestEntry, Family, Info, ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
