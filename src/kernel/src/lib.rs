@@ -13,3 +13,4 @@ pub mod names;
 pub mod netns;
 pub mod realtime;
 pub mod relay;
+pub mod watchdog;
