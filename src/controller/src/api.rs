@@ -91,6 +91,8 @@ pub enum Input {
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// Answer to [`Output::Fence`].
     Fenced { ticket: u64, result: Result<(), String> },
+    /// This process did not run for that long. Others may have taken over what it holds.
+    Stalled { ms: u64 },
     /// It is certain that this node does not run (its host says so, an operator said so).
     DeathConfirmed { node: NodeId },
     /// Readiness of a member as its heartbeats tell.
@@ -109,18 +111,36 @@ pub enum Output {
     /// Run an agent; answer with [`Input::Executed`] of the same call.
     Execute(ExecRequest),
     /// Stop waiting for this call: kill it if it runs. It needs no answer; a late one is ignored.
-    Cancel { call: u64 },
+    Cancel {
+        call: u64,
+    },
     /// Compute a transition on a worker; answer with [`Input::Scheduled`]. A newer ticket replaces an older one.
-    Schedule { ticket: u64, cib: Arc<Element>, wall: WallTime },
-    Reply { id: u64, response: Response },
+    Schedule {
+        ticket: u64,
+        cib: Arc<Element>,
+        wall: WallTime,
+    },
+    Reply {
+        id: u64,
+        response: Response,
+    },
     /// Store the CIB; the latest one counts.
     Persist(Persist),
     /// Content that lost at a merge: keep it as a file.
-    Discarded { cib: Arc<Element>, reason: String },
+    Discarded {
+        cib: Arc<Element>,
+        reason: String,
+    },
     /// What this node may hold leases for.
     Owners(Owners),
     /// Fence `node`; answer with [`Input::Fenced`].
-    Fence { ticket: u64, node: NodeId, name: String, action: String, timeout_ms: u64 },
+    Fence {
+        ticket: u64,
+        node: NodeId,
+        name: String,
+        action: String,
+        timeout_ms: u64,
+    },
     Timeline(TimelineEvent),
     Alert(Alert),
     /// All of this node's resources are stopped as asked: leave the ring and exit.
@@ -148,11 +168,22 @@ pub struct Owners {
 pub enum Request {
     Cib(cib::Request),
     /// Set (or, without value, delete) a transient attribute; `value` may be `value++` or `value+=N`.
-    Attribute { node: Option<String>, name: String, value: Option<String> },
+    Attribute {
+        node: Option<String>,
+        name: String,
+        value: Option<String>,
+    },
     /// Forget failures; with `refresh` the whole history, so that resources are probed again.
-    Cleanup { resource: Option<String>, node: Option<String>, operation: Option<(String, u64)>, refresh: bool },
+    Cleanup {
+        resource: Option<String>,
+        node: Option<String>,
+        operation: Option<(String, u64)>,
+        refresh: bool,
+    },
     /// Stop this node's resources, then leave ([`Output::Leave`]). `cancel` takes an earlier request back.
-    Shutdown { cancel: bool },
+    Shutdown {
+        cancel: bool,
+    },
 }
 
 /// How far a change had got when it was acknowledged.
@@ -169,9 +200,16 @@ pub enum Safety {
 /// The answer to a [`Request`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Response {
-    Done { safety: Safety, answer: Option<Element>, version: (u64, u64, u64) },
+    Done {
+        safety: Safety,
+        answer: Option<Element>,
+        version: (u64, u64, u64),
+    },
     /// `code` is one of `base::exit::crm`.
-    Failed { code: i32, message: String },
+    Failed {
+        code: i32,
+        message: String,
+    },
 }
 
 /// An agent's action to be run on this node.
@@ -260,12 +298,30 @@ pub struct TimelineEvent {
 /// Something that an operator should be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Alert {
-    Node { name: String, online: bool },
-    Resource { node: String, resource: String, operation: String, code: OcfCode, target: OcfCode, reason: String },
-    Fencing { name: String, ok: bool, message: String },
-    Discarded { reason: String },
+    Node {
+        name: String,
+        online: bool,
+    },
+    Resource {
+        node: String,
+        resource: String,
+        operation: String,
+        code: OcfCode,
+        target: OcfCode,
+        reason: String,
+    },
+    Fencing {
+        name: String,
+        ok: bool,
+        message: String,
+    },
+    Discarded {
+        reason: String,
+    },
     /// A message of a peer that this version cannot read.
-    Protocol { message: String },
+    Protocol {
+        message: String,
+    },
 }
 
 /// What the controller knows, for status displays.

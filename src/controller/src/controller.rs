@@ -6,7 +6,9 @@
 //!
 //! After every input [`Controller::settle`] lets the coordinator act and publishes what changed.
 
-use crate::api::{Alert, Config, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId};
+use crate::api::{
+    Alert, Config, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId,
+};
 use crate::clients::Clients;
 use crate::coordinator::{Command, Coordinator};
 use crate::local::{Doings, Local};
@@ -25,6 +27,8 @@ mod views;
 
 /// A node that may leave does so when all members know, or after this time.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
+/// After an own stall, how long to wait for those who may have gone on without this node.
+const STALL_GRACE: Duration = Duration::from_secs(1);
 
 /// One node's controller.
 pub struct Controller {
@@ -118,6 +122,7 @@ impl Controller {
                 self.command(commands);
             }
             Input::Fenced { ticket, result } => self.on_fenced(ticket, &result),
+            Input::Stalled { ms } => self.on_stalled(ms),
             Input::DeathConfirmed { node } => self.coordinator.release(node),
             Input::PeerReady { node, ready } => self.on_peer_ready(node, ready),
             Input::Observed { kind, subject, text } => self.timeline(&kind, &subject, text),
@@ -182,7 +187,8 @@ impl Controller {
     }
 
     fn timeline(&mut self, kind: &str, subject: &str, text: String) {
-        let event = TimelineEvent { at: self.now, wall: self.wall, kind: kind.to_owned(), subject: subject.to_owned(), text };
+        let event =
+            TimelineEvent { at: self.now, wall: self.wall, kind: kind.to_owned(), subject: subject.to_owned(), text };
         self.outputs.push_back(Output::Timeline(event));
     }
 
@@ -337,7 +343,9 @@ impl Controller {
         let op = match request {
             Request::Cib(request) if !request.op.writes() => {
                 let response = match self.replica.cib.query(&request) {
-                    Ok(e) => Response::Done { safety: Safety::Unchanged, answer: Some(e), version: self.replica.version() },
+                    Ok(e) => {
+                        Response::Done { safety: Safety::Unchanged, answer: Some(e), version: self.replica.version() }
+                    }
                     Err(e) => Response::Failed { code: e.exit_code(), message: e.to_string() },
                 };
                 return self.outputs.push_back(Output::Reply { id, response });
@@ -354,9 +362,9 @@ impl Controller {
             }
             Request::Cleanup { resource, node, operation, refresh } => match node {
                 None => Ok(Op::Cleanup { resource, node: None, operation, refresh }),
-                Some(name) => self
-                    .node_number(Some(&name))
-                    .map(|n| Op::Cleanup { resource, node: Some(n.0), operation, refresh }),
+                Some(name) => {
+                    self.node_number(Some(&name)).map(|n| Op::Cleanup { resource, node: Some(n.0), operation, refresh })
+                }
             },
             Request::Shutdown { cancel } => Ok(Op::Shutdown { node: self.config.me.0, cancel }),
         };
@@ -364,7 +372,8 @@ impl Controller {
         match op {
             Err(message) => self.outputs.push_back(refuse(crm::NOSUCH, message)),
             Ok(_) if self.clients.is_full() => {
-                self.outputs.push_back(refuse(crm::UNAVAILABLE, "too many changes are under way on this node".to_owned()));
+                self.outputs
+                    .push_back(refuse(crm::UNAVAILABLE, "too many changes are under way on this node".to_owned()));
             }
             Ok(op) => self.submit(Some(id), op),
         }
@@ -385,6 +394,15 @@ impl Controller {
         self.timeline("fence_end", &format!("ticket {ticket}"), if ok { "done".to_owned() } else { message.clone() });
         self.outputs.push_back(Output::Alert(Alert::Fencing { name: format!("ticket {ticket}"), ok, message }));
         self.command(commands);
+    }
+
+    /// After a stall that leases do not survive nothing is decided until the others had time to be heard again.
+    fn on_stalled(&mut self, ms: u64) {
+        if ms.saturating_mul(2) >= self.config.lease_ms {
+            self.timeline("stalled", &self.config.my_name(), format!("this process did not run for {ms} ms"));
+            self.coordinator.pause(self.now + STALL_GRACE);
+            self.local.hasten(self.now);
+        }
     }
 
     fn on_peer_ready(&mut self, node: NodeId, ready: bool) {
@@ -455,7 +473,10 @@ impl Controller {
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {
-            self.outputs.push_back(Output::Persist(Persist { cib: self.without_status(), lineage: self.replica.lineage_text() }));
+            self.outputs.push_back(Output::Persist(Persist {
+                cib: self.without_status(),
+                lineage: self.replica.lineage_text(),
+            }));
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Coordinator {
     /// When the scheduler was asked of late.
     runs: VecDeque<Time>,
     due: Time,
+    /// Nothing is asked of the scheduler before this.
+    paused_until: Time,
     recheck: Option<Time>,
     transition: Option<Transition>,
     /// When what is under way counts as lost.
@@ -82,6 +84,7 @@ impl Coordinator {
             dirty: None,
             runs: VecDeque::new(),
             due: Time::ZERO,
+            paused_until: Time::ZERO,
             recheck: None,
             transition: None,
             deadlines: BTreeMap::new(),
@@ -104,9 +107,20 @@ impl Coordinator {
     /// The content changed unexpectedly. `urgent` changes are scheduled without waiting for more of them.
     pub fn change(&mut self, now: Time, reason: &str, urgent: bool) {
         let busy = self.runs.len() >= BUSY_RUNS && self.runs.front().is_some_and(|at| now.since(*at) < BUSY_SPAN);
-        let due = if busy { now + BUSY_PAUSE } else if urgent { now } else { now + SETTLE };
+        let due = if busy {
+            now + BUSY_PAUSE
+        } else if urgent {
+            now
+        } else {
+            now + SETTLE
+        };
         self.due = if self.dirty.is_some() { self.due.min(due) } else { due };
         self.dirty.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Decides nothing new until then.
+    pub fn pause(&mut self, until: Time) {
+        self.paused_until = until;
     }
 
     /// Keeps resources back until the leases of a lost node are over (`bascule-takeover=safe`).
@@ -125,7 +139,13 @@ impl Coordinator {
         self.holds.retain(|_, (n, _)| *n != node);
     }
 
-    pub fn scheduled(&mut self, now: Time, wall: WallTime, ticket: u64, result: Result<Schedule, String>) -> Vec<Command> {
+    pub fn scheduled(
+        &mut self,
+        now: Time,
+        wall: WallTime,
+        ticket: u64,
+        result: Result<Schedule, String>,
+    ) -> Vec<Command> {
         if self.asked != Some(ticket) {
             return Vec::new();
         }
@@ -207,7 +227,10 @@ impl Coordinator {
         }
         self.execute(now, replica, config, &mut commands);
         let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
-        if may_ask && self.due <= now && let Some(reason) = self.dirty.take() {
+        if may_ask
+            && self.due.max(self.paused_until) <= now
+            && let Some(reason) = self.dirty.take()
+        {
             self.ticket += 1;
             self.asked = Some(self.ticket);
             self.runs.push_back(now);
@@ -215,7 +238,11 @@ impl Coordinator {
                 self.runs.pop_front();
             }
             self.recheck = Some(now + recheck_interval(replica));
-            commands.push(Command::Timeline { kind: "schedule", subject: format!("ticket {}", self.ticket), text: reason });
+            commands.push(Command::Timeline {
+                kind: "schedule",
+                subject: format!("ticket {}", self.ticket),
+                text: reason,
+            });
             let cib = replica.cib.shared_root();
             commands.push(Command::Output(Output::Schedule { ticket: self.ticket, cib, wall }));
         }
@@ -353,7 +380,7 @@ impl Coordinator {
     /// When [`Coordinator::advance`] has something to do by itself.
     pub fn deadline(&self, replica: &Replica) -> Option<Time> {
         let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
-        let ask = (may_ask && self.dirty.is_some()).then_some(self.due);
+        let ask = (may_ask && self.dirty.is_some()).then_some(self.due.max(self.paused_until));
         let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
         let fence = self.fences.values().map(|f| f.deadline).min();
         [ask, hold, fence, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
@@ -370,7 +397,9 @@ impl Coordinator {
 
 /// The scheduler names nodes by their id where they have one, else by name.
 fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeId> {
-    let known = |node: NodeId| replica.members.contains(&node) || replica.status().is_some_and(|s| status::node_state(s, node).is_some());
+    let known = |node: NodeId| {
+        replica.members.contains(&node) || replica.status().is_some_and(|s| status::node_state(s, node).is_some())
+    };
     if let Some(node) = target.node_id().filter(|n| known(*n)) {
         return Some(node);
     }
@@ -383,7 +412,8 @@ fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeI
 fn leases_of(replica: &Replica, node: NodeId) -> Vec<String> {
     let Some(state) = replica.status().and_then(|s| status::node_state(s, node)) else { return Vec::new() };
     let running = status::active(state);
-    let is_lease = |e: &&xml::Element| e.name() == "lrm_resource" && e.attr("type").is_some_and(|t| LEASE_AGENTS.contains(&t));
+    let is_lease =
+        |e: &&xml::Element| e.name() == "lrm_resource" && e.attr("type").is_some_and(|t| LEASE_AGENTS.contains(&t));
     let leases = state.descendants().filter(is_lease).filter_map(|e| e.id());
     leases.filter(|id| running.contains(*id)).map(str::to_owned).collect()
 }

@@ -106,7 +106,8 @@ impl Local {
             "stop" => drop(self.held.remove(&id.resource)),
             _ => {}
         }
-        let operation = Operation { exec, state: State::Queued, asked: now, begun: now, begun_wall: wall, reported: None };
+        let operation =
+            Operation { exec, state: State::Queued, asked: now, begun: now, begun_wall: wall, reported: None };
         self.operations.insert(call, operation);
         self.run_queued(now, wall, &mut doings);
         doings

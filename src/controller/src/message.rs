@@ -97,14 +97,33 @@ pub struct OpMessage {
 pub enum Op {
     /// An encoded [`cib::Request`].
     Cib(String),
-    Attribute { node: u32, name: String, value: Option<String> },
-    Cleanup { resource: Option<String>, node: Option<u32>, operation: Option<(String, u64)>, refresh: bool },
-    Shutdown { node: u32, cancel: bool },
+    Attribute {
+        node: u32,
+        name: String,
+        value: Option<String>,
+    },
+    Cleanup {
+        resource: Option<String>,
+        node: Option<u32>,
+        operation: Option<(String, u64)>,
+        refresh: bool,
+    },
+    Shutdown {
+        node: u32,
+        cancel: bool,
+    },
     Result(Box<OpRecord>),
     /// Forget a resource's failures on a node, with `history` all that is known of it there.
-    Forget { node: u32, resource: String, history: bool },
+    Forget {
+        node: u32,
+        resource: String,
+        history: bool,
+    },
     /// Fencing of a node succeeded.
-    Fenced { node: u32, action: String },
+    Fenced {
+        node: u32,
+        action: String,
+    },
 }
 
 /// An operation as its whole life long: who runs what, why, and what is expected.
@@ -275,7 +294,8 @@ struct Partial {
 impl Assembler {
     /// The message that `payload` completes, if any.
     pub fn push(&mut self, sender: NodeId, payload: &[u8]) -> Result<Option<Message>, DecodeError> {
-        let (header, piece) = payload.split_at_checked(HEADER_BYTES).ok_or(DecodeError::Short { bytes: payload.len() })?;
+        let (header, piece) =
+            payload.split_at_checked(HEADER_BYTES).ok_or(DecodeError::Short { bytes: payload.len() })?;
         if header[0] != WIRE_VERSION {
             return Err(DecodeError::Version { found: header[0] });
         }
@@ -331,10 +351,7 @@ mod tests {
             assert_eq!(assembler.push(NodeId(1), part), Ok(None));
         }
         assert_eq!(assembler.push(NodeId(1), &parts[3]), Ok(Some(message)));
-        assert_eq!(
-            assembler.push(NodeId(1), &parts[2]),
-            Err(DecodeError::Part { part: 2, parts: 4, expected: 0 })
-        );
+        assert_eq!(assembler.push(NodeId(1), &parts[2]), Err(DecodeError::Part { part: 2, parts: 4, expected: 0 }));
     }
 
     #[test]

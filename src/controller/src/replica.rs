@@ -51,17 +51,31 @@ pub struct Replica {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
     /// The content changed in a way that no running transition expects.
-    Changed { reason: String },
+    Changed {
+        reason: String,
+    },
     /// The configuration changed and is to be stored.
     Config,
     /// A client's operation of `origin` was applied (or refused).
-    Applied { origin: NodeId, incarnation: u64, seq: u64, result: Result<Applied, CibError> },
+    Applied {
+        origin: NodeId,
+        incarnation: u64,
+        seq: u64,
+        result: Result<Applied, CibError>,
+    },
     Exec(Box<Exec>),
     Result(Box<OpRecord>),
     /// History of a resource on a node was forgotten: its recurring operations end.
-    Forgotten { node: NodeId, resource: String },
-    Leave { node: NodeId },
-    Joined { node: NodeId },
+    Forgotten {
+        node: NodeId,
+        resource: String,
+    },
+    Leave {
+        node: NodeId,
+    },
+    Joined {
+        node: NodeId,
+    },
     /// The DC is another node now.
     Coordinator,
 }
@@ -258,19 +272,30 @@ impl Replica {
         let present = states.iter().map(|(node, state)| (node.0, state.name.as_str()));
         for (id, name) in listed.chain(present) {
             let id = id.to_string();
-            let known = |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(name) || n.id() == Some(&id));
+            let known =
+                |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(name) || n.id() == Some(&id));
             if !self.cib.section("nodes").is_some_and(known) {
                 let node = Element::new("node").with("id", &id).with("uname", name);
                 self.bookkeeping("nodes", Element::new("nodes").with_child(node));
             }
         }
-        let facts =
-            [("have-watchdog", "false"), ("dc-version", &dc.program), ("cluster-infrastructure", "corosync"), ("cluster-name", &dc.cluster_name)];
+        let facts = [
+            ("have-watchdog", "false"),
+            ("dc-version", &dc.program),
+            ("cluster-infrastructure", "corosync"),
+            ("cluster-name", &dc.cluster_name),
+        ];
         for (name, value) in facts {
-            if value.is_empty() || self.property(name) == Some(value) || (name != "dc-version" && self.property(name).is_some()) {
+            if value.is_empty()
+                || self.property(name) == Some(value)
+                || (name != "dc-version" && self.property(name).is_some())
+            {
                 continue;
             }
-            let pair = Element::new("nvpair").with("id", format!("cib-bootstrap-options-{name}")).with("name", name).with("value", value);
+            let pair = Element::new("nvpair")
+                .with("id", format!("cib-bootstrap-options-{name}"))
+                .with("name", name)
+                .with("value", value);
             let set = Element::new("cluster_property_set").with("id", "cib-bootstrap-options").with_child(pair);
             self.bookkeeping("crm_config", Element::new("crm_config").with_child(set));
         }
@@ -390,6 +415,7 @@ impl Replica {
             Op::Cib(text) => self.apply_cib(text, effects),
             Op::Attribute { node, name, value } => {
                 let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), name, value.as_deref()));
+                self.name_state(NodeId(*node));
                 if changed {
                     effects.push(Effect::Changed { reason: format!("attribute {name}") });
                 }
@@ -400,7 +426,8 @@ impl Replica {
             }
             Op::Shutdown { node, cancel } => {
                 let value = (!cancel).then(|| WallTime(message.wall_ms).secs().to_string());
-                let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
+                let changed =
+                    self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
                 effects.push(Effect::Changed { reason: format!("shutdown of node {node}") });
                 done(changed)
             }
@@ -446,11 +473,26 @@ impl Replica {
         Ok(Applied { changed: outcome.changed, config_changed: outcome.config_changed, answer: outcome.answer })
     }
 
+    /// A state made for a node that was never seen gets its name from the configuration.
+    fn name_state(&mut self, node: NodeId) {
+        let id = node.to_string();
+        let listed = self.cib.section("nodes").and_then(|n| n.elements().find(|e| e.id() == Some(&id)));
+        let Some(name) = listed.and_then(|e| e.attr("uname")).map(str::to_owned) else { return };
+        let nameless = |s: &Element| status::node_state(s, node).is_some_and(|e| e.attr("uname").is_none());
+        if self.status().is_some_and(nameless) {
+            self.cib.edit_status(|s| status::set_name(s, node, &name));
+        }
+    }
+
     fn forget(&mut self, node: NodeId, resource: &str, history: bool, effects: &mut Vec<Effect>) -> bool {
         let changed = self.cib.edit_status(|s| {
             let cleared = status::clear_fail_count(s, node, resource, None);
             let failure = format!("{resource}_last_failure_0");
-            let entry = if history { status::delete_resource(s, node, resource) } else { status::delete_entry(s, node, resource, &failure) };
+            let entry = if history {
+                status::delete_resource(s, node, resource)
+            } else {
+                status::delete_entry(s, node, resource, &failure)
+            };
             cleared || entry
         });
         if history {
@@ -475,7 +517,9 @@ impl Replica {
         let of_node = |n: NodeId| status::resources_of(current, n).into_iter().map(move |(id, failed)| (n, id, failed));
         let chosen: Vec<(NodeId, String)> = nodes
             .flat_map(of_node)
-            .filter(|(_, id, failed)| (refresh || *failed) && resource.is_none_or(|r| r == id || id.split(':').next() == Some(r)))
+            .filter(|(_, id, failed)| {
+                (refresh || *failed) && resource.is_none_or(|r| r == id || id.split(':').next() == Some(r))
+            })
             .map(|(n, id, _)| (n, id))
             .collect();
         for (node, id) in &chosen {

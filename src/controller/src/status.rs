@@ -87,6 +87,11 @@ fn attrs_of(e: &Element) -> Vec<(String, String)> {
     e.attrs().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
+pub fn set_name(status: &mut Element, node: NodeId, name: &str) -> bool {
+    node_state_mut(status, node).set("uname", name);
+    true
+}
+
 /// Says that a node will leave on purpose.
 pub fn expect_down(status: &mut Element, node: NodeId) -> bool {
     node_state_mut(status, node).set("expected", "down");
@@ -146,7 +151,8 @@ pub fn set_attribute(status: &mut Element, node: NodeId, name: &str, value: Opti
         pair.set("value", value);
         return true;
     }
-    let pair_id = format!("{set_id}-{}", name.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "."));
+    let pair_id =
+        format!("{set_id}-{}", name.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "."));
     set.push(Element::new("nvpair").with("id", pair_id).with("name", name).with("value", value));
     true
 }
@@ -166,7 +172,8 @@ fn expand(value: &str, old: Option<&str>) -> String {
 
 /// Removes attributes of `node` for which `matches` holds.
 fn remove_attributes(status: &mut Element, node: NodeId, matches: impl Fn(&str) -> bool) -> bool {
-    let set = node_state_mut(status, node).child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
+    let set =
+        node_state_mut(status, node).child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
     let Some(set) = set else { return false };
     let before = set.elements().count();
     set.retain_elements(|e| !e.attr("name").is_some_and(&matches));
@@ -343,7 +350,9 @@ pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bo
 pub fn clear_fail_count(status: &mut Element, node: NodeId, resource: &str, operation: Option<&(String, u64)>) -> bool {
     remove_attributes(status, node, |name| {
         let rest = name.strip_prefix("fail-count-").or_else(|| name.strip_prefix("last-failure-"));
-        let Some(rest) = rest.and_then(|r| r.strip_prefix(resource)).and_then(|r| r.strip_prefix('#')) else { return false };
+        let Some(rest) = rest.and_then(|r| r.strip_prefix(resource)).and_then(|r| r.strip_prefix('#')) else {
+            return false;
+        };
         operation.is_none_or(|(op, interval)| rest == format!("{op}_{interval}"))
     })
 }
@@ -390,7 +399,8 @@ fn is_active(resource: &Element) -> bool {
             ("stop", 0, _) | ("migrate_to", 0, 0) => false,
             ("stop", _, _) => true,
             ("monitor", 0 | 8 | 9 | 190 | 191, 0) => true,
-            ("monitor", 7, _) => false,
+            // A recurring one that finds nothing is a failure of something that has still to be stopped.
+            ("monitor", 7, _) if e.attr("interval") == Some("0") => false,
             _ => active,
         };
     }
@@ -449,7 +459,10 @@ mod tests {
         record(&mut s, &result(2, "start", 0, 0, 0), 5);
         record_pending(&mut s, &identity("monitor", 10, 0));
         record(&mut s, &result(3, "monitor", 10, 0, 0), 5);
-        assert_eq!((entries(&s), is_running(&s)), (vec!["vip_last_0 0".to_owned(), "vip_monitor_10 0".to_owned()], true));
+        assert_eq!(
+            (entries(&s), is_running(&s)),
+            (vec!["vip_last_0 0".to_owned(), "vip_monitor_10 0".to_owned()], true)
+        );
         let magic = s.find_id("vip_monitor_10").unwrap().attr("transition-magic");
         assert_eq!(magic, Some("0:0;1:2:0:u"));
         // A failed round keeps the entry of the last good one, and counts.
@@ -458,6 +471,7 @@ mod tests {
         assert_eq!(entries(&s), ["vip_last_0 0", "vip_monitor_10 0", "vip_last_failure_0 1"]);
         assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), Some("2"));
         assert_eq!(attribute(&s, NODE, "last-failure-vip#monitor_10"), Some("7"));
+        assert!(is_running(&s), "it has still to be stopped");
         record_pending(&mut s, &identity("stop", 0, 0));
         assert_eq!(entries(&s), ["vip_last_0 193", "vip_last_failure_0 1"], "its recurring operation ends with it");
         record(&mut s, &result(4, "stop", 0, 0, 0), 8);
@@ -496,7 +510,10 @@ mod tests {
         assert!(is_online(&s, NODE));
         set_membership(&mut s, NODE, "", Membership::Lost);
         let state = node_state(&s, NODE).unwrap();
-        assert_eq!((state.attr("uname"), state.attr("crmd"), state.attr("expected")), (Some("a"), Some("0"), Some("member")));
+        assert_eq!(
+            (state.attr("uname"), state.attr("crmd"), state.attr("expected")),
+            (Some("a"), Some("0"), Some("member"))
+        );
         assert_eq!(attribute(&s, NODE, "ping d"), None);
     }
 }

@@ -96,7 +96,12 @@ fn decide(states: &BTreeMap<NodeId, State>) -> Option<Merge> {
     let offer = |(node, s): (&NodeId, &State)| {
         let (admin_epoch, epoch, num_updates) = s.version;
         let lineage = Lineage::parse(&s.lineage).unwrap_or_default();
-        StateOffer { node: *node, lineage, version: Version { admin_epoch, epoch, num_updates }, digest: s.chain.clone() }
+        StateOffer {
+            node: *node,
+            lineage,
+            version: Version { admin_epoch, epoch, num_updates },
+            digest: s.chain.clone(),
+        }
     };
     let offers: Vec<StateOffer> = states.iter().map(offer).collect();
     let winner = cib::choose_winner(&offers)?;

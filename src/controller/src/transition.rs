@@ -8,9 +8,9 @@
 //! After an abort nothing new starts; the transition is over when the last running action has reported. Only the
 //! coordinator changes a transition.
 
-use crate::message::{Bump, Exec, OpIdentity};
 use crate::api::ViewId;
 use crate::digest;
+use crate::message::{Bump, Exec, OpIdentity};
 use base::NodeId;
 use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
 use std::collections::BTreeMap;
@@ -83,7 +83,8 @@ impl Transition {
         let mut fired = Vec::new();
         for action in &self.graph.actions {
             let host_load = load.entry(host(action).to_owned()).or_default();
-            let room = (limits.batch == 0 || total < limits.batch) && (limits.per_node == 0 || *host_load < limits.per_node);
+            let room =
+                (limits.batch == 0 || total < limits.batch) && (limits.per_node == 0 || *host_load < limits.per_node);
             if room && self.may_start(action) && !hold(action) {
                 total += 1;
                 *host_load += 1;
@@ -230,7 +231,6 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +258,16 @@ mod tests {
             })
         };
         let inputs = inputs.to_vec();
-        Action { id, kind, priority: 0, inputs, attributes: vec![], internal_key: None, downed: vec![], maintenance: vec![] }
+        Action {
+            id,
+            kind,
+            priority: 0,
+            inputs,
+            attributes: vec![],
+            internal_key: None,
+            downed: vec![],
+            maintenance: vec![],
+        }
     }
 
     fn transition(actions: Vec<Action>) -> Transition {
@@ -312,7 +321,13 @@ mod tests {
 
     #[test]
     fn durations_as_operators_write_them() {
-        let cases = [("60s", Some(60_000)), ("2", Some(2000)), ("500ms", Some(500)), ("1min", Some(60_000)), ("3 parsecs", None)];
+        let cases = [
+            ("60s", Some(60_000)),
+            ("2", Some(2000)),
+            ("500ms", Some(500)),
+            ("1min", Some(60_000)),
+            ("3 parsecs", None),
+        ];
         for (text, wanted) in cases {
             assert_eq!(duration_ms(text), wanted, "{text}");
         }

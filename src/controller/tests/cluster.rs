@@ -31,7 +31,9 @@ fn a_cluster_starts_its_group_once() {
     let root = lab.node(2).controller.cib().root();
     assert_eq!((root.attr("have-quorum"), root.attr("dc-uuid")), (Some("1"), Some("1")));
     let text = root.to_pretty();
-    for wanted in ["<node id=\"1\" uname=\"node1\"/>", "operation_key=\"vip_start_0\"", "join=\"member\"", "interval=\"10000\""] {
+    for wanted in
+        ["<node id=\"1\" uname=\"node1\"/>", "operation_key=\"vip_start_0\"", "join=\"member\"", "interval=\"10000\""]
+    {
         assert!(text.contains(wanted), "{wanted} is missing in {text}");
     }
 }
@@ -47,7 +49,8 @@ fn a_lost_node_is_replaced_within_milliseconds() {
     assert!(started.since(killed).as_millis() < 20, "{} ms", started.since(killed).as_millis());
     lab.assert_same_cib();
     let kinds: Vec<&str> = lab.node(2).timeline.iter().filter(|e| e.at >= killed).map(|e| e.kind.as_str()).collect();
-    let wanted = ["view", "synced", "dc", "node_lost", "schedule", "transition", "action_start", "action_end", "transition_end"];
+    let wanted =
+        ["view", "synced", "dc", "node_lost", "schedule", "transition", "action_start", "action_end", "transition_end"];
     let mut seen = kinds.iter();
     for kind in wanted {
         assert!(seen.any(|k| *k == kind), "{kind} is missing, or comes too early, in {kinds:?}");
@@ -196,7 +199,10 @@ fn two_nodes_that_both_ran_the_group_keep_one() {
     lab.run_ms(500);
     assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]));
     let ops = lab.operations(since);
-    assert!(ops.contains(&"1 vip_stop_0".to_owned()) && !ops.iter().any(|o| o.starts_with("2 ") && o.contains("stop")), "{ops:?}");
+    assert!(
+        ops.contains(&"1 vip_stop_0".to_owned()) && !ops.iter().any(|o| o.starts_with("2 ") && o.contains("stop")),
+        "{ops:?}"
+    );
     assert!(lab.node(1).owners.resources.is_empty());
     lab.assert_same_cib();
     let text = lab.node(1).controller.cib().root().to_pretty();
@@ -211,10 +217,21 @@ fn writes_during_view_changes_happen_once_and_are_answered() {
         let mut asked = Vec::new();
         for round in 0..20u32 {
             let node = 2 + round % 2;
-            lab.ask(node, Request::Attribute { node: Some("node2".into()), name: "counter".into(), value: Some("value++".into()) });
+            lab.ask(
+                node,
+                Request::Attribute {
+                    node: Some("node2".into()),
+                    name: "counter".into(),
+                    value: Some("value++".into()),
+                },
+            );
             asked.push((node, lab.property(node, &format!("p{round}"), "v")));
             lab.run_ms(u64::from(round % 3));
-            if round % 2 == 0 { lab.partition(&[&[1], &[2, 3]]) } else { lab.partition(&[&[1, 2, 3]]) }
+            if round % 2 == 0 {
+                lab.partition(&[&[1], &[2, 3]])
+            } else {
+                lab.partition(&[&[1, 2, 3]])
+            }
             lab.run_ms(u64::from(round % 4));
         }
         lab.partition(&[&[1, 2, 3]]);
@@ -224,7 +241,10 @@ fn writes_during_view_changes_happen_once_and_are_answered() {
         assert!(text.contains("name=\"counter\" value=\"20\""), "{text}");
         for (node, id) in asked {
             let reply = lab.node(node).replies.get(&id);
-            assert!(matches!(reply, Some(Response::Done { safety: Safety::Safe | Safety::Provisional, .. })), "{reply:?}");
+            assert!(
+                matches!(reply, Some(Response::Done { safety: Safety::Safe | Safety::Provisional, .. })),
+                "{reply:?}"
+            );
         }
         for round in 0..20 {
             assert!(text.contains(&format!("name=\"p{round}\"")), "p{round} is lost");
@@ -353,7 +373,11 @@ fn an_old_document_does_not_bring_old_status_back() {
     request.options.force = true;
     let id = lab.ask(2, Request::Cib(request));
     lab.run_ms(300);
-    assert!(matches!(lab.node(2).replies[&id], Response::Done { safety: Safety::Safe, .. }), "{:?}", lab.node(2).replies[&id]);
+    assert!(
+        matches!(lab.node(2).replies[&id], Response::Done { safety: Safety::Safe, .. }),
+        "{:?}",
+        lab.node(2).replies[&id]
+    );
     let text = lab.node(1).controller.cib().root().to_pretty();
     assert!(!text.contains("name=\"standby\""), "the configuration is the old one: {text}");
     assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]), "but everyone knows where things run");
@@ -413,8 +437,16 @@ fn plan_with_fencing(cib: &xml::Element, wall: base::WallTime) -> Result<schedul
         primitive: None,
     };
     let attributes = vec![("CRM_meta_stonith_action".to_owned(), "reboot".to_owned())];
-    let action =
-        Action { id: 1, kind, priority: 0, inputs: vec![], attributes, internal_key: None, downed: vec![], maintenance: vec![] };
+    let action = Action {
+        id: 1,
+        kind,
+        priority: 0,
+        inputs: vec![],
+        attributes,
+        internal_key: None,
+        downed: vec![],
+        maintenance: vec![],
+    };
     let mut schedule = scheduler::Schedule::default();
     schedule.graph.actions.push(action);
     Ok(schedule)
@@ -446,7 +478,8 @@ fn clients_beyond_the_limit_are_refused_and_late_ones_told() {
     lab.partition(&[]);
     let asked: Vec<u64> = (0..1100).map(|n| lab.property(1, &format!("p{n}"), "v")).collect();
     lab.run_ms(10);
-    let refused = asked.iter().filter(|id| matches!(lab.node(1).replies.get(id), Some(Response::Failed { .. }))).count();
+    let refused =
+        asked.iter().filter(|id| matches!(lab.node(1).replies.get(id), Some(Response::Failed { .. }))).count();
     assert!((70..=90).contains(&refused), "{refused} of 1100 refused");
     lab.run_ms(61_000);
     let answered = asked.iter().filter(|id| lab.node(1).replies.contains_key(id)).count();

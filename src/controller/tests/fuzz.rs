@@ -86,7 +86,11 @@ fn mutated_messages_do_no_harm() {
             now = now + std::time::Duration::from_millis(1);
             if *at != view {
                 view = *at;
-                victim.handle(now, wall, Input::View { id: view, members: vec![NodeId(1), NodeId(2), NodeId(3)], quorate: true });
+                victim.handle(
+                    now,
+                    wall,
+                    Input::View { id: view, members: vec![NodeId(1), NodeId(2), NodeId(3)], quorate: true },
+                );
             }
             let payload = if random.below(4) == 0 { mutate(&mut random, payload) } else { payload.clone() };
             victim.handle(now, wall, Input::Deliver { sender: *sender, view, seq: *seq, payload });

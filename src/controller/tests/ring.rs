@@ -149,7 +149,8 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         let (now, wall) = (self.now, self.wall());
-        let (Event::Packet { to: owner, .. } | Event::Done { node: owner, .. } | Event::Scheduled { node: owner, .. }) = &event;
+        let (Event::Packet { to: owner, .. } | Event::Done { node: owner, .. } | Event::Scheduled { node: owner, .. }) =
+            &event;
         if let Some(inbox) = self.paused.get_mut(owner) {
             return inbox.push(event);
         }
@@ -216,7 +217,9 @@ impl World {
                 }
                 return;
             }
-            totem::Output::Deliver(m) => Input::Deliver { sender: m.sender, view: view_of(m.view), seq: m.seq, payload: m.payload },
+            totem::Output::Deliver(m) => {
+                Input::Deliver { sender: m.sender, view: view_of(m.view), seq: m.seq, payload: m.payload }
+            }
             totem::Output::Safe { view, seq } => Input::Safe { view: view_of(view), seq },
             totem::Output::Transitional(_) => Input::Transitional,
             totem::Output::View(v) => {
@@ -227,6 +230,7 @@ impl World {
                 self.disks.entry(node).or_default().ring_seq = seq;
                 return;
             }
+            totem::Output::Event(totem::Event::LocalStall { stalled_ms }) => Input::Stalled { ms: stalled_ms },
             totem::Output::Event(_) => return,
         };
         host.brain.handle(now, wall, input);
@@ -307,7 +311,7 @@ fn a_killed_node_is_replaced_within_a_third_of_a_second() {
 
 #[test]
 fn a_stopped_process_that_wakes_up_disturbs_nobody() {
-    for (size, majority) in [(3, 2), (2, 1)] {
+    for (size, majority, deaf_ms) in [(3, 2, 0), (2, 1, 0), (2, 1, 300), (3, 2, 300)] {
         let mut world = World::with_majority(size, majority, 3);
         world.run_ms(12_000);
         let owner = world.where_is("vip")[0];
@@ -318,7 +322,14 @@ fn a_stopped_process_that_wakes_up_disturbs_nobody() {
         let taken = world.where_is("vip");
         assert_eq!(taken.len(), 1, "{size} nodes");
         let woken = world.now;
+        if deaf_ms > 0 {
+            // What waited in the sockets is lost, and it takes a while until the first packet comes.
+            world.paused.insert(NodeId(owner), Vec::new());
+            world.split(owner);
+        }
         world.resume(owner);
+        world.run_ms(deaf_ms);
+        world.cut.clear();
         world.run_ms(8000);
         assert_eq!((world.where_is("vip"), world.where_is("lvs")), (taken.clone(), taken.clone()), "{size} nodes");
         assert!(!world.starts.iter().any(|(at, ..)| *at > woken), "{size} nodes: {:?}", world.starts);

@@ -17,7 +17,12 @@ fn up(n: u32) -> Lab {
 
 /// Runs on exactly this node, and the cluster is at rest.
 fn assert_on(lab: &Lab, node: u32) {
-    assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![node], vec![node]), "{:#?}", lab.operations(Time::ZERO));
+    assert_eq!(
+        (lab.where_is("vip"), lab.where_is("lvs")),
+        (vec![node], vec![node]),
+        "{:#?}",
+        lab.operations(Time::ZERO)
+    );
     let dc = lab.nodes.values().find(|n| n.controller.status().dc == Some(n.controller.config().me)).unwrap();
     assert_eq!(dc.controller.status().state, "idle");
     assert!(dc.timeline.iter().filter(|e| e.kind == "schedule").count() < 60, "it came to rest");
@@ -160,7 +165,11 @@ fn changed_parameters_restart() {
     let mut lab = up(2);
     let since = lab.now;
     let set = "<instance_attributes id=\"vip-p\"><nvpair id=\"vip-ip\" name=\"ip\" value=\"10.0.0.1\"/></instance_attributes>";
-    lab.modify(1, "resources", &format!("<resources><group id=\"director\"><primitive id=\"vip\">{set}</primitive></group></resources>"));
+    lab.modify(
+        1,
+        "resources",
+        &format!("<resources><group id=\"director\"><primitive id=\"vip\">{set}</primitive></group></resources>"),
+    );
     lab.run_ms(500);
     assert_on(&lab, 1);
     let ops = lab.operations(since);

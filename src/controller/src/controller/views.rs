@@ -68,6 +68,7 @@ impl Controller {
         if self.was_synced && !turnover.gained.is_empty() {
             // Who was away may hold less than its history says, an address whose lease is over: look at once.
             self.local.hasten(self.now);
+            self.coordinator.pause(self.now);
         }
         self.was_synced = true;
         let failed = self.clients.synced((exchange.view, seq), lost_merge);
@@ -145,7 +146,8 @@ impl Controller {
             let state = self.replica.status().and_then(|s| status::node_state(s, node));
             state.map(status::active).unwrap_or_default()
         };
-        let elsewhere: BTreeSet<String> = self.replica.members.iter().filter(|n| **n != me).flat_map(|n| active(*n)).collect();
+        let elsewhere: BTreeSet<String> =
+            self.replica.members.iter().filter(|n| **n != me).flat_map(|n| active(*n)).collect();
         // What the history calls active may be gone by now (an expired address), but has to be stopped on record too.
         let mine: BTreeSet<String> = active(me).union(self.local.held()).cloned().collect();
         let double: BTreeSet<String> = mine.intersection(&elsewhere).cloned().collect();

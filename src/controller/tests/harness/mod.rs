@@ -175,7 +175,12 @@ impl Lab {
             }
         }
         // What was sent while the old view ended goes into the new one.
-        let late: Vec<_> = self.queue.iter().filter(|(_, (_, e))| matches!(e, Event::Deliver { .. } | Event::Safe { .. })).map(|(k, _)| *k).collect();
+        let late: Vec<_> = self
+            .queue
+            .iter()
+            .filter(|(_, (_, e))| matches!(e, Event::Deliver { .. } | Event::Safe { .. }))
+            .map(|(k, _)| *k)
+            .collect();
         for key in late {
             if let Some((node, Event::Deliver { sender, payload, .. })) = self.queue.remove(&key)
                 && node == sender

@@ -20,13 +20,29 @@ struct Plan {
 impl Plan {
     fn add(&mut self, kind: ActionKind, inputs: Vec<u32>, attributes: Vec<(String, String)>) -> u32 {
         let id = self.graph.actions.len() as u32 + 1;
-        let action =
-            Action { id, kind, priority: 0, inputs, attributes, internal_key: None, downed: vec![], maintenance: vec![] };
+        let action = Action {
+            id,
+            kind,
+            priority: 0,
+            inputs,
+            attributes,
+            internal_key: None,
+            downed: vec![],
+            maintenance: vec![],
+        };
         self.graph.actions.push(action);
         id
     }
 
-    fn op(&mut self, p: &Element, node: &Node<'_>, operation: &str, interval_ms: u64, target_rc: i32, inputs: Vec<u32>) -> u32 {
+    fn op(
+        &mut self,
+        p: &Element,
+        node: &Node<'_>,
+        operation: &str,
+        interval_ms: u64,
+        target_rc: i32,
+        inputs: Vec<u32>,
+    ) -> u32 {
         let id = p.id().unwrap().to_owned();
         let kind = ActionKind::Resource(ResourceAction {
             key: format!("{id}_{operation}_{interval_ms}"),
@@ -87,7 +103,9 @@ fn attribute<'a>(node: &Node<'a>, name: &str) -> Option<&'a str> {
 }
 
 fn fail_count(node: &Node<'_>, resource: &str) -> i32 {
-    let Some(set) = node.state.child("transient_attributes").and_then(|t| t.child("instance_attributes")) else { return 0 };
+    let Some(set) = node.state.child("transient_attributes").and_then(|t| t.child("instance_attributes")) else {
+        return 0;
+    };
     let prefix = format!("fail-count-{resource}#");
     let counts = set.elements().filter(|e| e.attr("name").is_some_and(|n| n.starts_with(&prefix)));
     counts.filter_map(|e| Score::parse(e.attr("value")?)).map(Score::value).sum()
@@ -123,7 +141,8 @@ pub fn plan(cib: &Element, _wall: WallTime) -> Result<Schedule, String> {
     let quorate = cib.attr("have-quorum") == Some("1");
     let prefer = configuration.child("constraints").and_then(|c| c.elements().next()).and_then(|e| e.attr("node"));
     let runs_here = |n: &Node<'_>| primitives.iter().any(|p| state_of(n, p.id().unwrap()).0);
-    let choice = online.iter().filter(fit).min_by_key(|n| (Some(n.name.as_str()) != prefer, !runs_here(n), n.id.clone()));
+    let choice =
+        online.iter().filter(fit).min_by_key(|n| (Some(n.name.as_str()) != prefer, !runs_here(n), n.id.clone()));
     let choice = choice.filter(|_| quorate);
     // From the first failed member on, all have to be started anew.
     let broken_from = choice.and_then(|n| primitives.iter().position(|p| state_of(n, p.id().unwrap()).1));

@@ -257,6 +257,10 @@ impl Core {
                 self.quorum_changed();
                 self.step(Input::PeerReady { node, ready }).await;
             }
+            totem::Event::LocalStall { stalled_ms } => {
+                tracing::warn!("{kind} {subject}: {text}");
+                self.step(Input::Stalled { ms: stalled_ms }).await;
+            }
             totem::Event::LinkUp { .. } | totem::Event::Gather { .. } => tracing::debug!("{kind} {subject}: {text}"),
             _ => tracing::info!("{kind} {subject}: {text}"),
         }
