@@ -85,6 +85,9 @@ impl Config {
         if self.device {
             return unsupported("quorum.device");
         }
+        if self.two_node && self.auto_tie_breaker.is_some() {
+            return Err(ConfigError::TwoNodeAndTieBreaker);
+        }
         if !self.votes.contains_key(&self.me) {
             return Err(ConfigError::NotInList { me: self.me });
         }
@@ -105,6 +108,8 @@ impl Config {
 pub enum ConfigError {
     #[error("{key}: not supported yet; remove it or set it to 0")]
     Unsupported { key: &'static str },
+    #[error("quorum.two_node and quorum.auto_tie_breaker are both set; they exclude each other: keep one")]
+    TwoNodeAndTieBreaker,
     #[error("this node ({me}) is not in the nodelist")]
     NotInList { me: NodeId },
     #[error("quorum.expected_votes: no votes at all")]

@@ -146,7 +146,8 @@ impl Quorum {
         before != self.quorate
     }
 
-    /// An even split: the half with the tie-breaker node goes on, provided that no other part can have a majority.
+    /// An even split: the half with the tie-breaker node goes on, provided that no other part can have a majority. Upstream
+    /// applies it to an odd sum as well, where a node that changes sides later can make both parts quorate; not here.
     fn wins_tie(&self, total: u32) -> bool {
         let Some(breaker) = &self.config.auto_tie_breaker else { return false };
         let expected = self.expected_votes();

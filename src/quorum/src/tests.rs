@@ -146,6 +146,9 @@ fn what_is_not_supported_is_refused_by_name() {
     config.last_man_standing = true;
     let err = Quorum::new(config, Persisted::default()).err().unwrap();
     assert_eq!(err, ConfigError::Unsupported { key: "quorum.last_man_standing" });
+    let mut config = plain(2);
+    (config.two_node, config.auto_tie_breaker) = (true, Some(TieBreaker::Lowest));
+    assert_eq!(Quorum::new(config, Persisted::default()).err(), Some(ConfigError::TwoNodeAndTieBreaker));
     let mut config = plain(3);
     config.me = NodeId(9);
     assert_eq!(Quorum::new(config, Persisted::default()).err(), Some(ConfigError::NotInList { me: NodeId(9) }));
