@@ -94,12 +94,14 @@ impl Config {
         if self.expected_votes() == 0 {
             return Err(ConfigError::NoVotes);
         }
-        if let Some(TieBreaker::List(list)) = &self.auto_tie_breaker {
-            if let Some(node) = list.iter().find(|n| !self.votes.contains_key(n)) {
-                return Err(ConfigError::UnknownTieBreaker { node: *node });
-            }
+        let listed: &[NodeId] = match &self.auto_tie_breaker {
+            Some(TieBreaker::List(list)) => list,
+            _ => &[],
+        };
+        match listed.iter().find(|n| !self.votes.contains_key(n)) {
+            Some(node) => Err(ConfigError::UnknownTieBreaker { node: *node }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

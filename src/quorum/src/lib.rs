@@ -151,7 +151,7 @@ impl Quorum {
     fn wins_tie(&self, total: u32) -> bool {
         let Some(breaker) = &self.config.auto_tie_breaker else { return false };
         let expected = self.expected_votes();
-        if expected % 2 != 0 || total != expected / 2 {
+        if !expected.is_multiple_of(2) || total != expected / 2 {
             return false;
         }
         let gone = self.previous.difference(&self.view).copied().collect();
