@@ -159,12 +159,12 @@ impl Command for Cfgtool {
 
 fn by_link(status: &NodeStatus) -> String {
     let mut out = format!("Local node ID {}, transport bascule\n", status.me);
-    let mut numbers: Vec<u8> = status.links.iter().map(|l| l.link).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    for number in numbers {
-        let links = || status.links.iter().filter(|l| l.link == number);
-        let local = links().next().map(|l| l.local.as_str()).unwrap_or_default();
+    let own = status.nodes.iter().find(|n| n.id == status.me).map(|n| n.addresses.as_slice()).unwrap_or_default();
+    let count = status.links.iter().map(|l| usize::from(l.link) + 1).max().unwrap_or(0).max(own.len());
+    for number in 0..count {
+        let links = || status.links.iter().filter(|l| usize::from(l.link) == number);
+        let local =
+            links().next().map(|l| l.local.as_str()).or(own.get(number).map(String::as_str)).unwrap_or_default();
         let _ = write!(out, "LINK ID {number} udp\n\taddr\t= {local}\n\tstatus:\n");
         for node in &status.nodes {
             let word = match links().find(|l| l.peer == node.id) {
@@ -189,6 +189,90 @@ fn by_node(status: &NodeStatus) -> String {
             let _ = writeln!(out, "   LINK: {} udp ({}->{}) {word}{rtt}", link.link, link.local, link.remote);
         }
     }
+    out
+}
+
+/// Show the running configuration and membership as keys
+#[derive(Parser, Debug)]
+#[command(
+    name = "corosync-cmapctl",
+    disable_version_flag = true,
+    after_help = "Examples:\n  corosync-cmapctl                      all keys\n  corosync-cmapctl | grep members       who is in the ring\n  corosync-cmapctl -g totem.cluster_name"
+)]
+pub struct Cmapctl {
+    /// Show these keys only
+    #[arg(short = 'g', value_name = "KEY")]
+    get: Vec<String>,
+    /// Accepted: the list is brief
+    #[arg(short = 'b')]
+    brief: bool,
+    /// Show the keys that start so
+    #[arg(value_name = "PREFIX")]
+    prefixes: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn cmapctl(args: Vec<OsString>) -> i32 {
+    args::run::<Cmapctl>(args)
+}
+
+impl Command for Cmapctl {
+    const NAME: &'static str = "corosync-cmapctl";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let client = Client::from_env();
+        let status: NodeStatus = client.get("/v1/status").map_err(error)?;
+        let quorum: QuorumStatus = client.get("/v1/quorum").map_err(error)?;
+        let all = self.get.is_empty() && self.prefixes.is_empty();
+        let wanted = |key: &str| {
+            all || self.get.iter().any(|g| g == key) || self.prefixes.iter().any(|p| key.starts_with(p.as_str()))
+        };
+        let keys = keys(&status, &quorum);
+        let shown: String = keys
+            .iter()
+            .filter(|(k, _, _)| wanted(k))
+            .map(|(key, kind, value)| format!("{key} ({kind}) = {value}\n"))
+            .collect();
+        if shown.is_empty() {
+            return Err(Failure::new(1, "Can't get key. Error CS_ERR_NOT_EXIST"));
+        }
+        self.common.write(&shown)?;
+        Ok(0)
+    }
+}
+
+/// Key, type and value, sorted by key.
+fn keys(status: &NodeStatus, quorum: &QuorumStatus) -> Vec<(String, &'static str, String)> {
+    let mut out: Vec<(String, &'static str, String)> = Vec::new();
+    let mut add = |key: String, kind: &'static str, value: String| out.push((key, kind, value));
+    for (i, node) in status.nodes.iter().enumerate() {
+        add(format!("nodelist.node.{i}.name"), "str", node.name.clone());
+        add(format!("nodelist.node.{i}.nodeid"), "u32", node.id.to_string());
+        for (link, address) in node.addresses.iter().enumerate() {
+            add(format!("nodelist.node.{i}.ring{link}_addr"), "str", address.clone());
+        }
+        let rings = node.addresses.iter().enumerate().map(|(i, a)| format!("r({i}) ip({a}) "));
+        add(format!("runtime.members.{}.ip", node.id), "str", rings.collect());
+        let state = if node.member { "joined" } else { "left" };
+        add(format!("runtime.members.{}.status", node.id), "str", state.to_owned());
+        if node.id == status.me {
+            add("nodelist.local_node_pos".to_owned(), "u32", i.to_string());
+        }
+    }
+    add("quorum.provider".to_owned(), "str", quorum.provider.clone());
+    add("quorum.expected_votes".to_owned(), "u32", quorum.expected_votes.to_string());
+    let waits = quorum.flags.iter().any(|f| f == "WaitForAll");
+    add("runtime.votequorum.wait_for_all_status".to_owned(), "u8", u8::from(waits && !quorum.quorate).to_string());
+    add("totem.cluster_name".to_owned(), "str", status.cluster_name.clone());
+    for counter in &status.counters {
+        add(format!("stats.{}", counter.name), "u64", counter.value.to_string());
+    }
+    out.sort();
     out
 }
 

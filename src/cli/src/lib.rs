@@ -4,6 +4,7 @@
 //! running cluster or, with `CIB_file` set, a file. Only the chosen command's argument tree is built.
 
 mod args;
+mod attrd_updater;
 mod attributes;
 mod cibadmin;
 mod client;
@@ -37,8 +38,10 @@ const fn applet(name: &'static str, about: &'static str, run: fn(Vec<OsString>) 
 
 /// Commands of this crate, one line each.
 pub const APPLETS: &[Applet] = &[
+    applet("attrd_updater", "query and set node attributes that last until the cluster stops", attrd_updater::main),
     applet("cibadmin", "query and edit the cluster information base", cibadmin::main),
     applet("corosync-cfgtool", "show the links between the nodes", corosync::cfgtool),
+    applet("corosync-cmapctl", "show the running configuration and membership as keys", corosync::cmapctl),
     applet("corosync-keygen", "make the cluster's secret key", corosync::keygen),
     applet("corosync-quorumtool", "show votes, quorum and members", corosync::quorumtool),
     applet("crm", "configure and control the cluster, in crmsh's words", crm::main),
@@ -46,6 +49,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_diff", "compare and patch CIBs", crm_diff::main),
     applet("crm_error", "explain return and exit codes", crm_error::main),
     applet("crm_failcount", "query and delete a resource's fail count", crm_attribute::failcount),
+    applet("crm_master", "set a promotion score; for resource agents", attrd_updater::master),
     applet("crm_mon", "show the cluster's status", crm_mon::main),
     applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
     applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
@@ -63,8 +67,10 @@ type Tree = (&'static str, fn() -> clap::Command);
 
 /// Argument trees, for completion and man pages.
 const COMMANDS: &[Tree] = &[
+    ("attrd_updater", attrd_updater::AttrdUpdater::command),
     ("cibadmin", cibadmin::Cibadmin::command),
     ("corosync-cfgtool", corosync::Cfgtool::command),
+    ("corosync-cmapctl", corosync::Cmapctl::command),
     ("corosync-keygen", corosync::Keygen::command),
     ("corosync-quorumtool", corosync::Quorumtool::command),
     ("crm_attribute", crm_attribute::CrmAttribute::command),

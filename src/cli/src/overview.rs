@@ -12,7 +12,10 @@ const TOPICS: [(&str, &[&str]); 6] = [
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
     ("Running a node", &["node", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"]),
     ("Status", &["crm_mon", "crm_node", "crmadmin", "crm_verify", "crm_error", "crm_simulate"]),
-    ("Resources", &["crm_resource", "crm_standby", "crm_attribute", "crm_failcount", "crm_master", "pcs", "crm"]),
+    (
+        "Resources",
+        &["crm_resource", "crm_standby", "crm_attribute", "crm_failcount", "crm_master", "attrd_updater", "pcs", "crm"],
+    ),
     ("Configuration", &["cibadmin", "crm_diff"]),
 ];
 
