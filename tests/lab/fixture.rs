@@ -98,7 +98,13 @@ impl Group {
                     return name;
                 }
             }
-            assert!(Instant::now() < end, "no node holds the group\n{}", self.logs());
+            assert!(
+                Instant::now() < end,
+                "no node holds the group\n{}\n{}\n{}",
+                self.logs(),
+                self.command("d1", &["cibadmin", "-Q"]).unwrap_or_default(),
+                self.command("d1", &["crm_mon", "-1"]).unwrap_or_default()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -185,7 +191,7 @@ fn cib(takeover: &str) -> String {
         })
         .collect();
     format!(
-        "<cib crm_feature_set=\"3.20.0\" validate-with=\"pacemaker-4.0\" epoch=\"1\" num_updates=\"0\" admin_epoch=\"0\">\
+        "<cib crm_feature_set=\"3.20.0\" validate-with=\"pacemaker-4.0\" epoch=\"1\" num_updates=\"0\" admin_epoch=\"1\">\
          <configuration><crm_config><cluster_property_set id=\"o\">\
          <nvpair id=\"o-f\" name=\"fencing-enabled\" value=\"false\"/>\
          <nvpair id=\"o-t\" name=\"bascule-takeover\" value=\"{takeover}\"/>\

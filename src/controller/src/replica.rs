@@ -45,6 +45,15 @@ pub struct Replica {
     /// With `two_node`, how many nodes there are: fewer have quorum, but not alone. Else 0.
     pub two_node_of: usize,
     pub wall: WallTime,
+    introduction: Introduction,
+}
+
+/// What the configuration says of the cluster itself; the same on every member of a view.
+#[derive(Clone, Debug, Default)]
+struct Introduction {
+    nodes: Vec<(u32, String)>,
+    program: String,
+    cluster_name: String,
 }
 
 /// What an applied message means for the node that applied it.
@@ -115,6 +124,7 @@ impl Replica {
             dc: None,
             quorate: false,
             two_node_of: 0,
+            introduction: Introduction::default(),
             wall: WallTime::default(),
         }
     }
@@ -187,7 +197,11 @@ impl Replica {
         self.take_histories(states, &merge.losers);
         let turnover = self.write_membership(states);
         if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
-            self.introduce(states, state);
+            let listed = state.nodes.iter().map(|(id, name)| (*id, name.clone()));
+            let present = states.iter().map(|(node, state)| (node.0, state.name.clone()));
+            let (program, cluster_name) = (state.program.clone(), state.cluster_name.clone());
+            self.introduction = Introduction { nodes: listed.chain(present).collect(), program, cluster_name };
+            self.introduce();
         }
         self.write_runtime();
         let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
@@ -267,23 +281,22 @@ impl Replica {
     }
 
     /// Nodes appear under `nodes`, the cluster's name and version under `crm_config`, as Pacemaker writes them.
-    fn introduce(&mut self, states: &BTreeMap<NodeId, State>, dc: &State) {
-        let listed = dc.nodes.iter().map(|(id, name)| (*id, name.as_str()));
-        let present = states.iter().map(|(node, state)| (node.0, state.name.as_str()));
-        for (id, name) in listed.chain(present) {
+    fn introduce(&mut self) {
+        let Introduction { nodes, program, cluster_name } = self.introduction.clone();
+        for (id, name) in nodes {
             let id = id.to_string();
             let known =
-                |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(name) || n.id() == Some(&id));
+                |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(&name) || n.id() == Some(&id));
             if !self.cib.section("nodes").is_some_and(known) {
-                let node = Element::new("node").with("id", &id).with("uname", name);
+                let node = Element::new("node").with("id", &id).with("uname", &name);
                 self.bookkeeping("nodes", Element::new("nodes").with_child(node));
             }
         }
         let facts = [
             ("have-watchdog", "false"),
-            ("dc-version", &dc.program),
+            ("dc-version", program.as_str()),
             ("cluster-infrastructure", "corosync"),
-            ("cluster-name", &dc.cluster_name),
+            ("cluster-name", &cluster_name),
         ];
         for (name, value) in facts {
             if value.is_empty()
@@ -461,6 +474,7 @@ impl Replica {
                 *s = status;
                 changed
             });
+            self.introduce();
         }
         self.write_runtime();
         if outcome.config_changed {
