@@ -158,7 +158,7 @@ pub struct Persist {
 /// Resources that the applied state gives to this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Owners {
-    /// False while the ring re-forms or members exchange state: renew nothing, but remove nothing either.
+    /// False while the ring re-forms, and before the first view: renew nothing, but remove nothing either.
     pub current: bool,
     pub resources: BTreeSet<String>,
 }

@@ -466,7 +466,8 @@ impl Controller {
             let commands = self.coordinator.advance(self.now, self.wall, &self.replica, &self.config);
             self.command(commands);
         }
-        let owners = Owners { current: self.ring_current && self.synced, resources: self.local.held().clone() };
+        // An exchange does not end leases: a member that hangs in it must not cost the others their addresses.
+        let owners = Owners { current: self.ring_current && self.was_synced, resources: self.local.held().clone() };
         if owners != self.owners {
             self.owners = owners.clone();
             self.outputs.push_back(Output::Owners(owners));

@@ -485,3 +485,19 @@ fn clients_beyond_the_limit_are_refused_and_late_ones_told() {
     let answered = asked.iter().filter(|id| lab.node(1).replies.contains_key(id)).count();
     assert_eq!(answered, 1100);
 }
+
+#[test]
+fn leases_follow_the_ring_and_outlast_an_exchange() {
+    let mut lab = up(2);
+    assert!(lab.node(1).owners.current);
+    lab.input(NodeId(1), Input::Ring { current: false });
+    assert!(!lab.node(1).owners.current);
+    lab.input(NodeId(1), Input::Ring { current: true });
+    assert!(lab.node(1).owners.current);
+    // A member that never tells its state: the exchange does not end.
+    let members = vec![NodeId(1), NodeId(2), NodeId(3)];
+    lab.input(NodeId(1), Input::View { id: ViewId { seq: 999, rep: 1 }, members, quorate: true });
+    lab.run_ms(3000);
+    assert_eq!(lab.node(1).controller.status().state, "joining");
+    assert!(lab.node(1).owners.current && lab.node(1).owners.resources.contains("vip"));
+}
