@@ -1,11 +1,11 @@
 //! The running prober: collects its records, answers questions about the last moments.
 
-use crate::hosts::{Host, LabError, applet};
+use super::cluster::Cluster;
+use crate::hosts::{LabError, applet};
 use crate::outage::{Seen, judge};
 use crate::probe::{Batch, Kind, Outcome, Record, monotonic_us};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -37,13 +37,22 @@ impl Drop for Client {
 }
 
 impl Client {
-    pub fn start(host: &Host, program: &Path, dir: &Path, targets: &[SocketAddr]) -> Result<Client, LabError> {
-        let mut command = applet(program, "lab-probe", &dir.join("client.log"))?;
+    /// Starts the prober on a host of the demo.
+    pub fn start(
+        cluster: &Cluster,
+        host: &str,
+        targets: &[SocketAddr],
+        interval_ms: u64,
+        workers: u32,
+    ) -> Result<Client, LabError> {
+        let mut command = applet(&cluster.program, "lab-probe", &cluster.log(host))?;
         for target in targets {
             command.arg("--target").arg(target.to_string());
         }
-        command.args(["--interval-ms", "5", "--workers", "16", "--work-ms", "50"]);
+        command.arg("--interval-ms").arg(interval_ms.to_string());
+        command.arg("--workers").arg(workers.to_string()).args(["--work-ms", "50"]);
         command.arg("--timeout-ms").arg(TIMEOUT_MS.to_string());
+        let host = cluster.lab.host(host)?;
         let mut child = host.spawn(&mut command)?;
         let stdout = child.stdout.take().ok_or_else(|| LabError::Expectation("the client has no output".to_owned()))?;
         let collected: Arc<Mutex<Collected>> = Arc::default();

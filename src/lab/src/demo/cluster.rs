@@ -171,8 +171,10 @@ impl Cluster {
         Ok(cut)
     }
 
-    /// Cable and node again.
+    /// Cable and node again. The run directory is gone, as /run is after a boot; the state directory is the disk's.
     pub async fn power_on(&mut self, name: &str) -> Result<(), LabError> {
+        let run_dir = self.run_dir(name);
+        std::fs::remove_dir_all(&run_dir).map_err(LabError::io(format!("empty {}", run_dir.display())))?;
         self.lab.plug(name).await?;
         self.start_node(name)
     }

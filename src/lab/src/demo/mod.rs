@@ -55,6 +55,12 @@ struct Args {
     /// Print results as JSON on standard output; progress goes to standard error
     #[arg(long)]
     json: bool,
+    /// One probe every so many milliseconds to each address
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    interval_ms: u64,
+    /// Clients that keep one longer request under way each
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    workers: u32,
     /// What balances connections [default: kernel IPVS if there is any, else the relay]
     #[arg(long, value_enum)]
     data_plane: Option<DataPlane>,
@@ -74,7 +80,8 @@ pub fn run(args: Vec<OsString>) -> i32 {
         return base::exit::crm::ERROR;
     };
     let ui = Ui::new(args.json);
-    let mut report = Report { version: env!("CARGO_PKG_VERSION").to_owned(), ..Report::default() };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut report = Report { version, interval_ms: args.interval_ms, ..Report::default() };
     let ended = runtime.block_on(async {
         tokio::select! {
             // With --keep, an interrupt is how it ends well: so the play is asked first.
@@ -135,7 +142,7 @@ async fn play(args: &Args, ui: &Ui, report: &mut Report) -> Result<(), LabError>
 
 async fn scenes(args: &Args, ui: &Ui, report: &mut Report, cluster: &mut Cluster) -> Result<(), LabError> {
     start(ui, cluster).await?;
-    let client = Client::start(cluster.lab.host(CLIENT)?, &cluster.program, &cluster.dir, &targets())?;
+    let client = Client::start(cluster, CLIENT, &targets(), args.interval_ms, args.workers)?;
     wait_for("both addresses answer the client", START_WITHIN, async || client.calm(300).then_some(())).await?;
     ui.say(format!("both addresses answer; {}", cluster.holders().await));
     let ticker = Ticker::new(cluster)?;

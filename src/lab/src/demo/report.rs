@@ -58,6 +58,8 @@ pub struct Moment {
 pub struct Report {
     pub version: String,
     pub data_plane: String,
+    /// Between probes to one address: outages are seen no finer than this.
+    pub interval_ms: u64,
     pub ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -92,8 +94,9 @@ impl Report {
             let _ = writeln!(text, "\n{}", self.event_table());
             let _ = writeln!(
                 text,
-                "outage: longest time without an answer, over one probe every 5 ms to each address; slow: answered after \
-                 more than 200 ms.\nLost requests were under way when their connection broke; who repeats a request loses none."
+                "outage: longest time without an answer, over probes every {} ms to each address; slow: answered after \
+                 more than 200 ms.\nLost requests were under way when their connection broke; who repeats a request loses none.",
+                self.interval_ms
             );
         }
         if self.spreads().values().any(|s| s.count > 1) {
@@ -179,7 +182,9 @@ pub fn moments(timeline: &Value, cut_wall_us: i64, until_ms: f64) -> Vec<Moment>
     for event in timeline["events"].as_array().into_iter().flatten() {
         let Some(wall_us) = event["wall_us"].as_i64() else { continue };
         let at_ms = (wall_us - cut_wall_us) as f64 / 1_000.0;
-        if !(0.0..=until_ms).contains(&at_ms) || moments.len() >= MAX_MOMENTS {
+        // What the agent's start says, the action's says too.
+        let told_twice = event["kind"] == "agent_start";
+        if told_twice || !(0.0..=until_ms).contains(&at_ms) || moments.len() >= MAX_MOMENTS {
             continue;
         }
         let text = event["text"].as_str().unwrap_or_default();
