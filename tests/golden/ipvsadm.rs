@@ -29,6 +29,7 @@ const ALSO_DIFFERENT: &[&str] = &[
     "-M before the service's address counts for IPv6 too; the original forgets it",
     "a real server without port takes the service's, whichever of -r and -t comes first; the original gives port 0 with -m",
     "a firewall mark of 2^31 and more is printed as it is; the original prints it negative, and cannot restore it",
+    "weights above 65535 are refused, as recorded; Debian's build of 1.31 takes them",
     "'-b ,' sets no flag; the original crashes",
     "statistics of real servers are 64-bit; the original's wrap at 2^32",
 ];

@@ -210,6 +210,71 @@ fn refusals(kernel: &mut Kernel) -> Result<(), String> {
     expect("no daemon", stop, Err(Error::NoDaemon))
 }
 
+/// Connections, persistence templates and counters that are not zero: both programs show the same of one table.
+pub fn connections_listed() -> Result<(), String> {
+    let space = space("traffic")?;
+    let setup = "\
+-A -t 10.9.0.1:80 -s rr -p 120
+-a -t 10.9.0.1:80 -r 127.0.0.1:8080 -m
+-A -u 10.9.0.1:53 -s rr
+-a -u 10.9.0.1:53 -r 10.9.0.1:53 -g
+-A -t [fd00:9::1]:80 -s wlc
+-a -t [fd00:9::1]:80 -r [::1]:8080 -m -x 50 -y 20
+";
+    let traffic = || -> Result<(), String> {
+        for words in ["addr add 10.9.0.1/32 dev lo", "addr add fd00:9::1/128 dev lo nodad"] {
+            Command::new("ip").args(words.split(' ')).status().map_err(|e| e.to_string())?;
+        }
+        let text = |e: std::io::Error| e.to_string();
+        let server4 = std::net::TcpListener::bind("127.0.0.1:8080").map_err(text)?;
+        let server6 = std::net::TcpListener::bind("[::1]:8080").map_err(text)?;
+        let status = rules_into_our_table(setup)?;
+        expect("setup", status, 0)?;
+        let wait = std::time::Duration::from_secs(2);
+        let mut kept = Vec::new();
+        for place in ["10.9.0.1:80", "10.9.0.1:80", "[fd00:9::1]:80"] {
+            let place: std::net::SocketAddr = place.parse().map_err(|e| format!("{e}"))?;
+            kept.push(std::net::TcpStream::connect_timeout(&place, wait).map_err(|e| format!("{place}: {e}"))?);
+        }
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").map_err(text)?;
+        socket.send_to(b"x", "10.9.0.1:53").map_err(text)?;
+        drop((server4, server6));
+        // The kernel estimates rates every two seconds.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        Ok(drop(kept))
+    };
+    space.run_net(traffic).map_err(|e| e.to_string())??;
+    for words in
+        ["-Lcn", "-Lcn --persistent-conn", "-Ln --stats", "-Ln --stats --exact", "-Ln", "-Ln --persistent-conn"]
+    {
+        let want = without_clock(&view(&space, Program::Theirs, words)?);
+        let got = without_clock(&view(&space, Program::Ours, words)?);
+        expect(words, got, want.clone())?;
+        if words == "-Lcn" && want.lines().count() < 6 {
+            return Err(format!("few connections were made:\n{want}"));
+        }
+    }
+    Ok(())
+}
+
+/// Restores with ours in the calling thread's namespace; returns the exit code.
+fn rules_into_our_table(rules: &str) -> Result<i32, String> {
+    let mut command = Command::new(BASCULE);
+    let mut child = command.args(["ipvsadm", "-R"]).stdin(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(rules.as_bytes()).map_err(|e| e.to_string())?;
+    }
+    child.wait().map(|s| s.code().unwrap_or(-1)).map_err(|e| e.to_string())
+}
+
+/// Without the column of remaining times, which runs on between two looks.
+fn without_clock(text: &str) -> String {
+    let is_clock =
+        |w: &&str| w.len() == 5 && w.as_bytes()[2] == b':' && w.bytes().filter(u8::is_ascii_digit).count() == 4;
+    let line = |l: &str| l.split(' ').map(|w| if is_clock(&w) { "MM:SS" } else { w }).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// A killed `-R --replace` leaves the old or the new table, whichever process is killed, whenever.
 pub fn killed_replace() -> Result<(), String> {
     let space = space("replace")?;

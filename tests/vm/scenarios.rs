@@ -7,6 +7,7 @@ pub const ALL: &[Scenario] = &[
     ("the guest's kernel has IPVS", kernel_has_ipvs),
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
     ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
+    ("ipvsadm: connections and counters as the original", ipvsadm::connections_listed),
     ("ipvsadm: a killed replace leaves the old or the new table", ipvsadm::killed_replace),
     ("ipvsadm: bench against the original", ipvsadm::bench),
 ];
