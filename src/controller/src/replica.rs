@@ -474,6 +474,8 @@ impl Replica {
                 *s = status;
                 changed
             });
+        }
+        if outcome.config_changed && matches!(request.op, cib::Op::Replace | cib::Op::Erase | cib::Op::Patch) {
             self.introduce();
         }
         self.write_runtime();
