@@ -81,7 +81,7 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Schedu
 /// Computes what is to be done in the cluster that `cib` describes, as of `now`.
 pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
     with_deep_stack(|| {
-        let (s, graph) = pipeline::run(cib, now, options.transition, false)?;
+        let (s, graph) = pipeline::run(cib, now, options.transition)?;
         Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages, ..Default::default() })
     })?
 }

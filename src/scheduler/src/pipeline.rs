@@ -7,8 +7,14 @@ use base::WallTime;
 use xml::Element;
 
 /// From CIB and time to a model with all actions decided, and the graph of those to be done.
-pub(crate) fn run(cib: &Element, now: WallTime, transition: u32, show_utilization: bool) -> Result<(Sched, Graph), ScheduleError> {
+pub(crate) fn run(cib: &Element, now: WallTime, transition: u32) -> Result<(Sched, Graph), ScheduleError> {
     let mut s = Sched::unpack(cib, now)?;
+    let graph = decide(&mut s, cib, now, transition, false);
+    Ok((s, graph))
+}
+
+/// The same from a model that shows the cluster's status so far.
+pub(crate) fn decide(s: &mut Sched, cib: &Element, now: WallTime, transition: u32, show_utilization: bool) -> Graph {
     s.options.show_utilization = show_utilization;
     s.apply_node_health();
     s.unpack_constraints(cib, now);
@@ -20,6 +26,5 @@ pub(crate) fn run(cib: &Element, now: WallTime, transition: u32, show_utilizatio
     s.order_remote_connection_actions();
     s.schedule_fencing_and_shutdowns();
     s.apply_orderings();
-    let graph = s.build_graph(transition);
-    Ok((s, graph))
+    s.build_graph(transition)
 }

@@ -1,8 +1,15 @@
 //! What `crm_simulate` does: schedules, draws the graph, carries it out on a copy of the CIB, and tells all of it as text.
 
+mod changes;
 mod dot;
+mod execute;
+mod history;
+mod outline;
 mod scores;
+mod status_text;
 
+use self::history::Recorder;
+use self::outline::Outline;
 use crate::graph::Graph;
 use crate::model::Sched;
 use crate::{ScheduleError, pipeline, with_deep_stack};
@@ -59,10 +66,55 @@ fn effective_time(cib: &Element, now: WallTime, options: &Options) -> WallTime {
     asked.or_else(recorded).unwrap_or(now)
 }
 
-fn run_here(cib: Element, now: WallTime, options: &Options) -> Result<Simulated, ScheduleError> {
-    let now = effective_time(&cib, now, options);
-    let (mut s, graph): (Sched, Graph) = pipeline::run(&cib, now, 1, options.show_utilization)?;
+/// Lines above the first status: what is out of the ordinary about the whole.
+fn write_preamble(s: &Sched, out: &mut Outline) {
+    let mut printed = false;
+    if s.options.maintenance {
+        out.line("\n              *** Resource management is DISABLED ***");
+        out.line("  The cluster will not attempt to start, stop or recover services");
+        printed = true;
+    }
+    if s.disabled > 0 || s.blocked > 0 {
+        if printed {
+            out.spacer();
+        }
+        let (d, n, b) = (s.disabled, s.instances, s.blocked);
+        out.line(&format!("{d} of {n} resource instances DISABLED and {b} BLOCKED from further action due to failure"));
+        printed = true;
+    }
+    if printed {
+        out.spacer();
+    }
+}
+
+fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Simulated, ScheduleError> {
+    let now = effective_time(&cib, present, options);
+    let mut out = Outline::default();
+    let time_line = match (&options.time, now == present) {
+        (Some(time), _) => Some(format!("Setting effective cluster time: {time}")),
+        (None, false) => Some(format!("Using the original execution date of: {}", base::dates::to_text(now.secs()))),
+        (None, true) => None,
+    };
+    let mut s = Sched::unpack(&cib, now)?;
+    time_line.iter().for_each(|l| out.line(l));
+    write_preamble(&s, &mut out);
+    s.write_status("Current cluster status", &mut out);
+    let graph = pipeline::decide(&mut s, &cib, now, 1, options.show_utilization);
     let scores = s.score_lines();
     let dot = s.draw(options.all_actions, options.number_actions);
-    Ok(Simulated { graph, dot, scores, summary: String::new(), warnings: String::new(), messages: s.messages, cib })
+    out.spacer();
+    s.write_changes(&mut out);
+    let mut warnings = String::new();
+    if options.execute {
+        out.spacer();
+        let mut recorder = Recorder::new(&mut cib, present.secs());
+        if !execute::execute(&s, &graph, &mut recorder, &mut out) {
+            warnings.push_str("Transition failed: terminated\nAn invalid transition was produced\n");
+        }
+        time_line.iter().for_each(|l| out.line(l));
+        out.spacer();
+        let after = Sched::unpack(&cib, now)?;
+        after.write_status("Revised Cluster Status", &mut out);
+    }
+    Ok(Simulated { graph, dot, scores, summary: out.into_text(), warnings, messages: s.messages, cib })
 }

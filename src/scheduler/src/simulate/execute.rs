@@ -1,0 +1,90 @@
+//! Carrying a graph out on a CIB: everything succeeds, in the order in which the controller would do it.
+
+use super::history::Recorder;
+use super::outline::Outline;
+use crate::graph::{Action, ActionId, ActionKind, Graph};
+use crate::model::Sched;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+/// Order of execution: passes over the graph, each doing what is ready by then.
+struct Passes<'a> {
+    graph: &'a Graph,
+    waiting: Vec<usize>,
+    dependents: HashMap<ActionId, Vec<usize>>,
+    this_pass: BinaryHeap<Reverse<usize>>,
+    next_pass: BinaryHeap<Reverse<usize>>,
+}
+
+impl<'a> Passes<'a> {
+    fn new(graph: &'a Graph) -> Passes<'a> {
+        let mut dependents: HashMap<ActionId, Vec<usize>> = HashMap::new();
+        for (at, action) in graph.actions.iter().enumerate() {
+            for input in &action.inputs {
+                dependents.entry(*input).or_default().push(at);
+            }
+        }
+        let waiting: Vec<usize> = graph.actions.iter().map(|a| a.inputs.len()).collect();
+        let ready = waiting.iter().enumerate().filter(|(_, n)| **n == 0).map(|(at, _)| Reverse(at)).collect();
+        Passes { graph, waiting, dependents, this_pass: ready, next_pass: BinaryHeap::new() }
+    }
+}
+
+impl<'a> Iterator for Passes<'a> {
+    type Item = &'a Action;
+
+    fn next(&mut self) -> Option<&'a Action> {
+        if self.this_pass.is_empty() {
+            std::mem::swap(&mut self.this_pass, &mut self.next_pass);
+        }
+        let Reverse(at) = self.this_pass.pop()?;
+        let action = &self.graph.actions[at];
+        for &dependent in self.dependents.get(&action.id).into_iter().flatten() {
+            self.waiting[dependent] -= 1;
+            if self.waiting[dependent] == 0 {
+                let pass = if dependent > at { &mut self.this_pass } else { &mut self.next_pass };
+                pass.push(Reverse(dependent));
+            }
+        }
+        Some(action)
+    }
+}
+
+/// Does all of the graph; false if parts of it could never run.
+pub(super) fn execute(s: &Sched, graph: &Graph, cib: &mut Recorder<'_>, out: &mut Outline) -> bool {
+    out.begin("Executing Cluster Transition");
+    let mut done = 0;
+    for action in Passes::new(graph) {
+        done += 1;
+        let node = action.target().map_or("", |t| &*t.node);
+        match &action.kind {
+            ActionKind::Pseudo { key, target, .. } => {
+                let place = target.as_ref().map(|t| format!(" on {}", t.node)).unwrap_or_default();
+                out.item(&format!("Pseudo action:   {key}{place}"));
+            }
+            ActionKind::Cluster { operation, .. } if operation == "stonith" => {
+                let how = action.attribute("CRM_meta_stonith_action").unwrap_or_default();
+                out.item(&format!("Fencing {node} ({how})"));
+                if !how.eq_ignore_ascii_case("on") {
+                    cib.fence(node);
+                }
+            }
+            ActionKind::Cluster { operation, primitive, .. } => {
+                let rsc = primitive.as_ref().map(|p| format!("for {} ", p.id)).unwrap_or_default();
+                out.item(&format!("Cluster action:  {operation} {rsc}on {node}"));
+            }
+            ActionKind::Resource(op) => {
+                let exact = |id: &str| s.find_resource(id).is_some();
+                let long = op.primitive.long_id.as_deref().filter(|l| !exact(&op.primitive.id) && exact(l));
+                let name = long.unwrap_or(&op.primitive.id);
+                let interval = if op.interval_ms > 0 { format!("={}", op.interval_ms) } else { String::new() };
+                out.item(&format!("Resource action: {name:<15} {}{interval} on {node}", op.operation));
+                if !matches!(&*op.operation, "delete" | "meta-data") {
+                    cib.record(name, op, &action.attributes);
+                }
+            }
+        }
+    }
+    out.end();
+    done == graph.actions.len()
+}

@@ -1,0 +1,179 @@
+//! Results of simulated operations, written into the status section of a CIB.
+
+use crate::digest::{digest_params, filter_params};
+use crate::graph::ResourceAction;
+use base::text::parse_int;
+use std::collections::{BTreeMap, HashMap};
+use xml::{Element, Node};
+
+/// Who the entries say that they were ordered by.
+const SIMULATED: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+/// A CIB that takes results.
+pub(super) struct Recorder<'a> {
+    status: &'a mut Element,
+    now: i64,
+    /// Positions of node states by node name, and of resources' histories within them.
+    states: HashMap<String, usize>,
+    resources: HashMap<(usize, String), usize>,
+    calls: HashMap<(usize, usize), i64>,
+}
+
+fn element_at(parent: &mut Element, at: usize) -> Option<&mut Element> {
+    match parent.nodes_mut().get_mut(at) {
+        Some(Node::Element(e)) => Some(e),
+        _ => None,
+    }
+}
+
+impl<'a> Recorder<'a> {
+    pub fn new(cib: &'a mut Element, now: i64) -> Recorder<'a> {
+        let status = cib.child_or_insert("status");
+        let mut states = HashMap::new();
+        for (at, node) in status.nodes().iter().enumerate() {
+            if let Node::Element(e) = node
+                && e.name() == "node_state"
+                && let Some(name) = e.attr("uname")
+            {
+                states.entry(name.to_owned()).or_insert(at);
+            }
+        }
+        Recorder { status, now, states, resources: HashMap::new(), calls: HashMap::new() }
+    }
+
+    /// Position of the node's state, made if there is none.
+    fn state_of(&mut self, name: &str, id: &str) -> usize {
+        if let Some(at) = self.states.get(name) {
+            return *at;
+        }
+        let same_id = |n: &Node| matches!(n, Node::Element(e) if e.name() == "node_state" && e.id() == Some(id));
+        let at = match self.status.nodes().iter().position(same_id) {
+            Some(at) => {
+                if let Some(e) = element_at(self.status, at) {
+                    e.set("uname", name);
+                }
+                at
+            }
+            None => {
+                self.status.push(Element::new("node_state").with("id", id).with("uname", name));
+                self.status.nodes().len() - 1
+            }
+        };
+        self.states.insert(name.to_owned(), at);
+        at
+    }
+
+    /// Takes a node down, with all that is known about what runs there.
+    pub fn fence(&mut self, name: &str) {
+        let at = self.state_of(name, name);
+        let Some(state) = element_at(self.status, at) else { return };
+        for (attr, value) in [("in_ccm", "false"), ("crmd", "offline"), ("join", "down"), ("expected", "down"), ("crm-debug-origin", "crm_simulate")] {
+            state.set(attr, value);
+        }
+        state.retain_elements(|e| !matches!(e.name(), "lrm" | "transient_attributes"));
+        self.resources.retain(|(state, _), _| *state != at);
+        self.calls.retain(|(state, _), _| *state != at);
+    }
+
+    fn find_resource(&mut self, state: usize, id: &str) -> Option<usize> {
+        if let Some(at) = self.resources.get(&(state, id.to_owned())) {
+            return Some(*at);
+        }
+        let list = element_at(self.status, state)?.child("lrm")?.child("lrm_resources")?;
+        let at = list.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.name() == "lrm_resource" && e.id() == Some(id)))?;
+        self.resources.insert((state, id.to_owned()), at);
+        Some(at)
+    }
+
+    fn resource_of(&mut self, state: usize, name: &str, op: &ResourceAction) -> Option<usize> {
+        let p = &op.primitive;
+        if let Some(at) = self.find_resource(state, name).or_else(|| self.find_resource(state, &p.id)) {
+            return Some(at);
+        }
+        let state_element = element_at(self.status, state)?;
+        let id = state_element.id().unwrap_or_default().to_owned();
+        if state_element.child("lrm").is_none() {
+            state_element.push(Element::new("lrm").with("id", &id));
+        }
+        let list = state_element.child_or_insert("lrm").child_or_insert("lrm_resources");
+        let mut made = Element::new("lrm_resource").with("id", &p.id).with("class", &p.class);
+        if let Some(provider) = &p.provider {
+            made.set("provider", provider);
+        }
+        made.set("type", &p.agent);
+        list.push(made);
+        let at = list.nodes().len() - 1;
+        self.resources.insert((state, p.id.clone()), at);
+        Some(at)
+    }
+
+    /// Writes the expected result of an operation.
+    pub fn record(&mut self, name: &str, op: &ResourceAction, attributes: &[(String, String)]) {
+        let id = if op.router_node.is_none() { &op.target.uuid } else { &op.target.node };
+        let state = self.state_of(&op.target.node, id);
+        let Some(at) = self.resource_of(state, name, op) else { return };
+        let Some(state_element) = element_at(self.status, state) else { return };
+        let list = state_element.child_or_insert("lrm").child_or_insert("lrm_resources");
+        let Some(rsc) = element_at(list, at) else { return };
+        let latest = || rsc.elements().filter_map(|e| e.attr("call-id").and_then(parse_int)).max().unwrap_or(0).max(0);
+        let call = self.calls.get(&(state, at)).copied().unwrap_or_else(latest) + 1;
+        self.calls.insert((state, at), call);
+        write_entry(rsc, op, attributes, call, self.now);
+    }
+}
+
+fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, String)], call: i64, now: i64) {
+    let meta = |name: &str| attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let task = if matches!(&*op.operation, "reload" | "reload-agent") { "start" } else { &*op.operation };
+    let rc = meta("CRM_meta_op_target_rc").and_then(parse_int).unwrap_or(0);
+    let id = &op.primitive.id;
+    let key = format!("{id}_{task}_{}", op.interval_ms);
+    let migration = matches!(task, "migrate_to" | "migrate_from");
+    let entry_id = match task {
+        "notify" => {
+            let part = |name: &str| meta(name).unwrap_or_default();
+            format!("{id}_{}_notify_{}_0", part("CRM_meta_notify_type"), part("CRM_meta_notify_operation"))
+        }
+        _ if migration || op.interval_ms > 0 => key.clone(),
+        _ => format!("{id}_last_0"),
+    };
+    let transition = format!("-1:{call}:{rc}:{SIMULATED}");
+    let mut params: BTreeMap<String, String> = attributes.iter().cloned().collect();
+    filter_params(&mut params);
+    let mut fresh = Element::new("lrm_rsc_op").with("id", &entry_id);
+    let known = rsc.elements().any(|e| e.name() == "lrm_rsc_op" && e.id() == Some(&entry_id));
+    let entry = match rsc.elements_mut().find(|e| known && e.id() == Some(&entry_id)) {
+        Some(entry) => entry,
+        None => &mut fresh,
+    };
+    for (name, value) in [
+        ("operation_key", key.as_str()),
+        ("operation", task),
+        ("crm-debug-origin", "crm_simulate"),
+        ("crm_feature_set", crate::unpack::FEATURE_SET),
+        ("transition-key", &transition),
+        ("transition-magic", &format!("0:{rc};{transition}")),
+        ("exit-reason", ""),
+        ("on_node", &op.target.node),
+        ("call-id", &call.to_string()),
+        ("rc-code", &rc.to_string()),
+        ("op-status", "0"),
+        ("interval", &op.interval_ms.to_string()),
+        ("last-rc-change", &now.to_string()),
+        ("exec-time", "0"),
+        ("queue-time", "0"),
+    ] {
+        entry.set(name, value);
+    }
+    if migration {
+        for (name, from) in [("migrate_source", "CRM_meta_migrate_source"), ("migrate_target", "CRM_meta_migrate_target")] {
+            if let Some(value) = meta(from) {
+                entry.set(name, value);
+            }
+        }
+    }
+    entry.set("op-digest", digest_params(&params));
+    if !known {
+        rsc.push(fresh);
+    }
+}
