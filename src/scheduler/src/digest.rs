@@ -151,7 +151,7 @@ impl Sched {
     /// Compares what a history entry recorded with the configuration as it is now.
     pub fn compare_digest(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef) -> Match {
         let entry = self.history.op(at).clone();
-        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), false);
+        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), self.sanitized);
         if digests.restart.as_deref() != entry.restart_digest.as_deref() && !(digests.restart.is_none() && entry.restart_digest.is_none()) {
             return Match::Restart;
         }
@@ -161,6 +161,16 @@ impl Sched {
             Some(_) if entry.interval_ms == 0 && digests.own_params => Match::Restart,
             Some(_) => Match::Mismatch,
         }
+    }
+
+    /// True if the entry differs from the configuration only in parameters that are blanked out.
+    pub fn only_secrets_changed(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef) -> bool {
+        if !self.sanitized || self.compare_digest(rsc, node, at) == Match::Same {
+            return false;
+        }
+        let entry = self.history.op(at).clone();
+        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), true);
+        entry.secure_digest.is_some_and(|d| *d == *digests.secure)
     }
 
     /// Compares a fence device's parameters with those of the last unfencing of the node.

@@ -6,16 +6,26 @@ use crate::ScheduleError;
 use base::WallTime;
 use xml::Element;
 
+/// How to decide.
+#[derive(Default)]
+pub(crate) struct Mode {
+    pub transition: u32,
+    pub show_utilization: bool,
+    /// Secrets in the CIB are blanked out.
+    pub sanitized: bool,
+}
+
 /// From CIB and time to a model with all actions decided, and the graph of those to be done.
 pub(crate) fn run(cib: &Element, now: WallTime, transition: u32) -> Result<(Sched, Graph), ScheduleError> {
     let mut s = Sched::unpack(cib, now)?;
-    let graph = decide(&mut s, cib, now, transition, false);
+    let graph = decide(&mut s, cib, now, &Mode { transition, ..Default::default() });
     Ok((s, graph))
 }
 
 /// The same from a model that shows the cluster's status so far.
-pub(crate) fn decide(s: &mut Sched, cib: &Element, now: WallTime, transition: u32, show_utilization: bool) -> Graph {
-    s.options.show_utilization = show_utilization;
+pub(crate) fn decide(s: &mut Sched, cib: &Element, now: WallTime, mode: &Mode) -> Graph {
+    s.options.show_utilization = mode.show_utilization;
+    s.sanitized = mode.sanitized;
     s.apply_node_health();
     s.unpack_constraints(cib, now);
     s.apply_node_criteria();
@@ -26,5 +36,5 @@ pub(crate) fn decide(s: &mut Sched, cib: &Element, now: WallTime, transition: u3
     s.order_remote_connection_actions();
     s.schedule_fencing_and_shutdowns();
     s.apply_orderings();
-    s.build_graph(transition)
+    s.build_graph(mode.transition)
 }

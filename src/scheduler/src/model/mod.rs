@@ -500,6 +500,8 @@ pub struct Sched {
     pub dc_id: Option<Str>,
     pub quorate: bool,
     pub have_fencing: bool,
+    /// Secrets in the CIB are blanked out: a difference in them alone is none.
+    pub sanitized: bool,
     pub have_remote_nodes: bool,
     pub enable_unfencing: bool,
     pub rsc_defaults: Blocks,

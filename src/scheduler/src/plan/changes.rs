@@ -127,6 +127,11 @@ impl Sched {
             "monitor" | "migrate_from" | "promote" if interval == 0 => "start".into(),
             _ => task,
         };
+        if self.only_secrets_changed(rsc, node, at) {
+            let text = format!("Only 'private' parameters to {interval}ms-interval {task} for {} on {} changed", self[rsc].id, self[node].name);
+            self.info.push(text);
+            return false;
+        }
         match self.compare_digest(rsc, node, at) {
             Match::Same => return false,
             Match::Restart => self.force_restart(rsc, &task, interval, node),

@@ -51,9 +51,8 @@ impl Sched {
         if let Some(launcher) = launcher {
             name.push_str(&format!(" (resource: {})", self[launcher].id));
         }
-        match &action.reason {
-            Some(reason) => out.item(&format!("{task} {name} '{reason}'")),
-            None => out.item(&format!("{task} {name}")),
+        if let Some(reason) = &action.reason {
+            out.item(&format!("{task} {name} '{reason}'"));
         }
     }
 

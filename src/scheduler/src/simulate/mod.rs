@@ -12,7 +12,8 @@ use self::history::Recorder;
 use self::outline::Outline;
 use crate::graph::Graph;
 use crate::model::Sched;
-use crate::{ScheduleError, pipeline, with_deep_stack};
+use crate::pipeline::{self, Mode};
+use crate::{ScheduleError, with_deep_stack};
 use base::WallTime;
 use xml::Element;
 
@@ -27,13 +28,15 @@ pub struct Options {
     pub show_utilization: bool,
     /// Draw optional and unmanaged actions too.
     pub all_actions: bool,
+    /// Show operations that are under way in the first status.
+    pub show_pending: bool,
     /// Write action numbers in the drawing.
     pub number_actions: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { time: None, execute: true, show_utilization: false, all_actions: false, number_actions: false }
+        Options { time: None, execute: true, show_pending: true, show_utilization: false, all_actions: false, number_actions: false }
     }
 }
 
@@ -98,8 +101,8 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     let mut s = Sched::unpack(&cib, now)?;
     time_line.iter().for_each(|l| out.line(l));
     write_preamble(&s, &mut out);
-    s.write_status("Current cluster status", &mut out);
-    let graph = pipeline::decide(&mut s, &cib, now, 1, options.show_utilization);
+    s.write_status("Current cluster status", options.show_pending, &mut out);
+    let graph = pipeline::decide(&mut s, &cib, now, &Mode { transition: 1, show_utilization: options.show_utilization, sanitized: true });
     let scores = s.score_lines();
     let dot = s.draw(options.all_actions, options.number_actions);
     out.spacer();
@@ -114,7 +117,7 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         time_line.iter().for_each(|l| out.line(l));
         out.spacer();
         let after = Sched::unpack(&cib, now)?;
-        after.write_status("Revised Cluster Status", &mut out);
+        after.write_status("Revised Cluster Status", false, &mut out);
     }
     Ok(Simulated { graph, dot, scores, summary: out.into_text(), warnings, messages: s.messages, cib })
 }

@@ -17,8 +17,8 @@ impl Sched {
                     writeln!(out, "{stage}: {} allocation score on {}: {}", self[*rsc].id, self[*node].name, score_text(*score))
                 }
                 ScoreLine::Promotion { rsc, node, score } => {
-                    let node = node.map_or("none", |n| &self[n].name);
-                    writeln!(out, "{} promotion score on {node}: {}", self[*rsc].id, score_text(*score))
+                    let place = node.map_or_else(|| "(inactive)".to_owned(), |n| format!("on {}", self[n].name));
+                    writeln!(out, "{} promotion score {place}: {}", self[*rsc].id, score_text(*score))
                 }
                 ScoreLine::Capacity { comment, node, values: left } => {
                     writeln!(out, "{comment} {} capacity:{}", self[*node].name, values(left))

@@ -21,10 +21,10 @@ fn exit_words(rc: i32) -> String {
 
 impl Sched {
     /// Writes nodes and resources as a list of its own.
-    pub(super) fn write_status(&self, title: &str, out: &mut Outline) {
+    pub(super) fn write_status(&self, title: &str, pending: bool, out: &mut Outline) {
         out.begin(title);
         let listed = self.write_nodes(out);
-        self.write_resources(listed, out);
+        StatusText { s: self, pending }.write_resources(listed, out);
         out.end();
     }
 
@@ -90,15 +90,24 @@ impl Sched {
         out.end();
         true
     }
+}
 
+/// What is shown of resources.
+struct StatusText<'a> {
+    s: &'a Sched,
+    /// With operations that are under way.
+    pending: bool,
+}
+
+impl StatusText<'_> {
     fn write_resources(&self, spacer: bool, out: &mut Outline) {
         if spacer {
             out.spacer();
         }
         out.begin("Full List of Resources");
         let mut any = false;
-        for rsc in self.top.iter().copied() {
-            if self[rsc].is(rf::REMOVED) && !self.is_active(rsc, true) {
+        for rsc in self.s.top.iter().copied() {
+            if self.s[rsc].is(rf::REMOVED) && !self.s.is_active(rsc, true) {
                 continue;
             }
             any |= self.write_resource(rsc, out);
@@ -111,8 +120,8 @@ impl Sched {
 
     /// True if anything was written.
     fn write_resource(&self, rsc: RscIdx, out: &mut Outline) -> bool {
-        match self[rsc].variant {
-            Variant::Primitive => self.write_primitive(rsc, self.printable_id(rsc), self.status_node(rsc), out),
+        match self.s[rsc].variant {
+            Variant::Primitive => self.write_primitive(rsc, self.s.printable_id(rsc), self.status_node(rsc), out),
             Variant::Group => self.write_group(rsc, out),
             Variant::Clone => self.write_clone(rsc, out),
             Variant::Bundle => self.write_bundle(rsc, out),
@@ -120,11 +129,11 @@ impl Sched {
     }
 
     fn status_node(&self, rsc: RscIdx) -> Option<NodeIdx> {
-        self.current_node(rsc).or(self[rsc].pending_node)
+        self.s.current_node(rsc).or(self.s[rsc].pending_node)
     }
 
     fn write_primitive(&self, rsc: RscIdx, name: &str, node: Option<NodeIdx>, out: &mut Outline) -> bool {
-        if self[rsc].meta_true("internal_rsc") {
+        if self.s[rsc].meta_true("internal_rsc") {
             return false;
         }
         out.item(&self.primitive_line(rsc, name, node));
@@ -133,28 +142,28 @@ impl Sched {
 
     /// The role as shown: what is started within a promotable clone is unpromoted.
     fn shown_role(&self, rsc: RscIdx) -> Role {
-        let role = self[rsc].orig_role;
-        if role == Role::Started && self[self.top_of(rsc, false)].is(rf::PROMOTABLE) { Role::Unpromoted } else { role }
+        let role = self.s[rsc].orig_role;
+        if role == Role::Started && self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) { Role::Unpromoted } else { role }
     }
 
     /// Exit status of a probe of the resource on the node that failed because the resource cannot be there.
     fn masked_probe(&self, rsc: RscIdx, node: Option<NodeIdx>) -> Option<i32> {
-        let top = self.top_of(rsc, false);
-        let id = match &self[top].clone.child {
-            Some(child) if self[top].is_clone() => &child.id,
-            _ => &self[rsc].id,
+        let top = self.s.top_of(rsc, false);
+        let id = match &self.s[top].clone.child {
+            Some(child) if self.s[top].is_clone() => &child.id,
+            _ => &self.s[rsc].id,
         };
-        let node = &*self[node?].name;
-        let found = self.failed.iter().find(|f| {
-            let op = self.history.op(f.op);
+        let node = &*self.s[node?].name;
+        let found = self.s.failed.iter().find(|f| {
+            let op = self.s.history.op(f.op);
             let key = op.key.as_deref().and_then(crate::model::parse_op_key);
             op.masks_probe_failure() && f.node.eq_ignore_ascii_case(node) && key.is_some_and(|k| k.0 == &**id)
         })?;
-        Some(self.history.op(found.op).rc.unwrap_or(0))
+        Some(self.s.history.op(found.op).rc.unwrap_or(0))
     }
 
     fn primitive_line(&self, rsc: RscIdx, name: &str, node: Option<NodeIdx>) -> String {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let class = r.conf.class.as_deref().unwrap_or("unknown");
         let provider = r.conf.provider.as_deref().filter(|_| crate::model::config::caps::provider(class));
         let provider = provider.map(|p| format!(":{p}")).unwrap_or_default();
@@ -168,11 +177,13 @@ impl Sched {
         if r.is(rf::FAILED) {
             line.push_str(" FAILED");
         }
-        if !r.is(rf::FAILED) || role > Role::Unpromoted {
+        if !r.is(rf::FAILED) {
+            line.push_str(&format!(" {}", self.pending_words(rsc).unwrap_or(role.text())));
+        } else if role > Role::Unpromoted {
             line.push_str(&format!(" {}", role.text()));
         }
         if let Some(node) = node {
-            line.push_str(&format!(" {}", self[node].name));
+            line.push_str(&format!(" {}", self.s[node].name));
         }
         if let Some(rc) = self.masked_probe(rsc, node).filter(|_| role == Role::Stopped) {
             line.push_str(&format!(" ({}) ", exit_words(rc)));
@@ -185,25 +196,39 @@ impl Sched {
             if let Some(text) = &r.conf.description {
                 line.push_str(&format!(" ({text})"));
             }
-            let names = r.active_nodes.iter().map(|n| &*self[*n].name);
+            let names = r.active_nodes.iter().map(|n| &*self.s[*n].name);
             line.push_str(&format!(" {}", words_in_brackets(names)));
         }
         line
     }
 
+    fn pending_words(&self, rsc: RscIdx) -> Option<&'static str> {
+        match self.s[rsc].pending_action.as_deref().filter(|_| self.pending)? {
+            "start" => Some("Starting"),
+            "stop" => Some("Stopping"),
+            "migrate_to" | "migrate_from" => Some("Migrating"),
+            "promote" => Some("Promoting"),
+            "demote" => Some("Demoting"),
+            _ => None,
+        }
+    }
+
     fn primitive_flags(&self, rsc: RscIdx, node: Option<NodeIdx>) -> Vec<String> {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let mut flags = Vec::new();
-        if node.is_some_and(|n| !self[n].online && self[n].unclean) {
+        if node.is_some_and(|n| !self.s[n].online && self.s[n].unclean) {
             flags.push("UNCLEAN".to_owned());
         }
         if node.is_some() && node == r.lock_node {
             flags.push("LOCKED".to_owned());
         }
+        if self.pending && r.pending_action.as_deref() == Some("monitor") {
+            flags.push("Monitoring".to_owned());
+        }
         let target = r.meta("target-role").unwrap_or_default();
         match Role::parse(target) {
             Role::Stopped => flags.push("disabled".to_owned()),
-            Role::Unpromoted if self[self.top_of(rsc, false)].is(rf::PROMOTABLE) => flags.push(format!("target-role:{target}")),
+            Role::Unpromoted if self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) => flags.push(format!("target-role:{target}")),
             _ => {}
         }
         if r.is(rf::BLOCKED) {
@@ -221,7 +246,7 @@ impl Sched {
 
     /// Words in parentheses behind the title of a collective resource.
     fn collective_words(&self, rsc: RscIdx) -> String {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let mut words = Vec::new();
         if r.is_clone() && r.is(rf::PROMOTABLE) {
             words.push("promotable");
@@ -229,7 +254,7 @@ impl Sched {
         if r.is_clone() && r.is(rf::UNIQUE) {
             words.push("unique");
         }
-        if self.is_disabled(rsc) {
+        if self.s.is_disabled(rsc) {
             words.push("disabled");
         }
         if r.is(rf::MAINTENANCE) {
@@ -241,11 +266,11 @@ impl Sched {
     }
 
     fn write_group(&self, rsc: RscIdx, out: &mut Outline) -> bool {
-        if self[rsc].children.is_empty() {
+        if self.s[rsc].children.is_empty() {
             return false;
         }
-        out.begin(&format!("Resource Group: {}{}", self[rsc].id, self.collective_words(rsc)));
-        for child in &self[rsc].children {
+        out.begin(&format!("Resource Group: {}{}", self.s[rsc].id, self.collective_words(rsc)));
+        for child in &self.s[rsc].children {
             self.write_resource(*child, out);
         }
         out.end();
@@ -253,7 +278,7 @@ impl Sched {
     }
 
     fn write_bundle(&self, rsc: RscIdx, out: &mut Outline) -> bool {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let replicas = &r.bundle.replicas;
         if replicas.is_empty() {
             return false;
@@ -267,11 +292,11 @@ impl Sched {
         };
         out.begin(&format!("Container bundle{set}: {} [{}]{unique}{managed}", r.id, r.bundle.image));
         for replica in replicas {
-            let mut name = self.printable_id(replica.remote.unwrap_or(replica.container)).to_string();
+            let mut name = self.s.printable_id(replica.remote.unwrap_or(replica.container)).to_string();
             if let Some(ip) = &replica.ip_addr {
                 name.push_str(&format!(" ({ip})"));
             }
-            let node = self.current_node(replica.container);
+            let node = self.s.current_node(replica.container);
             self.write_primitive(replica.child.unwrap_or(replica.container), &name, node, out);
         }
         out.end();
@@ -279,7 +304,7 @@ impl Sched {
     }
 
     fn write_clone(&self, rsc: RscIdx, out: &mut Outline) -> bool {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let mut shown = ShownInstances::default();
         for child in &r.children {
             self.sort_instance(rsc, *child, &mut shown);
@@ -291,9 +316,9 @@ impl Sched {
         }
         let active = shown.promoted.len() + shown.started.len();
         for (title, list) in [("Promoted", &mut shown.promoted), (self.started_title(rsc), &mut shown.started)] {
-            list.sort_by(|a, b| natural_cmp(&self[*a].name, &self[*b].name));
+            list.sort_by(|a, b| natural_cmp(&self.s[*a].name, &self.s[*b].name));
             if !list.is_empty() {
-                out.item(&format!("{title}: {}", words_in_brackets(list.iter().map(|n| &*self[*n].name))));
+                out.item(&format!("{title}: {}", words_in_brackets(list.iter().map(|n| &*self.s[*n].name))));
             }
         }
         self.write_stopped(rsc, active, shown.stopped, out);
@@ -302,7 +327,7 @@ impl Sched {
     }
 
     fn started_title(&self, rsc: RscIdx) -> &'static str {
-        match (self[rsc].is(rf::PROMOTABLE), self.configured_role(rsc)) {
+        match (self.s[rsc].is(rf::PROMOTABLE), self.configured_role(rsc)) {
             (false, _) => "Started",
             (true, Role::Unpromoted) => "Unpromoted (target-role)",
             (true, _) => "Unpromoted",
@@ -310,34 +335,36 @@ impl Sched {
     }
 
     fn configured_role(&self, rsc: RscIdx) -> Role {
-        let first = self[rsc].children.first().and_then(|c| self[*c].meta("target-role"));
-        self[rsc].meta("target-role").or(first).map_or(Role::Unknown, Role::parse)
+        let first = self.s[rsc].children.first().and_then(|c| self.s[*c].meta("target-role"));
+        self.s[rsc].meta("target-role").or(first).map_or(Role::Unknown, Role::parse)
     }
 
     /// Decides how an instance is shown: by itself, or as a node in one of the lists.
     fn sort_instance(&self, clone: RscIdx, child: RscIdx, shown: &mut ShownInstances) {
-        let any_active = self.is_active(child, false);
-        if self[clone].is(rf::UNIQUE) {
-            if any_active || !self[clone].is(rf::REMOVED) {
+        let any_active = self.s.is_active(child, false);
+        if self.s[clone].is(rf::UNIQUE) {
+            if any_active || !self.s[clone].is(rf::REMOVED) {
                 shown.full.push(child);
             }
             return;
         }
         let mut full = false;
-        if !any_active {
-            if !self[child].is(rf::REMOVED) {
-                shown.stopped.push(self[child].id.to_string());
+        if self.pending && self.s[child].pending_action.as_deref().is_some_and(|p| p != "probe") {
+            full = true;
+        } else if !any_active {
+            if !self.s[child].is(rf::REMOVED) {
+                shown.stopped.push(self.s[child].id.to_string());
             }
-        } else if self.is_set_recursive(child, rf::REMOVED, true)
-            || !self.is_set_recursive(child, rf::MANAGED, false)
-            || self.is_set_recursive(child, rf::FAILED, true)
-            || !self.is_active(child, true)
+        } else if self.s.is_set_recursive(child, rf::REMOVED, true)
+            || !self.s.is_set_recursive(child, rf::MANAGED, false)
+            || self.s.is_set_recursive(child, rf::FAILED, true)
+            || !self.s.is_active(child, true)
         {
             full = true;
         } else {
-            match self.location_of(child, true) {
-                Some(node) if self[node].online || !self[node].unclean => {
-                    let promoted = self.role_of(child, true) > Role::Unpromoted;
+            match self.s.location_of(child, true) {
+                Some(node) if self.s[node].online || !self.s[node].unclean => {
+                    let promoted = self.s.role_of(child, true) > Role::Unpromoted;
                     if promoted { shown.promoted.push(node) } else { shown.started.push(node) }
                 }
                 _ => full = true,
@@ -349,7 +376,7 @@ impl Sched {
     }
 
     fn write_stopped(&self, rsc: RscIdx, active: usize, instances: Vec<String>, out: &mut Outline) {
-        let r = &self[rsc];
+        let r = &self.s[rsc];
         let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
         if !r.is(rf::UNIQUE) && i64::from(r.clone.clone_max) > active as i64 {
             let mut nodes = r.allowed.nodes();
@@ -363,7 +390,7 @@ impl Sched {
                     None if self.configured_role(rsc) == Role::Stopped => "Stopped (disabled)".to_owned(),
                     None => "Stopped".to_owned(),
                 };
-                lists.entry(title).or_default().push(self[node].name.to_string());
+                lists.entry(title).or_default().push(self.s[node].name.to_string());
             }
         } else if !instances.is_empty() {
             lists.insert("Stopped".to_owned(), instances);

@@ -64,6 +64,7 @@ impl Sched {
             dc_id: None,
             quorate: false,
             have_fencing: false,
+            sanitized: false,
             have_remote_nodes: false,
             enable_unfencing: false,
             rsc_defaults: Blocks::default(),

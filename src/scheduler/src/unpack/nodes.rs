@@ -195,7 +195,7 @@ pub(super) fn remote_element(
     name: &str, container: Option<&str>, allow_migrate: Option<&str>, managed: Option<&str>, start_timeout: Option<&str>,
     server: Option<&str>, port: Option<&str>,
 ) -> Element {
-    let mut meta = Element::new("meta_attributes").with("id", format!("{name}-meta_attributes")).with_child(pair("internal-rsc", "true"));
+    let mut meta = Element::new("meta_attributes").with("id", format!("{name}-meta_attributes")).with_child(pair("internal_rsc", "true"));
     for (key, value) in [("container", container), ("allow-migrate", allow_migrate), ("is-managed", managed)] {
         if let Some(value) = value {
             meta.push(pair(key, value));
