@@ -152,7 +152,9 @@ impl Sched {
     pub fn compare_digest(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef) -> Match {
         let entry = self.history.op(at).clone();
         let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), self.sanitized);
-        if digests.restart.as_deref() != entry.restart_digest.as_deref() && !(digests.restart.is_none() && entry.restart_digest.is_none()) {
+        if let (Some(now), Some(then)) = (&digests.restart, &entry.restart_digest)
+            && **now != **then
+        {
             return Match::Restart;
         }
         match &entry.digest {

@@ -71,7 +71,8 @@ impl Expected {
         check("graph", graph_lines(&self.graph), graph_lines(&got.graph.to_element().to_pretty()));
         check("dot", dot_lines(&self.dot), dot_lines(&got.dot));
         check("scores", score_set(&self.scores), score_set(&got.scores));
-        check("summary", lines_of(&self.summary), lines_of(&got.summary));
+        let both = format!("{}{}", got.warnings, got.summary);
+        check("summary", lines_of(&self.summary), lines_of(&both));
         check("stderr", lines_of(&self.stderr), lines_of(&got.warnings));
         out
     }

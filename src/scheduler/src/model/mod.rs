@@ -616,13 +616,13 @@ impl Sched {
         rsc.is_some_and(|r| self[r].variant == Variant::Bundle)
     }
 
-    /// Part of a bundle, directly or not.
+    /// A bundle, or part of one, directly or not.
     pub fn is_bundled(&self, rsc: RscIdx) -> bool {
         let mut at = rsc;
         while let Some(parent) = self[at].parent {
             at = parent;
         }
-        at != rsc && self[at].variant == Variant::Bundle
+        self[at].variant == Variant::Bundle
     }
 
     /// Topmost ancestor; a bundle counts only if asked for.

@@ -66,7 +66,7 @@ pub(super) fn execute(s: &Sched, graph: &Graph, cib: &mut Recorder<'_>, out: &mu
                 let how = action.attribute("CRM_meta_stonith_action").unwrap_or_default();
                 out.item(&format!("Fencing {node} ({how})"));
                 if !how.eq_ignore_ascii_case("on") {
-                    cib.fence(node);
+                    cib.fence(node, action.target().map_or(node, |t| &t.uuid));
                 }
             }
             ActionKind::Cluster { operation, primitive, .. } => {

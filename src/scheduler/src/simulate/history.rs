@@ -3,7 +3,7 @@
 use crate::digest::{digest_params, filter_params};
 use crate::graph::ResourceAction;
 use base::text::parse_int;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use xml::{Element, Node};
 
 /// Who the entries say that they were ordered by.
@@ -16,6 +16,8 @@ pub(super) struct Recorder<'a> {
     /// Positions of node states by node name, and of resources' histories within them.
     states: HashMap<String, usize>,
     resources: HashMap<(usize, String), usize>,
+    ambiguous: HashSet<(usize, usize)>,
+    /// Latest call number of each.
     calls: HashMap<(usize, usize), i64>,
 }
 
@@ -38,7 +40,7 @@ impl<'a> Recorder<'a> {
                 states.entry(name.to_owned()).or_insert(at);
             }
         }
-        Recorder { status, now, states, resources: HashMap::new(), calls: HashMap::new() }
+        Recorder { status, now, states, resources: HashMap::new(), ambiguous: HashSet::new(), calls: HashMap::new() }
     }
 
     /// Position of the node's state, made if there is none.
@@ -64,8 +66,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Takes a node down, with all that is known about what runs there.
-    pub fn fence(&mut self, name: &str) {
-        let at = self.state_of(name, name);
+    pub fn fence(&mut self, name: &str, id: &str) {
+        let at = self.state_of(name, id);
         let Some(state) = element_at(self.status, at) else { return };
         for (attr, value) in [("in_ccm", "false"), ("crmd", "offline"), ("join", "down"), ("expected", "down"), ("crm-debug-origin", "crm_simulate")] {
             state.set(attr, value);
@@ -80,7 +82,12 @@ impl<'a> Recorder<'a> {
             return Some(*at);
         }
         let list = element_at(self.status, state)?.child("lrm")?.child("lrm_resources")?;
-        let at = list.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.name() == "lrm_resource" && e.id() == Some(id)))?;
+        let matching = |n: &Node| matches!(n, Node::Element(e) if e.name() == "lrm_resource" && e.id() == Some(id));
+        let mut all = list.nodes().iter().enumerate().filter(|(_, n)| matching(n)).map(|(at, _)| at);
+        let at = all.next()?;
+        if all.next().is_some() {
+            self.ambiguous.insert((state, at));
+        }
         self.resources.insert((state, id.to_owned()), at);
         Some(at)
     }
@@ -117,6 +124,8 @@ impl<'a> Recorder<'a> {
         let Some(rsc) = element_at(list, at) else { return };
         let latest = || rsc.elements().filter_map(|e| e.attr("call-id").and_then(parse_int)).max().unwrap_or(0).max(0);
         let call = self.calls.get(&(state, at)).copied().unwrap_or_else(latest) + 1;
+        // Where a resource has several histories, none tells which call was the last.
+        let call = if self.ambiguous.contains(&(state, at)) { 1 } else { call };
         self.calls.insert((state, at), call);
         write_entry(rsc, op, attributes, call, self.now);
     }

@@ -90,6 +90,16 @@ fn write_preamble(s: &Sched, out: &mut Outline) {
     }
 }
 
+/// A word about a configuration that asks not to be checked.
+fn schema_warning(cib: &Element) -> String {
+    match cib.attr("validate-with") {
+        Some(schema) if schema.eq_ignore_ascii_case("none") => "Schema validation of configuration is disabled (support for \
+            validate-with set to \"none\" is deprecated and will be removed in a future release)\n"
+            .to_owned(),
+        _ => String::new(),
+    }
+}
+
 fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Simulated, ScheduleError> {
     let now = effective_time(&cib, present, options);
     let mut out = Outline::default();
@@ -107,7 +117,7 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     let dot = s.draw(options.all_actions, options.number_actions);
     out.spacer();
     s.write_changes(&mut out);
-    let mut warnings = String::new();
+    let mut warnings = schema_warning(&cib);
     if options.execute {
         out.spacer();
         let mut recorder = Recorder::new(&mut cib, present.secs());

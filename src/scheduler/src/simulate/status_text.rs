@@ -153,11 +153,11 @@ impl StatusText<'_> {
             Some(child) if self.s[top].is_clone() => &child.id,
             _ => &self.s[rsc].id,
         };
-        let node = &*self.s[node?].name;
+        let here = |name: &str| node.is_none_or(|n| self.s[n].name.eq_ignore_ascii_case(name));
         let found = self.s.failed.iter().find(|f| {
             let op = self.s.history.op(f.op);
             let key = op.key.as_deref().and_then(crate::model::parse_op_key);
-            op.masks_probe_failure() && f.node.eq_ignore_ascii_case(node) && key.is_some_and(|k| k.0 == &**id)
+            op.masks_probe_failure() && here(&f.node) && key.is_some_and(|k| k.0 == &**id)
         })?;
         Some(self.s.history.op(found.op).rc.unwrap_or(0))
     }
