@@ -18,6 +18,7 @@ mod crm_error;
 mod crm_mon;
 mod crm_node;
 mod crm_resource;
+mod crm_simulate;
 mod crm_verify;
 mod edit;
 pub mod ipvsadm;
@@ -53,6 +54,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_mon", "show the cluster's status", crm_mon::main),
     applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
     applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
+    applet("crm_simulate", "show what the cluster would do, and where that leads", crm_simulate::main),
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
@@ -80,6 +82,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_mon", crm_mon::CrmMon::command),
     ("crm_node", crm_node::CrmNode::command),
     ("crm_resource", crm_resource::CrmResource::command),
+    ("crm_simulate", crm_simulate::CrmSimulate::command),
     ("crm_standby", crm_attribute::CrmStandby::command),
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),

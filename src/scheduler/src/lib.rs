@@ -12,6 +12,7 @@ mod place;
 mod plan;
 pub mod simulate;
 pub mod status;
+mod status_read;
 mod unpack;
 
 use base::WallTime;
@@ -81,7 +82,10 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Schedu
 /// Computes what is to be done in the cluster that `cib` describes, as of `now`.
 pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
     with_deep_stack(|| {
-        let (s, graph) = pipeline::run(cib, now, options.transition)?;
-        Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages, ..Default::default() })
+        let mut s = model::Sched::unpack(cib, now)?;
+        let cluster = s.cluster();
+        let mode = pipeline::Mode { transition: options.transition, ..Default::default() };
+        let graph = pipeline::decide(&mut s, cib, now, &mode);
+        Ok(Schedule { graph, cluster, recheck_by: s.recheck_by, messages: s.messages })
     })?
 }

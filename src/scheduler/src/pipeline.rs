@@ -2,7 +2,6 @@
 
 use crate::graph::Graph;
 use crate::model::Sched;
-use crate::ScheduleError;
 use base::WallTime;
 use xml::Element;
 
@@ -15,14 +14,7 @@ pub(crate) struct Mode {
     pub sanitized: bool,
 }
 
-/// From CIB and time to a model with all actions decided, and the graph of those to be done.
-pub(crate) fn run(cib: &Element, now: WallTime, transition: u32) -> Result<(Sched, Graph), ScheduleError> {
-    let mut s = Sched::unpack(cib, now)?;
-    let graph = decide(&mut s, cib, now, &Mode { transition, ..Default::default() });
-    Ok((s, graph))
-}
-
-/// The same from a model that shows the cluster's status so far.
+/// From a model that shows the cluster's status to one with all actions decided, and the graph of those to be done.
 pub(crate) fn decide(s: &mut Sched, cib: &Element, now: WallTime, mode: &Mode) -> Graph {
     s.options.show_utilization = mode.show_utilization;
     s.sanitized = mode.sanitized;

@@ -2,6 +2,7 @@
 //!
 //! Plain data, made in one go by [`read`]; nobody changes it afterwards.
 
+pub use crate::status_read::read;
 use std::collections::BTreeMap;
 
 /// Everything that a status display needs.

@@ -1,11 +1,12 @@
 //! Carrying a graph out on a CIB: everything succeeds, in the order in which the controller would do it.
 
 use super::history::Recorder;
+use super::inject::Events;
 use super::outline::Outline;
 use crate::graph::{Action, ActionId, ActionKind, Graph};
-use crate::model::Sched;
+use crate::model::{INFINITY, Sched};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// Order of execution: passes over the graph, each doing what is ready by then.
 struct Passes<'a> {
@@ -51,11 +52,18 @@ impl<'a> Iterator for Passes<'a> {
 }
 
 /// Does all of the graph; false if parts of it could never run.
-pub(super) fn execute(s: &Sched, graph: &Graph, cib: &mut Recorder<'_>, out: &mut Outline) -> bool {
+pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recorder<'_>, out: &mut Outline) -> bool {
     out.begin("Executing Cluster Transition");
     let mut done = 0;
+    let mut failed: HashSet<ActionId> = HashSet::new();
     for action in Passes::new(graph) {
         done += 1;
+        // After a failure only what is most urgent goes on, and nothing that waits for what did not happen.
+        let held = !failed.is_empty() && !matches!(action.kind, ActionKind::Pseudo { .. }) && action.priority < INFINITY;
+        if held || action.inputs.iter().any(|i| failed.contains(i)) {
+            failed.insert(action.id);
+            continue;
+        }
         let node = action.target().map_or("", |t| &*t.node);
         match &action.kind {
             ActionKind::Pseudo { key, target, .. } => {
@@ -80,7 +88,14 @@ pub(super) fn execute(s: &Sched, graph: &Graph, cib: &mut Recorder<'_>, out: &mu
                 let interval = if op.interval_ms > 0 { format!("={}", op.interval_ms) } else { String::new() };
                 out.item(&format!("Resource action: {name:<15} {}{interval} on {node}", op.operation));
                 if !matches!(&*op.operation, "delete" | "meta-data") {
-                    cib.record(name, op, &action.attributes);
+                    let result = [name, &op.primitive.id].into_iter().find_map(|n| events.failure(n, &op.operation, op.interval_ms, node));
+                    if let Some(rc) = result {
+                        out.item(&format!("Pretending action {} failed with rc={rc}", action.id));
+                        failed.insert(action.id);
+                        let fatal = op.operation == "stop" || (op.operation == "start" && s.options.start_failure_fatal);
+                        cib.add_failure(op, name, rc, fatal, out);
+                    }
+                    cib.record(name, op, &action.attributes, result);
                 }
             }
         }

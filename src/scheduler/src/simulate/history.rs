@@ -1,6 +1,7 @@
 //! Results of simulated operations, written into the status section of a CIB.
 
 use crate::digest::{digest_params, filter_params};
+use super::outline::Outline;
 use crate::graph::ResourceAction;
 use base::text::parse_int;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -77,6 +78,53 @@ impl<'a> Recorder<'a> {
         self.calls.retain(|(state, _), _| *state != at);
     }
 
+    /// Brings a node up, or, without `member`, lets it fail.
+    pub fn set_online(&mut self, name: &str, id: &str, member: bool) {
+        let at = self.state_of(name, id);
+        let Some(state) = element_at(self.status, at) else { return };
+        let in_ccm = if member { "true" } else { "false" };
+        for (attr, value) in [("in_ccm", in_ccm), ("crmd", "online"), ("join", "member"), ("expected", "member"), ("crm-debug-origin", "crm_simulate")] {
+            state.set(attr, value);
+        }
+    }
+
+    pub fn set_ticket(&mut self, id: &str, attr: &str, value: bool) {
+        let value = if value { "true" } else { "false" };
+        let tickets = self.status.child_or_insert("tickets");
+        if let Some(ticket) = tickets.elements_mut().find(|t| t.id() == Some(id)) {
+            ticket.set(attr, value);
+            return;
+        }
+        tickets.push(Element::new("ticket_state").with("id", id).with(attr, value));
+    }
+
+    /// Counts a failure in the node's attributes.
+    pub fn add_failure(&mut self, op: &ResourceAction, rsc: &str, rc: i32, fatal: bool, out: &mut Outline) {
+        if rc == 0 || (rc == 7 && op.interval_ms == 0) {
+            return;
+        }
+        let at = self.state_of(&op.target.node, &op.target.uuid);
+        let now = self.now;
+        let Some(state) = element_at(self.status, at) else { return };
+        let id = state.id().unwrap_or_default().to_owned();
+        if state.child("transient_attributes").is_none() {
+            state.push(Element::new("transient_attributes").with("id", &id));
+        }
+        let attributes = state.child_or_insert("transient_attributes");
+        if attributes.child("instance_attributes").is_none() {
+            attributes.push(Element::new("instance_attributes").with("id", &id));
+        }
+        let set = attributes.child_or_insert("instance_attributes");
+        let stem = format!("{rsc}#{}_{}", op.operation, op.interval_ms);
+        let count = format!("fail-count-{stem}");
+        let known = set.elements().find(|e| e.attr("name") == Some(&count)).and_then(|e| e.attr("value")).and_then(parse_int);
+        let value = if fatal { "INFINITY".to_owned() } else { (known.unwrap_or(0) + 1).to_string() };
+        for (name, value) in [(count, value), (format!("last-failure-{stem}"), now.to_string())] {
+            set_pair(set, &name, &value);
+            out.item(&format!("Injecting attribute {name}={value} into /node_state '{id}'"));
+        }
+    }
+
     fn find_resource(&mut self, state: usize, id: &str) -> Option<usize> {
         if let Some(at) = self.resources.get(&(state, id.to_owned())) {
             return Some(*at);
@@ -114,8 +162,8 @@ impl<'a> Recorder<'a> {
         Some(at)
     }
 
-    /// Writes the expected result of an operation.
-    pub fn record(&mut self, name: &str, op: &ResourceAction, attributes: &[(String, String)]) {
+    /// Writes the result of an operation; the expected one unless `rc` says otherwise.
+    pub fn record(&mut self, name: &str, op: &ResourceAction, attributes: &[(String, String)], rc: Option<i32>) {
         let id = if op.router_node.is_none() { &op.target.uuid } else { &op.target.node };
         let state = self.state_of(&op.target.node, id);
         let Some(at) = self.resource_of(state, name, op) else { return };
@@ -127,14 +175,26 @@ impl<'a> Recorder<'a> {
         // Where a resource has several histories, none tells which call was the last.
         let call = if self.ambiguous.contains(&(state, at)) { 1 } else { call };
         self.calls.insert((state, at), call);
-        write_entry(rsc, op, attributes, call, self.now);
+        write_entry(rsc, op, attributes, rc, call, self.now);
     }
 }
 
-fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, String)], call: i64, now: i64) {
+/// Sets `name` among the attributes in `set`.
+pub(super) fn set_pair(set: &mut Element, name: &str, value: &str) {
+    if let Some(pair) = set.elements_mut().find(|e| e.attr("name") == Some(name)) {
+        pair.set("value", value);
+        return;
+    }
+    let id = format!("{}-{name}", set.id().unwrap_or_default());
+    set.push(Element::new("nvpair").with("id", id).with("name", name).with("value", value));
+}
+
+fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, String)], result: Option<i32>, call: i64, now: i64) {
     let meta = |name: &str| attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let task = if matches!(&*op.operation, "reload" | "reload-agent") { "start" } else { &*op.operation };
-    let rc = meta("CRM_meta_op_target_rc").and_then(parse_int).unwrap_or(0);
+    let target = meta("CRM_meta_op_target_rc").and_then(parse_int).unwrap_or(0);
+    let rc = result.map_or(target, i64::from);
+    let failed = rc != target;
     let id = &op.primitive.id;
     let key = format!("{id}_{task}_{}", op.interval_ms);
     let migration = matches!(task, "migrate_to" | "migrate_from");
@@ -143,10 +203,12 @@ fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, St
             let part = |name: &str| meta(name).unwrap_or_default();
             format!("{id}_{}_notify_{}_0", part("CRM_meta_notify_type"), part("CRM_meta_notify_operation"))
         }
-        _ if migration || op.interval_ms > 0 => key.clone(),
+        _ if migration => key.clone(),
+        _ if failed => format!("{id}_last_failure_0"),
+        _ if op.interval_ms > 0 => key.clone(),
         _ => format!("{id}_last_0"),
     };
-    let transition = format!("-1:{call}:{rc}:{SIMULATED}");
+    let transition = format!("-1:{call}:{target}:{SIMULATED}");
     let mut params: BTreeMap<String, String> = attributes.iter().cloned().collect();
     filter_params(&mut params);
     let mut fresh = Element::new("lrm_rsc_op").with("id", &entry_id);

@@ -4,6 +4,7 @@ mod changes;
 mod dot;
 mod execute;
 mod history;
+mod inject;
 mod outline;
 mod scores;
 mod status_text;
@@ -15,15 +16,33 @@ use crate::model::Sched;
 use crate::pipeline::{self, Mode};
 use crate::{ScheduleError, with_deep_stack};
 use base::WallTime;
+pub use inject::Events;
 use xml::Element;
+
+/// How far to go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Depth {
+    /// Only tell the status.
+    Status,
+    /// Decide what is to be done.
+    Decide,
+    /// Carry it out on a copy.
+    Execute,
+}
 
 /// What to do and to show.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Time to assume, ISO 8601; else the CIB's `execution-date`, else the caller's now.
     pub time: Option<String>,
-    /// Carry the graph out.
-    pub execute: bool,
+    pub depth: Depth,
+    /// Scores within the summary.
+    pub show_scores: bool,
+    /// Take blanked secrets for unchanged.
+    pub sanitized: bool,
+    pub events: Events,
+    /// Give the CIB with all events as well.
+    pub keep_input: bool,
     /// Capacities of nodes and what resources take of them, among the scores.
     pub show_utilization: bool,
     /// Draw optional and unmanaged actions too.
@@ -36,7 +55,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { time: None, execute: true, show_pending: true, show_utilization: false, all_actions: false, number_actions: false }
+        Options {
+            time: None,
+            depth: Depth::Execute,
+            show_scores: false,
+            sanitized: true,
+            events: Events::default(),
+            keep_input: false,
+            show_utilization: false,
+            all_actions: false,
+            show_pending: true,
+            number_actions: false,
+        }
     }
 }
 
@@ -55,6 +85,26 @@ pub struct Simulated {
     pub messages: Vec<crate::Message>,
     /// The CIB after the transition.
     pub cib: Element,
+    /// The CIB before it, with all events, if asked for.
+    pub input: Option<Element>,
+    /// The whole graph could be carried out.
+    pub complete: bool,
+}
+
+impl Default for Simulated {
+    fn default() -> Simulated {
+        Simulated {
+            graph: Graph::default(),
+            dot: String::new(),
+            scores: String::new(),
+            summary: String::new(),
+            warnings: String::new(),
+            messages: Vec::new(),
+            cib: Element::new("cib"),
+            input: None,
+            complete: true,
+        }
+    }
 }
 
 /// Runs a simulation on `cib`.
@@ -112,22 +162,50 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     time_line.iter().for_each(|l| out.line(l));
     write_preamble(&s, &mut out);
     s.write_status("Current cluster status", options.show_pending, &mut out);
-    let graph = pipeline::decide(&mut s, &cib, now, &Mode { transition: 1, show_utilization: options.show_utilization, sanitized: true });
-    let scores = s.score_lines();
-    let dot = s.draw(options.all_actions, options.number_actions);
-    out.spacer();
-    s.write_changes(&mut out);
-    let mut warnings = schema_warning(&cib);
-    if options.execute {
+    if !options.events.is_empty() {
+        out.spacer();
+        options.events.apply(&s, &mut cib, present.secs(), &mut out);
+        s = Sched::unpack(&cib, now)?;
+        time_line.iter().for_each(|l| out.line(l));
+    }
+    let mut result = Simulated { warnings: schema_warning(&cib), input: options.keep_input.then(|| cib.clone()), ..Default::default() };
+    if options.depth >= Depth::Decide {
+        let mode = Mode { transition: 1, show_utilization: options.show_utilization, sanitized: options.sanitized };
+        result.graph = pipeline::decide(&mut s, &cib, now, &mode);
+        result.scores = s.score_lines();
+        result.dot = s.draw(options.all_actions, options.number_actions);
+        if options.show_scores || options.show_utilization {
+            write_scores(&result.scores, options, &mut out);
+        }
+        out.spacer();
+        s.write_changes(&mut out);
+    }
+    if options.depth >= Depth::Execute {
         out.spacer();
         let mut recorder = Recorder::new(&mut cib, present.secs());
-        if !execute::execute(&s, &graph, &mut recorder, &mut out) {
-            warnings.push_str("Transition failed: terminated\nAn invalid transition was produced\n");
+        if !execute::execute(&s, &result.graph, &options.events, &mut recorder, &mut out) {
+            result.warnings.push_str("Transition failed: terminated\nAn invalid transition was produced\n");
+            result.complete = false;
         }
         time_line.iter().for_each(|l| out.line(l));
         out.spacer();
-        let after = Sched::unpack(&cib, now)?;
-        after.write_status("Revised Cluster Status", false, &mut out);
+        Sched::unpack(&cib, now)?.write_status("Revised Cluster Status", false, &mut out);
     }
-    Ok(Simulated { graph, dot, scores, summary: out.into_text(), warnings, messages: s.messages, cib })
+    Ok(Simulated { summary: out.into_text(), messages: s.messages, cib, ..result })
+}
+
+fn write_scores(scores: &str, options: &Options, out: &mut Outline) {
+    out.spacer();
+    out.begin(match (options.show_scores, options.show_utilization) {
+        (true, true) => "Assignment Scores and Utilization Information",
+        (false, true) => "Utilization Information",
+        _ => "Assignment Scores",
+    });
+    for line in scores.lines() {
+        let utilization = line.contains(" capacity:") || line.contains(" utilization on ");
+        if if utilization { options.show_utilization } else { options.show_scores } {
+            out.item(line);
+        }
+    }
+    out.end();
 }

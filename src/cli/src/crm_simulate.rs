@@ -1,0 +1,242 @@
+//! `crm_simulate`: what the cluster would do, and where that would lead.
+
+use crate::args::{self, Command};
+use crate::cibadmin::read_xml;
+use crate::report::Common;
+use crate::source::{Failure, Source};
+use base::exit::crm;
+use clap::Parser;
+use scheduler::simulate::{self, Depth, Events, Options, Simulated};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use xml::Element;
+
+/// Simulate a Pacemaker cluster's response to events
+#[derive(Parser, Debug)]
+#[command(name = "crm_simulate", disable_version_flag = true, after_help = EXAMPLES)]
+pub struct CrmSimulate {
+    /// Show what the cluster would do
+    #[arg(short = 'R', long, help_heading = "Operations")]
+    run: bool,
+    /// Like --run, and show the status after it
+    #[arg(short = 'S', long, help_heading = "Operations")]
+    simulate: bool,
+    /// Like --simulate, and store the result in the input file
+    #[arg(short = 'X', long, help_heading = "Operations", requires = "xml_file")]
+    in_place: bool,
+    /// Show node attributes
+    #[arg(short = 'A', long, help_heading = "Operations")]
+    show_attrs: bool,
+    /// Show resource fail counts
+    #[arg(short = 'c', long, help_heading = "Operations")]
+    show_failcounts: bool,
+    /// Show allocation scores
+    #[arg(short = 's', long, help_heading = "Operations")]
+    show_scores: bool,
+    /// Show utilization
+    #[arg(short = 'U', long, help_heading = "Operations")]
+    show_utilization: bool,
+    /// Time every XML file of this directory
+    #[arg(short = 'P', long, value_name = "DIR", help_heading = "Operations")]
+    profile: Option<PathBuf>,
+    /// With --profile, run each file N times
+    #[arg(short = 'N', long, value_name = "N", default_value_t = 1, help_heading = "Operations")]
+    repeat: u32,
+    /// Bring a node online
+    #[arg(short = 'u', long, value_name = "NODE", help_heading = "Synthetic events")]
+    node_up: Vec<String>,
+    /// Take a node offline
+    #[arg(short = 'd', long, value_name = "NODE", help_heading = "Synthetic events")]
+    node_down: Vec<String>,
+    /// Let a node fail
+    #[arg(short = 'f', long, value_name = "NODE", help_heading = "Synthetic events")]
+    node_fail: Vec<String>,
+    /// A result that has happened: RESOURCE_TASK_INTERVAL@NODE=RC, interval in ms
+    #[arg(short = 'i', long, value_name = "OPSPEC", help_heading = "Synthetic events")]
+    op_inject: Vec<String>,
+    /// A result that is going to happen during the simulation
+    #[arg(short = 'F', long, value_name = "OPSPEC", help_heading = "Synthetic events")]
+    op_fail: Vec<String>,
+    /// Time to assume (ISO 8601)
+    #[arg(short = 't', long, value_name = "DATETIME", help_heading = "Synthetic events")]
+    set_datetime: Option<String>,
+    /// Whether the cluster has quorum
+    #[arg(short = 'q', long, value_name = "QUORUM", help_heading = "Synthetic events")]
+    quorum: Option<String>,
+    /// Whether the cluster has an active watchdog
+    #[arg(short = 'w', long, value_name = "DEVICE", help_heading = "Synthetic events")]
+    watchdog: Option<String>,
+    /// Grant a ticket
+    #[arg(short = 'g', long, value_name = "TICKET", help_heading = "Synthetic events")]
+    ticket_grant: Vec<String>,
+    /// Revoke a ticket
+    #[arg(short = 'r', long, value_name = "TICKET", help_heading = "Synthetic events")]
+    ticket_revoke: Vec<String>,
+    /// Put a ticket in standby
+    #[arg(short = 'b', long, value_name = "TICKET", help_heading = "Synthetic events")]
+    ticket_standby: Vec<String>,
+    /// Activate a ticket
+    #[arg(short = 'e', long, value_name = "TICKET", help_heading = "Synthetic events")]
+    ticket_activate: Vec<String>,
+    /// Save the CIB with all events in this file
+    #[arg(short = 'I', long, value_name = "FILE", help_heading = "Artifacts")]
+    save_input: Option<PathBuf>,
+    /// Save the CIB after the simulation in this file
+    #[arg(short = 'O', long, value_name = "FILE", help_heading = "Artifacts")]
+    save_output: Option<PathBuf>,
+    /// Save the transition graph as XML
+    #[arg(short = 'G', long, value_name = "FILE", help_heading = "Artifacts")]
+    save_graph: Option<PathBuf>,
+    /// Save the transition graph in dot language
+    #[arg(short = 'D', long, value_name = "FILE", help_heading = "Artifacts")]
+    save_dotfile: Option<PathBuf>,
+    /// Draw actions that are not needed, too
+    #[arg(short = 'a', long, help_heading = "Artifacts")]
+    all_actions: bool,
+    /// Take the running cluster's CIB
+    #[arg(short = 'L', long, help_heading = "Data source")]
+    live_check: bool,
+    /// Take the CIB in this file ('-' is standard input)
+    #[arg(short = 'x', long, value_name = "FILE", help_heading = "Data source")]
+    xml_file: Option<PathBuf>,
+    /// Take the CIB on standard input
+    #[arg(short = 'p', long, help_heading = "Data source")]
+    xml_pipe: bool,
+    /// Only what was asked for, without status
+    #[arg(short = 'Q', long, help_heading = "Output")]
+    quiet: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  crm_simulate -L                         status, as the scheduler sees it
+  crm_simulate -LR                        what the cluster is about to do
+  crm_simulate -LS --node-fail lb1        what happens when lb1 fails, and where it ends
+  crm_simulate -x cib.xml -s              scores of resources on nodes
+  crm_simulate -x cib.xml -D graph.dot    the transition as a drawing
+
+Exit codes: 0 done; 64 usage; 65 not a CIB; 66 no such file; 70 impossible transition; 102 no daemon";
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    args::run::<CrmSimulate>(args)
+}
+
+impl Command for CrmSimulate {
+    const NAME: &'static str = "crm_simulate";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        if let Some(dir) = &self.profile {
+            return self.time_all(dir);
+        }
+        let cib = self.input()?;
+        let result = run(cib, &self.options())?;
+        eprint!("{}", result.warnings);
+        self.save(&result)?;
+        if !self.quiet {
+            self.common.print(|| result.summary.clone(), || vec![result.graph.to_element()])?;
+        } else if self.show_scores || self.show_utilization {
+            self.common.print(|| result.scores.clone(), Vec::new)?;
+        }
+        Ok(if result.complete { crm::OK } else { crm::SOFTWARE })
+    }
+}
+
+fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
+    simulate::run(cib, crate::source::now(), options).map_err(|e| Failure::new(crm::DATAERR, e.to_string()))
+}
+
+impl CrmSimulate {
+    fn input(&self) -> Result<Element, Failure> {
+        if self.live_check {
+            return Source::open().cib();
+        }
+        let dash = self.xml_file.as_deref().is_none_or(|f| f == Path::new("-"));
+        let file = self.xml_file.as_deref().filter(|_| !dash && !self.xml_pipe);
+        if file.is_none() && self.xml_file.is_none() && !self.xml_pipe && std::env::var_os("CIB_file").is_some() {
+            return Source::open().cib();
+        }
+        let found = read_xml(file, None, file.is_none())?;
+        found.map(|(root, _)| root).ok_or_else(|| Failure::usage("No CIB. Use one of -L, -x, -p"))
+    }
+
+    fn options(&self) -> Options {
+        let carry_out = self.simulate || self.in_place || self.save_output.is_some();
+        let saves = self.save_graph.is_some() || self.save_dotfile.is_some();
+        let depth = if carry_out {
+            Depth::Execute
+        } else if self.run || self.show_scores || self.show_utilization || saves || !self.op_fail.is_empty() {
+            Depth::Decide
+        } else {
+            Depth::Status
+        };
+        let events = Events {
+            quorum: self.quorum.clone(),
+            watchdog: self.watchdog.clone(),
+            node_up: self.node_up.clone(),
+            node_down: self.node_down.clone(),
+            node_fail: self.node_fail.clone(),
+            grant: self.ticket_grant.clone(),
+            revoke: self.ticket_revoke.clone(),
+            standby: self.ticket_standby.clone(),
+            activate: self.ticket_activate.clone(),
+            operations: self.op_inject.clone(),
+            failures: self.op_fail.clone(),
+        };
+        Options {
+            time: self.set_datetime.clone(),
+            depth: if self.op_fail.is_empty() { depth } else { Depth::Execute },
+            show_scores: self.show_scores,
+            show_utilization: self.show_utilization,
+            sanitized: !self.live_check,
+            events,
+            keep_input: self.save_input.is_some(),
+            all_actions: self.all_actions,
+            number_actions: self.common.verbose > 0,
+            ..Options::default()
+        }
+    }
+
+    fn save(&self, result: &Simulated) -> Result<(), Failure> {
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text).map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
+        };
+        if let Some(path) = &self.save_graph {
+            write(path, result.graph.to_element().to_pretty())?;
+        }
+        if let Some(path) = &self.save_dotfile {
+            write(path, result.dot.clone())?;
+        }
+        if let (Some(path), Some(input)) = (&self.save_input, &result.input) {
+            write(path, input.to_pretty())?;
+        }
+        let store = self.xml_file.as_ref().filter(|_| self.in_place);
+        for path in self.save_output.iter().chain(store) {
+            write(path, result.cib.to_pretty())?;
+        }
+        Ok(())
+    }
+
+    /// Times the scheduler on every file of a directory.
+    fn time_all(&self, dir: &Path) -> Result<i32, Failure> {
+        let list = std::fs::read_dir(dir).map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {}: {e}", dir.display())))?;
+        let mut files: Vec<PathBuf> = list.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "xml")).collect();
+        files.sort();
+        let options = Options { depth: Depth::Decide, ..self.options() };
+        let mut out = String::from("Timings:\n");
+        for file in files {
+            let Some((cib, name)) = read_xml(Some(&file), None, false)? else { continue };
+            let started = std::time::Instant::now();
+            for _ in 0..self.repeat.max(1) {
+                run(cib.clone(), &options)?;
+            }
+            out.push_str(&format!("  * Testing {name} ... {:.4} secs\n", started.elapsed().as_secs_f64()));
+        }
+        self.common.write(&out)?;
+        Ok(crm::OK)
+    }
+}
