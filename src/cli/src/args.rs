@@ -20,7 +20,7 @@ pub fn run<C: Command>(args: Vec<OsString>) -> i32 {
         Err(code) => return code,
     };
     if parsed.common().version {
-        println!("{}", version());
+        crate::report::put(&format!("{}\n", version()));
         return crm::OK;
     }
     match parsed.execute() {

@@ -3,7 +3,7 @@
 use crate::args::{self, Command};
 use crate::client::Client;
 use crate::clock;
-use crate::report::{Common, Format};
+use crate::report::{Common, Format, put};
 use crate::source::Failure;
 use base::exit::crm;
 use clap::Parser;
@@ -315,12 +315,14 @@ impl Command for Keygen {
         if !(128..=4096).contains(&self.size) {
             return Err(Failure::new(1, format!("{} bytes: a key has 128 to 4096 bytes", self.size)));
         }
-        println!("Corosync Cluster Engine Authentication key generator.");
-        println!("Gathering {} bits for key from {}.", self.size * 8, self.random_file.display());
+        let (bits, random) = (self.size * 8, self.random_file.display());
+        put(&format!(
+            "Corosync Cluster Engine Authentication key generator.\nGathering {bits} bits for key from {random}.\n"
+        ));
         let mut key = vec![0u8; self.size];
         let random = std::fs::File::open(&self.random_file).and_then(|mut f| f.read_exact(&mut key));
         random.map_err(|e| Failure::new(1, format!("cannot read {}: {e}", self.random_file.display())))?;
-        println!("Writing corosync key to {}.", self.key_file.display());
+        put(&format!("Writing corosync key to {}.\n", self.key_file.display()));
         self.store(&key).map_err(|e| Failure::new(1, format!("cannot write {}: {e}", self.key_file.display())))?;
         Ok(crm::OK)
     }

@@ -8,11 +8,12 @@ mod show;
 
 use crate::crm_mon::CrmMon;
 use crate::edit::{error, put_back};
+use crate::report::put;
 use crate::source::{Failure, Source};
 use base::exit::crm as codes;
 use cib::Version;
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use xml::Element;
 
 /// The session: where the cluster is, and the uncommitted copy of its configuration.
@@ -51,7 +52,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     }
     match shell.single(&words) {
         Ok(text) => {
-            print!("{text}");
+            put(&text);
             codes::OK
         }
         Err(failure) => say(&failure),
@@ -188,8 +189,7 @@ impl Shell {
         let mut pending = String::new();
         let prompt = |level: &[String]| {
             if interactive {
-                print!("crm(live){}# ", level.join("/"));
-                let _ = std::io::stdout().flush();
+                put(&format!("crm(live){}# ", level.join("/")));
             }
         };
         prompt(&level);
@@ -204,7 +204,7 @@ impl Shell {
             let whole = std::mem::take(&mut pending) + &line;
             match self.line(&whole, &mut level) {
                 Ok(None) => break,
-                Ok(Some(text)) => print!("{text}"),
+                Ok(Some(text)) => put(&text),
                 Err(failure) => {
                     say(&failure);
                     if !interactive {

@@ -174,8 +174,7 @@ impl Command for CrmMon {
                 return Ok(crm::OK);
             }
             // Clears the screen, so that nothing of the last look stays.
-            print!("\x1b[2J\x1b[H{out}");
-            let _ = std::io::Write::flush(&mut std::io::stdout());
+            crate::report::put(&format!("\x1b[2J\x1b[H{out}"));
             std::thread::sleep(Duration::from_millis(interval_ms.max(100)));
         }
     }

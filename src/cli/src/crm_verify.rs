@@ -62,6 +62,9 @@ impl Command for CrmVerify {
             None => return Err(Failure::usage("No configuration source specified. Use one of -L, -x, -X, -p")),
         };
         let mut problems = cib::schema::verify(&root);
+        if root.name() == "cib" && !problems.iter().any(|p| p.severity == Severity::Error) {
+            problems.extend(scheduled(&root, &problems));
+        }
         if root.name() != "cib" {
             let message = format!("the outermost element is '{}', expected 'cib'", root.name());
             let path = format!("/{}", root.name());
@@ -73,6 +76,18 @@ impl Command for CrmVerify {
         }
         self.report(&problems, &name)
     }
+}
+
+/// What the scheduler has to say of a sound document beyond what was found already.
+fn scheduled(root: &Element, known: &[Problem]) -> Vec<Problem> {
+    let run = scheduler::schedule(root, crate::source::now(), &scheduler::Options::default());
+    let messages = run.map(|s| s.messages).unwrap_or_default();
+    let problem = |m: scheduler::Message| {
+        // Its warnings are about the state of the cluster as well, which is no fault of the configuration.
+        let severity = if m.severity == scheduler::Severity::Error { Severity::Error } else { Severity::Info };
+        Problem { severity, line: 0, path: "/cib".to_owned(), message: m.text }
+    };
+    messages.into_iter().map(problem).filter(|p| !known.iter().any(|k| k.message == p.message)).collect()
 }
 
 impl CrmVerify {

@@ -1,5 +1,6 @@
 //! What `bascule` itself does: the overview of all commands, links to them, shell completion and man pages.
 
+use crate::report::put;
 use base::applet::Applet;
 use base::exit::crm;
 use std::ffi::OsString;
@@ -31,11 +32,11 @@ pub fn run(applets: &[&Applet], asked: Option<&str>, args: Vec<OsString>) -> i32
     let rest = args.get(1..).unwrap_or_default();
     match asked {
         None | Some("help" | "--help" | "-h") => {
-            print!("{}", overview(applets));
+            put(&overview(applets));
             crm::OK
         }
         Some("--version" | "-V") => {
-            println!("bascule {}", env!("CARGO_PKG_VERSION"));
+            put(&format!("bascule {}\n", env!("CARGO_PKG_VERSION")));
             crm::OK
         }
         Some("links") => finish(links(applets, rest)),
@@ -105,7 +106,7 @@ fn links(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
         let path = dir.join(applet.name);
         link(&path, &program, applet.name, compat).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
     }
-    println!("Put {} first in PATH to use these commands.", dir.display());
+    put(&format!("Put {} first in PATH to use these commands.\n", dir.display()));
     Ok(())
 }
 
@@ -149,11 +150,13 @@ fn completion(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     let usage = "completion needs a shell: bash, zsh, fish, elvish or powershell";
     let shell = args.first().and_then(|a| a.to_str()).ok_or(usage)?;
     let shell: clap_complete::Shell = shell.parse().map_err(|_| usage.to_owned())?;
-    clap_complete::generate(shell, &mut tree(applets), "bascule", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tree(applets), "bascule", &mut script);
     // The commands are also called by their own names, through links.
     for applet in applets.iter().filter(|a| !a.hidden && crate::COMMANDS.iter().any(|(n, _)| *n == a.name)) {
-        clap_complete::generate(shell, &mut command_of(applet), applet.name, &mut std::io::stdout());
+        clap_complete::generate(shell, &mut command_of(applet), applet.name, &mut script);
     }
+    put(&String::from_utf8_lossy(&script));
     Ok(())
 }
 
@@ -164,7 +167,8 @@ fn man(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     };
     let Some(dir) = args.first().map(PathBuf::from) else {
         let text = page(tree(applets)).map_err(|e| e.to_string())?;
-        return std::io::Write::write_all(&mut std::io::stdout(), &text).map_err(|e| e.to_string());
+        put(&String::from_utf8_lossy(&text));
+        return Ok(());
     };
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
     let all = std::iter::once(tree(applets)).chain(applets.iter().filter(|a| !a.hidden).map(|a| command_of(a)));

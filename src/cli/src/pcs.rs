@@ -72,7 +72,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let args = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
     match run(args) {
         Ok((text, code)) => {
-            print!("{text}");
+            crate::report::put(&text);
             code
         }
         Err(failure) => {

@@ -51,7 +51,7 @@ impl Common {
     pub fn write(&self, out: &str) -> Result<(), Failure> {
         match self.output_to.as_ref().filter(|p| p.as_os_str() != "-") {
             None => {
-                print!("{out}");
+                put(out);
                 Ok(())
             }
             Some(path) => std::fs::write(path, out)
@@ -76,6 +76,13 @@ impl Common {
         }
         failure.code
     }
+}
+
+/// Writes to standard output; a reader that has gone away (`| head`) is no error.
+pub fn put(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = std::io::Write::write_all(&mut out, text.as_bytes());
+    let _ = std::io::Write::flush(&mut out);
 }
 
 /// Adds the XML declaration.

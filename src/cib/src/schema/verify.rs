@@ -119,17 +119,13 @@ impl Look<'_> {
         let enabled = ["fencing-enabled", "stonith-enabled"].iter().find_map(|name| property(configuration, name));
         let off = enabled.is_some_and(|v| ["false", "off", "no", "n", "0"].iter().any(|w| w.eq_ignore_ascii_case(v)));
         let Some(resources) = configuration.child("resources") else { return };
-        let mut primitives = resources.descendants().filter(|e| e.name() == "primitive").peekable();
-        if off || primitives.peek().is_none() || primitives.any(|p| p.attr("class") == Some("stonith")) {
+        if off || resources.descendants().any(|e| e.name() == "primitive" && e.attr("class") == Some("stonith")) {
             return;
         }
-        for message in [
-            "Resource start-up disabled since no fencing resources have been defined",
-            "Either configure some or disable fencing with the fencing-enabled option",
-            "NOTE: Clusters with shared data need fencing to ensure data integrity",
-        ] {
-            self.say(Severity::Error, resources, "/cib/configuration/resources", message.to_owned());
-        }
+        let message = "Resource start-up disabled since no fencing resources have been defined. Either configure some or \
+                       disable fencing with the fencing-enabled option. NOTE: Clusters with shared data need fencing to \
+                       ensure data integrity.";
+        self.say(Severity::Error, resources, "/cib/configuration/resources", message.to_owned());
     }
 
     fn constraints(&mut self, configuration: &Element) {
