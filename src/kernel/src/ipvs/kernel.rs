@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 pub const DEFAULT_DEADLINE_MS: u64 = 5_000;
 /// How long `modprobe` may take.
 const MODPROBE_DEADLINE_MS: u64 = 10_000;
-/// Changes sent before their acknowledgements are collected: these must fit the socket's receive buffer.
-const BATCH: usize = 64;
+/// Changes sent before their refusals are collected: if all are refused, that must fit the socket's receive buffer.
+const BATCH: usize = 128;
 /// Bytes sent at once at most: a netlink message train must fit the send buffer (default 208 KiB).
 const BATCH_BYTES: usize = 48 * 1024;
 /// The kernel fills dump buffers of at most 32 KiB.
@@ -159,7 +159,7 @@ impl Kernel {
         Err(Error::Malformed { what: "the table changes too fast to be read".to_owned() })
     }
 
-    /// Sends a bounded train of requests and collects one acknowledgement each.
+    /// Sends a bounded train of requests and collects one result each.
     fn apply_batch(&mut self, changes: &[Change]) -> Vec<Result<(), Error>> {
         let mut results: Vec<Option<Result<(), Error>>> = vec![None; changes.len()];
         let outcome = self.exchange(|c, until| c.apply_batch(changes, until, &mut results));
@@ -340,20 +340,25 @@ impl Connection {
         Ok(())
     }
 
-    /// As many requests as fit one send, numbered consecutively.
+    /// As many requests as fit one send, numbered consecutively. Only the last asks to be acknowledged: the kernel works
+    /// through a train in order and answers each refusal, so silence before that acknowledgement means success.
     fn encode_train(&mut self, changes: &[Change]) -> Result<(Vec<u8>, usize), Error> {
         let (mut train, mut count) = (Vec::new(), 0);
         for change in changes {
-            if train.len() > BATCH_BYTES || self.seq > u32::MAX - 2 && count > 0 {
+            let seq = self.next_seq();
+            count += 1;
+            let last = count == changes.len() || train.len() > BATCH_BYTES || seq == u32::MAX;
+            let encode = if last { codec::encode } else { codec::encode_silent };
+            train.extend_from_slice(&encode(codec::change(change)?, self.family, seq)?);
+            if last {
                 break;
             }
-            let seq = self.next_seq();
-            train.extend_from_slice(&codec::encode(codec::change(change)?, self.family, seq)?);
-            count += 1;
         }
         Ok((train, count))
     }
 
+    /// Collects refusals until the last of the train is answered. A full receive buffer, in which a refusal could get
+    /// lost, is an error of its own (ENOBUFS) and leaves all without an answer unknown.
     fn collect(
         &mut self,
         first_seq: u32,
@@ -361,18 +366,20 @@ impl Connection {
         results: &mut [Option<Result<(), Error>>],
         until: Instant,
     ) -> Result<(), Error> {
-        let mut open = changes.len();
-        while open > 0 {
+        let last = changes.len().saturating_sub(1);
+        while results.get(last).is_some_and(Option::is_none) {
             let len = self.receive(until)?;
             for message in Messages(&self.buffer[..len]).filter(|m| m.kind == NLMSG_ERROR) {
                 let at = message.seq.wrapping_sub(first_seq) as usize;
                 let (Some(slot), Some(change)) = (results.get_mut(at), changes.get(at)) else { continue };
-                open -= usize::from(slot.is_none());
                 *slot = Some(match message.status() {
                     0 => Ok(()),
                     status => Err(Error::of_change(status.saturating_neg(), change)),
                 });
             }
+        }
+        for slot in results.iter_mut().filter(|slot| slot.is_none()) {
+            *slot = Some(Ok(()));
         }
         Ok(())
     }

@@ -75,7 +75,16 @@ pub fn change(change: &Change) -> Result<Request, Error> {
 
 /// The whole message: netlink header, generic header, attributes. Dumps end with DONE, all else with an ACK.
 pub fn encode(request: Request, family: u16, seq: u32) -> Result<Vec<u8>, Error> {
-    let flags = NlmF::REQUEST | if request.dump { NlmF::DUMP } else { NlmF::ACK };
+    let end = if request.dump { NlmF::DUMP } else { NlmF::ACK };
+    encode_with(request, family, seq, NlmF::REQUEST | end)
+}
+
+/// A message that is answered only if it is refused, for all but the last of a train.
+pub fn encode_silent(request: Request, family: u16, seq: u32) -> Result<Vec<u8>, Error> {
+    encode_with(request, family, seq, NlmF::REQUEST)
+}
+
+fn encode_with(request: Request, family: u16, seq: u32, flags: NlmF) -> Result<Vec<u8>, Error> {
     let attrs: GenlBuffer<u16, Buffer> = request.attrs.into_iter().collect();
     let body: Genlmsghdr<u8, u16> = GenlmsghdrBuilder::default()
         .cmd(request.command)

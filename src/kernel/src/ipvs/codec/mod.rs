@@ -11,7 +11,7 @@ mod encode;
 mod tests;
 
 pub use decode::{Attrs, Message, Messages, daemon, dest, family_id, info, service, service_key, timeouts, u32_of};
-pub use encode::{Request, change, encode};
+pub use encode::{Request, change, encode, encode_silent};
 
 pub const FAMILY_NAME: &str = "IPVS";
 pub const FAMILY_VERSION: u8 = 1;

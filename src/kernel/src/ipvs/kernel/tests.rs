@@ -82,17 +82,20 @@ fn answers_to_others_are_passed_over() {
     assert_eq!(kernel.add_service(&Service::new(key(1), "rr")), Ok(()));
 }
 
+/// What the kernel answers to a train: refusals, and what asked to be acknowledged.
+fn answers(train: &[u8], errno: impl Fn(usize) -> i32) -> Vec<Vec<u8>> {
+    let asked = |flags: u16| flags & libc::NLM_F_ACK as u16 != 0;
+    let numbered = Messages(train).enumerate().map(|(i, m)| (errno(i), m));
+    numbered.filter(|(e, m)| *e != 0 || asked(m.flags)).map(|(e, m)| status(NLMSG_ERROR, m.seq, e)).collect()
+}
+
 #[test]
 fn a_train_gives_each_change_its_own_result() {
-    let mut kernel = with_peer(2000, |train| {
-        let numbers = numbers(train);
-        // Acknowledged backwards, several in one datagram; every third is refused.
-        let answers = numbers.iter().enumerate().rev();
-        let all = answers.flat_map(|(i, seq)| status(NLMSG_ERROR, *seq, if i % 3 == 0 { libc::ESRCH } else { 0 }));
-        vec![all.collect()]
-    });
+    let mut kernel =
+        with_peer(2000, |train| vec![answers(train, |i| if i % 3 == 0 { libc::ESRCH } else { 0 }).concat()]);
     let changes: Vec<Change> = (0..BATCH as u8).map(|n| Change::DeleteService(key(n))).collect();
     let results = kernel.apply_all(&changes);
+    assert_eq!(results.len(), changes.len());
     for (i, result) in results.iter().enumerate() {
         let expected = if i % 3 == 0 { Err(Error::NoSuchService) } else { Ok(()) };
         assert_eq!(*result, expected, "change {i}");
@@ -100,11 +103,29 @@ fn a_train_gives_each_change_its_own_result() {
 }
 
 #[test]
-fn what_is_not_acknowledged_is_unknown_and_the_rest_is_known() {
-    let mut kernel = with_peer(60, |train| numbers(train).iter().take(2).map(|s| status(NLMSG_ERROR, *s, 0)).collect());
+fn trains_follow_each_other() {
+    let mut sizes = Vec::new();
+    let mut kernel = with_peer(2000, move |train| {
+        sizes.push(numbers(train).len());
+        // The third train is the rest.
+        answers(train, |_| if sizes == [BATCH, BATCH, 10] { libc::ENOMEM } else { 0 })
+    });
+    let changes = vec![Change::Flush; 2 * BATCH + 10];
+    let results = kernel.apply_all(&changes);
+    assert!(results[..2 * BATCH].iter().all(Result::is_ok));
+    assert!(results[2 * BATCH..].iter().all(|r| *r == Err(Error::OutOfMemory)));
+}
+
+#[test]
+fn without_the_last_acknowledgement_only_refusals_are_known() {
+    let mut kernel = with_peer(60, |train| {
+        let mut answers = answers(train, |i| if i == 1 { libc::ESRCH } else { 0 });
+        answers.pop();
+        answers
+    });
     let changes: Vec<Change> = (0..4).map(|n| Change::DeleteService(key(n))).collect();
     let unknown = || Err(Error::Unknown { waited_ms: 60 });
-    assert_eq!(kernel.apply_all(&changes), [Ok(()), Ok(()), unknown(), unknown()]);
+    assert_eq!(kernel.apply_all(&changes), [unknown(), Err(Error::NoSuchService), unknown(), unknown()]);
 }
 
 #[test]
