@@ -5,5 +5,6 @@
 mod fixture;
 mod hostile;
 mod partition;
+mod resources;
 mod start;
 mod stops;
