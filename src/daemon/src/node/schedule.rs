@@ -33,7 +33,7 @@ pub(super) fn start(done: tokio::sync::mpsc::UnboundedSender<Answer>) -> std::io
 }
 
 fn run(job: Job) -> Result<Box<scheduler::Schedule>, String> {
-    let options = scheduler::Options { transition: (job.ticket & 0x7fff_ffff) as u32, ..scheduler::Options::default() };
+    let options = scheduler::Options { transition: (job.ticket & 0x7fff_ffff) as u32 };
     let result = catch_unwind(AssertUnwindSafe(|| scheduler::schedule(&job.cib, job.wall, &options)));
     match result {
         Ok(Ok(schedule)) => Ok(Box::new(schedule)),
