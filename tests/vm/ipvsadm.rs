@@ -40,14 +40,27 @@ struct Outcome {
 enum Program {
     Theirs,
     Ours,
+    /// Ours as released, if it has been built; for the bench.
+    Released,
+}
+
+/// The release build beside the build under test, or that one.
+fn released() -> std::path::PathBuf {
+    let ours = std::path::Path::new(BASCULE);
+    let release = ours.ancestors().nth(2).map(|target| target.join("release/bascule"));
+    release.filter(|path| path.exists()).unwrap_or_else(|| ours.to_owned())
 }
 
 fn run(space: &Namespace, program: Program, line: &Line) -> Result<Outcome, String> {
-    let mut command = Command::new(if program == Program::Theirs { THEIRS } else { BASCULE });
+    let mut command = match program {
+        Program::Theirs => Command::new(THEIRS),
+        Program::Ours => Command::new(BASCULE),
+        Program::Released => Command::new(released()),
+    };
     match program {
         // Messages quote the program's name.
         Program::Theirs => std::os::unix::process::CommandExt::arg0(&mut command, "ipvsadm"),
-        Program::Ours => command.arg("ipvsadm"),
+        Program::Ours | Program::Released => command.arg("ipvsadm"),
     };
     command.args(&line.words);
     if program == Program::Ours && line.words.first().is_some_and(|w| w.starts_with("-S")) {

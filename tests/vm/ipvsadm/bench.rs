@@ -1,6 +1,6 @@
 //! How fast: restore, list and one change, ours and Debian's in turn on the same machine.
 
-use super::{Line, Program, run, space};
+use super::{Line, Program, released, run, space};
 use std::time::{Duration, Instant};
 
 /// Services in the bench, four real servers each. Debian's list takes a socket per service, so the long run is long.
@@ -33,10 +33,10 @@ fn timed(space: &kernel::netns::Namespace, program: Program, words: &str, input:
 pub fn bench() -> Result<(), String> {
     let services = if std::env::var_os("BASCULE_LONG").is_some() { LONG_SERVICES } else { SERVICES };
     let rules = rules(services);
-    println!("     {services} services with 4 real servers each (seconds)");
+    println!("     {services} services with 4 real servers each (seconds); ours is {}", released().display());
     let mut figures = Vec::new();
-    for (name, program) in [("Debian's", Program::Theirs), ("ours", Program::Ours)] {
-        let space = space(if program == Program::Ours { "bench-ours" } else { "bench-theirs" })?;
+    for (name, program) in [("Debian's", Program::Theirs), ("ours", Program::Released)] {
+        let space = space(if program == Program::Released { "bench-ours" } else { "bench-theirs" })?;
         let restore = timed(&space, program, "-R", &rules)?;
         let list = timed(&space, program, "-Ln", "")?;
         let add = (0..20)
