@@ -76,3 +76,26 @@ async fn a_lonely_node_has_no_quorum_and_says_so() {
     let reply = write_resource(&cluster.run_dir("n1"), "alone", fixture::PATIENCE).expect("an answer");
     assert_eq!((reply.code, reply.safety), (0, wire::api::Safety::Provisional), "{reply:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_are_left_running_only_in_maintenance() {
+    let Some(()) = fixture::root() else { return };
+    let mut cluster = Cluster::start(&NODES).await;
+    let call = wire::api::ShutdownCall { keep_resources: true };
+    let ask = |cluster: &Cluster| {
+        fixture::post::<wire::api::Done>(&cluster.run_dir("n2"), "shutdown", &call, fixture::PATIENCE)
+    };
+    let refused = ask(&cluster).expect("an answer");
+    assert!(refused.code != 0 && refused.message.is_some_and(|m| m.contains("maintenance-mode")));
+    let property = "<crm_config><cluster_property_set id=\"o\"><nvpair id=\"o-m\" name=\"maintenance-mode\" value=\"true\"/></cluster_property_set></crm_config>";
+    let mut change = fixture::cib_call(wire::api::CibOp::Modify, "crm_config", Some(property.to_owned()));
+    change.options.allow_create = true;
+    let reply: wire::api::CibReply =
+        fixture::post(&cluster.run_dir("n1"), "cib", &change, fixture::PATIENCE).expect("an answer");
+    assert_eq!(reply.code, 0, "{reply:?}");
+    cluster.until("n2 knows", || cluster.configuration("n2")?.0.contains("maintenance-mode").then_some(())).await;
+    assert_eq!(ask(&cluster).expect("an answer").code, 0);
+    let ended = tokio::time::timeout(fixture::PATIENCE, cluster.daemons.get_mut("n2").expect("a daemon").wait()).await;
+    assert!(ended.expect("it leaves").expect("it ended").success());
+    cluster.wait_for_ring(&["n1", "n3"]).await;
+}

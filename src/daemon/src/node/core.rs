@@ -313,7 +313,15 @@ impl Core {
                 let _ = to.send(view::quorum(self));
             }
             Ask::Leave(keep_resources, to) => {
-                let result = if keep_resources { self.performer.make_permanent().await } else { Ok(()) };
+                let result = match keep_resources {
+                    true if !in_maintenance(self.controller.cib().root()) => Err(
+                        "resources can be left running only in maintenance: the other nodes would start them a second time; \
+                         run `crm_attribute --type crm_config --name maintenance-mode --update true` first"
+                            .to_owned(),
+                    ),
+                    true => self.performer.make_permanent().await,
+                    false => Ok(()),
+                };
                 let left = result.is_ok();
                 let _ = to.send(result);
                 if left {
@@ -330,6 +338,18 @@ impl Core {
 
 fn view_id(id: totem::ViewId) -> controller::ViewId {
     controller::ViewId { seq: id.seq, rep: id.rep }
+}
+
+/// Whether the property `maintenance-mode` is on.
+fn in_maintenance(cib: &xml::Element) -> bool {
+    let properties = cib.child("configuration").and_then(|c| c.child("crm_config"));
+    let mut pairs = properties.into_iter().flat_map(|p| p.descendants()).filter(|e| e.name() == "nvpair");
+    pairs.any(|p| {
+        let on = p
+            .attr("value")
+            .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "on" | "yes" | "y" | "1"));
+        p.attr("name") == Some("maintenance-mode") && on
+    })
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {
