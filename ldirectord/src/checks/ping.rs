@@ -2,7 +2,7 @@
 //!
 //! A datagram ICMP socket needs no privilege where `net.ipv4.ping_group_range` allows it; a raw one is tried next.
 
-use super::{Outcome, failure};
+use super::{Failure, Outcome, failure};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,8 @@ const ECHO_V6: (u8, u8) = (128, 129);
 
 /// Sends up to `tries` requests, each with `timeout` to answer.
 pub async fn run(addr: IpAddr, tries: u32, timeout: Duration) -> Outcome {
-    let (socket, raw) = open(addr).map_err(|e| failure(format!("no ICMP socket: {}", super::io::plain(&e))))?;
+    let (socket, raw) =
+        open(addr).map_err(|e| Failure { why: format!("no ICMP socket: {}", super::io::plain(&e)), local: true })?;
     static IDS: AtomicU16 = AtomicU16::new(1);
     let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16);
     for sequence in 1..=tries.clamp(1, u32::from(u16::MAX)) as u16 {

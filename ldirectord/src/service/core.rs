@@ -140,6 +140,7 @@ impl Core {
         }
         let config = self.config.clone();
         self.reconcile();
+        self.likely_mistakes();
         self.runner.follow(&config);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -231,8 +232,16 @@ impl Core {
         self.whole_due = true;
         self.settled = None;
         self.last_reload = Some((Instant::now(), None));
+        self.likely_mistakes();
         let config = self.config.clone();
         self.runner.follow(&config);
+    }
+
+    /// Whoever looks into the log for why a server is down finds what the file does not say plainly.
+    fn likely_mistakes(&self) {
+        for warning in crate::config::lint(&self.config) {
+            self.log(&format!("Warning: {warning}"));
+        }
     }
 
     /// Reading and resolving names may block, so it is done elsewhere.

@@ -160,7 +160,8 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
     let broken = loaded.is_err();
     let accepted = match loaded {
         Ok(accepted) => {
-            if !args.daemon {
+            // Not with every status that a cluster asks for, nor again in the daemon.
+            if !args.daemon && !matches!(action, Action::Status | Action::Stop) {
                 accepted.warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
             }
             Some(accepted)
