@@ -6,6 +6,7 @@
 use crate::BASCULE;
 use crate::guest::{Namespace, shell, sorted_lines, wait_until};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest time until a table is complete: start-up of Perl takes 6–10 s on an emulated processor.
@@ -49,14 +50,21 @@ fn name_of(case: &Path) -> String {
     case.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// A pass of checks may time out on a slow emulated processor, and a table look settled meanwhile: a difference must persist.
+const ATTEMPTS: u32 = 3;
+
 /// The table that both programs agree on, or how they differ.
 fn compare(case: &Path, servers: &Servers) -> Result<String, String> {
-    let original = table_under(case, servers, "o", "/usr/sbin/ldirectord")?;
-    let ours = table_under(case, servers, "b", &format!("{BASCULE} ldirectord"))?;
-    if original == ours {
-        return Ok(ours);
+    let mut difference = String::new();
+    for _ in 0..ATTEMPTS {
+        let original = table_under(case, servers, "o", "/usr/sbin/ldirectord")?;
+        let ours = table_under(case, servers, "b", &format!("{BASCULE} ldirectord"))?;
+        if original == ours {
+            return Ok(ours);
+        }
+        difference = format!("the original's table:\n{original}\nours:\n{ours}");
     }
-    Err(format!("the original's table:\n{original}\nours:\n{ours}"))
+    Err(difference)
 }
 
 fn table_under(case: &Path, servers: &Servers, tag: &str, program: &str) -> Result<String, String> {
@@ -114,7 +122,13 @@ impl Servers {
 
     fn attach(&self, name: &str) -> Result<Namespace, String> {
         let director = Namespace::new(name)?;
-        director.attach_to(&self.space, "br0", &["10.9.2.1/16", "fd00:9::d/64"])?;
+        // Several directors are attached at one time: none may answer for another's address.
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        director.attach_to(&self.space, "br0", &[&format!("10.9.2.{n}/16"), &format!("fd00:9::d:{n}/64")])?;
+        // A bridge's new port is deaf at first; a server that is unreachable then would count as down.
+        let reached = wait_until(Duration::from_secs(30), || director.run("busybox ping -c 1 -W 1 10.9.0.1").ok());
+        reached.ok_or("the servers cannot be reached from a new namespace")?;
         Ok(director)
     }
 }

@@ -1,6 +1,6 @@
 //! The list of scenarios, in the order in which they run.
 
-use crate::{Scenario, ipvsadm};
+use crate::{Scenario, ipvsadm, ldirectord};
 use std::process::Command;
 
 pub const ALL: &[Scenario] = &[
@@ -8,6 +8,7 @@ pub const ALL: &[Scenario] = &[
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
     ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
     ("ipvsadm: connections and counters as the original", ipvsadm::connections_listed),
+    ("ldirectord: the same table as the original", ldirectord::same_tables_as_the_original),
     ("ipvsadm: a killed replace leaves the old or the new table", ipvsadm::killed_replace),
     ("ipvsadm: bench against the original", ipvsadm::bench),
 ];
