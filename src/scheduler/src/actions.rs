@@ -9,7 +9,7 @@ use crate::model::{ActIdx, Action, After, Before, Map, NodeIdx, OnFail, Requires
 use crate::status::Role;
 use crate::unpack::state_ms_to_s;
 use base::WallTime;
-use base::text::{parse_interval_ms, parse_ms};
+use base::text::parse_ms;
 use std::rc::Rc;
 
 /// Timeout of actions that have none configured, in ms.
@@ -660,10 +660,5 @@ impl Sched {
                 all
             }
         }
-    }
-
-    /// Milliseconds of an interval as configured.
-    pub fn interval_of(text: Option<&str>) -> u64 {
-        text.and_then(parse_interval_ms).unwrap_or(0)
     }
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod constraints;
 mod digest;
+mod explain;
 pub mod graph;
 mod graph_build;
 mod model;
@@ -16,6 +17,7 @@ mod status_read;
 mod unpack;
 
 use base::WallTime;
+pub use explain::{Contribution, Decision, Explanation, Placement, explain};
 use graph::Graph;
 use xml::Element;
 

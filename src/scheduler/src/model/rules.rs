@@ -42,7 +42,6 @@ pub enum Verdict {
 
 #[derive(Clone, Debug)]
 pub struct Rule {
-    pub id: Option<Str>,
     any: bool,
     conditions: Vec<Condition>,
     valid: bool,
@@ -80,9 +79,11 @@ impl Rule {
     }
 
     fn read_at(e: &Element, index: &Index<'_>, now: WallTime, depth: usize) -> Rule {
-        let invalid = Rule { id: None, any: false, conditions: Vec::new(), valid: false };
+        let invalid = Rule { any: false, conditions: Vec::new(), valid: false };
         let Some(e) = index.resolve(e) else { return invalid };
-        let Some(id) = e.id().filter(|id| !id.is_empty()) else { return invalid };
+        if e.id().is_none_or(str::is_empty) {
+            return invalid;
+        }
         let any = match e.attr("boolean-op") {
             None => false,
             Some(op) if op.eq_ignore_ascii_case("and") => false,
@@ -93,7 +94,7 @@ impl Rule {
             return invalid;
         }
         let conditions = e.elements().map(|c| Condition::read(c, index, now, depth)).collect();
-        Rule { id: Some(id.into()), any, conditions, valid: true }
+        Rule { any, conditions, valid: true }
     }
 
     pub fn evaluate(&self, input: &RuleInput<'_>, next_change: &mut Option<i64>) -> Verdict {

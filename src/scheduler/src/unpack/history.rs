@@ -8,18 +8,15 @@ use xml::Element;
 
 /// `op-status` values.
 pub mod exec {
-    pub const UNKNOWN: i32 = -2;
     pub const PENDING: i32 = -1;
     pub const DONE: i32 = 0;
     pub const CANCELLED: i32 = 1;
-    pub const TIMEOUT: i32 = 2;
     pub const NOT_SUPPORTED: i32 = 3;
     pub const ERROR: i32 = 4;
     pub const ERROR_HARD: i32 = 5;
     pub const ERROR_FATAL: i32 = 6;
     pub const NOT_INSTALLED: i32 = 7;
     pub const NOT_CONNECTED: i32 = 8;
-    pub const INVALID: i32 = 9;
     pub const NO_FENCE_DEVICE: i32 = 10;
     pub const NO_SECRETS: i32 = 11;
 }
