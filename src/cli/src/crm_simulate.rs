@@ -203,7 +203,8 @@ impl CrmSimulate {
 
     fn save(&self, result: &Simulated) -> Result<(), Failure> {
         let write = |path: &Path, text: String| {
-            std::fs::write(path, text).map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
+            std::fs::write(path, text)
+                .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
         };
         if let Some(path) = &self.save_graph {
             write(path, result.graph.to_element().to_pretty())?;
@@ -223,8 +224,10 @@ impl CrmSimulate {
 
     /// Times the scheduler on every file of a directory.
     fn time_all(&self, dir: &Path) -> Result<i32, Failure> {
-        let list = std::fs::read_dir(dir).map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {}: {e}", dir.display())))?;
-        let mut files: Vec<PathBuf> = list.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "xml")).collect();
+        let list = std::fs::read_dir(dir)
+            .map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {}: {e}", dir.display())))?;
+        let mut files: Vec<PathBuf> =
+            list.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "xml")).collect();
         files.sort();
         let options = Options { depth: Depth::Decide, ..self.options() };
         let mut out = String::from("Timings:\n");
