@@ -147,7 +147,7 @@ impl Site {
         let mut seen = std::collections::BTreeSet::new();
         let mut errors = Vec::new();
         for _ in 0..9 {
-            match self.client.run(&format!("busybox wget -T 3 -qO- 'http://{url}/index.html'")) {
+            match self.client.run(&format!("curl -sS -m 3 'http://{url}/index.html'")) {
                 Ok(answer) => {
                     seen.insert(answer.trim().to_owned());
                 }
@@ -161,7 +161,7 @@ impl Site {
     }
 
     fn dead_server_leaves(&self, director: &str) -> Result<(), String> {
-        self.webs[0].run("ip netns pids w1 | xargs -r kill -9")?;
+        shell("ip netns pids w1 | xargs -r kill -9")?;
         self.wait_for_table(director, 12)?;
         self.webs[0].run("busybox httpd -p '[::]:80' -h /tmp/w1")?;
         self.wait_for_table(director, 16)?;
@@ -171,7 +171,7 @@ impl Site {
 
     fn dead_server_is_quiescent(&self, director: &str) -> Result<(), String> {
         shell("sed -i s/quiescent=no/quiescent=yes/ /tmp/failover/ldirectord.cf")?;
-        self.webs[0].run("ip netns pids w1 | xargs -r kill -9")?;
+        shell("ip netns pids w1 | xargs -r kill -9")?;
         let zero = wait_until(START, || {
             let table = self.node(director).run("ipvsadm -Sn").unwrap_or_default();
             (table.lines().filter(|l| l.ends_with("-w 0")).count() == 4).then_some(())

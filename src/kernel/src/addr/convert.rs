@@ -115,7 +115,10 @@ pub fn message(wanted: &Wanted) -> Result<AddressMessage, AddrError> {
         Lifetime::Seconds(s) => s.clamp(1, FOREVER - 1),
     };
     info.ifa_valid = seconds;
-    info.ifa_preferred = seconds;
+    // A virtual IPv6 address must not become the source of the director's own connections (RFC 6724 rule 8 prefers it
+    // for its length): the health checks of servers that hold it on lo would never be answered. IPv4 does not choose so.
+    let host_v6 = wanted.addr.is_ipv6() && wanted.prefix_len == 128;
+    info.ifa_preferred = if host_v6 { 0 } else { seconds };
     message.attributes.push(AddressAttribute::CacheInfo(info));
     Ok(message)
 }
