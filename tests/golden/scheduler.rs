@@ -74,7 +74,9 @@ fn run_all(cases: &Path, names: &[String]) -> BTreeMap<String, Outcome> {
 
 fn families(cases: &Path) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(cases.join("families.tsv")).unwrap_or_default();
-    let pair = |line: &str| line.split_once('\t').map(|(n, rest)| (n.to_owned(), rest.split('\t').next().unwrap_or("").to_owned()));
+    let pair = |line: &str| {
+        line.split_once('\t').map(|(n, rest)| (n.to_owned(), rest.split('\t').next().unwrap_or("").to_owned()))
+    };
     text.lines().filter_map(pair).collect()
 }
 
@@ -102,10 +104,14 @@ fn print_table(families: &BTreeMap<String, String>, results: &BTreeMap<String, O
 fn as_the_original_schedules() {
     let Some(cases) = shared("scheduler/cases") else { return };
     let filter = std::env::var("BASCULE_CASES").ok();
-    let asked = |name: &str| filter.as_deref().is_none_or(|f| f.split(',').any(|part| match part.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == part,
-    }));
+    let asked = |name: &str| {
+        filter.as_deref().is_none_or(|f| {
+            f.split(',').any(|part| match part.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == part,
+            })
+        })
+    };
     let limit: usize = std::env::var("BASCULE_DIFF").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
     let mut names: Vec<String> = std::fs::read_dir(cases.join("xml"))
         .unwrap()
@@ -124,7 +130,8 @@ fn as_the_original_schedules() {
         }
         return;
     }
-    let failing: BTreeSet<String> = results.iter().flat_map(|(n, r)| r.iter().map(move |d| format!("{n} {}", d.check))).collect();
+    let failing: BTreeSet<String> =
+        results.iter().flat_map(|(n, r)| r.iter().map(move |d| format!("{n} {}", d.check))).collect();
     if let Some(path) = std::env::var_os("BASCULE_PENDING_OUT") {
         std::fs::write(path, failing.iter().map(|l| format!("{l}\n")).collect::<String>()).unwrap();
         return;
@@ -139,5 +146,10 @@ fn as_the_original_schedules() {
     let details: String = broken.iter().take(20).map(|l| explain(l)).collect();
     assert!(broken.is_empty(), "{} checks no longer pass:\n{details}", broken.len());
     let mended: Vec<&String> = pending.difference(&failing).collect();
-    assert!(mended.is_empty(), "these pass now, take them out of pending.txt: {} such as {:?}", mended.len(), mended.iter().take(5).collect::<Vec<_>>());
+    assert!(
+        mended.is_empty(),
+        "these pass now, take them out of pending.txt: {} such as {:?}",
+        mended.len(),
+        mended.iter().take(5).collect::<Vec<_>>()
+    );
 }

@@ -84,7 +84,12 @@ impl Site {
     fn director(&self, n: u32) -> Result<Namespace, String> {
         let director = Namespace::new(&format!("d{n}"))?;
         director.attach_to(&self._switch, "front", &[&format!("10.8.0.{n}/24"), &format!("fd00:8::{n}/64")])?;
-        director.attach_more(&self._switch, "inside", "eth1", &[&format!("10.7.0.{n}/24"), &format!("fd00:7::{n}/64")])?;
+        director.attach_more(
+            &self._switch,
+            "inside",
+            "eth1",
+            &[&format!("10.7.0.{n}/24"), &format!("fd00:7::{n}/64")],
+        )?;
         director.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
         director.run(&format!(
             "setsid {BASCULE} node --config /tmp/failover/corosync.conf --authkey /tmp/failover/authkey \
@@ -98,7 +103,9 @@ impl Site {
         let mut last = String::new();
         wait_until(START, || {
             let ready = shell(&format!("{load} {BASCULE} crm_node -p"));
-            match ready.and_then(|_| shell(&format!("{load} {BASCULE} cibadmin -R -o configuration -x /tmp/failover/cib.xml"))) {
+            match ready
+                .and_then(|_| shell(&format!("{load} {BASCULE} cibadmin -R -o configuration -x /tmp/failover/cib.xml")))
+            {
                 Ok(_) => Some(()),
                 Err(error) => {
                     last = error;

@@ -42,10 +42,22 @@ impl Duration {
             let value = i32::try_from(value).map_err(|_| bad())?;
             let wide = i64::from(value);
             let seconds = match (after.as_bytes().first().ok_or_else(bad)?, time) {
-                (b'Y', _) => { duration.years = value; 0 }
-                (b'M', false) => { duration.months = value; 0 }
-                (b'W', _) => { duration.days = duration.days.saturating_add(value.saturating_mul(7)); 0 }
-                (b'D', _) => { duration.days = duration.days.saturating_add(value); 0 }
+                (b'Y', _) => {
+                    duration.years = value;
+                    0
+                }
+                (b'M', false) => {
+                    duration.months = value;
+                    0
+                }
+                (b'W', _) => {
+                    duration.days = duration.days.saturating_add(value.saturating_mul(7));
+                    0
+                }
+                (b'D', _) => {
+                    duration.days = duration.days.saturating_add(value);
+                    0
+                }
                 (b'M', true) => wide * 60,
                 (b'H', _) => wide * 3600,
                 (b'S', _) => wide,
@@ -223,7 +235,15 @@ mod tests {
 
     #[test]
     fn reads_all_forms_of_one_day() {
-        for text in ["2005-01-20", "20050120", "2005-020", "2005-W03-4", "2005-01-20 00:00:00", "2005-020T00:00Z", "2005-01-20T02:00+02:00"] {
+        for text in [
+            "2005-01-20",
+            "20050120",
+            "2005-020",
+            "2005-W03-4",
+            "2005-01-20 00:00:00",
+            "2005-020T00:00Z",
+            "2005-01-20T02:00+02:00",
+        ] {
             assert_eq!(parse(text, NOW), Ok(1_106_179_200), "{text}");
         }
         assert_eq!(parse("2005-020T12:30", NOW), Ok(1_106_179_200 + 45_000));

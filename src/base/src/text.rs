@@ -118,7 +118,15 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, ms) in [("10", 10_000), ("10s", 10_000), ("2min", 120_000), ("2m", 120_000), ("100ms", 100), ("1h", 3_600_000), ("PT1M", 60_000)] {
+        for (text, ms) in [
+            ("10", 10_000),
+            ("10s", 10_000),
+            ("2min", 120_000),
+            ("2m", 120_000),
+            ("100ms", 100),
+            ("1h", 3_600_000),
+            ("PT1M", 60_000),
+        ] {
             assert_eq!(parse_interval_ms(text), Some(ms), "{text}");
         }
         assert_eq!(parse_interval_ms("soon"), None);

@@ -27,12 +27,20 @@ fn promoted_role(role: Option<&Str>) -> bool {
 
 impl Sched {
     fn exact_op_config(&self, rsc: RscIdx, task: &str, interval_ms: u64, disabled_too: bool) -> Option<Rc<OpConfig>> {
-        let fits = |o: &&Rc<OpConfig>| (disabled_too || o.enabled) && o.interval_ms == interval_ms && o.name.as_deref() == Some(task);
+        let fits = |o: &&Rc<OpConfig>| {
+            (disabled_too || o.enabled) && o.interval_ms == interval_ms && o.name.as_deref() == Some(task)
+        };
         self[rsc].conf.ops.iter().find(fits).cloned()
     }
 
     /// Configuration of an operation, if there is any.
-    pub fn find_op_config(&self, rsc: RscIdx, task: &str, interval_ms: u64, disabled_too: bool) -> Option<Rc<OpConfig>> {
+    pub fn find_op_config(
+        &self,
+        rsc: RscIdx,
+        task: &str,
+        interval_ms: u64,
+        disabled_too: bool,
+    ) -> Option<Rc<OpConfig>> {
         self.exact_op_config(rsc, task, interval_ms, disabled_too).or_else(|| match task {
             "migrate_to" | "migrate_from" => self.exact_op_config(rsc, "migrate", 0, disabled_too),
             _ => None,
@@ -40,7 +48,14 @@ impl Sched {
     }
 
     /// Meta-attributes of an operation, with defaults.
-    pub fn action_meta(&mut self, rsc: RscIdx, node: Option<NodeIdx>, task: &str, interval_ms: u64, config: Option<&OpConfig>) -> Map {
+    pub fn action_meta(
+        &mut self,
+        rsc: RscIdx,
+        node: Option<NodeIdx>,
+        task: &str,
+        interval_ms: u64,
+        config: Option<&OpConfig>,
+    ) -> Map {
         let conf = Rc::clone(&self[rsc].conf);
         let input = RuleInput {
             now: self.now,
@@ -60,7 +75,8 @@ impl Sched {
         }
         let probe = task == "monitor" && interval_ms == 0;
         if probe && !meta.contains_key("timeout") {
-            let monitors = conf.ops.iter().filter(|o| o.name.as_deref() == Some("monitor") && o.interval_ms > 0 && o.enabled);
+            let monitors =
+                conf.ops.iter().filter(|o| o.name.as_deref() == Some("monitor") && o.interval_ms > 0 && o.enabled);
             if let Some(timeout) = monitors.min_by_key(|o| o.interval_ms).and_then(|o| o.timeout.clone()) {
                 meta.insert("timeout".into(), timeout);
             }
@@ -107,15 +123,22 @@ impl Sched {
     fn validate_on_fail(&mut self, rsc: RscIdx, task: &str, config: Option<&OpConfig>, meta: &mut Map) {
         let value = meta.get("on-fail").map(|v| v.to_ascii_lowercase());
         if task == "stop" && matches!(value.as_deref(), Some("standby" | "demote" | "stop")) {
-            let text = format!("Resetting 'on-fail' for {} stop action to default value because '{}' is not allowed for stop", self[rsc].id, value.unwrap_or_default());
+            let text = format!(
+                "Resetting 'on-fail' for {} stop action to default value because '{}' is not allowed for stop",
+                self[rsc].id,
+                value.unwrap_or_default()
+            );
             self.error(text);
             meta.remove("on-fail");
             return;
         }
         if task == "demote" && value.is_none() {
             let conf = Rc::clone(&self[rsc].conf);
-            for op in conf.ops.iter().filter(|o| o.enabled && o.interval_ms > 0 && o.name.as_deref() == Some("monitor")) {
-                if let Some(on_fail) = op.on_fail.as_ref().filter(|v| promoted_role(op.role.as_ref()) && !v.eq_ignore_ascii_case("demote")) {
+            for op in conf.ops.iter().filter(|o| o.enabled && o.interval_ms > 0 && o.name.as_deref() == Some("monitor"))
+            {
+                if let Some(on_fail) =
+                    op.on_fail.as_ref().filter(|v| promoted_role(op.role.as_ref()) && !v.eq_ignore_ascii_case("demote"))
+                {
                     meta.insert("on-fail".into(), on_fail.clone());
                 }
             }
@@ -127,11 +150,15 @@ impl Sched {
         }
         if value.as_deref() == Some("demote") {
             let allowed = config.is_some_and(|c| {
-                let monitor = c.interval_ms > 0 && c.name.as_deref() == Some("monitor") && promoted_role(c.role.as_ref());
+                let monitor =
+                    c.interval_ms > 0 && c.name.as_deref() == Some("monitor") && promoted_role(c.role.as_ref());
                 c.name.as_deref() == Some("promote") || monitor
             });
             if !allowed {
-                let text = format!("Resetting 'on-fail' for {} {task} action to default value because 'demote' is not allowed for it", self[rsc].id);
+                let text = format!(
+                    "Resetting 'on-fail' for {} {task} action to default value because 'demote' is not allowed for it",
+                    self[rsc].id
+                );
                 self.error(text);
                 meta.remove("on-fail");
             }
@@ -159,7 +186,10 @@ impl Sched {
             Some("block") => Some(OnFail::Block),
             Some("fence") if fencing => Some(OnFail::Fence),
             Some("fence") => {
-                let text = format!("Resetting 'on-fail' for {task} of {} to 'stop' because 'fence' is not valid when fencing is disabled", self[rsc].id);
+                let text = format!(
+                    "Resetting 'on-fail' for {task} of {} to 'stop' because 'fence' is not valid when fencing is disabled",
+                    self[rsc].id
+                );
                 self.error(text);
                 Some(OnFail::Stop)
             }
@@ -171,13 +201,15 @@ impl Sched {
             Some("restart-container") => self[rsc].launcher.map(|_| OnFail::RestartContainer),
             Some("demote") => Some(OnFail::Demote),
             Some(other) => {
-                let text = format!("Using default 'on-fail' for {task} of {} because '{other}' is not valid", self[rsc].id);
+                let text =
+                    format!("Using default 'on-fail' for {task} of {} because '{other}' is not valid", self[rsc].id);
                 self.error(text);
                 None
             }
         };
         let probe = task == "monitor" && interval_ms == 0;
-        let connects_remote = self[rsc].is(rf::REMOTE_CONNECTION) && self.find_node(&self[rsc].id).is_some_and(|n| self.is_remote(n));
+        let connects_remote =
+            self[rsc].is(rf::REMOTE_CONNECTION) && self.find_node(&self[rsc].id).is_some_and(|n| self.is_remote(n));
         let needs_reset = connects_remote && !probe && task != "start";
         if needs_reset && !managed {
             chosen = None;
@@ -185,8 +217,20 @@ impl Sched {
         match chosen {
             Some(on_fail) => on_fail,
             None if self[rsc].launcher.is_some() => OnFail::RestartContainer,
-            None if needs_reset => if managed { OnFail::ResetRemote } else { OnFail::Stop },
-            None if task == "stop" => if fencing { OnFail::Fence } else { OnFail::Block },
+            None if needs_reset => {
+                if managed {
+                    OnFail::ResetRemote
+                } else {
+                    OnFail::Stop
+                }
+            }
+            None if task == "stop" => {
+                if fencing {
+                    OnFail::Fence
+                } else {
+                    OnFail::Block
+                }
+            }
             None => OnFail::Restart,
         }
     }
@@ -235,7 +279,13 @@ impl Sched {
     }
 
     /// The newest action of a resource with this key or task.
-    pub fn find_first(&self, rsc: RscIdx, key: Option<&str>, task: Option<&str>, node: Option<NodeIdx>) -> Option<ActIdx> {
+    pub fn find_first(
+        &self,
+        rsc: RscIdx,
+        key: Option<&str>,
+        task: Option<&str>,
+        node: Option<NodeIdx>,
+    ) -> Option<ActIdx> {
         let fits = |a: &&ActIdx| {
             let a = &self[**a];
             key.is_none_or(|k| a.key.eq_ignore_ascii_case(k))
@@ -245,7 +295,14 @@ impl Sched {
         self[rsc].actions.iter().rev().find(fits).copied()
     }
 
-    fn new_action(&mut self, key: Str, task: &str, rsc: Option<RscIdx>, node: Option<NodeIdx>, optional: bool) -> ActIdx {
+    fn new_action(
+        &mut self,
+        key: Str,
+        task: &str,
+        rsc: Option<RscIdx>,
+        node: Option<NodeIdx>,
+        optional: bool,
+    ) -> ActIdx {
         let mut flags = act::RUNNABLE;
         if task.eq_ignore_ascii_case("lrm_delete") {
             flags |= act::ON_DC;
@@ -296,9 +353,20 @@ impl Sched {
     }
 
     /// The action with this key on this node, made if there is none yet.
-    pub fn custom_action(&mut self, rsc: Option<RscIdx>, key: Str, task: &str, node: Option<NodeIdx>, optional: bool) -> ActIdx {
+    pub fn custom_action(
+        &mut self,
+        rsc: Option<RscIdx>,
+        key: Str,
+        task: &str,
+        node: Option<NodeIdx>,
+        optional: bool,
+    ) -> ActIdx {
         let existing = match rsc {
-            None => self.singletons.get(&key).copied().filter(|a| node.is_none() || self[*a].node.is_none() || self[*a].node == node),
+            None => self
+                .singletons
+                .get(&key)
+                .copied()
+                .filter(|a| node.is_none() || self[*a].node.is_none() || self[*a].node == node),
             Some(rsc) => self.find_actions(rsc, &key, node).first().copied(),
         };
         let a = match existing {
@@ -477,7 +545,8 @@ impl Sched {
             if !r.children.is_empty() {
                 self.unfencing_devices(&r.children, found);
             } else if r.is(rf::FENCE_DEVICE)
-                && (r.is(rf::NEEDS_UNFENCING) || r.meta("provides").is_some_and(|v| v.eq_ignore_ascii_case("unfencing")))
+                && (r.is(rf::NEEDS_UNFENCING)
+                    || r.meta("provides").is_some_and(|v| v.eq_ignore_ascii_case("unfencing")))
             {
                 found.push(*rsc);
             }
@@ -500,7 +569,14 @@ impl Sched {
     }
 
     /// The fencing (or unfencing) of a node.
-    pub fn fence_op(&mut self, node: NodeIdx, op: Option<&str>, optional: bool, reason: Option<&str>, priority_delay: bool) -> ActIdx {
+    pub fn fence_op(
+        &mut self,
+        node: NodeIdx,
+        op: Option<&str>,
+        optional: bool,
+        reason: Option<&str>,
+        priority_delay: bool,
+    ) -> ActIdx {
         let op = op.map_or_else(|| self.options.fence_action.clone(), str::to_owned);
         let (name, id) = (self[node].name.clone(), self[node].id.clone());
         let key: Str = format!("stonith-{name}-{op}").into();
@@ -518,7 +594,8 @@ impl Sched {
                 a
             }
         };
-        if self.options.priority_fencing_ms > 0 && (priority_delay || self[a].meta("priority-fencing-delay").is_some()) {
+        if self.options.priority_fencing_ms > 0 && (priority_delay || self[a].meta("priority-fencing-delay").is_some())
+        {
             let delay = self.priority_delay_s(node);
             self[a].insert_meta("priority-fencing-delay", &delay.to_string());
         }
@@ -544,7 +621,10 @@ impl Sched {
             let (result, digests) = self.compare_fencing_digest(device, &agent, node);
             if result == Match::Mismatch {
                 changed = true;
-                let text = format!("notice: Unfencing node {} because the definition of {} changed", self[node].name, self[device].id);
+                let text = format!(
+                    "notice: Unfencing node {} because the definition of {} changed",
+                    self[node].name, self[device].id
+                );
                 self.info.push(text);
             }
             all.push_str(&format!("{}:{agent}:{},", self[device].id, digests.all));
@@ -591,14 +671,19 @@ impl Sched {
         if self.is_guest(node) {
             let Some(launcher) = self.guest_launcher(node) else { return };
             if !self[launcher].is(rf::FAILED) && self[launcher].is(rf::MANAGED) {
-                let text = format!("Guest node {name} will be fenced (by recovering its guest resource {}): {reason}", self[launcher].id);
+                let text = format!(
+                    "Guest node {name} will be fenced (by recovering its guest resource {}): {reason}",
+                    self[launcher].id
+                );
                 self.warn(text);
                 self[node].remote_reset = true;
                 self.set(launcher, rf::FAILED | rf::STOP_IF_FAILED);
             }
             return;
         }
-        if let Some(remote) = remote.filter(|r| self[node].is_remote_kind && self[*r].launcher.is_none() && self[*r].is(rf::REMOVED_LAUNCHED)) {
+        if let Some(remote) = remote
+            .filter(|r| self[node].is_remote_kind && self[*r].launcher.is_none() && self[*r].is(rf::REMOVED_LAUNCHED))
+        {
             self.set(remote, rf::FAILED | rf::STOP_IF_FAILED);
             return;
         }
@@ -619,7 +704,13 @@ impl Sched {
     }
 
     /// Schedules unfencing of a node (or of all where a device may run), before `dependency`.
-    pub fn trigger_unfencing(&mut self, rsc: Option<RscIdx>, node: Option<NodeIdx>, reason: &str, dependency: Option<ActIdx>) {
+    pub fn trigger_unfencing(
+        &mut self,
+        rsc: Option<RscIdx>,
+        node: Option<NodeIdx>,
+        reason: &str,
+        dependency: Option<ActIdx>,
+    ) {
         if !self.enable_unfencing || rsc.is_some_and(|r| !self[r].is(rf::FENCE_DEVICE)) {
             return;
         }
@@ -651,7 +742,9 @@ impl Sched {
             Variant::Clone => r.children.iter().any(child),
             Variant::Bundle => {
                 for replica in &r.bundle.replicas {
-                    for part in [replica.ip, replica.child, Some(replica.container), replica.remote].into_iter().flatten() {
+                    for part in
+                        [replica.ip, replica.child, Some(replica.container), replica.remote].into_iter().flatten()
+                    {
                         if self.is_active(part, all) != all {
                             return !all;
                         }

@@ -72,7 +72,8 @@ fn is_fence_param(name: &str) -> bool {
     }
     let Some(rest) = name.strip_prefix("pcmk_") else { return false };
     let known = ["action_limit", "delay_base", "delay_max", "host_argument", "host_check", "host_list", "host_map"];
-    known.contains(&rest) || rest.split_once('_').is_some_and(|(_, what)| matches!(what, "action" | "timeout" | "retries"))
+    known.contains(&rest)
+        || rest.split_once('_').is_some_and(|(_, what)| matches!(what, "action" | "timeout" | "retries"))
 }
 
 fn add(params: &mut BTreeMap<String, String>, map: &Map) {
@@ -82,7 +83,15 @@ fn add(params: &mut BTreeMap<String, String>, map: &Map) {
 }
 
 impl Sched {
-    fn calculate(&mut self, rsc: RscIdx, task: &str, interval_ms: u64, node: NodeIdx, entry: Option<&OpEntry>, secure: bool) -> Digests {
+    fn calculate(
+        &mut self,
+        rsc: RscIdx,
+        task: &str,
+        interval_ms: u64,
+        node: NodeIdx,
+        entry: Option<&OpEntry>,
+        secure: bool,
+    ) -> Digests {
         let params = self.params(rsc, Some(node));
         let mut all = BTreeMap::new();
         if let Some(name) = self.bundle_remote_name(rsc) {
@@ -101,7 +110,8 @@ impl Sched {
         }
         filter_params(&mut all);
         let version = entry.and_then(|e| e.feature_set.clone()).or_else(|| self.feature_set.clone());
-        let secure = if secure { self.secure_digest(rsc, &params, &all, entry, version.as_deref()) } else { String::new() };
+        let secure =
+            if secure { self.secure_digest(rsc, &params, &all, entry, version.as_deref()) } else { String::new() };
         let restart = entry.filter(|e| e.restart_digest.is_some()).map(|e| {
             let mut kept = all.clone();
             if let Some(list) = &e.force_restart {
@@ -112,7 +122,14 @@ impl Sched {
         Digests { all: digest_params(&all), secure, restart, own_params }
     }
 
-    fn secure_digest(&self, rsc: RscIdx, params: &Map, all: &BTreeMap<String, String>, entry: Option<&OpEntry>, version: Option<&str>) -> String {
+    fn secure_digest(
+        &self,
+        rsc: RscIdx,
+        params: &Map,
+        all: &BTreeMap<String, String>,
+        entry: Option<&OpEntry>,
+        version: Option<&str>,
+    ) -> String {
         let old = compare_versions(version.unwrap_or(FEATURE_SET), "3.16.0") == Ordering::Less;
         let list = match entry {
             None => Some(Str::from(" passwd password user ")),
@@ -138,7 +155,15 @@ impl Sched {
         digest_params(&kept)
     }
 
-    fn cached_digests(&mut self, rsc: RscIdx, task: &str, interval_ms: u64, node: NodeIdx, entry: Option<&OpEntry>, secure: bool) -> Rc<Digests> {
+    fn cached_digests(
+        &mut self,
+        rsc: RscIdx,
+        task: &str,
+        interval_ms: u64,
+        node: NodeIdx,
+        entry: Option<&OpEntry>,
+        secure: bool,
+    ) -> Rc<Digests> {
         let cache_key = (node, self.key(rsc, task, interval_ms));
         if let Some(known) = self.digest_cache.get(&cache_key) {
             return Rc::clone(known);

@@ -54,9 +54,11 @@ pub fn explain(cib: &Element, now: WallTime) -> Result<Explanation, ScheduleErro
 impl Sched {
     fn explanation(&self) -> Explanation {
         let placements = self.scores.iter().filter_map(|line| match line {
-            ScoreLine::Allocation { rsc, node, score, .. } => {
-                Some(Placement { resource: self[*rsc].id.to_string(), node: self[*node].name.to_string(), score: *score })
-            }
+            ScoreLine::Allocation { rsc, node, score, .. } => Some(Placement {
+                resource: self[*rsc].id.to_string(),
+                node: self[*node].name.to_string(),
+                score: *score,
+            }),
             _ => None,
         });
         let contributions = self.contributions.iter().map(|c| Contribution {
@@ -71,10 +73,20 @@ impl Sched {
                 resource: r.id.to_string(),
                 node: r.assigned.map(|a| self[a.node].name.to_string()),
                 actions: wanted
-                    .map(|a| (a.task.to_string(), a.reason.as_ref().map(|t| t.to_string()), a.is(crate::model::flags::act::RUNNABLE)))
+                    .map(|a| {
+                        (
+                            a.task.to_string(),
+                            a.reason.as_ref().map(|t| t.to_string()),
+                            a.is(crate::model::flags::act::RUNNABLE),
+                        )
+                    })
                     .collect(),
             }
         });
-        Explanation { placements: placements.collect(), contributions: contributions.collect(), decisions: decisions.collect() }
+        Explanation {
+            placements: placements.collect(),
+            contributions: contributions.collect(),
+            decisions: decisions.collect(),
+        }
     }
 }

@@ -63,7 +63,13 @@ pub enum ActionKind {
     Pseudo { key: String, operation: String, target: Option<Target> },
     /// Work for the controller itself: `<crm_event>` — fencing (`stonith`), `do_shutdown`, `clear_failcount`,
     /// `lrm_delete`.
-    Cluster { key: String, operation: String, target: Target, router_node: Option<String>, primitive: Option<PrimitiveRef> },
+    Cluster {
+        key: String,
+        operation: String,
+        target: Target,
+        router_node: Option<String>,
+        primitive: Option<PrimitiveRef>,
+    },
 }
 
 /// One operation of one resource instance on one node.
@@ -99,9 +105,12 @@ pub struct PrimitiveRef {
 impl PrimitiveRef {
     fn to_element(&self) -> Element {
         let mut e = Element::new("primitive").with("id", &self.id);
-        for (name, value) in [("long-id", self.long_id.as_deref()), ("class", Some(&*self.class)),
-            ("provider", self.provider.as_deref()), ("type", Some(&*self.agent))]
-        {
+        for (name, value) in [
+            ("long-id", self.long_id.as_deref()),
+            ("class", Some(&*self.class)),
+            ("provider", self.provider.as_deref()),
+            ("type", Some(&*self.agent)),
+        ] {
             if let Some(value) = value {
                 e.set(name, value);
             }

@@ -97,7 +97,10 @@ impl Sched {
     }
 
     fn maintenance_changes(&self) -> impl Iterator<Item = NodeIdx> + '_ {
-        self.node_order.iter().copied().filter(|n| self[*n].is_remote_kind && self[*n].maintenance != self[*n].remote_maint)
+        self.node_order
+            .iter()
+            .copied()
+            .filter(|n| self[*n].is_remote_kind && self[*n].maintenance != self[*n].remote_maint)
     }
 
     /// Merges relations with the same action.
@@ -159,7 +162,9 @@ impl Sched {
         if input.flags == rel::NONE {
             return false;
         }
-        if !first.is(act::RUNNABLE) && (!changes || input.flags & (rel::MIN_RUNNABLE | rel::UNMIGRATABLE_THEN_BLOCKS) != 0) {
+        if !first.is(act::RUNNABLE)
+            && (!changes || input.flags & (rel::MIN_RUNNABLE | rel::UNMIGRATABLE_THEN_BLOCKS) != 0)
+        {
             return false;
         }
         if input.flags & rel::IF_FIRST_UNMIGRATABLE != 0 && first.is(act::MIGRATABLE) {
@@ -176,7 +181,8 @@ impl Sched {
             return applies;
         }
         let first_rsc = first.rsc.filter(|r| Some(*r) != self[a].rsc);
-        let stuck = first_rsc.is_some_and(|r| self[r].is(rf::FAILED) && !self[r].is(rf::MANAGED)) && first.key.ends_with("_stop_0");
+        let stuck = first_rsc.is_some_and(|r| self[r].is(rf::FAILED) && !self[r].is(rf::MANAGED))
+            && first.key.ends_with("_stop_0");
         if stuck && self[a].rsc.is_some_and(|r| self[r].is_clone()) {
             let text = format!(
                 "Ignoring requirement that {} complete before {}: unmanaged failed resources cannot prevent clone shutdown",
@@ -241,7 +247,8 @@ impl Sched {
 
     fn add_phantoms(&mut self, graph: &mut Graph) {
         let present: BTreeSet<u32> = graph.actions.iter().map(|a| a.id).collect();
-        let missing: BTreeSet<u32> = graph.actions.iter().flat_map(|a| &a.inputs).copied().filter(|id| !present.contains(id)).collect();
+        let missing: BTreeSet<u32> =
+            graph.actions.iter().flat_map(|a| &a.inputs).copied().filter(|id| !present.contains(id)).collect();
         for id in missing {
             let made = self.to_graph_action(ActIdx(id - 1), false);
             graph.phantoms.push(made);
@@ -272,7 +279,9 @@ impl Sched {
 
     /// The key as the agent's history will have it.
     fn keys(&self, action: &Action) -> (String, Option<String>) {
-        let Some(history) = action.rsc.and_then(|r| self[r].history_id.clone()) else { return (action.key.to_string(), None) };
+        let Some(history) = action.rsc.and_then(|r| self[r].history_id.clone()) else {
+            return (action.key.to_string(), None);
+        };
         let key = if &*action.task == "notify" {
             let meta = |name: &str| action.meta(name).unwrap_or_default();
             format!("{history}_{}_notify_{}_0", meta("notify_type"), meta("notify_operation"))
@@ -287,7 +296,8 @@ impl Sched {
         let (key, internal_key) = self.keys(action);
         let operation = action.task.to_string();
         let pseudo = action.is(act::PSEUDO);
-        let cluster = matches!(&*action.task, "do_shutdown" | "clear_failcount" | "lrm_delete") || (&*action.task == "stonith" && !pseudo);
+        let cluster = matches!(&*action.task, "do_shutdown" | "clear_failcount" | "lrm_delete")
+            || (&*action.task == "stonith" && !pseudo);
         let target = action.node.map(|n| self.target(n));
         let router_node = self.router_of(a).map(|n| self[n].name.to_string());
         let primitive = action.rsc.filter(|_| !pseudo).map(|r| self.primitive_ref(r));
@@ -300,8 +310,15 @@ impl Sched {
             ActionKind::Pseudo { key, operation, target }
         } else {
             let interval_ms = action.interval_ms();
-            let timeout_ms = action.meta("timeout").and_then(base::text::parse_int).and_then(|t| u64::try_from(t).ok()).unwrap_or(0);
-            let nobody = PrimitiveRef { id: String::new(), long_id: None, class: String::new(), provider: None, agent: String::new() };
+            let timeout_ms =
+                action.meta("timeout").and_then(base::text::parse_int).and_then(|t| u64::try_from(t).ok()).unwrap_or(0);
+            let nobody = PrimitiveRef {
+                id: String::new(),
+                long_id: None,
+                class: String::new(),
+                provider: None,
+                agent: String::new(),
+            };
             ActionKind::Resource(ResourceAction {
                 key,
                 operation,
@@ -315,15 +332,24 @@ impl Sched {
         };
         let id = action.id;
         let has_node_info = cluster || !pseudo || &*action.task == "stonith";
-        let mut made =
-            GraphAction { id, kind, priority: 0, inputs: Vec::new(), attributes: Vec::new(), internal_key, downed: Vec::new(), maintenance: Vec::new() };
+        let mut made = GraphAction {
+            id,
+            kind,
+            priority: 0,
+            inputs: Vec::new(),
+            attributes: Vec::new(),
+            internal_key,
+            downed: Vec::new(),
+            maintenance: Vec::new(),
+        };
         if details {
             made.attributes = self.graph_attributes(a, has_node_info);
             if has_node_info {
                 made.downed = self.downed_by(a);
             }
             if &*self[a].task == "maintenance_nodes" && pseudo {
-                made.maintenance = self.maintenance_changes().map(|n| (self[n].id.to_string(), self[n].maintenance)).collect();
+                made.maintenance =
+                    self.maintenance_changes().map(|n| (self[n].id.to_string(), self[n].maintenance)).collect();
             }
         }
         made
@@ -342,7 +368,10 @@ impl Sched {
         match &*action.task {
             "do_shutdown" => vec![self[node].id.to_string()],
             "stonith" if matches!(action.meta("stonith_action"), Some("off" | "reboot")) => {
-                let guests = self[node].running.iter().filter(|r| self[**r].is(rf::REMOTE_CONNECTION) && self[**r].launcher.is_some());
+                let guests = self[node]
+                    .running
+                    .iter()
+                    .filter(|r| self[**r].is(rf::REMOTE_CONNECTION) && self[**r].launcher.is_some());
                 let guests = guests.filter_map(|r| self.find_node(&self[*r].id)).map(|n| self[n].id.to_string());
                 std::iter::once(self[node].id.to_string()).chain(guests).collect()
             }
@@ -372,7 +401,10 @@ impl Sched {
         }
         if let Some(rsc) = rsc.filter(|r| node.is_some() || self[*r].is_primitive()) {
             let params = self.params(rsc, node);
-            let address = params.get("addr").filter(|a| &***a == "#uname").and_then(|_| self.params(rsc, None).get("addr").cloned());
+            let address = params
+                .get("addr")
+                .filter(|a| &***a == "#uname")
+                .and_then(|_| self.params(rsc, None).get("addr").cloned());
             for (name, value) in params.iter() {
                 let value = if &**name == "addr" { address.as_ref().unwrap_or(value) } else { value };
                 add(name.to_string(), value);
@@ -441,7 +473,9 @@ impl Sched {
     /// Host of the guest on which an action runs.
     fn guest_graph_meta(&self, a: ActIdx, rsc: RscIdx) -> Vec<(String, String)> {
         let action = &self[a];
-        let Some(launcher) = action.node.filter(|n| self.is_guest(*n)).and_then(|n| self.guest_launcher(n)) else { return Vec::new() };
+        let Some(launcher) = action.node.filter(|n| self.is_guest(*n)).and_then(|n| self.guest_launcher(n)) else {
+            return Vec::new();
+        };
         let task = match &*action.task {
             "notify" | "notified" => action.meta("notify_operation").unwrap_or_default(),
             task => task,

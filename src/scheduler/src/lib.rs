@@ -76,8 +76,12 @@ const STACK_BYTES: usize = 256 << 20;
 /// Runs `work` where deep chains of resources cannot exhaust the caller's stack.
 fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ScheduleError> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("scheduler".into()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        thread.map_err(|e| ScheduleError::Thread(e.to_string()))?.join().map_err(|_| ScheduleError::Thread("it panicked".into()))
+        let thread =
+            std::thread::Builder::new().name("scheduler".into()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        thread
+            .map_err(|e| ScheduleError::Thread(e.to_string()))?
+            .join()
+            .map_err(|_| ScheduleError::Thread("it panicked".into()))
     })
 }
 

@@ -44,7 +44,8 @@ fn history(rsc: &str, ops: &[(&str, u64, i32)]) -> String {
     let entry = |(i, (task, interval, rc)): (usize, &(&str, u64, i32))| {
         let target = if *task == "monitor" && *interval == 0 && *rc == 7 { 7 } else { 0 };
         // Digests of no parameters at all, and of the time-out alone.
-        let digest = if *interval > 0 { "4811cef7f7f94e3a35a70be7916cb2fd" } else { "f2317cad3d54cec5d7d7aa7d0bf35cf8" };
+        let digest =
+            if *interval > 0 { "4811cef7f7f94e3a35a70be7916cb2fd" } else { "f2317cad3d54cec5d7d7aa7d0bf35cf8" };
         let name = if *interval > 0 { format!("{rsc}_{task}_{interval}") } else { format!("{rsc}_{task}_0") };
         format!(
             "<lrm_rsc_op id=\"{name}\" operation_key=\"{name}\" operation=\"{task}\" interval=\"{interval}\" call-id=\"{}\" \
@@ -97,7 +98,9 @@ fn a_failed_monitor_restarts_and_the_threshold_moves() {
     let away = history("a", &[("monitor", 0, 7)]);
     let graph = run(&cluster(&no_fencing(), &dummy("a", ops), "", [&up, &away]));
     assert_eq!(actions(&graph), ["a_monitor_10000 n1", "a_start_0 n1", "a_stop_0 n1"]);
-    let limit = format!("{ops}<meta_attributes id=\"x\"><nvpair id=\"t\" name=\"migration-threshold\" value=\"1\"/></meta_attributes>");
+    let limit = format!(
+        "{ops}<meta_attributes id=\"x\"><nvpair id=\"t\" name=\"migration-threshold\" value=\"1\"/></meta_attributes>"
+    );
     let count = "<transient_attributes id=\"1\"><instance_attributes id=\"s\">\
                  <nvpair id=\"f\" name=\"fail-count-a#monitor_10000\" value=\"1\"/>\
                  <nvpair id=\"l\" name=\"last-failure-a#monitor_10000\" value=\"1794999900\"/></instance_attributes></transient_attributes>";
@@ -105,7 +108,10 @@ fn a_failed_monitor_restarts_and_the_threshold_moves() {
     let cib = cluster(&no_fencing(), &dummy("a", &limit), "", [&failed, &away]);
     assert_eq!(actions(&run(&cib)), ["a_monitor_10000 n2", "a_start_0 n2", "a_stop_0 n1"]);
     let told = explain(&cib, WallTime::from_secs(NOW)).unwrap();
-    assert!(told.contributions.iter().any(|c| c.resource == "a" && c.node.as_deref() == Some("n1") && c.score < 0), "{told:?}");
+    assert!(
+        told.contributions.iter().any(|c| c.resource == "a" && c.node.as_deref() == Some("n1") && c.score < 0),
+        "{told:?}"
+    );
     assert!(told.decisions.iter().any(|d| d.resource == "a" && d.node.as_deref() == Some("n2")));
 }
 
@@ -125,10 +131,9 @@ fn a_lost_node_is_fenced_before_its_resources_start_elsewhere() {
     let device = "<primitive id=\"st\" class=\"stonith\" type=\"fence_x\"/>";
     let up = history("a", &[("start", 0, 0)]);
     let cib = cluster("", &format!("{device}{}", dummy("a", "")), "", [&history("st", &[("start", 0, 0)]), &up]);
-    let text = cib.to_compact().replace(
-        "uname=\"n2\" in_ccm=\"1700000000\" crmd=\"1700000000\"",
-        "uname=\"n2\" in_ccm=\"0\" crmd=\"0\"",
-    );
+    let text = cib
+        .to_compact()
+        .replace("uname=\"n2\" in_ccm=\"1700000000\" crmd=\"1700000000\"", "uname=\"n2\" in_ccm=\"0\" crmd=\"0\"");
     let graph = run(&xml::parse(&text).unwrap());
     let fence = graph.actions.iter().find(|a| a.operation() == "stonith").unwrap();
     assert_eq!(fence.target().unwrap().node, "n2");
@@ -171,7 +176,8 @@ fn documents_from_hell_end_in_an_answer() {
             )
         })
         .collect();
-    let deep = cluster(&format!("{}{}", no_fencing(), property("enable-startup-probes", "false")), &chain, &links, ["", ""]);
+    let deep =
+        cluster(&format!("{}{}", no_fencing(), property("enable-startup-probes", "false")), &chain, &links, ["", ""]);
     schedule(&deep, WallTime::from_secs(NOW), &Options::default()).unwrap();
     for broken in ["<cib/>", "<cib><configuration/><status><node_state/></status></cib>", "<nocib/>"] {
         let _ = schedule(&xml::parse(broken).unwrap(), WallTime::from_secs(NOW), &Options::default());

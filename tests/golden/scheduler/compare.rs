@@ -20,7 +20,11 @@ impl Difference {
             map
         };
         let (w, g) = (count(want), count(got));
-        let only = |sign: &'static str, in_these: &[String], a: &BTreeMap<String, i64>, b: &BTreeMap<String, i64>| -> Vec<String> {
+        let only = |sign: &'static str,
+                    in_these: &[String],
+                    a: &BTreeMap<String, i64>,
+                    b: &BTreeMap<String, i64>|
+         -> Vec<String> {
             let differs = |l: &&String| a.get(*l).copied().unwrap_or(0) > b.get(*l).copied().unwrap_or(0);
             in_these.iter().filter(differs).map(|l| format!("{sign}{l}")).collect()
         };
@@ -51,7 +55,9 @@ pub struct Expected {
 
 impl Expected {
     pub fn read(cases: &Path, name: &str) -> Expected {
-        let part = |dir: &str, ext: &str| std::fs::read_to_string(cases.join(format!("{dir}/{name}.{ext}"))).unwrap_or_default();
+        let part = |dir: &str, ext: &str| {
+            std::fs::read_to_string(cases.join(format!("{dir}/{name}.{ext}"))).unwrap_or_default()
+        };
         Expected {
             graph: part("exp", "exp"),
             dot: part("dot", "dot"),
@@ -107,7 +113,8 @@ fn score_set(text: &str) -> Vec<String> {
 }
 
 fn attributes(e: &Element, ignored: &[&str]) -> String {
-    let mut list: Vec<String> = e.attrs().filter(|(n, _)| !ignored.contains(n)).map(|(n, v)| format!(" {n}={v:?}")).collect();
+    let mut list: Vec<String> =
+        e.attrs().filter(|(n, _)| !ignored.contains(n)).map(|(n, v)| format!(" {n}={v:?}")).collect();
     list.sort();
     list.concat()
 }

@@ -40,7 +40,14 @@ impl Sched {
 
     /// Adds a colocation; `influence` lets the dependent's preferences count.
     pub fn new_colocation(
-        &mut self, id: &str, attribute: Option<&str>, score: i32, dependent: RscIdx, primary: RscIdx, roles: Roles<'_>, influence: bool,
+        &mut self,
+        id: &str,
+        attribute: Option<&str>,
+        score: i32,
+        dependent: RscIdx,
+        primary: RscIdx,
+        roles: Roles<'_>,
+        influence: bool,
         explicit: bool,
     ) {
         let Some(dependent_role) = self.constraint_role(id, roles.dependent) else { return };
@@ -189,7 +196,9 @@ impl Sched {
             Some(text) => match self.score_of(text) {
                 Some(s) => s,
                 None => {
-                    self.error(format!("Ignoring colocation '{coloc_id}' for set '{set_id}' because '{text}' is not a valid score"));
+                    self.error(format!(
+                        "Ignoring colocation '{coloc_id}' for set '{set_id}' because '{text}' is not a valid score"
+                    ));
                     return;
                 }
             },

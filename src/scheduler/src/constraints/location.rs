@@ -96,7 +96,13 @@ impl Sched {
     }
 
     fn unpack_for_resource(
-        &mut self, e: &Element, rsc: RscIdx, role: Option<&str>, score: Option<&str>, matched: Matched<'_>, context: Context<'_>,
+        &mut self,
+        e: &Element,
+        rsc: RscIdx,
+        role: Option<&str>,
+        score: Option<&str>,
+        matched: Matched<'_>,
+        context: Context<'_>,
     ) {
         let id = e.id().unwrap_or_default().to_owned();
         let discovery = e.attr("resource-discovery");
@@ -113,7 +119,10 @@ impl Sched {
         };
         let role = role.or_else(|| e.attr("role"));
         let Some(role) = location_role(role) else {
-            self.error(format!("Ignoring location constraint {id} because '{}' is not a valid role", role.unwrap_or_default()));
+            self.error(format!(
+                "Ignoring location constraint {id} because '{}' is not a valid role",
+                role.unwrap_or_default()
+            ));
             return;
         };
         if let Some(l) = self.new_location(&id, rsc, discovery, vec![(node, value)]) {
@@ -122,7 +131,13 @@ impl Sched {
     }
 
     fn unpack_location_rule(
-        &mut self, raw: &Element, rsc: RscIdx, discovery: Option<&str>, matched: Matched<'_>, id: &str, context: Context<'_>,
+        &mut self,
+        raw: &Element,
+        rsc: RscIdx,
+        discovery: Option<&str>,
+        matched: Matched<'_>,
+        id: &str,
+        context: Context<'_>,
     ) {
         let Some(e) = context.index.resolve(raw) else { return };
         let Some(rule_id) = e.id().map(str::to_owned) else {
@@ -182,7 +197,13 @@ impl Sched {
     }
 
     /// Adds a location constraint.
-    pub fn new_location(&mut self, id: &str, rsc: RscIdx, discovery: Option<&str>, nodes: Vec<(NodeIdx, i32)>) -> Option<LocIdx> {
+    pub fn new_location(
+        &mut self,
+        id: &str,
+        rsc: RscIdx,
+        discovery: Option<&str>,
+        nodes: Vec<(NodeIdx, i32)>,
+    ) -> Option<LocIdx> {
         let probe_mode = match discovery.map(str::to_ascii_lowercase).as_deref() {
             None | Some("always") => ProbeMode::Always,
             Some("never") => ProbeMode::Never,

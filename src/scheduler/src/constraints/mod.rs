@@ -7,10 +7,10 @@ mod location;
 mod ordering;
 mod ticket;
 
-pub use colocation::Roles;
 use crate::model::{Index, RscIdx, Sched, Str};
-use base::WallTime;
 use crate::status::Role;
+use base::WallTime;
+pub use colocation::Roles;
 use xml::Element;
 
 /// A `<resource_set>`, or what a tag stands for.
@@ -95,7 +95,8 @@ impl Sched {
 
     /// The sets of a constraint, with tags replaced by what they stand for.
     fn constraint_sets(&mut self, e: &Element, index: &Index<'_>) -> Vec<ResSet> {
-        let mut sets: Vec<ResSet> = e.elements_named("resource_set").filter_map(|s| index.resolve(s)).map(ResSet::read).collect();
+        let mut sets: Vec<ResSet> =
+            e.elements_named("resource_set").filter_map(|s| index.resolve(s)).map(ResSet::read).collect();
         let original = sets.clone();
         for set in &mut sets {
             let mut members = Vec::new();

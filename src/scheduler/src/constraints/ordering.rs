@@ -52,7 +52,8 @@ fn kind_flags(kind: Kind, first: &str, symmetry: Symmetry) -> u32 {
         (Kind::Mandatory, Symmetry::Asymmetric) => rel::ORDERED | rel::ASYMMETRIC,
         (Kind::Mandatory, Symmetry::Inverse) => rel::ORDERED | rel::THEN_IMPLIES_FIRST,
         (Kind::Mandatory, Symmetry::Symmetric) => {
-            let blocks = if matches!(first, "start" | "promote" | "migrate_from") { rel::UNRUNNABLE_FIRST_BLOCKS } else { 0 };
+            let blocks =
+                if matches!(first, "start" | "promote" | "migrate_from") { rel::UNRUNNABLE_FIRST_BLOCKS } else { 0 };
             rel::ORDERED | rel::FIRST_IMPLIES_THEN | blocks
         }
     }
@@ -69,7 +70,9 @@ impl Sched {
             Some("Optional") => Kind::Optional,
             Some("Serialize") => Kind::Serialize,
             Some(other) => {
-                self.error(format!("Resetting 'kind' for constraint {id} to 'Mandatory' because '{other}' is not valid"));
+                self.error(format!(
+                    "Resetting 'kind' for constraint {id} to 'Mandatory' because '{other}' is not valid"
+                ));
                 Kind::Mandatory
             }
         }
@@ -100,7 +103,8 @@ impl Sched {
                 if self.order_sets(&id, last, set, kind, symmetry).is_none() {
                     return;
                 }
-                if symmetry == Symmetry::Symmetric && self.order_sets(&id, set, last, kind, Symmetry::Inverse).is_none() {
+                if symmetry == Symmetry::Symmetric && self.order_sets(&id, set, last, kind, Symmetry::Inverse).is_none()
+                {
                     return;
                 }
             }

@@ -53,7 +53,9 @@ impl Sched {
         let policy = match policy.map(str::to_ascii_lowercase).as_deref() {
             Some("fence") if self.options.fencing_enabled => LossPolicy::Fence,
             Some("fence") => {
-                self.error(format!("Resetting 'loss-policy' for ticket '{ticket}' to 'stop' because fencing is not configured"));
+                self.error(format!(
+                    "Resetting 'loss-policy' for ticket '{ticket}' to 'stop' because fencing is not configured"
+                ));
                 LossPolicy::Stop
             }
             Some("freeze") => LossPolicy::Freeze,

@@ -160,7 +160,8 @@ impl Reader<'_> {
         let e = self.expand_template(raw, id)?;
         let text = |name: &str| e.attr(name).map(Str::from);
         let blocks = |kind: &str| Blocks::read(&e, kind, None, self.index, self.now);
-        let (meta, instance, utilization) = (blocks("meta_attributes"), blocks("instance_attributes"), blocks("utilization"));
+        let (meta, instance, utilization) =
+            (blocks("meta_attributes"), blocks("instance_attributes"), blocks("utilization"));
         let ops = e.child("operations").and_then(|o| self.index.resolve(o)).map(|o| self.ops(o)).unwrap_or_default();
         let bundle = if e.name() == "bundle" { self.bundle(&e) } else { None };
         let mut children = Vec::new();
@@ -292,6 +293,7 @@ impl Reader<'_> {
 
 /// Operations of a template and of its user are the same if name and role agree.
 fn template_op_key(op: &Element) -> (String, String) {
-    let role = op.attr("role").filter(|r| !["started", "unpromoted", "slave"].contains(&r.to_ascii_lowercase().as_str()));
+    let role =
+        op.attr("role").filter(|r| !["started", "unpromoted", "slave"].contains(&r.to_ascii_lowercase().as_str()));
     (op.attr("name").unwrap_or_default().to_owned(), role.unwrap_or("Unknown").to_owned())
 }

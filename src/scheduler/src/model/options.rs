@@ -101,7 +101,12 @@ const OPTIONS: &[(&str, &str, &str, Check)] = &[
     ("stop-all-resources", "", "false", Check::Bool),
     ("stop-removed-resources", "stop-orphan-resources", "true", Check::Bool),
     ("cancel-removed-actions", "stop-orphan-actions", "true", Check::Bool),
-    ("node-health-strategy", "", "none", Check::OneOf(&["none", "migrate-on-red", "only-green", "progressive", "custom"])),
+    (
+        "node-health-strategy",
+        "",
+        "none",
+        Check::OneOf(&["none", "migrate-on-red", "only-green", "progressive", "custom"]),
+    ),
     ("node-health-base", "", "0", Check::Score),
     ("node-health-green", "", "0", Check::Score),
     ("node-health-yellow", "", "0", Check::Score),
@@ -116,7 +121,11 @@ impl Check {
             Check::Any => true,
             Check::Bool => parse_bool(value).is_some(),
             Check::Time => parse_interval_ms(value).is_some(),
-            Check::Int => parse_int(value).is_some() || value.eq_ignore_ascii_case("infinity") || value.eq_ignore_ascii_case("-infinity"),
+            Check::Int => {
+                parse_int(value).is_some()
+                    || value.eq_ignore_ascii_case("infinity")
+                    || value.eq_ignore_ascii_case("-infinity")
+            }
             Check::Score => parse_score(value, [0; 3]).is_some(),
             Check::OneOf(words) => words.iter().any(|w| w.eq_ignore_ascii_case(value)),
         }
@@ -144,7 +153,9 @@ impl ClusterOptions {
         let mut o = ClusterOptions { raw, ..Default::default() };
         for (name, _, default, check) in OPTIONS {
             if let Some(value) = o.configured(name).filter(|v| !check.holds(v)) {
-                problems.push(format!("Using default value '{default}' for cluster option '{name}' because '{value}' is invalid"));
+                problems.push(format!(
+                    "Using default value '{default}' for cluster option '{name}' because '{value}' is invalid"
+                ));
             }
         }
         let flag = |name: &str| is_true(&o.text(name));
@@ -198,7 +209,9 @@ impl ClusterOptions {
             Health::None => [0; 3],
             Health::MigrateOnRed => [-INFINITY, 0, 0],
             Health::OnlyGreen => [-INFINITY, -INFINITY, 0],
-            Health::Progressive | Health::Custom => [score("node-health-red"), score("node-health-yellow"), score("node-health-green")],
+            Health::Progressive | Health::Custom => {
+                [score("node-health-red"), score("node-health-yellow"), score("node-health-green")]
+            }
         };
         n.health_base = if n.health == Health::Progressive { score("node-health-base") } else { 0 };
         n.raw = std::mem::take(&mut o.raw);

@@ -61,16 +61,45 @@ enum Condition {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Comparison { Defined, NotDefined, Eq, Ne, Lt, Lte, Gt, Gte }
+enum Comparison {
+    Defined,
+    NotDefined,
+    Eq,
+    Ne,
+    Lt,
+    Lte,
+    Gt,
+    Gte,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Type { String, Integer, Number, Version }
+enum Type {
+    String,
+    Integer,
+    Number,
+    Version,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Source { Literal, Parameter, Meta }
+enum Source {
+    Literal,
+    Parameter,
+    Meta,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Field { Year, Month, Monthday, Hour, Minute, Second, Yearday, WeekYear, Week, Weekday }
+enum Field {
+    Year,
+    Month,
+    Monthday,
+    Hour,
+    Minute,
+    Second,
+    Yearday,
+    WeekYear,
+    Week,
+    Weekday,
+}
 
 impl Rule {
     /// Reads a `<rule>`; one that makes no sense never passes.
@@ -130,7 +159,9 @@ impl Condition {
         match e.name() {
             "expression" => Condition::read_attribute(e).unwrap_or(Condition::Invalid),
             "date_expression" => Condition::read_date(e, now).unwrap_or(Condition::Invalid),
-            "rsc_expression" => Condition::Resource { class: text("class"), provider: text("provider"), agent: text("type") },
+            "rsc_expression" => {
+                Condition::Resource { class: text("class"), provider: text("provider"), agent: text("type") }
+            }
             "op_expression" => match (text("name"), e.attr("interval").map(parse_interval_ms)) {
                 (Some(name), None) => Condition::Operation { name, interval_ms: None },
                 (Some(name), Some(Some(ms))) => Condition::Operation { name, interval_ms: Some(ms) },
@@ -236,7 +267,13 @@ fn sooner(next_change: &mut Option<i64>, at: i64) {
     *next_change = Some(next_change.map_or(at, |n| n.min(at)));
 }
 
-fn evaluate_range(now: i64, start: Option<i64>, end: Option<i64>, duration: Option<Duration>, next_change: &mut Option<i64>) -> Verdict {
+fn evaluate_range(
+    now: i64,
+    start: Option<i64>,
+    end: Option<i64>,
+    duration: Option<Duration>,
+    next_change: &mut Option<i64>,
+) -> Verdict {
     let end = end.or_else(|| duration?.after(start?));
     if let Some(start) = start.filter(|s| now < *s) {
         sooner(next_change, start);
@@ -320,7 +357,12 @@ fn read_duration(e: &Element) -> Option<Duration> {
 }
 
 fn evaluate_attribute(
-    input: &RuleInput<'_>, name: &str, comparison: Comparison, kind: Option<Type>, value: Option<&str>, source: Source,
+    input: &RuleInput<'_>,
+    name: &str,
+    comparison: Comparison,
+    kind: Option<Type>,
+    value: Option<&str>,
+    source: Source,
 ) -> Verdict {
     let expanded = input.matched.and_then(|(id, groups)| expand(name, id, groups));
     let name = expanded.as_deref().unwrap_or(name);

@@ -75,7 +75,9 @@ impl Sched {
                     self.order_tasks(rsc1, "stop", rsc2, "migrate_from", rel::ORDERED | unmigratable);
                 }
             }
-            ("promote", "start") if then_migrates => self.order_tasks(rsc1, "promote", rsc2, "migrate_to", rel::ORDERED),
+            ("promote", "start") if then_migrates => {
+                self.order_tasks(rsc1, "promote", rsc2, "migrate_to", rel::ORDERED)
+            }
             ("demote", "stop") if then_migrates => {
                 self.order_tasks(rsc1, "demote", rsc2, "migrate_to", rel::ORDERED);
                 if partial {
@@ -193,7 +195,10 @@ impl Sched {
         if before.flags & rel::GUEST_ALLOWED == 0 && first.rsc.is_some() && corresponds(self[a].rsc, first.node) {
             return true;
         }
-        before.flags == rel::IF_ON_SAME_NODE_OR_TARGET && self[a].rsc.is_some() && &*self[a].task == "migrate_to" && self.graph_has_loop(a, a, input)
+        before.flags == rel::IF_ON_SAME_NODE_OR_TARGET
+            && self[a].rsc.is_some()
+            && &*self[a].task == "migrate_to"
+            && self.graph_has_loop(a, a, input)
     }
 
     /// All stops on a node come before it shuts down.

@@ -71,7 +71,9 @@ impl Sched {
     }
 
     fn order_probe_before_stop_of(&mut self, probe: ActIdx, after: ActIdx) {
-        let Some(rsc) = self[after].rsc.filter(|r| self[*r].is_primitive() && self[probe].rsc != Some(*r)) else { return };
+        let Some(rsc) = self[after].rsc.filter(|r| self[*r].is_primitive() && self[probe].rsc != Some(*r)) else {
+            return;
+        };
         let task = match &*self[after].task {
             "start" => "stop",
             "promote" => "demote",
@@ -90,7 +92,9 @@ impl Sched {
         let Some(probed) = self[probe].rsc else { return Vec::new() };
         let collective = rsc.filter(|r| self[*r].variant > Variant::Group);
         let interleave = collective.is_some_and(|r| self[r].meta_true("interleave"));
-        let compatible = collective.filter(|_| interleave).and_then(|r| self.compatible_instance(probed, r, Role::Unknown, false, None));
+        let compatible = collective
+            .filter(|_| interleave)
+            .and_then(|r| self.compatible_instance(probed, r, Role::Unknown, false, None));
         let mut next = Vec::new();
         for x in self[after].after.iter().rev() {
             if x.flags & rel::FIRST_IMPLIES_THEN == 0 {

@@ -39,18 +39,42 @@ fn completed(task: &str) -> Option<&'static str> {
 pub fn member_task(task: &str, primitive: bool) -> &'static str {
     match task {
         "stop" => "stop",
-        "stopped" => if primitive { "stop" } else { "stopped" },
+        "stopped" => {
+            if primitive {
+                "stop"
+            } else {
+                "stopped"
+            }
+        }
         "start" => "start",
-        "running" => if primitive { "start" } else { "running" },
+        "running" => {
+            if primitive {
+                "start"
+            } else {
+                "running"
+            }
+        }
         "do_shutdown" => "do_shutdown",
         "stonith" => "stonith",
         "monitor" => "monitor",
         "notify" => "notify",
         "notified" => "notified",
         "promote" => "promote",
-        "promoted" => if primitive { "promote" } else { "promoted" },
+        "promoted" => {
+            if primitive {
+                "promote"
+            } else {
+                "promoted"
+            }
+        }
         "demote" => "demote",
-        "demoted" => if primitive { "demote" } else { "demoted" },
+        "demoted" => {
+            if primitive {
+                "demote"
+            } else {
+                "demoted"
+            }
+        }
         _ => "no_action",
     }
 }
@@ -163,7 +187,11 @@ impl Sched {
         if let Some((id, task, 0)) = parse_op_key(key) {
             if let Some(remapped) = completed(task) {
                 let notifies = self[rsc].is(rf::NOTIFY) && (self[rsc].is_clone() || self.is_bundled(rsc));
-                wanted = if notifies { format!("{id}_confirmed-post_notify_{remapped}_0").into() } else { op_key(id, remapped, 0) };
+                wanted = if notifies {
+                    format!("{id}_confirmed-post_notify_{remapped}_0").into()
+                } else {
+                    op_key(id, remapped, 0)
+                };
             }
         }
         self.find_first(rsc, Some(&wanted), None, None).unwrap_or(a)
@@ -217,7 +245,8 @@ impl Sched {
         let key = &self[u.first].key;
         let current = key.ends_with("_stopped_0") || key.ends_with("_demoted_0");
         for then_instance in self.instance_list(then_rsc) {
-            let Some(first_instance) = self.compatible_instance(then_instance, first_rsc, Role::Unknown, current, None) else {
+            let Some(first_instance) = self.compatible_instance(then_instance, first_rsc, Role::Unknown, current, None)
+            else {
                 let mandatory = !current && u.kind & (rel::UNRUNNABLE_FIRST_BLOCKS | rel::FIRST_IMPLIES_THEN) != 0;
                 if mandatory && self.assign_resource(then_instance, None, true, true) {
                     changed |= THEN_CHANGED;
@@ -225,7 +254,9 @@ impl Sched {
                 continue;
             };
             let then_task = self[u.then].task.clone();
-            let Some(first) = self.instance_action(u.first, first_instance, &first_task, u.node, true) else { continue };
+            let Some(first) = self.instance_action(u.first, first_instance, &first_task, u.node, true) else {
+                continue;
+            };
             let Some(then) = self.instance_action(u.then, then_instance, &then_task, u.node, false) else { continue };
             if self.order_actions(first, then, u.kind) {
                 changed |= FIRST_CHANGED | THEN_CHANGED;
@@ -236,9 +267,17 @@ impl Sched {
         changed
     }
 
-    fn instance_action(&self, action: ActIdx, instance: RscIdx, task: &str, node: Option<NodeIdx>, for_first: bool) -> Option<ActIdx> {
+    fn instance_action(
+        &self,
+        action: ActIdx,
+        instance: RscIdx,
+        task: &str,
+        node: Option<NodeIdx>,
+        for_first: bool,
+    ) -> Option<ActIdx> {
         let a = &*self[action].task;
-        let inside = (for_first && !matches!(a, "stop" | "stopped")) || (!for_first && matches!(a, "promote" | "promoted" | "demote" | "demoted"));
+        let inside = (for_first && !matches!(a, "stop" | "stopped"))
+            || (!for_first && matches!(a, "promote" | "promoted" | "demote" | "demoted"));
         match self.in_container(instance).filter(|_| inside) {
             Some(rsc) => self.find_first(rsc, None, Some(task), None),
             None => self.find_first(instance, None, Some(task), node),
@@ -294,7 +333,10 @@ impl Sched {
     fn update_restart(&mut self, first: ActIdx, then: ActIdx, filter: u32) {
         let restart = filter & act::OPTIONAL != 0 && !self[then].is(act::OPTIONAL);
         let managed = self[then].rsc.is_some_and(|r| self[r].is(rf::MANAGED));
-        let stop = filter & act::RUNNABLE != 0 && !self[then].is(act::RUNNABLE) && managed && self[first].rsc == self[then].rsc;
+        let stop = filter & act::RUNNABLE != 0
+            && !self[then].is(act::RUNNABLE)
+            && managed
+            && self[first].rsc == self[then].rsc;
         if !restart && !stop {
             return;
         }
@@ -386,14 +428,20 @@ impl Sched {
         let mut changed = 0;
         if has(rel::FIRST_IMPLIES_THEN) {
             if let Some(rsc) = then_rsc {
-                changed |= self.update_ordered(rsc, Update { flags: first_flags & act::OPTIONAL, kind: rel::FIRST_IMPLIES_THEN, ..u });
+                changed |= self.update_ordered(
+                    rsc,
+                    Update { flags: first_flags & act::OPTIONAL, kind: rel::FIRST_IMPLIES_THEN, ..u },
+                );
             } else if first_flags & act::OPTIONAL == 0 && self[then].is(act::OPTIONAL) {
                 self[then].flags &= !act::OPTIONAL;
                 changed |= THEN_CHANGED;
             }
         }
         if let Some(rsc) = then_rsc.filter(|_| has(rel::INTERMEDIATE_STOP)) {
-            changed |= self.update_ordered(rsc, Update { filter: act::OPTIONAL | act::RUNNABLE, kind: rel::INTERMEDIATE_STOP, ..u });
+            changed |= self.update_ordered(
+                rsc,
+                Update { filter: act::OPTIONAL | act::RUNNABLE, kind: rel::INTERMEDIATE_STOP, ..u },
+            );
         }
         if has(rel::THEN_IMPLIES_FIRST) {
             if let Some(rsc) = first_rsc {
@@ -404,7 +452,10 @@ impl Sched {
             }
         }
         if let Some(rsc) = then_rsc.filter(|_| has(rel::PROMOTED_THEN_IMPLIES_FIRST)) {
-            changed |= self.update_ordered(rsc, Update { flags: first_flags & act::OPTIONAL, kind: rel::PROMOTED_THEN_IMPLIES_FIRST, ..u });
+            changed |= self.update_ordered(
+                rsc,
+                Update { flags: first_flags & act::OPTIONAL, kind: rel::PROMOTED_THEN_IMPLIES_FIRST, ..u },
+            );
         }
         changed |= self.update_runnable_relations(u, input, order);
         if let Some(rsc) = then_rsc {
@@ -428,7 +479,10 @@ impl Sched {
         let blocked_stop = first_rsc.is_some_and(|r| !self[r].is(rf::MANAGED) && self[r].is(rf::BLOCKED))
             && !self[first].is(act::RUNNABLE)
             && &*self[first].task == "stop";
-        if has(rel::FIRST_IMPLIES_THEN | rel::THEN_IMPLIES_FIRST | rel::INTERMEDIATE_STOP) && blocked_stop && self[then].is(act::RUNNABLE) {
+        if has(rel::FIRST_IMPLIES_THEN | rel::THEN_IMPLIES_FIRST | rel::INTERMEDIATE_STOP)
+            && blocked_stop
+            && self[then].is(act::RUNNABLE)
+        {
             self[then].flags &= !act::RUNNABLE;
             changed |= THEN_CHANGED;
         }
@@ -517,11 +571,17 @@ impl Sched {
         let before = self[then].before[i];
         let mut first = before.action;
         let (first_node, then_node) = (self.ordering_node(first), self.ordering_node(then));
-        if before.flags & rel::IF_ON_SAME_NODE != 0 && first_node.is_some() && then_node.is_some() && first_node != then_node {
+        if before.flags & rel::IF_ON_SAME_NODE != 0
+            && first_node.is_some()
+            && then_node.is_some()
+            && first_node != then_node
+        {
             self[then].before[i].flags = rel::NONE;
             return 0;
         }
-        if let Some(rsc) = self[first].rsc.filter(|_| before.flags & rel::THEN_CANCELS_FIRST != 0 && !self[then].is(act::OPTIONAL)) {
+        if let Some(rsc) =
+            self[first].rsc.filter(|_| before.flags & rel::THEN_CANCELS_FIRST != 0 && !self[then].is(act::OPTIONAL))
+        {
             self[first].flags |= act::OPTIONAL;
             if &*self[first].task == "reload-agent" {
                 self.clear(rsc, rf::RELOAD);

@@ -58,7 +58,12 @@ impl Sched {
         None
     }
 
-    pub(super) fn assign_bundle(&mut self, rsc: RscIdx, prefer: Option<NodeIdx>, stop_if_fail: bool) -> Option<NodeIdx> {
+    pub(super) fn assign_bundle(
+        &mut self,
+        rsc: RscIdx,
+        prefer: Option<NodeIdx>,
+        stop_if_fail: bool,
+    ) -> Option<NodeIdx> {
         self.set(rsc, rf::ASSIGNING);
         self.show_scores(rsc, "pcmk__bundle_assign");
         let mut containers = self.bundle_containers(rsc);
@@ -116,7 +121,10 @@ impl Sched {
         if self[dependent].group.colocated {
             delta = self.apply_colocation(first, primary, c, true);
         } else if self[c].score >= INFINITY {
-            let text = format!("{}: Cannot perform mandatory colocation between non-colocated group and {}", self[dependent].id, self[primary].id);
+            let text = format!(
+                "{}: Cannot perform mandatory colocation between non-colocated group and {}",
+                self[dependent].id, self[primary].id
+            );
             self.error(text);
             return 0;
         } else {
@@ -140,7 +148,10 @@ impl Sched {
             return member.copied().map_or(0, |m| self.apply_colocation(dependent, m, c, false));
         }
         if mandatory {
-            let text = format!("{}: Cannot perform mandatory colocation with non-colocated group {}", self[dependent].id, self[primary].id);
+            let text = format!(
+                "{}: Cannot perform mandatory colocation with non-colocated group {}",
+                self[dependent].id, self[primary].id
+            );
             self.error(text);
             return 0;
         }
@@ -191,7 +202,9 @@ impl Sched {
         if coloc.score >= INFINITY {
             let mut nodes = Vec::new();
             for instance in self[primary].children.clone() {
-                if let Some(node) = self.location_of(instance, false).filter(|_| !self.is_set_recursive(instance, rf::BLOCKED, true)) {
+                if let Some(node) =
+                    self.location_of(instance, false).filter(|_| !self.is_set_recursive(instance, rf::BLOCKED, true))
+                {
                     nodes.push((node, 0));
                 }
             }
@@ -211,11 +224,18 @@ impl Sched {
 
     /// The container that goes with where the dependent is or may be.
     fn compatible_container(&self, dependent: RscIdx, bundle: RscIdx) -> Option<RscIdx> {
-        let on = |node: NodeIdx| self.bundle_containers(bundle).into_iter().find(|c| self.instance_matches(*c, node, Role::Unknown, false, None));
+        let on = |node: NodeIdx| {
+            self.bundle_containers(bundle)
+                .into_iter()
+                .find(|c| self.instance_matches(*c, node, Role::Unknown, false, None))
+        };
         if let Some(node) = self.location_of(dependent, false).and_then(|n| self.bundle_node_host(n)) {
             return on(node);
         }
-        self.sorted_nodes(&self[dependent].allowed, None).into_iter().filter_map(|(n, _)| self.bundle_node_host(n)).find_map(on)
+        self.sorted_nodes(&self[dependent].allowed, None)
+            .into_iter()
+            .filter_map(|(n, _)| self.bundle_node_host(n))
+            .find_map(on)
     }
 
     pub(super) fn colocate_with_bundle(&mut self, dependent: RscIdx, primary: RscIdx, c: ColocIdx) -> i32 {
@@ -235,7 +255,9 @@ impl Sched {
         }
         if coloc.score < INFINITY {
             let containers = self.bundle_containers(primary);
-            return containers.into_iter().fold(0, |delta, i| add_scores(delta, self.apply_colocation(dependent, i, c, false)));
+            return containers
+                .into_iter()
+                .fold(0, |delta, i| add_scores(delta, self.apply_colocation(dependent, i, c, false)));
         }
         let mut nodes = Vec::new();
         for replica in self[primary].bundle.replicas.clone() {

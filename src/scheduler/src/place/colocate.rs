@@ -36,7 +36,9 @@ impl Sched {
 
     /// Value of the attribute that a colocation is about.
     pub(super) fn colocation_attr(&self, node: NodeIdx, attr: &str, rsc: RscIdx) -> Option<&Str> {
-        let inside = self.is_bundle_node(node) && self.is_bundled(rsc) && Some(self.top_of(rsc, false)) == self.bundled_resource(rsc);
+        let inside = self.is_bundle_node(node)
+            && self.is_bundled(rsc)
+            && Some(self.top_of(rsc, false)) == self.bundled_resource(rsc);
         let target = if inside { Some("host") } else { self[rsc].meta("container-attribute-target") };
         self.node_attr(node, attr, target, true)
     }
@@ -154,7 +156,8 @@ impl Sched {
         if !self[bundled].is(rf::PROMOTABLE) || self.top_of(orig, false) != bundled {
             return;
         }
-        let counts = if orig == bundled { self[orig].clone.promotion_constrained } else { !self[orig].is(rf::UNASSIGNED) };
+        let counts =
+            if orig == bundled { self[orig].clone.promotion_constrained } else { !self[orig].is(rf::UNASSIGNED) };
         if counts {
             self.add_all(list, rsc, this_with);
         }
@@ -237,7 +240,13 @@ impl Sched {
     fn explain_change(&mut self, rsc: RscIdx, work: &NodeTable, source: &Str) {
         let changes: Vec<(NodeIdx, i32)> = work
             .iter()
-            .filter_map(|(n, a)| self[rsc].allowed.score(n).filter(|old| *old != a.score).map(|old| (n, (a.score - old).clamp(-INFINITY, INFINITY))))
+            .filter_map(|(n, a)| {
+                self[rsc]
+                    .allowed
+                    .score(n)
+                    .filter(|old| *old != a.score)
+                    .map(|old| (n, (a.score - old).clamp(-INFINITY, INFINITY)))
+            })
             .collect();
         for (node, delta) in changes {
             self.contribute(rsc, Some(node), delta, source);
@@ -248,7 +257,10 @@ impl Sched {
         let coloc = self[c].clone();
         let Some(dependent_node) = self[dependent].assigned.map(|a| a.node) else { return 0 };
         let primary_node = self[primary].assigned.map(|a| a.node);
-        if primary_node.is_some() && coloc.primary_role != Role::Unknown && coloc.primary_role != self[self.role_resource(primary)].next_role {
+        if primary_node.is_some()
+            && coloc.primary_role != Role::Unknown
+            && coloc.primary_role != self[self.role_resource(primary)].next_role
+        {
             return 0;
         }
         let a = self.colocation_attr(dependent_node, &coloc.node_attribute, dependent);
@@ -271,7 +283,10 @@ impl Sched {
     fn best_score_matching(&self, table: &NodeTable, rsc: RscIdx, attr: &str, value: Option<&Str>) -> i32 {
         let mut best = -INFINITY;
         for (node, assign) in table.iter() {
-            if assign.score > best && self.node_available(node) && Sched::same_attr(value, self.colocation_attr(node, attr, rsc)) {
+            if assign.score > best
+                && self.node_available(node)
+                && Sched::same_attr(value, self.colocation_attr(node, attr, rsc))
+            {
                 best = assign.score;
             }
         }
@@ -283,15 +298,25 @@ impl Sched {
     }
 
     fn add_matching_scores(
-        &self, nodes: &mut NodeTable, source: RscIdx, target: RscIdx, c: ColocIdx, factor: f32, only_positive: bool,
+        &self,
+        nodes: &mut NodeTable,
+        source: RscIdx,
+        target: RscIdx,
+        c: ColocIdx,
+        factor: f32,
+        only_positive: bool,
     ) {
         let coloc = &self[c];
         let attr = &*coloc.node_attribute;
-        let later_member = self[source].parent.filter(|p| self.is_group(Some(*p)) && self[*p].children.first() != Some(&source));
-        let with_parent = later_member.filter(|_| source == coloc.dependent && coloc.explicit).map(|p| self.table_with_parent_locations(source, p));
+        let later_member =
+            self[source].parent.filter(|p| self.is_group(Some(*p)) && self[*p].children.first() != Some(&source));
+        let with_parent = later_member
+            .filter(|_| source == coloc.dependent && coloc.explicit)
+            .map(|p| self.table_with_parent_locations(source, p));
         let table = with_parent.as_ref().unwrap_or(&self[source].allowed);
         // By name, each node matches only itself.
-        let by_name = attr == "#uname" && !self.is_bundled(source) && self[source].meta("container-attribute-target").is_none();
+        let by_name =
+            attr == "#uname" && !self.is_bundled(source) && self[source].meta("container-attribute-target").is_none();
         for node in nodes.nodes() {
             let value = self.colocation_attr(node, attr, target);
             let score = if by_name && value == Some(&self[node].name) {
@@ -300,7 +325,9 @@ impl Sched {
                 self.best_score_matching(table, source, attr, value)
             };
             if factor < 0.0 && score < 0 {
-                let keeps = self[coloc.primary].stickiness >= -score || !self.has_influence(c, None) || !self.allowed_on_one(coloc.dependent);
+                let keeps = self[coloc.primary].stickiness >= -score
+                    || !self.has_influence(c, None)
+                    || !self.allowed_on_one(coloc.dependent);
                 if keeps {
                     continue;
                 }
@@ -322,7 +349,13 @@ impl Sched {
 
     /// Adds to `nodes` what `source` and everything that goes with it prefer. Without a table, starts from the source's own.
     pub fn add_colocated_scores(
-        &mut self, source: RscIdx, target: Option<RscIdx>, nodes: &mut Option<NodeTable>, c: Option<ColocIdx>, factor: f32, gather: Gather,
+        &mut self,
+        source: RscIdx,
+        target: Option<RscIdx>,
+        nodes: &mut Option<NodeTable>,
+        c: Option<ColocIdx>,
+        factor: f32,
+        gather: Gather,
     ) {
         if self[source].is(rf::UPDATING_NODES) {
             return;
@@ -341,7 +374,13 @@ impl Sched {
     }
 
     fn gather_scores(
-        &mut self, source: RscIdx, target: Option<RscIdx>, nodes: &mut Option<NodeTable>, c: Option<ColocIdx>, factor: f32, gather: Gather,
+        &mut self,
+        source: RscIdx,
+        target: Option<RscIdx>,
+        nodes: &mut Option<NodeTable>,
+        c: Option<ColocIdx>,
+        factor: f32,
+        gather: Gather,
     ) {
         let mut target = target;
         let mut work = match (&*nodes, c) {
@@ -409,7 +448,13 @@ impl Sched {
     }
 
     /// Leaves the dependent only the nodes where the primary is.
-    pub(super) fn intersect_nodes(&mut self, dependent: RscIdx, primary_nodes: &[(NodeIdx, i32)], merge: bool, c: ColocIdx) {
+    pub(super) fn intersect_nodes(
+        &mut self,
+        dependent: RscIdx,
+        primary_nodes: &[(NodeIdx, i32)],
+        merge: bool,
+        c: ColocIdx,
+    ) {
         let mut work = self[dependent].allowed.clone();
         for (node, assign) in work.iter_mut() {
             match primary_nodes.iter().find(|(n, _)| *n == node) {

@@ -28,7 +28,8 @@ impl Sched {
     }
 
     fn node_health_sum(&self, node: NodeIdx) -> i32 {
-        let attrs = self[node].attrs.range(crate::model::Str::from("#health")..).take_while(|(n, _)| n.starts_with("#health"));
+        let attrs =
+            self[node].attrs.range(crate::model::Str::from("#health")..).take_while(|(n, _)| n.starts_with("#health"));
         attrs.filter_map(|(_, v)| self.score_of(v)).fold(self.options.health_base, add_scores)
     }
 
@@ -143,7 +144,9 @@ impl Sched {
                         self.apply_location_to(ip, l);
                     }
                 }
-                if let Some(child) = self[rsc].bundle.child.filter(|_| matches!(self[l].role, Role::Unpromoted | Role::Promoted)) {
+                if let Some(child) =
+                    self[rsc].bundle.child.filter(|_| matches!(self[l].role, Role::Unpromoted | Role::Promoted))
+                {
                     self.apply_location_to(child, l);
                     self[child].locations.push(l);
                 }

@@ -96,13 +96,18 @@ impl Sched {
     }
 
     /// Sorts instances so that those which should stay where they are come first.
-    pub(super) fn sort_instances(&mut self, list: &mut Vec<RscIdx>, before: &dyn Fn(&Sched, RscIdx, RscIdx) -> Ordering) {
+    pub(super) fn sort_instances(
+        &mut self,
+        list: &mut Vec<RscIdx>,
+        before: &dyn Fn(&Sched, RscIdx, RscIdx) -> Ordering,
+    ) {
         let mut ranks = Vec::new();
         for rsc in list.iter() {
             ranks.push(self.instance_rank(*rsc));
         }
         // Preferences of others only matter (and cost) where everything else is equal.
-        let any_colocation = list.iter().any(|r| !self.this_with_list(*r).is_empty() || !self.with_this_list(*r).is_empty());
+        let any_colocation =
+            list.iter().any(|r| !self.this_with_list(*r).is_empty() || !self.with_this_list(*r).is_empty());
         if any_colocation {
             for (i, rsc) in list.iter().enumerate() {
                 if let Some(node) = ranks[i].current.filter(|_| ranks[i].node.is_some()) {
@@ -188,7 +193,13 @@ impl Sched {
     }
 
     /// Places at most `max_total` instances, at most `max_per_node` on a node.
-    pub(super) fn assign_instances(&mut self, collective: RscIdx, instances: &[RscIdx], max_total: i32, max_per_node: i32) {
+    pub(super) fn assign_instances(
+        &mut self,
+        collective: RscIdx,
+        instances: &[RscIdx],
+        max_total: i32,
+        max_per_node: i32,
+    ) {
         let nodes = self[collective].allowed.nodes();
         let available = nodes.iter().filter(|n| self.node_available(**n)).count() as i32;
         for (_, assign) in self[collective].allowed.iter_mut() {
@@ -225,7 +236,14 @@ impl Sched {
     }
 
     /// The instance is (or will be) on the node, in the role.
-    pub fn instance_matches(&self, instance: RscIdx, node: NodeIdx, role: Role, current: bool, attribute: Option<&str>) -> bool {
+    pub fn instance_matches(
+        &self,
+        instance: RscIdx,
+        node: NodeIdx,
+        role: Role,
+        current: bool,
+        attribute: Option<&str>,
+    ) -> bool {
         if role != Role::Unknown && role != self.role_of(instance, current) {
             return false;
         }
@@ -246,12 +264,26 @@ impl Sched {
         }
     }
 
-    fn instance_on_node(&self, rsc: RscIdx, node: NodeIdx, role: Role, current: bool, attribute: Option<&str>) -> Option<RscIdx> {
+    fn instance_on_node(
+        &self,
+        rsc: RscIdx,
+        node: NodeIdx,
+        role: Role,
+        current: bool,
+        attribute: Option<&str>,
+    ) -> Option<RscIdx> {
         self.instance_list(rsc).into_iter().find(|i| self.instance_matches(*i, node, role, current, attribute))
     }
 
     /// The instance of `rsc` that belongs together with `matching`.
-    pub fn compatible_instance(&self, matching: RscIdx, rsc: RscIdx, role: Role, current: bool, attribute: Option<&str>) -> Option<RscIdx> {
+    pub fn compatible_instance(
+        &self,
+        matching: RscIdx,
+        rsc: RscIdx,
+        role: Role,
+        current: bool,
+        attribute: Option<&str>,
+    ) -> Option<RscIdx> {
         if let Some(node) = self.location_of(matching, current) {
             return self.instance_on_node(rsc, node, role, current, attribute);
         }

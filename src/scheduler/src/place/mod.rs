@@ -171,7 +171,13 @@ impl Sched {
     /// The current or next role, of a collective the highest of its parts.
     pub fn role_of(&self, rsc: RscIdx, current: bool) -> Role {
         match self[rsc].variant {
-            Variant::Primitive => if current { self[rsc].orig_role } else { self[rsc].next_role },
+            Variant::Primitive => {
+                if current {
+                    self[rsc].orig_role
+                } else {
+                    self[rsc].next_role
+                }
+            }
             Variant::Bundle => Role::Unknown,
             _ => self[rsc].children.iter().map(|c| self.role_of(*c, current)).max().unwrap_or(Role::Unknown),
         }
@@ -204,7 +210,13 @@ impl Sched {
     }
 
     /// Puts a resource on a node, or nowhere; true if that is a change.
-    pub fn assign_resource(&mut self, rsc: RscIdx, node: Option<(NodeIdx, i32)>, force: bool, stop_if_fail: bool) -> bool {
+    pub fn assign_resource(
+        &mut self,
+        rsc: RscIdx,
+        node: Option<(NodeIdx, i32)>,
+        force: bool,
+        stop_if_fail: bool,
+    ) -> bool {
         if !self[rsc].children.is_empty() {
             let mut changed = false;
             for child in self[rsc].children.clone() {

@@ -10,7 +10,12 @@ use crate::status::Role;
 const MAX_DEPTH: usize = 2_000;
 
 impl Sched {
-    pub(super) fn assign_primitive(&mut self, rsc: RscIdx, prefer: Option<NodeIdx>, stop_if_fail: bool) -> Option<NodeIdx> {
+    pub(super) fn assign_primitive(
+        &mut self,
+        rsc: RscIdx,
+        prefer: Option<NodeIdx>,
+        stop_if_fail: bool,
+    ) -> Option<NodeIdx> {
         if let Some(parent) = self[rsc].parent.filter(|p| !self[*p].is(rf::ASSIGNING)) {
             self.assign(parent, prefer, stop_if_fail);
         }
@@ -26,7 +31,10 @@ impl Sched {
         self.update_depth -= 1;
         if self[rsc].next_role == Role::Stopped {
             self.add_location(rsc, None, -INFINITY, "target-role");
-        } else if self[rsc].next_role > self[rsc].orig_role && !self.quorate && self.options.no_quorum == NoQuorum::Freeze {
+        } else if self[rsc].next_role > self[rsc].orig_role
+            && !self.quorate
+            && self.options.no_quorum == NoQuorum::Freeze
+        {
             self.set_next_role(rsc, self[rsc].orig_role);
         }
         self.show_scores(rsc, "pcmk__primitive_assign");

@@ -8,7 +8,10 @@ use crate::status::Role;
 
 impl Sched {
     fn anonymous_known_on(&self, clone: RscIdx, id: &str, node: NodeIdx) -> bool {
-        self[clone].children.iter().any(|c| self.find_clone_member(*c, id, None).is_some_and(|m| self[m].probed.contains(&node)))
+        self[clone]
+            .children
+            .iter()
+            .any(|c| self.find_clone_member(*c, id, None).is_some_and(|m| self[m].probed.contains(&node)))
     }
 
     fn promotion_score_applies(&self, rsc: RscIdx, node: NodeIdx) -> bool {
@@ -126,7 +129,9 @@ impl Sched {
         let [chosen] = list[..] else { return };
         let next = self.role_of(instance, false);
         match next {
-            Role::Started | Role::Unknown => self[instance].priority = self.promotion_score(instance, chosen).unwrap_or(-1),
+            Role::Started | Role::Unknown => {
+                self[instance].priority = self.promotion_score(instance, chosen).unwrap_or(-1)
+            }
             Role::Unpromoted | Role::Stopped => self[instance].priority = -INFINITY,
             Role::Promoted => {}
         }
@@ -159,7 +164,13 @@ impl Sched {
             }
             let factor = self[c].score as f32 / INFINITY as f32;
             let dependent = self[c].dependent;
-            self.add_scores_to_allowed(dependent, clone, c, factor, Gather { active: true, nonnegative: true, this_with: false });
+            self.add_scores_to_allowed(
+                dependent,
+                clone,
+                c,
+                factor,
+                Gather { active: true, nonnegative: true, this_with: false },
+            );
         }
         self.require_promotion_tickets(clone);
         for child in self[clone].children.clone() {
@@ -212,10 +223,13 @@ impl Sched {
         let node = self.location_of(instance, false);
         self.scores.push(ScoreLine::Promotion { rsc: instance, node, score: self[instance].promotion_priority });
         let mut chosen = None;
-        if self[instance].promotion_priority >= 0 && (*count < self[clone].clone.promoted_max || !self[clone].is(rf::MANAGED)) {
+        if self[instance].promotion_priority >= 0
+            && (*count < self[clone].clone.promoted_max || !self[clone].is(rf::MANAGED))
+        {
             chosen = self.node_to_promote_on(instance);
         }
-        let frozen = self[instance].orig_role < Role::Promoted && !self.quorate && self.options.no_quorum == NoQuorum::Freeze;
+        let frozen =
+            self[instance].orig_role < Role::Promoted && !self.quorate && self.options.no_quorum == NoQuorum::Freeze;
         let Some(node) = chosen.filter(|_| !frozen) else {
             self.next_role_unpromoted(instance);
             return;
@@ -285,7 +299,10 @@ impl Sched {
 
     pub(super) fn update_promotable_dependent(&mut self, primary: RscIdx, dependent: RscIdx, c: ColocIdx) -> i32 {
         let coloc = self[c].clone();
-        if self.compatible_instance(dependent, primary, coloc.primary_role, false, Some(&coloc.node_attribute)).is_some() {
+        if self
+            .compatible_instance(dependent, primary, coloc.primary_role, false, Some(&coloc.node_attribute))
+            .is_some()
+        {
             self[dependent].priority = add_scores(self[dependent].priority, coloc.score);
             return coloc.score;
         }

@@ -63,7 +63,8 @@ impl Sched {
         list.push(rsc);
         for c in self.this_with_list(rsc) {
             let primary = self[c].primary;
-            if primary != orig && self[c].score == INFINITY && self.affects(rsc, primary, c, true) == Affects::Location {
+            if primary != orig && self[c].score == INFINITY && self.affects(rsc, primary, c, true) == Affects::Location
+            {
                 self.colocated_resources(primary, Some(orig), list);
             }
         }
@@ -133,7 +134,8 @@ impl Sched {
         for other in &together {
             self.add_utilization(*other, &together, &mut needed);
         }
-        let usable: Vec<NodeIdx> = self[rsc].allowed.iter().filter(|(n, a)| a.score >= 0 && self.node_available(*n)).map(|(n, _)| n).collect();
+        let usable: Vec<NodeIdx> =
+            self[rsc].allowed.iter().filter(|(n, a)| a.score >= 0 && self.node_available(*n)).map(|(n, _)| n).collect();
         let mut roomiest: Option<NodeIdx> = None;
         for node in &usable {
             if roomiest.is_none_or(|r| self.compare_capacities(*node, r) < 0) {

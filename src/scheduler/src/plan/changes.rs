@@ -128,7 +128,10 @@ impl Sched {
             _ => task,
         };
         if self.only_secrets_changed(rsc, node, at) {
-            let text = format!("Only 'private' parameters to {interval}ms-interval {task} for {} on {} changed", self[rsc].id, self[node].name);
+            let text = format!(
+                "Only 'private' parameters to {interval}ms-interval {task} for {} on {} changed",
+                self[rsc].id, self[node].name
+            );
             self.info.push(text);
             return false;
         }

@@ -33,7 +33,8 @@ impl Sched {
         let top = self.uber_parent(rsc);
         let implied = self[rsc].is(rf::NEEDS_FENCING) || self.is_guest(target);
         let stops = self.actions_of(rsc, Some(target), "stop", false);
-        let parent_stop = if implied && !stops.is_empty() { self.find_first(top, None, Some("stop"), None) } else { None };
+        let parent_stop =
+            if implied && !stops.is_empty() { self.find_first(top, None, Some("stop"), None) } else { None };
         for a in stops {
             // The fencing stops it.
             self[a].flags |= act::PSEUDO | act::RUNNABLE;

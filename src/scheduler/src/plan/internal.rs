@@ -229,7 +229,13 @@ impl Sched {
         }
         for (i, instance) in children.iter().enumerate() {
             self.internal_constraints(*instance);
-            self.order_tasks(rsc, "start", *instance, "start", rel::UNRUNNABLE_FIRST_BLOCKS | rel::THEN_IMPLIES_FIRST_GRAPHED);
+            self.order_tasks(
+                rsc,
+                "start",
+                *instance,
+                "start",
+                rel::UNRUNNABLE_FIRST_BLOCKS | rel::THEN_IMPLIES_FIRST_GRAPHED,
+            );
             self.order_tasks(*instance, "start", rsc, "running", rel::FIRST_IMPLIES_THEN_GRAPHED);
             self.order_tasks(rsc, "stop", *instance, "stop", rel::THEN_IMPLIES_FIRST_GRAPHED);
             self.order_tasks(*instance, "stop", rsc, "stopped", rel::FIRST_IMPLIES_THEN_GRAPHED);
@@ -284,7 +290,13 @@ impl Sched {
         for replica in self[rsc].bundle.replicas.clone() {
             let container = replica.container;
             self.internal_constraints(container);
-            self.order_tasks(rsc, "start", container, "start", rel::UNRUNNABLE_FIRST_BLOCKS | rel::THEN_IMPLIES_FIRST_GRAPHED);
+            self.order_tasks(
+                rsc,
+                "start",
+                container,
+                "start",
+                rel::UNRUNNABLE_FIRST_BLOCKS | rel::THEN_IMPLIES_FIRST_GRAPHED,
+            );
             if let Some(child) = replica.child {
                 self.order_tasks(rsc, "stop", child, "stop", rel::THEN_IMPLIES_FIRST_GRAPHED);
             }

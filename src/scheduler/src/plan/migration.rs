@@ -26,8 +26,10 @@ impl Sched {
         let partial = self[rsc].partial_migration_target.is_some();
         let start = self.start_action(rsc, Some(assigned), true);
         let stop = self.stop_action(rsc, Some(current), true);
-        let to = (!partial).then(|| self.custom_action(Some(rsc), self.key(rsc, "migrate_to", 0), "migrate_to", Some(current), true));
-        let from = self.custom_action(Some(rsc), self.key(rsc, "migrate_from", 0), "migrate_from", Some(assigned), true);
+        let to = (!partial)
+            .then(|| self.custom_action(Some(rsc), self.key(rsc, "migrate_to", 0), "migrate_to", Some(current), true));
+        let from =
+            self.custom_action(Some(rsc), self.key(rsc, "migrate_from", 0), "migrate_from", Some(assigned), true);
         self[start].flags |= act::MIGRATABLE | act::PSEUDO;
         self[stop].flags |= act::MIGRATABLE;
         self[from].flags |= act::MIGRATABLE;

@@ -123,13 +123,15 @@ impl Sched {
         let promoted = self.rsc_pseudo(clone, "promoted", !promoting, true);
         self[promoted].priority = INFINITY;
         if self[clone].clone.promote_notify.is_none() {
-            self[clone].clone.promote_notify = self.notify_points(clone, "promote", Some(promote), Some(promoted)).map(Box::new);
+            self[clone].clone.promote_notify =
+                self.notify_points(clone, "promote", Some(promote), Some(promoted)).map(Box::new);
         }
         let demote = self.rsc_pseudo(clone, "demote", !demoting, true);
         let demoted = self.rsc_pseudo(clone, "demoted", !demoting, true);
         self[demoted].priority = INFINITY;
         if self[clone].clone.demote_notify.is_none() {
-            self[clone].clone.demote_notify = self.notify_points(clone, "demote", Some(demote), Some(demoted)).map(Box::new);
+            self[clone].clone.demote_notify =
+                self.notify_points(clone, "demote", Some(demote), Some(demoted)).map(Box::new);
             self.order_notifications(clone);
         }
         let priority = self[clone].priority;

@@ -10,7 +10,18 @@ type Entries = Vec<(RscIdx, Option<NodeIdx>)>;
 /// Tasks that have a meaning of their own.
 pub fn is_known_task(task: &str) -> bool {
     let known = [
-        "stop", "stopped", "start", "running", "do_shutdown", "stonith", "monitor", "notify", "notified", "promote", "demote", "promoted",
+        "stop",
+        "stopped",
+        "start",
+        "running",
+        "do_shutdown",
+        "stonith",
+        "monitor",
+        "notify",
+        "notified",
+        "promote",
+        "demote",
+        "promoted",
         "demoted",
     ];
     known.contains(&task)
@@ -38,7 +49,13 @@ impl Sched {
     }
 
     /// Points before and after an action of a resource that wants notifications.
-    pub fn notify_points(&mut self, rsc: RscIdx, task: &'static str, before: Option<ActIdx>, after: Option<ActIdx>) -> Option<NotifyData> {
+    pub fn notify_points(
+        &mut self,
+        rsc: RscIdx,
+        task: &'static str,
+        before: Option<ActIdx>,
+        after: Option<ActIdx>,
+    ) -> Option<NotifyData> {
         if !self[rsc].is(rf::NOTIFY) {
             return None;
         }
@@ -75,9 +92,17 @@ impl Sched {
         Some(n)
     }
 
-    pub(super) fn create_notify_points(&mut self, clone: RscIdx, start: ActIdx, started: ActIdx, stop: ActIdx, stopped: ActIdx) {
+    pub(super) fn create_notify_points(
+        &mut self,
+        clone: RscIdx,
+        start: ActIdx,
+        started: ActIdx,
+        stop: ActIdx,
+        stopped: ActIdx,
+    ) {
         if self[clone].clone.start_notify.is_none() {
-            self[clone].clone.start_notify = self.notify_points(clone, "start", Some(start), Some(started)).map(Box::new);
+            self[clone].clone.start_notify =
+                self.notify_points(clone, "start", Some(start), Some(started)).map(Box::new);
         }
         if self[clone].clone.stop_notify.is_none() {
             self[clone].clone.stop_notify = self.notify_points(clone, "stop", Some(stop), Some(stopped)).map(Box::new);
@@ -168,7 +193,8 @@ impl Sched {
     /// Names of nodes; with `hosts`, guests are named by what they run on.
     fn node_names(&self, nodes: &[NodeIdx], hosts: bool) -> Str {
         let host = |n: NodeIdx| {
-            let launcher = self.guest_launcher(n).filter(|l| hosts && self.is_guest(n) && !self[*l].active_nodes.is_empty());
+            let launcher =
+                self.guest_launcher(n).filter(|l| hosts && self.is_guest(n) && !self[*l].active_nodes.is_empty());
             launcher.and_then(|l| self.current_node(l)).unwrap_or(n)
         };
         words(nodes.iter().map(|n| self[host(*n)].name.clone()).collect())
@@ -196,13 +222,18 @@ impl Sched {
         add(&[("notify_demote_resource", "notify_demote_uname")], self.entry_names(&n.demote, true));
         add(&[("notify_promote_resource", "notify_promote_uname")], self.entry_names(&n.promote, true));
         add(&[("notify_active_resource", "notify_active_uname")], self.entry_names(&n.active, true));
-        let unpromoted = [("notify_unpromoted_resource", "notify_unpromoted_uname"), ("notify_slave_resource", "notify_slave_uname")];
+        let unpromoted = [
+            ("notify_unpromoted_resource", "notify_unpromoted_uname"),
+            ("notify_slave_resource", "notify_slave_uname"),
+        ];
         add(&unpromoted, self.entry_names(&n.unpromoted, true));
-        let promoted = [("notify_promoted_resource", "notify_promoted_uname"), ("notify_master_resource", "notify_master_uname")];
+        let promoted =
+            [("notify_promoted_resource", "notify_promoted_uname"), ("notify_master_resource", "notify_master_uname")];
         add(&promoted, self.entry_names(&n.promoted, true));
         add(&[("notify_inactive_resource", "")], self.entry_names(&n.inactive, false));
         if let Some(of) = n.available {
-            let nodes: Vec<NodeIdx> = self.node_order.iter().copied().filter(|x| self[of].allowed.contains(*x)).collect();
+            let nodes: Vec<NodeIdx> =
+                self.node_order.iter().copied().filter(|x| self[of].allowed.contains(*x)).collect();
             keys.push(("notify_available_uname", self.node_names(&nodes, false)));
         }
         let all = self.node_order.clone();
@@ -225,7 +256,14 @@ impl Sched {
         }
     }
 
-    fn notify_action(&mut self, rsc: RscIdx, node: NodeIdx, op: Option<ActIdx>, done: Option<ActIdx>, n: &NotifyData) -> Option<ActIdx> {
+    fn notify_action(
+        &mut self,
+        rsc: RscIdx,
+        node: NodeIdx,
+        op: Option<ActIdx>,
+        done: Option<ActIdx>,
+        n: &NotifyData,
+    ) -> Option<ActIdx> {
         let (op, done) = (op?, done?);
         if !self[node].online || !self[op].is(act::RUNNABLE) {
             return None;
@@ -264,7 +302,10 @@ impl Sched {
             return;
         }
         for a in self[rsc].actions.clone().into_iter().rev() {
-            if !self[a].is(act::OPTIONAL) && self[a].node.is_some() && matches!(&*self[a].task, "start" | "stop" | "promote" | "demote") {
+            if !self[a].is(act::OPTIONAL)
+                && self[a].node.is_some()
+                && matches!(&*self[a].task, "start" | "stop" | "promote" | "demote")
+            {
                 self.add_keys_to(a, n);
             }
         }
@@ -288,7 +329,8 @@ impl Sched {
     fn notify_going_down(&mut self, rsc: RscIdx, n: &NotifyData) {
         let stop = self.find_first(rsc, None, Some("stop"), None);
         for node in self[rsc].active_nodes.clone() {
-            let by_fencing = stop.is_some_and(|s| self[s].is(act::PSEUDO)) && (self[node].unclean || self[node].remote_reset);
+            let by_fencing =
+                stop.is_some_and(|s| self[s].is(act::PSEUDO)) && (self[node].unclean || self[node].remote_reset);
             if by_fencing {
                 continue;
             }

@@ -42,7 +42,9 @@ impl Sched {
     }
 
     fn probe_clone(&mut self, rsc: RscIdx, node: NodeIdx) -> bool {
-        if self[rsc].is(rf::EXCLUSIVE_PROBES) && self[rsc].allowed.get(node).is_none_or(|a| a.probe_mode != ProbeMode::Exclusive) {
+        if self[rsc].is(rf::EXCLUSIVE_PROBES)
+            && self[rsc].allowed.get(node).is_none_or(|a| a.probe_mode != ProbeMode::Exclusive)
+        {
             self[rsc].allowed.remove(node);
             return false;
         }
@@ -71,7 +73,13 @@ impl Sched {
                 any = true;
                 if self[rsc].bundle.per_host == 1 {
                     for other in replicas.iter().filter(|o| o.container != replica.container) {
-                        self.order_tasks(replica.container, "monitor", other.container, "start", rel::ORDERED | rel::IF_ON_SAME_NODE);
+                        self.order_tasks(
+                            replica.container,
+                            "monitor",
+                            other.container,
+                            "start",
+                            rel::ORDERED | rel::IF_ON_SAME_NODE,
+                        );
                     }
                 }
             }
@@ -80,7 +88,11 @@ impl Sched {
                 let key = self.key(remote, "monitor", 0);
                 if let Some(probe) = self.find_first(remote, Some(&key), None, Some(node)) {
                     any = true;
-                    let first = Side { rsc: Some(replica.container), key: Some(self.key(replica.container, "start", 0)), action: None };
+                    let first = Side {
+                        rsc: Some(replica.container),
+                        key: Some(self.key(replica.container, "start", 0)),
+                        action: None,
+                    };
                     let then = Side { rsc: Some(remote), key: None, action: Some(probe) };
                     self.new_ordering(first, then, rel::NESTED_REMOTE_PROBE);
                 }

@@ -28,9 +28,13 @@ impl Sched {
             return None;
         }
         let conf = Rc::clone(&self[rsc].conf);
-        let same = conf.ops.iter().filter(|o| o.name.as_ref() == Some(&name) && o.interval_ms == op.interval_ms && o.id.is_some());
+        let same = conf
+            .ops
+            .iter()
+            .filter(|o| o.name.as_ref() == Some(&name) && o.interval_ms == op.interval_ms && o.id.is_some());
         if let [first, second, ..] = same.collect::<Vec<_>>()[..] {
-            let (first, second) = (first.id.clone().unwrap_or_else(|| id.clone()), second.id.clone().unwrap_or_else(|| id.clone()));
+            let (first, second) =
+                (first.id.clone().unwrap_or_else(|| id.clone()), second.id.clone().unwrap_or_else(|| id.clone()));
             self.error(format!(
                 "Operation {second} is duplicate of {first} (do not use same name and interval combination more than once per resource)"
             ));
@@ -179,7 +183,14 @@ impl Sched {
         a
     }
 
-    pub(super) fn schedule_cancel(&mut self, rsc: RscIdx, call_id: Option<&str>, task: &str, interval_ms: u64, node: NodeIdx) {
+    pub(super) fn schedule_cancel(
+        &mut self,
+        rsc: RscIdx,
+        call_id: Option<&str>,
+        task: &str,
+        interval_ms: u64,
+        node: NodeIdx,
+    ) {
         let cancel = self.cancel_action(rsc, task, interval_ms, Some(node));
         if let Some(call_id) = call_id {
             self[cancel].insert_meta("call-id", call_id);

@@ -29,7 +29,8 @@ impl Sched {
             return if waits && !self.shutdown_requested(node) { Connection::Unknown } else { Connection::Failed };
         }
         let Some(host) = host else { return Connection::Unknown };
-        let migrating = r.active_nodes.len() > 1 && r.partial_migration_source.is_some() && r.partial_migration_target.is_some();
+        let migrating =
+            r.active_nodes.len() > 1 && r.partial_migration_source.is_some() && r.partial_migration_target.is_some();
         if self[host].unclean || !self[host].online || migrating {
             return Connection::Resting;
         }
@@ -66,7 +67,9 @@ impl Sched {
             }
             "stop" => match state {
                 Connection::Alive => self.then_stop(a, remote, rel::THEN_IMPLIES_FIRST),
-                Connection::Failed => self.fence_node(node, "resources are active but connection is unrecoverable", false),
+                Connection::Failed => {
+                    self.fence_node(node, "resources are active but connection is unrecoverable", false)
+                }
                 _ if self[remote].next_role == Role::Stopped => self.then_stop(a, remote, rel::THEN_IMPLIES_FIRST),
                 _ => self.start_then(remote, a, rel::NONE),
             },
@@ -124,7 +127,9 @@ impl Sched {
                 self.order_then_task(a, rsc, "start", rel::ORDERED);
                 continue;
             }
-            let Some(node) = self[a].node.filter(|n| self[*n].is_remote_kind && !self[a].is(act::PSEUDO)) else { continue };
+            let Some(node) = self[a].node.filter(|n| self[*n].is_remote_kind && !self[a].is(act::PSEUDO)) else {
+                continue;
+            };
             let Some(remote) = self[node].remote else { continue };
             if &*self[a].task == "start" {
                 for other in self[rsc].actions.clone().into_iter().rev() {
@@ -152,8 +157,10 @@ impl Sched {
             return Some(began);
         }
         let partial = self[remote].launcher.is_none() && self[remote].partial_migration_target.is_some();
-        let task = if &*action.task == "notify" { action.meta("notify_operation").unwrap_or_default() } else { &action.task };
-        let before_move = ["cancel", "stop", "demote", "migrate_from", "migrate_to"].iter().any(|t| task.eq_ignore_ascii_case(t));
+        let task =
+            if &*action.task == "notify" { action.meta("notify_operation").unwrap_or_default() } else { &action.task };
+        let before_move =
+            ["cancel", "stop", "demote", "migrate_from", "migrate_to"].iter().any(|t| task.eq_ignore_ascii_case(t));
         Some(if before_move && !partial { began } else { ended })
     }
 }

@@ -119,7 +119,8 @@ impl Sched {
             MultiplyActive::Block => ("waiting for an administrator", false),
             MultiplyActive::Unexpected => ("stopping unexpected instances", true),
         };
-        let text = format!("{} resource {} might be active on {count} nodes ({what})", self[rsc].conf.class(), self[rsc].id);
+        let text =
+            format!("{} resource {} might be active on {count} nodes ({what})", self[rsc].conf.class(), self[rsc].id);
         self.error(text);
         if self[rsc].multiply_active == MultiplyActive::Unexpected {
             self.set(rsc, rf::STOP_UNEXPECTED);
@@ -140,14 +141,21 @@ impl Sched {
         }
         let assigned = self[rsc].assigned.map(|a| a.node);
         let (mut need_stop, mut need_promote, mut can_migrate) = (false, false, false);
-        let moving = current.is_some() && assigned.is_some() && current != assigned && self[rsc].next_role >= Role::Started;
+        let moving =
+            current.is_some() && assigned.is_some() && current != assigned && self[rsc].next_role >= Role::Started;
         if moving {
             can_migrate = self.can_migrate(rsc, current);
             need_stop = true;
         }
         let (source, target) = (self[rsc].partial_migration_source, self[rsc].partial_migration_target);
         let mut multiply = false;
-        if source.is_some() && target.is_some() && can_migrate && all_active == 2 && current == source && assigned == target {
+        if source.is_some()
+            && target.is_some()
+            && can_migrate
+            && all_active == 2
+            && current == source
+            && assigned == target
+        {
             // The partial migration goes on.
         } else if source.is_some() || target.is_some() {
             need_stop = true;
@@ -191,7 +199,10 @@ impl Sched {
     /// Active where it should be, among others where it should not.
     fn is_expected_node(&self, rsc: RscIdx, node: NodeIdx) -> bool {
         let r = &self[rsc];
-        r.is(rf::STOP_UNEXPECTED) && r.is(rf::RESTARTING) && r.next_role > Role::Stopped && r.assigned.is_some_and(|a| a.node == node)
+        r.is(rf::STOP_UNEXPECTED)
+            && r.is(rf::RESTARTING)
+            && r.next_role > Role::Stopped
+            && r.assigned.is_some_and(|a| a.node == node)
     }
 
     fn stop_resource(&mut self, rsc: RscIdx, optional: bool) {

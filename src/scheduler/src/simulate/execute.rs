@@ -59,7 +59,8 @@ pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recor
     for action in Passes::new(graph) {
         done += 1;
         // After a failure only what is most urgent goes on, and nothing that waits for what did not happen.
-        let held = !failed.is_empty() && !matches!(action.kind, ActionKind::Pseudo { .. }) && action.priority < INFINITY;
+        let held =
+            !failed.is_empty() && !matches!(action.kind, ActionKind::Pseudo { .. }) && action.priority < INFINITY;
         if held || action.inputs.iter().any(|i| failed.contains(i)) {
             failed.insert(action.id);
             continue;
@@ -88,11 +89,14 @@ pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recor
                 let interval = if op.interval_ms > 0 { format!("={}", op.interval_ms) } else { String::new() };
                 out.item(&format!("Resource action: {name:<15} {}{interval} on {node}", op.operation));
                 if !matches!(&*op.operation, "delete" | "meta-data") {
-                    let result = [name, &op.primitive.id].into_iter().find_map(|n| events.failure(n, &op.operation, op.interval_ms, node));
+                    let result = [name, &op.primitive.id]
+                        .into_iter()
+                        .find_map(|n| events.failure(n, &op.operation, op.interval_ms, node));
                     if let Some(rc) = result {
                         out.item(&format!("Pretending action {} failed with rc={rc}", action.id));
                         failed.insert(action.id);
-                        let fatal = op.operation == "stop" || (op.operation == "start" && s.options.start_failure_fatal);
+                        let fatal =
+                            op.operation == "stop" || (op.operation == "start" && s.options.start_failure_fatal);
                         cib.add_failure(op, name, rc, fatal, out);
                     }
                     cib.record(name, op, &action.attributes, result);

@@ -1,7 +1,7 @@
 //! Results of simulated operations, written into the status section of a CIB.
 
-use crate::digest::{digest_params, filter_params};
 use super::outline::Outline;
+use crate::digest::{digest_params, filter_params};
 use crate::graph::ResourceAction;
 use base::text::parse_int;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -70,7 +70,13 @@ impl<'a> Recorder<'a> {
     pub fn fence(&mut self, name: &str, id: &str) {
         let at = self.state_of(name, id);
         let Some(state) = element_at(self.status, at) else { return };
-        for (attr, value) in [("in_ccm", "false"), ("crmd", "offline"), ("join", "down"), ("expected", "down"), ("crm-debug-origin", "crm_simulate")] {
+        for (attr, value) in [
+            ("in_ccm", "false"),
+            ("crmd", "offline"),
+            ("join", "down"),
+            ("expected", "down"),
+            ("crm-debug-origin", "crm_simulate"),
+        ] {
             state.set(attr, value);
         }
         state.retain_elements(|e| !matches!(e.name(), "lrm" | "transient_attributes"));
@@ -83,7 +89,13 @@ impl<'a> Recorder<'a> {
         let at = self.state_of(name, id);
         let Some(state) = element_at(self.status, at) else { return };
         let in_ccm = if member { "true" } else { "false" };
-        for (attr, value) in [("in_ccm", in_ccm), ("crmd", "online"), ("join", "member"), ("expected", "member"), ("crm-debug-origin", "crm_simulate")] {
+        for (attr, value) in [
+            ("in_ccm", in_ccm),
+            ("crmd", "online"),
+            ("join", "member"),
+            ("expected", "member"),
+            ("crm-debug-origin", "crm_simulate"),
+        ] {
             state.set(attr, value);
         }
     }
@@ -117,7 +129,8 @@ impl<'a> Recorder<'a> {
         let set = attributes.child_or_insert("instance_attributes");
         let stem = format!("{rsc}#{}_{}", op.operation, op.interval_ms);
         let count = format!("fail-count-{stem}");
-        let known = set.elements().find(|e| e.attr("name") == Some(&count)).and_then(|e| e.attr("value")).and_then(parse_int);
+        let known =
+            set.elements().find(|e| e.attr("name") == Some(&count)).and_then(|e| e.attr("value")).and_then(parse_int);
         let value = if fatal { "INFINITY".to_owned() } else { (known.unwrap_or(0) + 1).to_string() };
         for (name, value) in [(count, value), (format!("last-failure-{stem}"), now.to_string())] {
             set_pair(set, &name, &value);
@@ -189,7 +202,14 @@ pub(super) fn set_pair(set: &mut Element, name: &str, value: &str) {
     set.push(Element::new("nvpair").with("id", id).with("name", name).with("value", value));
 }
 
-fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, String)], result: Option<i32>, call: i64, now: i64) {
+fn write_entry(
+    rsc: &mut Element,
+    op: &ResourceAction,
+    attributes: &[(String, String)],
+    result: Option<i32>,
+    call: i64,
+    now: i64,
+) {
     let meta = |name: &str| attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let task = if matches!(&*op.operation, "reload" | "reload-agent") { "start" } else { &*op.operation };
     let target = meta("CRM_meta_op_target_rc").and_then(parse_int).unwrap_or(0);
@@ -237,7 +257,9 @@ fn write_entry(rsc: &mut Element, op: &ResourceAction, attributes: &[(String, St
         entry.set(name, value);
     }
     if migration {
-        for (name, from) in [("migrate_source", "CRM_meta_migrate_source"), ("migrate_target", "CRM_meta_migrate_target")] {
+        for (name, from) in
+            [("migrate_source", "CRM_meta_migrate_source"), ("migrate_target", "CRM_meta_migrate_target")]
+        {
             if let Some(value) = meta(from) {
                 entry.set(name, value);
             }

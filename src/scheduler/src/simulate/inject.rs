@@ -50,7 +50,11 @@ impl Events {
         }
         let mut status = Recorder::new(cib, now);
         let id_of = |name: &str| s.find_node(name).map_or(name.to_owned(), |n| s[n].id.to_string());
-        let lists = [("Bringing node", " online", &self.node_up), ("Taking node", " offline", &self.node_down), ("Failing node", "", &self.node_fail)];
+        let lists = [
+            ("Bringing node", " online", &self.node_up),
+            ("Taking node", " offline", &self.node_down),
+            ("Failing node", "", &self.node_fail),
+        ];
         for (before, after, nodes) in lists {
             for node in nodes {
                 out.item(&format!("{before} {node}{after}"));

@@ -143,9 +143,11 @@ fn write_preamble(s: &Sched, out: &mut Outline) {
 /// A word about a configuration that asks not to be checked.
 fn schema_warning(cib: &Element) -> String {
     match cib.attr("validate-with") {
-        Some(schema) if schema.eq_ignore_ascii_case("none") => "Schema validation of configuration is disabled (support for \
+        Some(schema) if schema.eq_ignore_ascii_case("none") => {
+            "Schema validation of configuration is disabled (support for \
             validate-with set to \"none\" is deprecated and will be removed in a future release)\n"
-            .to_owned(),
+                .to_owned()
+        }
         _ => String::new(),
     }
 }
@@ -168,7 +170,11 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         s = Sched::unpack(&cib, now)?;
         time_line.iter().for_each(|l| out.line(l));
     }
-    let mut result = Simulated { warnings: schema_warning(&cib), input: options.keep_input.then(|| cib.clone()), ..Default::default() };
+    let mut result = Simulated {
+        warnings: schema_warning(&cib),
+        input: options.keep_input.then(|| cib.clone()),
+        ..Default::default()
+    };
     if options.depth >= Depth::Decide {
         let mode = Mode { transition: 1, show_utilization: options.show_utilization, sanitized: options.sanitized };
         result.graph = pipeline::decide(&mut s, &cib, now, &mode);

@@ -14,7 +14,13 @@ impl Sched {
         for line in &self.scores {
             let _ = match line {
                 ScoreLine::Allocation { stage, rsc, node, score } => {
-                    writeln!(out, "{stage}: {} allocation score on {}: {}", self[*rsc].id, self[*node].name, score_text(*score))
+                    writeln!(
+                        out,
+                        "{stage}: {} allocation score on {}: {}",
+                        self[*rsc].id,
+                        self[*node].name,
+                        score_text(*score)
+                    )
                 }
                 ScoreLine::Promotion { rsc, node, score } => {
                     let place = node.map_or_else(|| "(inactive)".to_owned(), |n| format!("on {}", self[n].name));
@@ -25,7 +31,13 @@ impl Sched {
                 }
                 ScoreLine::Utilization { rsc, node } => {
                     let r = &self[*rsc];
-                    writeln!(out, "pcmk__assign_resource: {} utilization on {}:{}", r.id, self[*node].name, values(&r.utilization))
+                    writeln!(
+                        out,
+                        "pcmk__assign_resource: {} utilization on {}:{}",
+                        r.id,
+                        self[*node].name,
+                        values(&r.utilization)
+                    )
                 }
             };
         }

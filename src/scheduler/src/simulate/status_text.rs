@@ -143,7 +143,11 @@ impl StatusText<'_> {
     /// The role as shown: what is started within a promotable clone is unpromoted.
     fn shown_role(&self, rsc: RscIdx) -> Role {
         let role = self.s[rsc].orig_role;
-        if role == Role::Started && self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) { Role::Unpromoted } else { role }
+        if role == Role::Started && self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) {
+            Role::Unpromoted
+        } else {
+            role
+        }
     }
 
     /// Exit status of a probe of the resource on the node that failed because the resource cannot be there.
@@ -228,7 +232,9 @@ impl StatusText<'_> {
         let target = r.meta("target-role").unwrap_or_default();
         match Role::parse(target) {
             Role::Stopped => flags.push("disabled".to_owned()),
-            Role::Unpromoted if self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) => flags.push(format!("target-role:{target}")),
+            Role::Unpromoted if self.s[self.s.top_of(rsc, false)].is(rf::PROMOTABLE) => {
+                flags.push(format!("target-role:{target}"))
+            }
             _ => {}
         }
         if r.is(rf::BLOCKED) {

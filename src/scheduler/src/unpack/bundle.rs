@@ -196,7 +196,8 @@ impl Plan {
 
 fn primitive(id: &str, agent: &str, attrs: Element) -> Element {
     let op = Element::new("op").with("id", format!("{id}-monitor-60s")).with("interval", "60s").with("name", "monitor");
-    let e = Element::new("primitive").with("id", id).with("class", "ocf").with("provider", "heartbeat").with("type", agent);
+    let e =
+        Element::new("primitive").with("id", id).with("class", "ocf").with("provider", "heartbeat").with("type", agent);
     e.with_child(attrs).with_child(Element::new("operations").with_child(op))
 }
 
@@ -205,7 +206,8 @@ impl Sched {
     fn implied(&mut self, e: &Element, parent: RscIdx) -> Option<RscIdx> {
         let nothing = Element::new("cib");
         let index = Index::new(&nothing);
-        let mut reader = Reader { index: &index, templates: Vec::new(), now: WallTime::from_secs(self.now), problems: Vec::new() };
+        let mut reader =
+            Reader { index: &index, templates: Vec::new(), now: WallTime::from_secs(self.now), problems: Vec::new() };
         let conf = reader.read(e)?;
         self.unpack_resource(conf, None, Some(parent))
     }
@@ -234,7 +236,10 @@ impl Sched {
         if let Some(child) = &child {
             if !plan.has_network() {
                 let id = self[rsc].id.clone();
-                self.error(format!("Cannot control {id} inside {} without either ip-range-start or control-port", child.id));
+                self.error(format!(
+                    "Cannot control {id} inside {} without either ip-range-start or control-port",
+                    child.id
+                ));
                 return false;
             }
         }
@@ -267,16 +272,27 @@ impl Sched {
         true
     }
 
-    fn unpack_bundled(&mut self, rsc: RscIdx, plan: &mut Plan, child: Rc<crate::model::config::RscConfig>) -> Option<RscIdx> {
+    fn unpack_bundled(
+        &mut self,
+        rsc: RscIdx,
+        plan: &mut Plan,
+        child: Rc<crate::model::config::RscConfig>,
+    ) -> Option<RscIdx> {
         let e = plan.clone_element();
         let nothing = Element::new("cib");
         let index = Index::new(&nothing);
-        let mut reader = Reader { index: &index, templates: Vec::new(), now: WallTime::from_secs(self.now), problems: Vec::new() };
+        let mut reader =
+            Reader { index: &index, templates: Vec::new(), now: WallTime::from_secs(self.now), problems: Vec::new() };
         let mut conf = (*reader.read(&e)?).clone();
         conf.children.push(child);
         let clone = self.unpack_resource(Rc::new(conf), None, Some(rsc))?;
         let own_log = plan.mounts.iter().any(|m| m.target == "/var/log");
-        let mount = |source: &str, target: &str, subdir| Mount { source: source.into(), target: target.into(), options: None, subdir };
+        let mount = |source: &str, target: &str, subdir| Mount {
+            source: source.into(),
+            target: target.into(),
+            options: None,
+            subdir,
+        };
         plan.mounts.push(mount(REMOTE_KEY, REMOTE_KEY, false));
         if !own_log {
             plan.mounts.push(mount(LOG_DIR, "/var/log", true));
@@ -298,7 +314,14 @@ impl Sched {
         Some(clone)
     }
 
-    fn unpack_replica(&mut self, rsc: RscIdx, plan: &Plan, offset: i32, ip: Option<String>, child: Option<RscIdx>) -> Option<()> {
+    fn unpack_replica(
+        &mut self,
+        rsc: RscIdx,
+        plan: &Plan,
+        offset: i32,
+        ip: Option<String>,
+        child: Option<RscIdx>,
+    ) -> Option<()> {
         let container = self.implied(&plan.container(offset, ip.as_deref(), child.is_some()), rsc)?;
         self.set(container, rf::REPLICA_CONTAINER);
         self[rsc].children.push(container);
@@ -308,8 +331,15 @@ impl Sched {
             self[rsc].children.push(made);
             address = Some(made);
         }
-        let mut replica =
-            Replica { offset, ip_addr: ip.as_deref().map(Into::into), ip: address, child, container, remote: None, node: None };
+        let mut replica = Replica {
+            offset,
+            ip_addr: ip.as_deref().map(Into::into),
+            ip: address,
+            child,
+            container,
+            remote: None,
+            node: None,
+        };
         if let Some(child) = child {
             self.unpack_replica_remote(rsc, plan, &mut replica, child)?;
             if let Some(ip) = &ip {
@@ -397,7 +427,8 @@ impl Sched {
 
     /// A connection whose address is its host's name.
     pub fn needs_remote_name(&mut self, rsc: RscIdx) -> bool {
-        self[rsc].conf.is_remote() && self.params(rsc, None).get("addr").is_some_and(|a| a.eq_ignore_ascii_case("#uname"))
+        self[rsc].conf.is_remote()
+            && self.params(rsc, None).get("addr").is_some_and(|a| a.eq_ignore_ascii_case("#uname"))
     }
 
     /// The host name that stands for `#uname`.

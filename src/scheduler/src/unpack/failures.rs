@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 /// The resource and operation that a `PREFIX-RSC#OP_INTERVAL` attribute is about, if it is one of `name`.
 fn counts_for(attr: &str, prefix: &str, name: &str, unique: bool) -> bool {
-    let Some(rest) = attr.strip_prefix(prefix).and_then(|r| r.strip_prefix('-')).and_then(|r| r.strip_prefix(name)) else {
+    let Some(rest) = attr.strip_prefix(prefix).and_then(|r| r.strip_prefix('-')).and_then(|r| r.strip_prefix(name))
+    else {
         return false;
     };
     let rest = match rest.strip_prefix(':') {
@@ -34,7 +35,14 @@ impl Sched {
 
     /// Failures of a resource on a node and the time of the last; `effective` leaves out what has expired, `launched` adds
     /// those of what the resource launches.
-    pub fn fail_count(&mut self, node: NodeIdx, rsc: RscIdx, effective: bool, launched: bool, op: Option<OpRef>) -> (i32, i64) {
+    pub fn fail_count(
+        &mut self,
+        node: NodeIdx,
+        rsc: RscIdx,
+        effective: bool,
+        launched: bool,
+        op: Option<OpRef>,
+    ) -> (i32, i64) {
         let name = self.fail_name(rsc);
         let unique = self[rsc].is(rf::UNIQUE);
         let (mut count, mut last) = (0, 0i64);

@@ -313,7 +313,11 @@ impl Histories {
                 expected: text("expected"),
                 in_maintenance: e.attr("node_in_maintenance").and_then(parse_int).unwrap_or(0) > 0,
                 fenced: e.attr("node_fenced").and_then(parse_int).unwrap_or(0) > 0,
-                resources: lrm.into_iter().flat_map(|l| l.elements_named("lrm_resource")).map(RscHistory::read).collect(),
+                resources: lrm
+                    .into_iter()
+                    .flat_map(|l| l.elements_named("lrm_resource"))
+                    .map(RscHistory::read)
+                    .collect(),
             };
             let at = all.states.len() as u32;
             if let Some(name) = &state.name {
@@ -355,12 +359,23 @@ impl Histories {
     /// All entries of the resource on the node.
     pub fn ops_of(&self, node: &str, rsc: &str) -> Vec<OpRef> {
         let places = self.places(node, rsc).iter();
-        places.flat_map(|&(state, rsc)| (0..self.rsc(state, rsc).ops.len() as u32).map(move |op| OpRef { state, rsc, op })).collect()
+        places
+            .flat_map(|&(state, rsc)| {
+                (0..self.rsc(state, rsc).ops.len() as u32).map(move |op| OpRef { state, rsc, op })
+            })
+            .collect()
     }
 
     /// The only operation `task` of the resource on the node (for migrations: between this and the other node), if it had
     /// the result asked for.
-    pub fn find_op(&self, rsc: &str, task: &str, node: &str, other: Option<&str>, target_rc: Option<i32>) -> Option<OpRef> {
+    pub fn find_op(
+        &self,
+        rsc: &str,
+        task: &str,
+        node: &str,
+        other: Option<&str>,
+        target_rc: Option<i32>,
+    ) -> Option<OpRef> {
         let mut found = self.ops_of(node, rsc).into_iter().filter(|r| {
             let op = self.op(*r);
             let peer = match task {
@@ -372,7 +387,8 @@ impl Histories {
         });
         let one = found.next().filter(|_| found.next().is_none())?;
         let op = self.op(one);
-        let matches = target_rc.is_none_or(|rc| op.rc.unwrap_or(1) == rc && op.status.unwrap_or(exec::ERROR) == exec::DONE);
+        let matches =
+            target_rc.is_none_or(|rc| op.rc.unwrap_or(1) == rc && op.status.unwrap_or(exec::ERROR) == exec::DONE);
         matches.then_some(one)
     }
 }

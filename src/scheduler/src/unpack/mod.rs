@@ -45,8 +45,10 @@ impl Sched {
         s.feature_set = cib.attr("crm_feature_set").map(Str::from);
         s.dc_id = cib.attr("dc-uuid").map(Str::from);
         s.quorate = cib.attr("have-quorum").is_some_and(is_true);
-        s.op_defaults = section("op_defaults").map(|e| Blocks::read(e, "meta_attributes", None, &index, now)).unwrap_or_default();
-        s.rsc_defaults = section("rsc_defaults").map(|e| Blocks::read(e, "meta_attributes", None, &index, now)).unwrap_or_default();
+        s.op_defaults =
+            section("op_defaults").map(|e| Blocks::read(e, "meta_attributes", None, &index, now)).unwrap_or_default();
+        s.rsc_defaults =
+            section("rsc_defaults").map(|e| Blocks::read(e, "meta_attributes", None, &index, now)).unwrap_or_default();
         s.unpack_options(cib, section("crm_config"), &index, now);
         s.unpack_nodes(section("nodes"), &index, now);
         s.unpack_resources(section("resources"), &index, now);
@@ -166,13 +168,19 @@ impl Sched {
 
     fn unpack_top_level(&mut self, e: &Element, reader: &mut Reader<'_>) {
         if !matches!(e.name(), "primitive" | "group" | "clone" | "bundle") {
-            reader.problems.push(format!("Ignoring resource '{}' of unknown type '{}'", e.id().unwrap_or_default(), e.name()));
+            reader.problems.push(format!(
+                "Ignoring resource '{}' of unknown type '{}'",
+                e.id().unwrap_or_default(),
+                e.name()
+            ));
             return;
         }
         let Some(conf) = reader.read(e) else { return };
         match self.unpack_resource(Rc::clone(&conf), None, None) {
             Some(rsc) => self.top.push(rsc),
-            None => self.error(format!("Ignoring <{}> resource '{}' because configuration is invalid", conf.tag, conf.id)),
+            None => {
+                self.error(format!("Ignoring <{}> resource '{}' because configuration is invalid", conf.tag, conf.id))
+            }
         }
     }
 
@@ -194,8 +202,11 @@ impl Sched {
 fn asks_for_unfencing(cib: &Element) -> bool {
     let Some(configuration) = cib.child("configuration") else { return false };
     let says_so = |pair: &Element| {
-        pair.name() == "nvpair" && matches!(pair.attr("name"), Some("provides" | "requires")) && pair.attr("value") == Some("unfencing")
+        pair.name() == "nvpair"
+            && matches!(pair.attr("name"), Some("provides" | "requires"))
+            && pair.attr("value") == Some("unfencing")
     };
     let metas = |e: &Element| e.elements_named("meta_attributes").any(|m| m.elements().any(says_so));
-    configuration.child("resources").is_some_and(|r| r.descendants().any(metas)) || configuration.child("rsc_defaults").is_some_and(metas)
+    configuration.child("resources").is_some_and(|r| r.descendants().any(metas))
+        || configuration.child("rsc_defaults").is_some_and(metas)
 }

@@ -20,7 +20,10 @@ impl Sched {
                 Some(t) if t.eq_ignore_ascii_case("member") => false,
                 Some(t) if t.eq_ignore_ascii_case("remote") => true,
                 Some(t) => {
-                    self.error(format!("Ignoring node {} with unrecognized type '{t}'", e.attr("uname").unwrap_or("without name")));
+                    self.error(format!(
+                        "Ignoring node {} with unrecognized type '{t}'",
+                        e.attr("uname").unwrap_or("without name")
+                    ));
                     return;
                 }
             };
@@ -80,7 +83,14 @@ impl Sched {
     }
 
     /// Built-in and configured (or transient, which `overwrite`) attributes of a node.
-    pub(super) fn add_node_attrs(&mut self, e: &Element, node: NodeIdx, overwrite: bool, index: &Index<'_>, now: WallTime) {
+    pub(super) fn add_node_attrs(
+        &mut self,
+        e: &Element,
+        node: NodeIdx,
+        overwrite: bool,
+        index: &Index<'_>,
+        now: WallTime,
+    ) {
         let (name, id) = (self[node].name.clone(), self[node].id.clone());
         let is_dc_id = self.dc_id.as_ref().is_some_and(|dc| dc.eq_ignore_ascii_case(&id));
         if self.dc.is_none() && is_dc_id {
@@ -192,16 +202,27 @@ fn pair(name: &str, value: &str) -> Element {
 
 /// The connection resource of a guest node.
 pub(super) fn remote_element(
-    name: &str, container: Option<&str>, allow_migrate: Option<&str>, managed: Option<&str>, start_timeout: Option<&str>,
-    server: Option<&str>, port: Option<&str>,
+    name: &str,
+    container: Option<&str>,
+    allow_migrate: Option<&str>,
+    managed: Option<&str>,
+    start_timeout: Option<&str>,
+    server: Option<&str>,
+    port: Option<&str>,
 ) -> Element {
-    let mut meta = Element::new("meta_attributes").with("id", format!("{name}-meta_attributes")).with_child(pair("internal_rsc", "true"));
+    let mut meta = Element::new("meta_attributes")
+        .with("id", format!("{name}-meta_attributes"))
+        .with_child(pair("internal_rsc", "true"));
     for (key, value) in [("container", container), ("allow-migrate", allow_migrate), ("is-managed", managed)] {
         if let Some(value) = value {
             meta.push(pair(key, value));
         }
     }
-    let mut e = Element::new("primitive").with("id", name).with("class", "ocf").with("provider", "pacemaker").with("type", "remote");
+    let mut e = Element::new("primitive")
+        .with("id", name)
+        .with("class", "ocf")
+        .with("provider", "pacemaker")
+        .with("type", "remote");
     e.push(meta);
     if server.is_some() || port.is_some() {
         let mut attrs = Element::new("instance_attributes").with("id", format!("{name}-instance_attributes"));
@@ -213,7 +234,11 @@ pub(super) fn remote_element(
         e.push(attrs);
     }
     let op = |task: &str, interval: &str, timeout: &str| {
-        Element::new("op").with("id", format!("{name}-{task}-{interval}")).with("interval", interval).with("name", task).with("timeout", timeout)
+        Element::new("op")
+            .with("id", format!("{name}-{task}-{interval}"))
+            .with("interval", interval)
+            .with("name", task)
+            .with("timeout", timeout)
     };
     let mut ops = Element::new("operations").with_child(op("monitor", "30s", "30s"));
     if let Some(timeout) = start_timeout {

@@ -29,7 +29,14 @@ const PROMOTED: i32 = OcfCode::PROMOTED.0;
 
 impl Sched {
     /// Applies one entry; `last_failure` and `on_fail` carry what earlier ones of the same resource and node came to.
-    pub(super) fn unpack_op(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef, last_failure: &mut Option<OpRef>, on_fail: &mut OnFail) {
+    pub(super) fn unpack_op(
+        &mut self,
+        rsc: RscIdx,
+        node: NodeIdx,
+        at: OpRef,
+        last_failure: &mut Option<OpRef>,
+        on_fail: &mut OnFail,
+    ) {
         let Some(mut h) = self.start_judging(rsc, node, at) else { return };
         let expired = self.check_expiry(&h);
         let original_rc = h.rc;
@@ -71,7 +78,10 @@ impl Sched {
         let status = op.status.filter(|s| (exec::PENDING..=exec::NO_SECRETS).contains(s) && *s != exec::CANCELLED);
         let rc = op.rc.filter(|rc| (0..=255).contains(rc));
         let (Some(status), Some(rc)) = (status, rc) else {
-            self.error(format!("Ignoring resource history entry {id} for {} with invalid op-status or rc-code", self[rsc].id));
+            self.error(format!(
+                "Ignoring resource history entry {id} for {} with invalid op-status or rc-code",
+                self[rsc].id
+            ));
             return None;
         };
         let key = op.key.clone().unwrap_or_else(|| id.clone());
@@ -99,7 +109,8 @@ impl Sched {
         if h.status == exec::ERROR_HARD {
             self.add_location(parent, Some(h.node), -INFINITY, "hard-error");
         } else if h.status == exec::ERROR_FATAL {
-            let text = format!("Preventing {} from restarting anywhere because of fatal failure ({})", self[parent].id, h.rc);
+            let text =
+                format!("Preventing {} from restarting anywhere because of fatal failure ({})", self[parent].id, h.rc);
             self.error(text);
             self.add_location(parent, None, -INFINITY, "fatal-error");
         }
@@ -113,7 +124,14 @@ impl Sched {
     }
 
     /// What a failure means for the resource's state.
-    fn process_failure(&mut self, h: &Judged, strategy: OnFail, fail_role: Role, last_failure: &mut Option<OpRef>, on_fail: &mut OnFail) {
+    fn process_failure(
+        &mut self,
+        h: &Judged,
+        strategy: OnFail,
+        fail_role: Role,
+        last_failure: &mut Option<OpRef>,
+        on_fail: &mut OnFail,
+    ) {
         *last_failure = Some(h.at);
         let is_probe = self.history.op(h.at).is_probe();
         if self.options.symmetric || h.rc != NOT_INSTALLED {
@@ -164,7 +182,9 @@ impl Sched {
             return;
         }
         let node = self[h.node].name.clone();
-        let known = |f: &FailedOp, s: &Sched| s.history.op(f.op).key.as_ref() == Some(&h.key) && f.node.eq_ignore_ascii_case(&node);
+        let known = |f: &FailedOp, s: &Sched| {
+            s.history.op(f.op).key.as_ref() == Some(&h.key) && f.node.eq_ignore_ascii_case(&node)
+        };
         if self.failed.iter().any(|f| known(f, self)) {
             return;
         }
@@ -176,7 +196,10 @@ impl Sched {
         if &*h.task != "stop" || self.can_fence(h.node) {
             return;
         }
-        let text = format!("No further recovery can be attempted for {} because stop on {} failed", self[h.rsc].id, self[h.node].name);
+        let text = format!(
+            "No further recovery can be attempted for {} because stop on {} failed",
+            self[h.rsc].id, self[h.node].name
+        );
         self.error(text);
         self.clear(h.rsc, rf::MANAGED);
         self.set(h.rsc, rf::BLOCKED);
@@ -195,7 +218,10 @@ impl Sched {
                 self.record_failed(h);
             }
         }
-        if !self.is_bundled(h.rsc) && self.history.op(h.at).masks_probe_failure() && (h.status != exec::DONE || h.rc != NOT_RUNNING) {
+        if !self.is_bundled(h.rsc)
+            && self.history.op(h.at).masks_probe_failure()
+            && (h.status != exec::DONE || h.rc != NOT_RUNNING)
+        {
             h.status = exec::DONE;
             h.rc = NOT_RUNNING;
         }
@@ -312,7 +338,11 @@ impl Sched {
                 }
             }
         }
-        if expired && h.interval_ms == 0 && &*h.task == "monitor" && matches!(h.rc, OK | NOT_RUNNING | PROMOTED | 190 | 191) {
+        if expired
+            && h.interval_ms == 0
+            && &*h.task == "monitor"
+            && matches!(h.rc, OK | NOT_RUNNING | PROMOTED | 190 | 191)
+        {
             expired = false;
         }
         expired

@@ -5,7 +5,8 @@ use crate::model::flags::rsc as rf;
 use crate::model::options::NoQuorum;
 use crate::model::rules::RuleInput;
 use crate::model::{
-    Assign, GroupData, INFINITY, Map, MultiplyActive, NodeIdx, NodeTable, ProbeMode, Resource, RscIdx, Sched, Str, Variant,
+    Assign, GroupData, INFINITY, Map, MultiplyActive, NodeIdx, NodeTable, ProbeMode, Resource, RscIdx, Sched, Str,
+    Variant,
 };
 use crate::status::Role;
 use base::text::{is_true, parse_bool, parse_interval_ms};
@@ -16,7 +17,12 @@ const MAX_CONTAINER_DEPTH: usize = 8;
 
 impl Sched {
     /// Adds a resource and all below it; `instance` is its number within a clone. `None` if it is unusable.
-    pub(super) fn unpack_resource(&mut self, conf: Rc<RscConfig>, instance: Option<Str>, parent: Option<RscIdx>) -> Option<RscIdx> {
+    pub(super) fn unpack_resource(
+        &mut self,
+        conf: Rc<RscConfig>,
+        instance: Option<Str>,
+        parent: Option<RscIdx>,
+    ) -> Option<RscIdx> {
         let variant = match &*conf.tag {
             "primitive" => Variant::Primitive,
             "group" => Variant::Group,
@@ -210,7 +216,11 @@ impl Sched {
         r.stickiness = stickiness.unwrap_or(0);
         r.ban_after_failures = threshold.unwrap_or(INFINITY);
         r.multiply_active = policy;
-        for (bad, name) in [(bad_priority, "priority"), (bad_stickiness, "resource-stickiness"), (bad_threshold, "migration-threshold")] {
+        for (bad, name) in [
+            (bad_priority, "priority"),
+            (bad_stickiness, "resource-stickiness"),
+            (bad_threshold, "migration-threshold"),
+        ] {
             if bad {
                 self.warn(format!("Using default for resource {id} {name} because its value is not valid"));
             }
@@ -273,7 +283,9 @@ impl Sched {
         }
         if role > Role::Started {
             if !self[self.top_of(rsc, false)].is(rf::PROMOTABLE) {
-                self.error(format!("Ignoring 'target-role' for {id} because '{value}' only makes sense for promotable clones"));
+                self.error(format!(
+                    "Ignoring 'target-role' for {id} because '{value}' only makes sense for promotable clones"
+                ));
                 return None;
             }
             if role > Role::Unpromoted {
@@ -291,7 +303,9 @@ impl Sched {
         }
         if !caps::promotable(&class) && self[parent].is(rf::PROMOTABLE) {
             let id = self[rsc].id.clone();
-            self.error(format!("Resource {id} is of type {class} and therefore cannot be used as a promotable clone resource"));
+            self.error(format!(
+                "Resource {id} is of type {class} and therefore cannot be used as a promotable clone resource"
+            ));
             return false;
         }
         true

@@ -77,7 +77,9 @@ impl Sched {
 
     fn node_of_state(&self, state: u32) -> Option<NodeIdx> {
         let s = &self.history.states[state as usize];
-        s.id.as_ref().and_then(|id| self.find_node_by_id(id)).or_else(|| s.name.as_ref().and_then(|n| self.find_node(n)))
+        s.id.as_ref()
+            .and_then(|id| self.find_node_by_id(id))
+            .or_else(|| s.name.as_ref().and_then(|n| self.find_node(n)))
     }
 
     fn unpack_node_state(&mut self, state: u32, transient: Option<&Element>, index: &Index<'_>, now: WallTime) {
@@ -111,7 +113,14 @@ impl Sched {
         }
     }
 
-    fn unpack_remote_attrs(&mut self, state: u32, node: NodeIdx, transient: Option<&Element>, index: &Index<'_>, now: WallTime) {
+    fn unpack_remote_attrs(
+        &mut self,
+        state: u32,
+        node: NodeIdx,
+        transient: Option<&Element>,
+        index: &Index<'_>,
+        now: WallTime,
+    ) {
         self[node].remote_maint = self.history.states[state as usize].in_maintenance;
         if !self[node].remote_reset {
             self[node].unclean = false;
@@ -131,7 +140,13 @@ impl Sched {
     }
 
     /// One pass over the histories that can be read by now; true if any could.
-    fn unpack_histories(&mut self, all: bool, transient: &[Option<&Element>], index: &Index<'_>, now: WallTime) -> bool {
+    fn unpack_histories(
+        &mut self,
+        all: bool,
+        transient: &[Option<&Element>],
+        index: &Index<'_>,
+        now: WallTime,
+    ) -> bool {
         let mut progress = false;
         for state in 0..self.history.states.len() as u32 {
             let s = &self.history.states[state as usize];
@@ -185,14 +200,18 @@ impl Sched {
 
     fn determine_online(&mut self, state: u32, node: NodeIdx) {
         self[node].shutdown = false;
-        let expected_member = self.history.states[state as usize].expected.as_deref().is_some_and(|e| e.eq_ignore_ascii_case("member"));
+        let expected_member =
+            self.history.states[state as usize].expected.as_deref().is_some_and(|e| e.eq_ignore_ascii_case("member"));
         if self.shutdown_requested(node) {
             self[node].shutdown = true;
         } else if expected_member {
             self[node].expected_up = true;
         }
-        let online =
-            if self.options.fencing_enabled { self.online_with_fencing(state, node) } else { self.online_without_fencing(state, node) };
+        let online = if self.options.fencing_enabled {
+            self.online_with_fencing(state, node)
+        } else {
+            self.online_without_fencing(state, node)
+        };
         if online {
             self[node].online = true;
         }
@@ -207,7 +226,8 @@ impl Sched {
 
     fn online_without_fencing(&mut self, state: u32, node: NodeIdx) -> bool {
         let member = self.member_since(state).unwrap_or(-1);
-        let joined = self.history.states[state as usize].join.as_deref().is_some_and(|j| j.eq_ignore_ascii_case("member"));
+        let joined =
+            self.history.states[state as usize].join.as_deref().is_some_and(|j| j.eq_ignore_ascii_case("member"));
         if member <= 0 {
             return false;
         }
@@ -436,7 +456,11 @@ impl Sched {
             found = inactive;
         }
         let unusable = !self[node].online || self[node].unclean;
-        if found.is_some_and(|r| !self[r].is(rf::NEEDS_FENCING)) && unusable && !self.is_guest(node) && !self.is_universal_clone(parent) {
+        if found.is_some_and(|r| !self[r].is(rf::NEEDS_FENCING))
+            && unusable
+            && !self.is_guest(node)
+            && !self.is_universal_clone(parent)
+        {
             found = None;
         }
         found.or_else(|| {
@@ -562,8 +586,9 @@ impl Sched {
         } else if self.options.fencing_enabled {
             if self.is_remote(node) && self[node].remote.is_some_and(|r| !self[r].is(rf::FAILED)) {
                 self[node].seen = false;
-                reason =
-                    format!("{id} is active there (fencing will be revoked if remote connection can be re-established elsewhere)");
+                reason = format!(
+                    "{id} is active there (fencing will be revoked if remote connection can be re-established elsewhere)"
+                );
             }
         } else {
             return;
@@ -619,7 +644,9 @@ impl Sched {
         self.set(rsc, rf::FAILED | rf::STOP_IF_FAILED);
         if self.options.fencing_enabled && self[rsc].is(rf::REMOTE_CONNECTION) {
             let id = self[rsc].id.clone();
-            if let Some(n) = self.find_node(&id).filter(|n| self.is_remote(*n) && !self[*n].remote_fenced && self[*n].is_remote_kind) {
+            if let Some(n) =
+                self.find_node(&id).filter(|n| self.is_remote(*n) && !self[*n].remote_fenced && self[*n].is_remote_kind)
+            {
                 self.fence_node(n, "remote connection is unrecoverable", false);
             }
         }
@@ -671,7 +698,9 @@ impl Sched {
         self.clear(rsc, rf::MANAGED);
         self.set(rsc, rf::BLOCKED);
         let Some(parent) = self[rsc].parent else { return };
-        if (self.is_group(Some(parent)) || self.is_bundle(Some(parent))) && self[parent].multiply_active == MultiplyActive::Block {
+        if (self.is_group(Some(parent)) || self.is_bundle(Some(parent)))
+            && self[parent].multiply_active == MultiplyActive::Block
+        {
             for child in self[parent].children.clone() {
                 self.clear(child, rf::MANAGED);
                 self.set(child, rf::BLOCKED);
