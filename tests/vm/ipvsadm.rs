@@ -254,7 +254,8 @@ pub fn connections_listed() -> Result<(), String> {
         drop((server4, server6));
         // The kernel estimates rates every two seconds.
         std::thread::sleep(std::time::Duration::from_secs(3));
-        Ok(drop(kept))
+        let _: () = drop(kept);
+        Ok(())
     };
     space.run_net(traffic).map_err(|e| e.to_string())??;
     for words in

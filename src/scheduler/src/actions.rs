@@ -90,10 +90,11 @@ impl Sched {
         } else {
             meta.remove("interval");
         }
-        if caps::fence_params(conf.class()) && (task == "start" || probe) {
-            if let Some(timeout) = self.params(rsc, node).get("pcmk_monitor_timeout").cloned() {
-                meta.insert("timeout".into(), timeout);
-            }
+        if caps::fence_params(conf.class())
+            && (task == "start" || probe)
+            && let Some(timeout) = self.params(rsc, node).get("pcmk_monitor_timeout").cloned()
+        {
+            meta.insert("timeout".into(), timeout);
         }
         let timeout = meta.get("timeout").and_then(|t| parse_ms(t)).filter(|t| *t > 0).unwrap_or(DEFAULT_TIMEOUT_MS);
         meta.insert("timeout".into(), timeout.min(i64::from(i32::MAX)).to_string().into());
@@ -656,10 +657,11 @@ impl Sched {
         if !self[node].online {
             return false;
         }
-        if self[node].is_remote_kind && !self.options.fence_remote_no_quorum {
-            if let Some(remote) = self[node].remote {
-                return self[remote].allowed.iter().all(|(n, _)| self[n].online);
-            }
+        if self[node].is_remote_kind
+            && !self.options.fence_remote_no_quorum
+            && let Some(remote) = self[node].remote
+        {
+            return self[remote].allowed.iter().all(|(n, _)| self[n].online);
         }
         true
     }

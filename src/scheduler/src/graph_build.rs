@@ -192,7 +192,7 @@ impl Sched {
             return false;
         }
         let unwanted = first.is(act::OPTIONAL) && !first.is(act::ALWAYS_IN_GRAPH | act::ADDED_TO_GRAPH);
-        !(unwanted && !self.should_add(input.action))
+        !unwanted || self.should_add(input.action)
     }
 
     /// Whether a relation that depends on nodes applies.
@@ -233,7 +233,7 @@ impl Sched {
             return;
         }
         self[a].flags |= act::ADDED_TO_GRAPH;
-        let mut made = self.to_graph_action(a, true);
+        let mut made = self.graph_action_of(a, true);
         let own = self[a].rsc.map_or(0, |r| self[r].priority);
         made.priority = own.max(self[a].priority).max(0);
         for i in 0..self[a].before.len() {
@@ -250,7 +250,7 @@ impl Sched {
         let missing: BTreeSet<u32> =
             graph.actions.iter().flat_map(|a| &a.inputs).copied().filter(|id| !present.contains(id)).collect();
         for id in missing {
-            let made = self.to_graph_action(ActIdx(id - 1), false);
+            let made = self.graph_action_of(ActIdx(id - 1), false);
             graph.phantoms.push(made);
         }
     }
@@ -291,7 +291,7 @@ impl Sched {
         (key, Some(action.key.to_string()))
     }
 
-    fn to_graph_action(&mut self, a: ActIdx, details: bool) -> GraphAction {
+    fn graph_action_of(&mut self, a: ActIdx, details: bool) -> GraphAction {
         let action = &self[a];
         let (key, internal_key) = self.keys(action);
         let operation = action.task.to_string();

@@ -1,5 +1,7 @@
 //! Small clusters, and what is to be done in each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use base::WallTime;
 use scheduler::graph::Graph;
 use scheduler::{Options, explain, schedule, status};

@@ -39,6 +39,7 @@ impl Sched {
     }
 
     /// Adds a colocation; `influence` lets the dependent's preferences count.
+    #[allow(clippy::too_many_arguments, reason = "one for each attribute of the constraint")]
     pub fn new_colocation(
         &mut self,
         id: &str,

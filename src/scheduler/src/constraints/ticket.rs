@@ -95,10 +95,8 @@ impl Sched {
         }
         match t.policy {
             LossPolicy::Stop => self.add_location(rsc, None, -INFINITY, "__loss_of_ticket__"),
-            LossPolicy::Demote => {
-                if t.role != Role::Promoted {
-                    self.add_location(rsc, None, -INFINITY, "__loss_of_ticket__");
-                }
+            LossPolicy::Demote if t.role != Role::Promoted => {
+                self.add_location(rsc, None, -INFINITY, "__loss_of_ticket__");
             }
             LossPolicy::Fence if role_matches => {
                 self.add_location(rsc, None, -INFINITY, "__loss_of_ticket__");

@@ -10,6 +10,9 @@ use xml::Element;
 /// Deepest nesting of rules that is evaluated; what is deeper does not pass.
 const MAX_DEPTH: usize = 32;
 
+/// Byte range of a group of a regular expression's match.
+pub type Submatch = Option<(usize, usize)>;
+
 /// What a rule can look at.
 #[derive(Clone, Copy, Default)]
 pub struct RuleInput<'a> {
@@ -19,7 +22,7 @@ pub struct RuleInput<'a> {
     pub params: Option<&'a Map>,
     pub meta: Option<&'a Map>,
     /// A resource id that matched a pattern, with the byte ranges of its sub-matches.
-    pub matched: Option<(&'a str, &'a [Option<(usize, usize)>])>,
+    pub matched: Option<(&'a str, &'a [Submatch])>,
     pub standard: Option<&'a str>,
     pub provider: Option<&'a str>,
     pub agent: Option<&'a str>,

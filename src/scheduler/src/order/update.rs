@@ -184,15 +184,15 @@ impl Sched {
             return self.find_first(rsc, Some(key), None, None).unwrap_or(a);
         }
         let mut wanted = key.clone();
-        if let Some((id, task, 0)) = parse_op_key(key) {
-            if let Some(remapped) = completed(task) {
-                let notifies = self[rsc].is(rf::NOTIFY) && (self[rsc].is_clone() || self.is_bundled(rsc));
-                wanted = if notifies {
-                    format!("{id}_confirmed-post_notify_{remapped}_0").into()
-                } else {
-                    op_key(id, remapped, 0)
-                };
-            }
+        if let Some((id, task, 0)) = parse_op_key(key)
+            && let Some(remapped) = completed(task)
+        {
+            let notifies = self[rsc].is(rf::NOTIFY) && (self[rsc].is_clone() || self.is_bundled(rsc));
+            wanted = if notifies {
+                format!("{id}_confirmed-post_notify_{remapped}_0").into()
+            } else {
+                op_key(id, remapped, 0)
+            };
         }
         self.find_first(rsc, Some(&wanted), None, None).unwrap_or(a)
     }
@@ -587,10 +587,11 @@ impl Sched {
                 self.clear(rsc, rf::RELOAD);
             }
         }
-        if let (Some(a), Some(b)) = (self[first].rsc, self[then].rsc) {
-            if a != b && !self.is_parent(b, a) {
-                first = self.action_for_ordering(first);
-            }
+        if let (Some(a), Some(b)) = (self[first].rsc, self[then].rsc)
+            && a != b
+            && !self.is_parent(b, a)
+        {
+            first = self.action_for_ordering(first);
         }
         let mut changed = 0;
         if first == before.action {

@@ -101,12 +101,13 @@ impl Sched {
                 self[rsc].lock_node = None;
                 self[rsc].lock_time = 0;
             }
-        } else if let [node] = self[rsc].active_nodes[..] {
-            if self[node].shutdown && !self[node].unclean {
-                let since = self[node].attrs.get("shutdown").and_then(|v| parse_int(v)).filter(|t| *t != 0);
-                self[rsc].lock_node = Some(node);
-                self[rsc].lock_time = since.unwrap_or(self.now);
-            }
+        } else if let [node] = self[rsc].active_nodes[..]
+            && self[node].shutdown
+            && !self[node].unclean
+        {
+            let since = self[node].attrs.get("shutdown").and_then(|v| parse_int(v)).filter(|t| *t != 0);
+            self[rsc].lock_node = Some(node);
+            self[rsc].lock_time = since.unwrap_or(self.now);
         }
         let Some(locked) = self[rsc].lock_node else { return };
         if self.options.shutdown_lock_ms > 0 {
@@ -200,10 +201,10 @@ impl Sched {
             }
             return;
         }
-        if self.actions_of(rsc, Some(node), "clear_failcount", true).is_empty() {
-            if let Some(banned) = self.threshold_reached(rsc, node) {
-                self.add_location(banned, Some(node), -INFINITY, "__fail_limit__");
-            }
+        if self.actions_of(rsc, Some(node), "clear_failcount", true).is_empty()
+            && let Some(banned) = self.threshold_reached(rsc, node)
+        {
+            self.add_location(banned, Some(node), -INFINITY, "__fail_limit__");
         }
     }
 

@@ -225,13 +225,13 @@ impl Sched {
             return changed;
         }
         let mut node = node;
-        if let Some((n, score)) = node.filter(|_| !force) {
-            if score < 0 || (!self.node_available(n) && !self.is_guest(n)) {
-                if stop_if_fail {
-                    self.set_next_role(rsc, Role::Stopped);
-                }
-                node = None;
+        if let Some((n, score)) = node.filter(|_| !force)
+            && (score < 0 || (!self.node_available(n) && !self.is_guest(n)))
+        {
+            if stop_if_fail {
+                self.set_next_role(rsc, Role::Stopped);
             }
+            node = None;
         }
         let changed = self[rsc].assigned.map(|a| a.node) != node.map(|n| n.0);
         self.unassign(rsc);

@@ -84,10 +84,10 @@ impl Sched {
             self.assign(other, None, true);
         }
         self.apply_colocation(rsc, other, c, true);
-        if let Some(archive) = archive {
-            if !self.any_available(&self[rsc].allowed) {
-                self[rsc].allowed = archive;
-            }
+        if let Some(archive) = archive
+            && !self.any_available(&self[rsc].allowed)
+        {
+            self[rsc].allowed = archive;
         }
     }
 

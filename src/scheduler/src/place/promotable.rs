@@ -179,10 +179,10 @@ impl Sched {
                 self[child].promotion_priority = INFINITY;
             } else if chosen.is_none() {
                 self[child].promotion_priority = -INFINITY;
-            } else if self[child].promotion_priority >= 0 {
-                if let Some(score) = chosen.and_then(|n| self[clone].allowed.score(n)) {
-                    self[child].promotion_priority = score;
-                }
+            } else if self[child].promotion_priority >= 0
+                && let Some(score) = chosen.and_then(|n| self[clone].allowed.score(n))
+            {
+                self[child].promotion_priority = score;
             }
         }
         let mut children = self[clone].children.clone();

@@ -32,10 +32,10 @@ impl Sched {
 
     fn avoid_remote_nodes(&mut self, rsc: RscIdx) {
         for node in self[rsc].allowed.nodes() {
-            if self[node].remote.is_some() {
-                if let Some(assign) = self[rsc].allowed.get_mut(node) {
-                    assign.score = -INFINITY;
-                }
+            if self[node].remote.is_some()
+                && let Some(assign) = self[rsc].allowed.get_mut(node)
+            {
+                assign.score = -INFINITY;
             }
         }
     }
@@ -88,10 +88,10 @@ impl Sched {
         }
         if let Some(remote) = remote {
             for node in self[rsc].allowed.nodes() {
-                if self[node].remote != Some(remote) {
-                    if let Some(assign) = self[rsc].allowed.get_mut(node) {
-                        assign.score = -INFINITY;
-                    }
+                if self[node].remote != Some(remote)
+                    && let Some(assign) = self[rsc].allowed.get_mut(node)
+                {
+                    assign.score = -INFINITY;
                 }
             }
             return;

@@ -30,6 +30,7 @@ impl Sched {
     }
 
     fn probe_list(&mut self, list: &[RscIdx], node: NodeIdx) -> bool {
+        #[allow(clippy::unnecessary_fold, reason = "every one is probed; `any` would stop at the first")]
         list.iter().fold(false, |any, rsc| self.create_probe(*rsc, node) || any)
     }
 

@@ -233,15 +233,15 @@ impl Sched {
             self.clear(rsc, rf::UNIQUE);
         }
         let child = self[rsc].conf.children.iter().find(|c| &*c.tag == "primitive").cloned();
-        if let Some(child) = &child {
-            if !plan.has_network() {
-                let id = self[rsc].id.clone();
-                self.error(format!(
-                    "Cannot control {id} inside {} without either ip-range-start or control-port",
-                    child.id
-                ));
-                return false;
-            }
+        if let Some(child) = &child
+            && !plan.has_network()
+        {
+            let id = self[rsc].id.clone();
+            self.error(format!(
+                "Cannot control {id} inside {} without either ip-range-start or control-port",
+                child.id
+            ));
+            return false;
         }
         let inside = match child {
             None => None,
@@ -385,10 +385,10 @@ impl Sched {
         }
         let remote = self.implied(&e, rsc)?;
         for other in self[remote].allowed.nodes() {
-            if self[other].is_remote_kind {
-                if let Some(assign) = self[remote].allowed.get_mut(other) {
-                    assign.score = -INFINITY;
-                }
+            if self[other].is_remote_kind
+                && let Some(assign) = self[remote].allowed.get_mut(other)
+            {
+                assign.score = -INFINITY;
             }
         }
         self[node].remote = Some(remote);

@@ -34,10 +34,10 @@ impl Sched {
 
     fn newer_state(&self, rsc: &str, node: &str, to: Option<OpRef>, from: Option<OpRef>) -> bool {
         let Some(mut op) = from.or(to) else { return false };
-        if let (Some(to), Some(_)) = (to, from) {
-            if self.history.op(op).migrate_source.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(node)) {
-                op = to;
-            }
+        if let (Some(to), Some(_)) = (to, from)
+            && self.history.op(op).migrate_source.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(node))
+        {
+            op = to;
         }
         self.non_monitor_after(rsc, node, op) || self.monitor_not_running_after(rsc, node, op)
     }
@@ -134,10 +134,11 @@ impl Sched {
         self[h.rsc].orig_role = Role::Started;
         let id = self[h.rsc].id.clone();
         let to = self.history.find_op(&id, "migrate_to", &source, Some(&target), Some(OK));
-        if !self.unknown_on_node(&id, &source) && !self.newer_state(&id, &source, to, Some(h.at)) {
-            if let Some(node) = self.online_node(&source) {
-                self.add_running(h.rsc, node, true);
-            }
+        if !self.unknown_on_node(&id, &source)
+            && !self.newer_state(&id, &source, to, Some(h.at))
+            && let Some(node) = self.online_node(&source)
+        {
+            self.add_running(h.rsc, node, true);
         }
     }
 }

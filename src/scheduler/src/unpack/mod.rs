@@ -33,10 +33,10 @@ impl Sched {
         if cib.name() != "cib" {
             return Err(ScheduleError::NotACib(cib.name().to_owned()));
         }
-        if let Some(set) = cib.attr("crm_feature_set") {
-            if compare_versions(set, FEATURE_SET) == Ordering::Greater {
-                return Err(ScheduleError::FeatureSet(set.to_owned()));
-            }
+        if let Some(set) = cib.attr("crm_feature_set")
+            && compare_versions(set, FEATURE_SET) == Ordering::Greater
+        {
+            return Err(ScheduleError::FeatureSet(set.to_owned()));
         }
         let index = Index::new(cib);
         let configuration = cib.child("configuration");

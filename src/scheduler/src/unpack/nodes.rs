@@ -144,7 +144,7 @@ impl Sched {
     fn expand_guest(&mut self, e: &Element, extra: &mut Vec<Element>) {
         let meta = |wanted: &str| {
             let pairs = e.elements_named("meta_attributes").flat_map(Element::elements);
-            pairs.filter(|p| p.attr("name") == Some(wanted)).filter_map(|p| p.attr("value")).last()
+            pairs.filter(|p| p.attr("name") == Some(wanted)).filter_map(|p| p.attr("value")).next_back()
         };
         let Some(name) = meta("remote-node") else { return };
         extra.push(remote_element(

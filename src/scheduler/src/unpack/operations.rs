@@ -89,10 +89,11 @@ impl Sched {
     }
 
     fn process_failed(&mut self, h: &Judged, parent: RscIdx, last_failure: &mut Option<OpRef>, on_fail: &mut OnFail) {
-        if h.status == exec::NOT_CONNECTED && self[h.node].is_remote_kind {
-            if let Some(remote) = self[h.node].remote.filter(|r| self[*r].is(rf::MANAGED)) {
-                self.set(remote, rf::FAILED | rf::STOP_IF_FAILED);
-            }
+        if h.status == exec::NOT_CONNECTED
+            && self[h.node].is_remote_kind
+            && let Some(remote) = self[h.node].remote.filter(|r| self[*r].is(rf::MANAGED))
+        {
+            self.set(remote, rf::FAILED | rf::STOP_IF_FAILED);
         }
         let (strategy, role) = self.failure_handling(h);
         let pretend = strategy == OnFail::Ignore || (strategy == OnFail::RestartContainer && &*h.task == "stop");
@@ -240,13 +241,11 @@ impl Sched {
         }
         match h.rc {
             OK if is_probe && h.expected == NOT_RUNNING => h.status = exec::DONE,
-            NOT_RUNNING => {
-                if is_probe || h.expected == h.rc || !self[h.rsc].is(rf::MANAGED) {
-                    h.status = exec::DONE;
-                    self[h.rsc].orig_role = Role::Stopped;
-                    *on_fail = OnFail::Ignore;
-                    self.set_next_role(h.rsc, Role::Unknown);
-                }
+            NOT_RUNNING if (is_probe || h.expected == h.rc || !self[h.rsc].is(rf::MANAGED)) => {
+                h.status = exec::DONE;
+                self[h.rsc].orig_role = Role::Stopped;
+                *on_fail = OnFail::Ignore;
+                self.set_next_role(h.rsc, Role::Unknown);
             }
             PROMOTED => {
                 if is_probe && h.rc != h.expected {

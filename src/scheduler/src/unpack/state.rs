@@ -378,10 +378,10 @@ impl Sched {
         let (start, stop) = active_range(&ops);
         self.recreate_recurring(rsc, node, (state, at), &order, start, stop);
         self.process_state(rsc, node, on_fail);
-        if let Some(role) = self.target_role(rsc) {
-            if self[rsc].next_role == Role::Unknown || role < self[rsc].next_role {
-                self.set_next_role(rsc, role);
-            }
+        if let Some(role) = self.target_role(rsc)
+            && (self[rsc].next_role == Role::Unknown || role < self[rsc].next_role)
+        {
+            self.set_next_role(rsc, role);
         }
         if saved_role > self[rsc].orig_role {
             self[rsc].orig_role = saved_role;
