@@ -14,8 +14,9 @@ use tokio::time::MissedTickBehavior;
 const QUEUE: usize = 2048;
 /// Time between signs of life to the guard process.
 pub(crate) const BEAT_EVERY: Duration = Duration::from_millis(40);
-/// A renewal that took longer than this may have crossed a stop of the process: it is checked again.
-const SUSPECT_AFTER: Duration = Duration::from_millis(200);
+/// A renewal that took longer than this has crossed a stop of the process, and the address may be elsewhere by now. A
+/// busy machine alone holds one up for some hundreds of milliseconds, which is no reason to give an address up.
+const SUSPECT_AFTER: Duration = Duration::from_millis(1000);
 
 /// What happened to an address, for the log and the fail-over timeline.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use config::{OpConfig, RscConfig};
 pub use ids::{ActIdx, ColocIdx, LocIdx, NodeIdx, RscIdx};
 use nvpair::Blocks;
 use options::ClusterOptions;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use xml::Element;
 
@@ -27,12 +27,12 @@ pub const INFINITY: i32 = 1_000_000;
 
 /// Elements by tag and id, for `id-ref`.
 pub struct Index<'a> {
-    by_id: HashMap<(&'a str, &'a str), &'a Element>,
+    by_id: BTreeMap<(&'a str, &'a str), &'a Element>,
 }
 
 impl<'a> Index<'a> {
     pub fn new(root: &'a Element) -> Index<'a> {
-        let mut by_id = HashMap::new();
+        let mut by_id = BTreeMap::new();
         for section in root.elements().filter(|e| e.name() != "status") {
             for e in section.descendants() {
                 if let Some(id) = e.id() {
@@ -509,19 +509,19 @@ pub struct Sched {
     pub nodes: Vec<Node>,
     /// Nodes sorted by name.
     pub node_order: Vec<NodeIdx>,
-    pub node_by_name: HashMap<String, NodeIdx>,
-    pub node_by_id: HashMap<String, NodeIdx>,
+    pub node_by_name: BTreeMap<String, NodeIdx>,
+    pub node_by_id: BTreeMap<String, NodeIdx>,
     pub dc: Option<NodeIdx>,
     pub resources: Vec<Resource>,
     /// Top-level resources in processing order.
     pub top: Vec<RscIdx>,
     /// Resources by id and by history id, for look-ups; kept up to date by `index_resource`.
-    pub rsc_by_id: HashMap<Str, Vec<RscIdx>>,
+    pub rsc_by_id: BTreeMap<Str, Vec<RscIdx>>,
     pub templates: BTreeMap<Str, Vec<Str>>,
     pub tags: BTreeMap<Str, Vec<Str>>,
     pub tickets: BTreeMap<Str, TicketState>,
     pub actions: Vec<Action>,
-    pub singletons: HashMap<Str, ActIdx>,
+    pub singletons: BTreeMap<Str, ActIdx>,
     pub orderings: Vec<Ordering>,
     pub colocations: Vec<Colocation>,
     pub locations: Vec<Location>,
@@ -537,7 +537,7 @@ pub struct Sched {
     pub instances: usize,
     pub disabled: usize,
     pub blocked: usize,
-    pub digest_cache: HashMap<(NodeIdx, Str), Rc<crate::digest::Digests>>,
+    pub digest_cache: BTreeMap<(NodeIdx, Str), Rc<crate::digest::Digests>>,
     pub update_depth: usize,
 }
 

@@ -6,20 +6,20 @@ use super::outline::Outline;
 use crate::graph::{Action, ActionId, ActionKind, Graph};
 use crate::model::{INFINITY, Sched};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Order of execution: passes over the graph, each doing what is ready by then.
 struct Passes<'a> {
     graph: &'a Graph,
     waiting: Vec<usize>,
-    dependents: HashMap<ActionId, Vec<usize>>,
+    dependents: BTreeMap<ActionId, Vec<usize>>,
     this_pass: BinaryHeap<Reverse<usize>>,
     next_pass: BinaryHeap<Reverse<usize>>,
 }
 
 impl<'a> Passes<'a> {
     fn new(graph: &'a Graph) -> Passes<'a> {
-        let mut dependents: HashMap<ActionId, Vec<usize>> = HashMap::new();
+        let mut dependents: BTreeMap<ActionId, Vec<usize>> = BTreeMap::new();
         for (at, action) in graph.actions.iter().enumerate() {
             for input in &action.inputs {
                 dependents.entry(*input).or_default().push(at);
@@ -55,7 +55,7 @@ impl<'a> Iterator for Passes<'a> {
 pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recorder<'_>, out: &mut Outline) -> bool {
     out.begin("Executing Cluster Transition");
     let mut done = 0;
-    let mut failed: HashSet<ActionId> = HashSet::new();
+    let mut failed: BTreeSet<ActionId> = BTreeSet::new();
     for action in Passes::new(graph) {
         done += 1;
         // After a failure only what is most urgent goes on, and nothing that waits for what did not happen.

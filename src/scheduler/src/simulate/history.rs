@@ -4,7 +4,7 @@ use super::outline::Outline;
 use crate::digest::{digest_params, filter_params};
 use crate::graph::ResourceAction;
 use base::text::parse_int;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use xml::{Element, Node};
 
 /// Who the entries say that they were ordered by.
@@ -15,11 +15,11 @@ pub(super) struct Recorder<'a> {
     status: &'a mut Element,
     now: i64,
     /// Positions of node states by node name, and of resources' histories within them.
-    states: HashMap<String, usize>,
-    resources: HashMap<(usize, String), usize>,
-    ambiguous: HashSet<(usize, usize)>,
+    states: BTreeMap<String, usize>,
+    resources: BTreeMap<(usize, String), usize>,
+    ambiguous: BTreeSet<(usize, usize)>,
     /// Latest call number of each.
-    calls: HashMap<(usize, usize), i64>,
+    calls: BTreeMap<(usize, usize), i64>,
 }
 
 fn element_at(parent: &mut Element, at: usize) -> Option<&mut Element> {
@@ -32,7 +32,7 @@ fn element_at(parent: &mut Element, at: usize) -> Option<&mut Element> {
 impl<'a> Recorder<'a> {
     pub fn new(cib: &'a mut Element, now: i64) -> Recorder<'a> {
         let status = cib.child_or_insert("status");
-        let mut states = HashMap::new();
+        let mut states = BTreeMap::new();
         for (at, node) in status.nodes().iter().enumerate() {
             if let Node::Element(e) = node
                 && e.name() == "node_state"
@@ -41,7 +41,7 @@ impl<'a> Recorder<'a> {
                 states.entry(name.to_owned()).or_insert(at);
             }
         }
-        Recorder { status, now, states, resources: HashMap::new(), ambiguous: HashSet::new(), calls: HashMap::new() }
+        Recorder { status, now, states, resources: BTreeMap::new(), ambiguous: BTreeSet::new(), calls: BTreeMap::new() }
     }
 
     /// Position of the node's state, made if there is none.

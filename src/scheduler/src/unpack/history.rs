@@ -3,7 +3,7 @@
 use crate::model::{NodeIdx, RscIdx, Str};
 use base::text::parse_int;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use xml::Element;
 
 /// `op-status` values.
@@ -88,7 +88,7 @@ pub struct NodeState {
 pub struct Histories {
     pub states: Vec<NodeState>,
     /// Places of a resource's history on a node, by node name and resource id.
-    by_name: HashMap<(Str, Str), Vec<(u32, u32)>>,
+    by_name: BTreeMap<(Str, Str), Vec<(u32, u32)>>,
 }
 
 /// A failed operation that is still in the history.
