@@ -78,7 +78,7 @@ fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
     let long = std::env::var_os("BASCULE_LONG").is_some();
     let job = lab::vm::Job {
         script: format!("{passed}BASCULE_IN_GUEST=1 '{}'{words}", me.display()),
-        deadline: Duration::from_secs(if long { 5400 } else { 900 }),
+        deadline: Duration::from_secs(if long { 5400 } else { 2400 }),
         memory_mb: 4096,
     };
     let result = lab::vm::run(&image, &target.join("run"), &job, |text| print!("{text}"))?;
