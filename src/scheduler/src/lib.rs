@@ -4,6 +4,7 @@ mod actions;
 mod constraints;
 mod digest;
 mod explain;
+mod fence_actions;
 pub mod graph;
 mod graph_build;
 mod model;

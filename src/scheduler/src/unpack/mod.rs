@@ -6,6 +6,7 @@ pub mod failures;
 pub mod history;
 mod migration;
 mod nodes;
+mod online;
 mod operations;
 mod resource;
 mod state;
