@@ -13,4 +13,5 @@ pub mod names;
 pub mod netns;
 pub mod realtime;
 pub mod relay;
+pub mod settings;
 pub mod watchdog;
