@@ -14,6 +14,7 @@
 mod diff;
 mod health;
 mod plan;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -22,5 +23,6 @@ mod wanted;
 pub use diff::{Op, diff};
 pub use health::{Health, Record, Source, Standing, Transition, Verdict};
 pub use plan::{Mode, Plan, RealId, RealPlan, VirtualPlan};
+pub use takeover::{Believed, MIN_TRUST, Opinion, TRUSTED_INTERVALS, TakenOver, believe, trust};
 pub use verdicts::{MAX_VERDICTS, VerdictEntry, Verdicts};
 pub use wanted::{FALLBACK_GRACE, Role, Wanted, WantedDest, WantedService, wanted};

@@ -15,27 +15,52 @@ use crate::plan::{plan, real_id};
 use base::Time;
 use base::ipvs::{ServiceEntry, ServiceKey};
 use kernel::ipvs::Ipvs;
-use policy::{Health, Op, Plan, RealId, Role, Transition, Verdicts, Wanted, wanted};
+use policy::{Health, Op, Plan, RealId, Role, TakenOver, Transition, Verdicts, Wanted, wanted};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often the table is compared though nothing has happened, and directory and file are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// The director's clock when it starts.
+const HEADROOM: Duration = Duration::from_secs(24 * 3600);
 /// Findings that wait for the core.
 const MAX_FINDINGS: usize = 4_096;
 /// Findings taken in before the table is looked at again.
 const MAX_BATCH: usize = 1_024;
 
 pub enum Command {
-    Reload { config: Box<Config>, done: oneshot::Sender<()> },
+    Reload {
+        config: Box<Config>,
+        done: oneshot::Sender<()>,
+    },
     ReloadFile(oneshot::Sender<Result<Vec<Problem>, LoadError>>),
-    SetActive { active: bool, done: oneshot::Sender<()> },
+    SetActive {
+        active: bool,
+        done: oneshot::Sender<()>,
+    },
     Export(oneshot::Sender<Verdicts>),
-    Import { verdicts: Verdicts, done: oneshot::Sender<usize> },
+    Import {
+        verdicts: Verdicts,
+        done: oneshot::Sender<usize>,
+    },
+    TakeOver {
+        verdicts: Verdicts,
+        serving: Option<IpAddr>,
+        placed: oneshot::Sender<()>,
+        done: oneshot::Sender<Option<TakenOver>>,
+    },
+    Settled {
+        addr: IpAddr,
+        done: oneshot::Sender<bool>,
+    },
     Status(oneshot::Sender<Status>),
-    Stop { reason: String, done: oneshot::Sender<Vec<Failed>> },
+    Stop {
+        reason: String,
+        done: oneshot::Sender<Vec<Failed>>,
+    },
 }
 
 /// What the helper tasks send back.
@@ -73,12 +98,14 @@ pub struct Core {
     dropped: BTreeSet<ServiceKey>,
     /// Services whose health has changed since the last pass was handed over.
     dirty: BTreeSet<ServiceKey>,
-    whole_due: bool,
+    pub(super) whole_due: bool,
     passing: bool,
     /// The wanted table of the last pass that was done in full: a difference under the same one is somebody else's doing.
-    settled: Option<Wanted>,
+    pub(super) settled: Option<Wanted>,
     /// Who waits for a whole pass to be done.
-    waiting: Vec<oneshot::Sender<()>>,
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
+    /// Counts what those who share the verdicts want to know of.
+    pub(super) changed: watch::Sender<u64>,
     fallback_state: BTreeMap<ServiceKey, bool>,
     reminded: BTreeMap<RealId, Instant>,
     scanner: Option<Scanner>,
@@ -116,6 +143,7 @@ impl Core {
             passing: false,
             settled: None,
             waiting: Vec::new(),
+            changed: watch::Sender::new(0),
             fallback_state: BTreeMap::new(),
             reminded: BTreeMap::new(),
             scanner: Some(Scanner::default()),
@@ -131,7 +159,7 @@ impl Core {
         self.health.follow(&self.plan, now);
         self.adopt().await;
         let verdicts = std::mem::take(&mut self.options.verdicts);
-        self.health.import(&verdicts, self.options.max_verdict_age, now);
+        self.believe(&verdicts);
         self.scan_now().await;
         if self.active {
             self.waiting.push(ready);
@@ -171,7 +199,9 @@ impl Core {
     }
 
     pub(super) fn now(&self) -> Time {
-        Time(self.born.elapsed().as_micros().min(u128::from(u64::MAX)) as u64)
+        // Begins late enough for verdicts that are older than this director.
+        let since = HEADROOM.saturating_add(self.born.elapsed());
+        Time(since.as_micros().min(u128::from(u64::MAX)) as u64)
     }
 
     pub(super) fn log(&self, text: &str) {
@@ -208,6 +238,12 @@ impl Core {
                 self.whole_due |= taken > 0;
                 let _ = done.send(taken);
             }
+            Command::TakeOver { verdicts, serving, placed, done } => {
+                let _ = done.send(self.take_over(&verdicts, serving, placed));
+            }
+            Command::Settled { addr, done } => {
+                let _ = done.send(self.is_settled(addr));
+            }
             Command::Status(done) => {
                 let _ = done.send(self.status());
             }
@@ -232,6 +268,7 @@ impl Core {
         self.whole_due = true;
         self.settled = None;
         self.last_reload = Some((Instant::now(), None));
+        self.changed.send_modify(|n| *n += 1);
         self.likely_mistakes();
         let config = self.config.clone();
         self.runner.follow(&config);
@@ -337,6 +374,7 @@ impl Core {
             }
             if matches!(transition, Transition::Up | Transition::Down) {
                 self.dirty.insert(id.service);
+                self.changed.send_modify(|n| *n += 1);
             }
             let maintained = self.health.get(&id).is_some_and(|r| r.maintenance);
             let line = match maintained {

@@ -20,6 +20,7 @@ mod notices;
 mod runner;
 mod status;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -31,7 +32,8 @@ pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
 use kernel::ipvs::Ipvs;
-use policy::Verdicts;
+use policy::{TakenOver, Verdicts};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -92,6 +94,7 @@ pub fn load(path: &Path) -> Result<Accepted, LoadError> {
 /// A running director. Dropping it stops the checks and leaves the table as it is.
 pub struct Director {
     commands: mpsc::Sender<core::Command>,
+    changes: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Director {
@@ -100,10 +103,11 @@ impl Director {
         let (commands, inbox) = mpsc::channel(64);
         let (ready, first_pass) = oneshot::channel();
         let core = core::Core::new(config, table, options);
+        let changes = core.changes();
         tokio::spawn(core.run(inbox, ready));
         // An error means that the core ended at once, which the next call will tell.
         let _ = first_pass.await;
-        Director { commands }
+        Director { commands, changes }
     }
 
     /// Changes to a new configuration: checks and servers that are in both keep their state.
@@ -119,6 +123,25 @@ impl Director {
     /// Begins or ends to keep the table; returns when a first pass over it is done.
     pub async fn set_active(&self, active: bool) {
         self.ask(|done| core::Command::SetActive { active, done }).await;
+    }
+
+    /// Takes the table over from a peer with what it knew (`policy::TakenOver` has the rules), and returns after a first pass
+    /// over the table. `None`, and nothing done, if there is no virtual service on `serving`.
+    pub async fn take_over(&self, verdicts: Verdicts, serving: Option<IpAddr>) -> Option<TakenOver> {
+        let (placed, pass) = oneshot::channel();
+        let taken = self.ask(|done| core::Command::TakeOver { verdicts, serving, placed, done }).await??;
+        let _ = pass.await;
+        Some(taken)
+    }
+
+    /// Whether every virtual service on this address has a server that is up, or none that is still unchecked.
+    pub async fn is_settled(&self, addr: IpAddr) -> bool {
+        self.ask(|done| core::Command::Settled { addr, done }).await.unwrap_or(true)
+    }
+
+    /// Changes whenever a server comes up or goes down, or the configuration changes.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.clone()
     }
 
     /// All verdicts known, with their age.

@@ -310,6 +310,35 @@ async fn a_standby_checks_but_leaves_the_table_alone() {
 }
 
 #[tokio::test]
+async fn a_standby_takes_over_what_it_cannot_know_itself() {
+    let (one, two) = (web().await, web().await);
+    // Both hang: this standby has no verdict of its own.
+    one.set(0);
+    two.set(0);
+    let table = Shared::default();
+    let director = start(&text(&[&one, &two], ""), &table, Options { active: false, ..Options::default() }).await;
+    let virtual_addr: std::net::IpAddr = [10, 0, 0, 1].into();
+    assert_eq!(director.take_over(Verdicts::default(), Some([10, 0, 0, 9].into())).await, None, "not its address");
+    assert!(!director.is_settled(virtual_addr).await);
+    let entry = |web: &Web, up| policy::VerdictEntry {
+        real: policy::RealId {
+            service: config(&text(&[web], "")).virtuals[0].key,
+            dest: base::ipvs::DestKey { addr: [127, 0, 0, 1].into(), port: web.port },
+        },
+        up,
+        failures: 0,
+        age_ms: 1_000,
+        answer: String::new(),
+    };
+    let verdicts = Verdicts { entries: vec![entry(&one, true), entry(&two, false)] };
+    let taken = director.take_over(verdicts, Some(virtual_addr)).await;
+    assert_eq!(taken, Some(policy::TakenOver { own: 0, peer: 2, table: 0, unchecked: 0 }));
+    assert_eq!(table.weights(), [w(&one, 5)], "complete when take_over returns");
+    assert!(director.is_settled(virtual_addr).await);
+    director.stop("TERM").await;
+}
+
+#[tokio::test]
 async fn a_restart_keeps_weights_until_checks_say_otherwise() {
     let one = web().await;
     one.set(0);

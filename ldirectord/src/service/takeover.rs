@@ -1,0 +1,69 @@
+//! Taking the table over from another director, with what it knew of the servers.
+
+use super::core::Core;
+use base::ipvs::ServiceKey;
+use policy::{TakenOver, Verdicts, WantedService};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+impl Core {
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Settles what each server counts as; the rules are in `policy`.
+    pub(super) fn believe(&mut self, verdicts: &Verdicts) -> TakenOver {
+        let secs = |s: u32| Duration::from_secs(u64::from(s));
+        let trust: BTreeMap<ServiceKey, Duration> = self
+            .config
+            .virtuals
+            .iter()
+            .map(|v| {
+                let deadline = secs(v.negotiate_timeout_s.max(v.check_timeout_s));
+                (v.key, policy::trust(secs(v.check_interval_s), deadline))
+            })
+            .collect();
+        let now = self.now();
+        let of = |service: &ServiceKey| trust.get(service).copied().unwrap_or(policy::MIN_TRUST);
+        let taken = self.health.take_over(verdicts, |id| of(&id.service), now);
+        self.changed.send_modify(|n| *n += 1);
+        taken
+    }
+
+    /// Becomes active unless it serves nothing on `serving`. `placed` hears of the pass over the table.
+    pub(super) fn take_over(
+        &mut self,
+        verdicts: &Verdicts,
+        serving: Option<IpAddr>,
+        placed: oneshot::Sender<()>,
+    ) -> Option<TakenOver> {
+        if serving.is_some_and(|addr| !self.plan.virtuals.iter().any(|v| is_on(&v.service.key, addr))) {
+            return None;
+        }
+        let taken = self.believe(verdicts);
+        self.log(&format!(
+            "Taking over: {} servers known by own checks, {} by the other director's, {} from the table, {} unchecked",
+            taken.own, taken.peer, taken.table, taken.unchecked
+        ));
+        self.active = true;
+        self.settled = None;
+        self.whole_due = true;
+        self.waiting.push(placed);
+        Some(taken)
+    }
+
+    pub(super) fn is_settled(&self, addr: IpAddr) -> bool {
+        let wanted = policy::wanted(&self.plan, &self.health, self.now());
+        let known =
+            |v: &policy::VirtualPlan| v.reals.iter().all(|r| self.health.get(&v.id(r)).is_none_or(|r| r.known()));
+        let up = |w: Option<&WantedService>| w.is_some_and(|w| w.all_down == Some(false));
+        let here = self.plan.virtuals.iter().filter(|v| is_on(&v.service.key, addr));
+        here.into_iter().all(|v| up(wanted.services.get(&v.service.key)) || known(v))
+    }
+}
+
+fn is_on(key: &ServiceKey, at: IpAddr) -> bool {
+    matches!(key, ServiceKey::Address { addr, .. } if *addr == at)
+}
