@@ -4,6 +4,7 @@
 //! its subnet and the connected route along (`promote_secondaries=0`).
 
 use crate::call::{AgentCall, AgentOutcome};
+use crate::director::Directors;
 use crate::lease::{Keeper, LeaseError, Vip};
 use crate::net::{Announce, Net, NetError};
 use base::exit::OcfCode;
@@ -81,7 +82,7 @@ struct Settings {
     announce: Announce,
 }
 
-pub(crate) async fn run(call: &AgentCall, addresses: &Addresses) -> AgentOutcome {
+pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Directors) -> AgentOutcome {
     let settings = match settings(call) {
         Ok(settings) => settings,
         Err(outcome) => return outcome,
@@ -92,8 +93,16 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses) -> AgentOutcome
     };
     let result = match call.operation.as_str() {
         "validate-all" => return AgentOutcome::ok(),
-        "start" => start(call, addresses, vip, settings.announce).await,
-        "stop" => addresses.remove(&call.resource, vip).await.map(|()| AgentOutcome::ok()),
+        "start" => {
+            // In a group the address often comes before its director: the table must be right before anyone is drawn here.
+            directors.prime(settings.addr).await;
+            addresses.add(&call.resource, vip, settings.announce).await.map(|()| AgentOutcome::ok())
+        }
+        "stop" => {
+            let removed = addresses.remove(&call.resource, vip).await;
+            directors.unprime(settings.addr).await;
+            removed.map(|()| AgentOutcome::ok())
+        }
         "monitor" | "status" => addresses.present(vip).await.map(present_or_not),
         other => {
             let reason = format!("{} has no action '{other}'", call.agent);
@@ -101,16 +110,6 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses) -> AgentOutcome
         }
     };
     result.unwrap_or_else(|error| AgentOutcome::error(error.to_string()))
-}
-
-async fn start(
-    call: &AgentCall,
-    addresses: &Addresses,
-    vip: Vip,
-    announce: Announce,
-) -> Result<AgentOutcome, LeaseError> {
-    addresses.add(&call.resource, vip, announce).await?;
-    Ok(AgentOutcome::ok())
 }
 
 fn present_or_not(present: bool) -> AgentOutcome {

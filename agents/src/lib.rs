@@ -16,6 +16,7 @@ mod native;
 mod net;
 
 pub use call::{AgentCall, AgentOutcome};
+pub use director::{BulletinError, Directors, MAX_BULLETIN_BYTES, Share, is_bulletin};
 pub use native::{Agents, DataPlane, Event, Options};
 
 use base::applet::Applet;

@@ -16,6 +16,11 @@ pub type DataPlane = Arc<dyn Fn() -> Result<Box<dyn kernel::ipvs::Ipvs>, kernel:
 #[derive(Clone, Debug)]
 pub enum Event {
     Address(KeeperEvent),
+    /// A director has the table now, and on what it rests.
+    Director {
+        resource: String,
+        text: String,
+    },
 }
 
 pub struct Options {
@@ -28,6 +33,8 @@ pub struct Options {
     /// Addresses are leases; else they are permanent (agents run by hand, outside a daemon).
     pub leases: bool,
     pub on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    /// How directors tell those of other nodes what they know; `None`: there are none.
+    pub share: Option<director::Share>,
 }
 
 impl Options {
@@ -40,6 +47,7 @@ impl Options {
             guard_program: None,
             leases: false,
             on_event: Arc::new(|_| {}),
+            share: None,
         }
     }
 }
@@ -57,8 +65,9 @@ pub(crate) struct Shared {
 }
 
 impl Agents {
-    /// Starts the lease keeper (and the guard process, if asked) in the caller's network namespace.
+    /// Starts the lease keeper (and the guard process, if asked) in the caller's network namespace. Within a tokio runtime.
     pub fn start(options: Options) -> std::io::Result<Agents> {
+        let directors = director::Directors::new(options.data_plane, options.share, options.on_event.clone());
         let addresses = if options.leases {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();
@@ -67,7 +76,6 @@ impl Agents {
         } else {
             ipaddr2::Addresses::permanent(Net::open().map_err(std::io::Error::other)?)
         };
-        let directors = director::Directors::new(options.data_plane);
         Ok(Agents { shared: Arc::new(Shared { run_dir: options.run_dir, addresses, directors }) })
     }
 
@@ -110,7 +118,7 @@ impl Agents {
             return metadata::answer(&call.agent);
         }
         match call.agent.as_str() {
-            "IPaddr2" | "IPaddr" => ipaddr2::run(call, &self.shared.addresses).await,
+            "IPaddr2" | "IPaddr" => ipaddr2::run(call, &self.shared.addresses, &self.shared.directors).await,
             "ldirectord" => director::run(call, &self.shared.directors).await,
             "Dummy" => dummy::run(call, &self.shared.run_dir).await,
             other => {

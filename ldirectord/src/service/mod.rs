@@ -26,13 +26,13 @@ mod tests;
 mod watch;
 
 pub use log::{LogMode, Logger};
+pub use policy::{RealId, TakenOver, VerdictEntry, Verdicts};
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
 use kernel::ipvs::Ipvs;
-use policy::{TakenOver, Verdicts};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,331 @@
+//! `ocf:heartbeat:ldirectord`: the director, in process.
+//!
+//! ```text
+//!   probe ──► standby ──start──────────────────────────► active ──stop──► standby
+//!                │                                         ▲
+//!                └─ an address of its services comes here ─┤
+//!                                                  primed ─┘ (back to standby if no start follows)
+//! ```
+//!
+//! A director on standby checks the real servers but leaves the table alone; `warm_standby=no` gives that up where twice
+//! the checks are too many. Whoever is active tells the others what it knows ([`share`]), so that the next one programs a
+//! table that is right at once, either way. Where the address comes before the director in its group, the address agent
+//! primes the director: the table is complete before the address is added and announced (DESIGN §3.8).
+//!
+//! Each resource has a slot; whoever holds its lock may change it.
+
+mod board;
+mod bulletin;
+mod outbox;
+mod prime;
+mod share;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+pub use bulletin::{BulletinError, MAX_BULLETIN_BYTES, is_bulletin};
+pub use share::Share;
+
+use crate::call::{AgentCall, AgentOutcome};
+use crate::native::{DataPlane, Event};
+use base::NodeId;
+use base::exit::OcfCode;
+use board::Board;
+use ldirectord::service::{self, Director, LoadError, Logger, Options, Status, Verdicts};
+use slot::{Role, Running, Slot, Stamp, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Where the stock agent looks, if `configfile` is not set.
+const DEFAULT_CONFIG: &str = "/etc/ha.d/ldirectord.cf";
+/// Directors of one node that are on standby; more resources start cold.
+const MAX_STANDBY: usize = 64;
+/// Resources that a node may know as directors.
+const MAX_SLOTS: usize = 1024;
+
+/// Directors of this node by resource, whatever their role. Cheap to clone.
+#[derive(Clone)]
+pub struct Directors {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data_plane: DataPlane,
+    on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    board: Mutex<Board>,
+    /// Resources of the configuration; `None` as long as nobody has said.
+    configured: Mutex<Option<BTreeSet<String>>>,
+    /// There is something to tell the other nodes.
+    news: Arc<Notify>,
+    newcomers: AtomicBool,
+    alone: AtomicBool,
+    life: u64,
+}
+
+impl Directors {
+    /// Within a tokio runtime if there is someone to `share` with.
+    pub(crate) fn new(
+        data_plane: DataPlane,
+        share: Option<Share>,
+        on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    ) -> Directors {
+        let inner = Arc::new(Inner {
+            data_plane,
+            on_event,
+            slots: Mutex::default(),
+            board: Mutex::default(),
+            configured: Mutex::default(),
+            news: Arc::default(),
+            newcomers: AtomicBool::new(false),
+            alone: AtomicBool::new(true),
+            life: kernel::clock::boottime().as_micros() as u64,
+        });
+        if let Some(share) = share {
+            tokio::spawn(share::run(Arc::downgrade(&inner), share));
+        }
+        Directors { inner }
+    }
+
+    /// State of every director, by resource.
+    pub async fn status(&self) -> BTreeMap<String, Status> {
+        let mut all = BTreeMap::new();
+        for slot in self.inner.slots() {
+            let state = slot.state.lock().await;
+            if let Some(running) = &state.running
+                && let Some(status) = running.director.status().await
+            {
+                all.insert(slot.resource.clone(), status);
+            }
+        }
+        all
+    }
+
+    /// Who is in the cluster now, this node included, and whether some are new.
+    pub fn set_members(&self, count: usize, newcomers: bool) {
+        self.inner.alone.store(count < 2, Ordering::Release);
+        self.inner.newcomers.fetch_or(newcomers, Ordering::AcqRel);
+        self.inner.news.notify_one();
+    }
+
+    /// A bulletin of another node's directors.
+    pub fn receive(&self, from: NodeId, payload: &[u8]) -> Result<(), BulletinError> {
+        let bulletin = bulletin::decode(payload)?;
+        lock(&self.inner.board).take(from, bulletin, kernel::clock::boottime());
+        Ok(())
+    }
+
+    /// The resources that the cluster's configuration has. Those that are gone are forgotten: nobody checks for them.
+    pub async fn set_configured(&self, resources: BTreeSet<String>) {
+        *lock(&self.inner.configured) = Some(resources);
+        for slot in self.inner.slots() {
+            if self.inner.is_configured(&slot.resource) {
+                continue;
+            }
+            let mut state = slot.state.lock().await;
+            // An active one is the cluster's to stop; then it goes as well.
+            if state.running.as_ref().is_none_or(|r| r.role == Role::Standby) {
+                state.running = None;
+                lock(&self.inner.slots).remove(&slot.resource);
+                lock(&self.inner.board).forget(base_id(&slot.resource));
+                tracing::info!("{}: not configured any more; its servers are not checked any more", slot.resource);
+            }
+        }
+    }
+
+    async fn start(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
+        let slot = self.inner.slot(&call.resource)?;
+        let mut state = slot.state.lock().await;
+        self.inner.note(&mut state, call).await;
+        let state = &mut *state;
+        match &mut state.running {
+            Some(r) if r.role == Role::Active => {}
+            Some(r) if r.role == Role::Primed => r.role = Role::Active,
+            Some(r) => {
+                // The file may have changed while this node was on standby.
+                r.follow_file(&state.config).await.map_err(|e| refused(&e))?;
+                let taken = r.director.take_over(self.inner.told(&slot.resource), None).await;
+                r.role = Role::Active;
+                self.inner.say_taken(&slot.resource, taken, "started");
+            }
+            None => {
+                let verdicts = self.inner.told(&slot.resource);
+                let options = Options { active: true, verdicts, ..Options::default() };
+                let running = self.inner.launch(state, options, Role::Active).await.map_err(|e| refused(&e))?;
+                state.running = Some(running);
+            }
+        }
+        state.outbox.reset();
+        self.inner.news.notify_one();
+        Ok(())
+    }
+
+    /// Clears the table and, on warm standby, goes on checking.
+    async fn stop(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
+        let Some(slot) = self.inner.known(&call.resource) else { return Ok(()) };
+        let mut state = slot.state.lock().await;
+        self.inner.demote(&slot, &mut state).await
+    }
+
+    async fn monitor(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
+        let slot = self.inner.slot(&call.resource)?;
+        let mut state = slot.state.lock().await;
+        if state.running.is_none() {
+            self.inner.note(&mut state, call).await;
+            self.inner.stand_by(&slot, &mut state, Verdicts::default()).await;
+        }
+        match &state.running {
+            Some(found) if found.role == Role::Active => match found.director.status().await {
+                None => Err(AgentOutcome::error("the director has ended unexpectedly")),
+                Some(Status { table_error: Some(why), .. }) => Err(AgentOutcome::error(why)),
+                Some(_) => Ok(()),
+            },
+            _ => Err(AgentOutcome::not_running()),
+        }
+    }
+}
+
+impl Inner {
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        lock(&self.slots).values().cloned().collect()
+    }
+
+    fn known(&self, resource: &str) -> Option<Arc<Slot>> {
+        lock(&self.slots).get(resource).cloned()
+    }
+
+    fn slot(&self, resource: &str) -> Result<Arc<Slot>, AgentOutcome> {
+        let mut slots = lock(&self.slots);
+        if slots.len() >= MAX_SLOTS && !slots.contains_key(resource) {
+            return Err(AgentOutcome::error(format!("this node knows {MAX_SLOTS} directors; no more are taken")));
+        }
+        Ok(slots.entry(resource.to_owned()).or_insert_with(|| Arc::new(Slot::new(resource))).clone())
+    }
+
+    fn is_configured(&self, resource: &str) -> bool {
+        let configured = lock(&self.configured);
+        configured.as_ref().is_none_or(|all| all.contains(resource) || all.contains(base_id(resource)))
+    }
+
+    /// What the other nodes' directors have told of this resource's servers.
+    fn told(&self, resource: &str) -> Verdicts {
+        lock(&self.board).verdicts(base_id(resource), kernel::clock::boottime())
+    }
+
+    /// Takes the call's parameters; what runs with another file ends.
+    async fn note(&self, state: &mut State, call: &AgentCall) {
+        state.warm = call.flag("warm_standby", true);
+        let config = config_path(call);
+        if state.config != config {
+            state.config = config;
+            if let Some(old) = state.running.take() {
+                old.director.stop("its configfile was changed").await;
+            }
+        }
+    }
+
+    /// Ends keeping the table, if it does; on warm standby the checks go on.
+    async fn demote(&self, slot: &Slot, state: &mut State) -> Result<(), AgentOutcome> {
+        let Some(found) = state.running.take_if(|r| r.role != Role::Standby) else { return Ok(()) };
+        let verdicts = found.director.export_verdicts().await;
+        let left = found.director.stop("cluster").await;
+        self.stand_by(slot, state, verdicts).await;
+        match left.first() {
+            None => Ok(()),
+            Some(first) => Err(AgentOutcome::error(format!(
+                "{} entries of the table could not be removed: {}",
+                left.len(),
+                first.error
+            ))),
+        }
+    }
+
+    async fn stand_by(&self, slot: &Slot, state: &mut State, verdicts: Verdicts) {
+        let room = lock(&self.slots).len() <= MAX_STANDBY;
+        if state.warm && room && self.is_configured(&slot.resource) {
+            let options = Options { active: false, verdicts, ..Options::default() };
+            match self.launch(state, options, Role::Standby).await {
+                Ok(running) => state.running = Some(running),
+                Err(error) => tracing::info!("{}: no warm standby: {error}", slot.resource),
+            }
+        }
+    }
+
+    async fn launch(&self, state: &State, options: Options, role: Role) -> Result<Running, LoadError> {
+        let stamp = Stamp::of(&state.config);
+        let accepted = load(&state.config).await?;
+        self.launch_with(state, accepted.config, stamp, options, role).await
+    }
+
+    async fn launch_with(
+        &self,
+        state: &State,
+        config: ldirectord::config::Config,
+        stamp: Option<Stamp>,
+        options: Options,
+        role: Role,
+    ) -> Result<Running, LoadError> {
+        let table =
+            (self.data_plane)().map_err(|e| LoadError::Read { path: "the IPVS table".into(), why: e.to_string() })?;
+        let options = Options { config_path: Some(state.config.clone()), logger: Logger::tracing(), ..options };
+        let director = Director::start(config, table, options).await;
+        Ok(Running::new(director, stamp, role, self.news.clone()))
+    }
+
+    fn say_taken(&self, resource: &str, taken: Option<service::TakenOver>, how: &str) {
+        let Some(t) = taken else { return };
+        let text = format!(
+            "{how}: {} servers known by own checks, {} by the former director's, {} from the table, {} unchecked",
+            t.own, t.peer, t.table, t.unchecked
+        );
+        (self.on_event)(Event::Director { resource: resource.to_owned(), text });
+    }
+}
+
+pub(crate) async fn run(call: &AgentCall, directors: &Directors) -> AgentOutcome {
+    let result = match call.operation.as_str() {
+        "start" => directors.start(call).await,
+        "stop" => directors.stop(call).await,
+        "monitor" | "status" => directors.monitor(call).await,
+        "validate-all" => load(&config_path(call)).await.map(drop).map_err(|e| refused(&e)),
+        other => {
+            let reason = format!("ldirectord has no action '{other}'");
+            return AgentOutcome::new(OcfCode::UNIMPLEMENTED, reason);
+        }
+    };
+    result.err().unwrap_or_else(AgentOutcome::ok)
+}
+
+/// Reading may resolve names, which may block.
+async fn load(path: &Path) -> Result<ldirectord::config::Accepted, LoadError> {
+    let path = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || service::load(&path)).await;
+    loaded.unwrap_or(Err(LoadError::Stopped))
+}
+
+/// A missing file is a matter of this node, a file with errors one of the configuration.
+fn refused(error: &LoadError) -> AgentOutcome {
+    let code = match error {
+        LoadError::Read { .. } => OcfCode::NOT_INSTALLED,
+        LoadError::Refused { .. } => OcfCode::NOT_CONFIGURED,
+        LoadError::Stopped => OcfCode::ERROR,
+    };
+    AgentOutcome::new(code, error.to_string())
+}
+
+fn config_path(call: &AgentCall) -> PathBuf {
+    PathBuf::from(call.param("configfile").unwrap_or(DEFAULT_CONFIG))
+}
+
+/// The resource without the number of a clone's instance.
+fn base_id(resource: &str) -> &str {
+    resource.split(':').next().unwrap_or(resource)
+}
+
+/// No code that holds one of these locks panics, and their content stays whole if it does.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,60 @@
+//! Tells the other nodes what this node's active directors know: changes at once, ages now and then.
+
+use super::bulletin::{Bulletin, encode};
+use super::outbox::{FRESH_EVERY, MAX_SHARED};
+use super::{Inner, Role};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// Sends a payload as an ordered message to all nodes; `false`: not now.
+pub type Share = Arc<dyn Fn(Vec<u8>) -> bool + Send + Sync>;
+
+/// Changes that come within this time travel together.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// Runs until the directors are gone.
+pub(super) async fn run(inner: Weak<Inner>, share: Share) {
+    let mut tick = tokio::time::interval(FRESH_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(news) = inner.upgrade().map(|i| i.news.clone()) else { return };
+    loop {
+        tokio::select! {
+            () = news.notified() => tokio::time::sleep(COALESCE).await,
+            _ = tick.tick() => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        publish(&inner, &share).await;
+    }
+}
+
+async fn publish(inner: &Inner, share: &Share) {
+    let newcomers = inner.newcomers.swap(false, Ordering::AcqRel);
+    if inner.alone.load(Ordering::Acquire) {
+        return;
+    }
+    for slot in inner.slots() {
+        // A director that is just being started or stopped has its turn in the next round.
+        let Ok(mut state) = slot.state.try_lock() else {
+            inner.newcomers.fetch_or(newcomers, Ordering::AcqRel);
+            continue;
+        };
+        let state = &mut *state;
+        let Some(running) = state.running.as_ref().filter(|r| matches!(r.role, Role::Active)) else { continue };
+        let verdicts = running.director.export_verdicts().await;
+        let over = verdicts.entries.len().saturating_sub(MAX_SHARED);
+        if over > 0 && state.outbox.account() == 0 {
+            tracing::warn!("{}: {over} servers more than {MAX_SHARED}: their state is not shared", slot.resource);
+        }
+        for body in state.outbox.step(&verdicts, kernel::clock::boottime(), newcomers) {
+            let director = super::base_id(&slot.resource).to_owned();
+            let bulletin = Bulletin { director, life: inner.life, account: state.outbox.account(), body };
+            if !share(encode(&bulletin)) {
+                tracing::debug!("{}: the verdicts could not be shared now", slot.resource);
+                state.outbox.reset();
+                break;
+            }
+        }
+    }
+}

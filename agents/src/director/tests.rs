@@ -1,0 +1,298 @@
+//! Sharing: what is told, what is understood, what a director on another node makes of it.
+
+use super::board::Board;
+use super::bulletin::{Body, Bulletin, MAX_BULLETIN_BYTES, decode, encode, is_bulletin};
+use super::outbox::{FRESH_EVERY, MAX_SHARED, Outbox};
+use super::*;
+use base::ipvs::{DestKey, Protocol, ServiceKey};
+use kernel::ipvs::{Ipvs, Memory};
+use ldirectord::service::{RealId, VerdictEntry};
+use std::time::{Duration, Instant};
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn entry(n: u32, up: bool, age_ms: u64) -> VerdictEntry {
+    let service =
+        ServiceKey::Address { protocol: Protocol::Tcp, addr: [192, 0, 2, (n / 10_000) as u8].into(), port: 80 };
+    let dest = DestKey { addr: std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), port: 80 };
+    VerdictEntry { real: RealId { service, dest }, up, failures: 0, age_ms, answer: "x".repeat(500) }
+}
+
+fn verdicts(entries: impl IntoIterator<Item = VerdictEntry>) -> Verdicts {
+    Verdicts { entries: entries.into_iter().collect() }
+}
+
+/// From one node's outbox over the wire onto another's board.
+struct Pair {
+    outbox: Outbox,
+    board: Board,
+    life: u64,
+    bytes: usize,
+    bulletins: usize,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        Pair { outbox: Outbox::default(), board: Board::default(), life: 1, bytes: 0, bulletins: 0 }
+    }
+
+    fn tell(&mut self, known: &Verdicts, now: Duration, newcomers: bool) {
+        for body in self.outbox.step(known, now, newcomers) {
+            let account = self.outbox.account();
+            let payload = encode(&Bulletin { director: "lvs".into(), life: self.life, account, body });
+            assert!(is_bulletin(&payload) && payload.len() <= MAX_BULLETIN_BYTES / 2, "{} bytes", payload.len());
+            self.bytes += payload.len();
+            self.bulletins += 1;
+            self.board.take(NodeId(1), decode(&payload).unwrap(), now);
+        }
+    }
+
+    fn heard(&self, now: Duration) -> Vec<(u32, bool, u64)> {
+        let number = |e: &VerdictEntry| match e.real.dest.addr {
+            std::net::IpAddr::V4(v4) => v4.to_bits() & 0xff_ffff,
+            std::net::IpAddr::V6(_) => 0,
+        };
+        self.board.verdicts("lvs", now).entries.iter().map(|e| (number(e), e.up, e.age_ms)).collect()
+    }
+}
+
+#[test]
+fn changes_travel_at_once_and_ages_follow_in_one_short_word() {
+    let mut pair = Pair::new();
+    pair.tell(&verdicts([entry(1, true, 100), entry(2, true, 200)]), s(10), false);
+    assert_eq!(pair.heard(s(12)), [(1, true, 2_100), (2, true, 2_200)]);
+    pair.tell(&verdicts([entry(1, true, 600), entry(2, false, 0)]), s(10) + Duration::from_millis(500), false);
+    assert_eq!(pair.bulletins, 2, "one account, one change");
+    assert_eq!(pair.heard(s(12)), [(1, true, 2_100), (2, false, 1_500)]);
+    pair.tell(&verdicts([entry(1, true, 700), entry(2, false, 400)]), s(11), false);
+    assert_eq!(pair.heard(s(12)), [(1, true, 1_700), (2, false, 1_500)], "the older of the service's ages counts");
+    pair.tell(&verdicts([entry(1, true, 750), entry(2, false, 450)]), s(11), false);
+    assert_eq!(pair.bulletins, 3, "nothing to say");
+}
+
+#[test]
+fn ten_thousand_servers_cost_one_short_word_a_second() {
+    let known = verdicts((0..10_000).map(|n| entry(n, n % 7 != 0, 900)));
+    let mut pair = Pair::new();
+    pair.tell(&known, s(10), false);
+    assert!(pair.bytes < 4 << 20 && pair.bulletins < 200, "{} bytes, {} bulletins", pair.bytes, pair.bulletins);
+    assert_eq!(pair.heard(s(10)).len(), 10_000);
+    pair.bytes = 0;
+    pair.tell(&known, s(10) + FRESH_EVERY, false);
+    assert!(pair.bytes < 500, "{} bytes", pair.bytes);
+    assert!(pair.heard(s(11)).iter().all(|(_, _, age_ms)| *age_ms == 900));
+    let many = verdicts((0..MAX_SHARED as u32 + 5).map(|n| entry(n, true, 0)));
+    pair.tell(&many, s(12), true);
+    assert_eq!(pair.heard(s(12)).len(), MAX_SHARED);
+}
+
+#[test]
+fn newcomers_and_removed_servers_bring_a_complete_account() {
+    let mut pair = Pair::new();
+    let known = verdicts([entry(1, true, 0), entry(2, true, 0)]);
+    pair.tell(&known, s(10), false);
+    pair.board = Board::default();
+    pair.tell(&known, s(11), false);
+    assert_eq!(pair.heard(s(11)), [], "a word of freshness says nothing to who knows nothing");
+    pair.tell(&known, s(11), true);
+    assert_eq!(pair.heard(s(11)).len(), 2);
+    pair.tell(&verdicts([entry(2, true, 0)]), s(12), false);
+    assert_eq!(pair.heard(s(12)), [(2, true, 0)]);
+}
+
+#[test]
+fn a_new_life_does_not_refresh_what_the_old_one_said() {
+    let mut pair = Pair::new();
+    pair.tell(&verdicts([entry(1, true, 0)]), s(10), false);
+    pair.board.take(
+        NodeId(1),
+        Bulletin {
+            director: "lvs".into(),
+            life: 2,
+            account: 1,
+            body: Body::Fresh { ages_ms: vec![(entry(1, true, 0).real.service, 0)] },
+        },
+        s(20),
+    );
+    assert_eq!(pair.heard(s(20)), [(1, true, 10_000)], "kept, but as old as it is");
+}
+
+#[test]
+fn of_two_nodes_the_newer_word_counts() {
+    let mut board = Board::default();
+    for (node, up, age_ms) in [(1, true, 5_000), (2, false, 1_000), (3, true, 7_000)] {
+        let body = Body::All { part: 0, last: true, entries: vec![entry(1, up, age_ms)] };
+        board.take(NodeId(node), Bulletin { director: "lvs".into(), life: 1, account: 1, body }, s(10));
+    }
+    let newest = board.verdicts("lvs", s(10)).entries;
+    assert_eq!(newest.iter().map(|e| (e.up, e.age_ms)).collect::<Vec<_>>(), [(false, 1_000)]);
+}
+
+#[test]
+fn noise_is_refused() {
+    let body = Body::All { part: 0, last: false, entries: vec![entry(1, true, 0)] };
+    let good = encode(&Bulletin { director: "lvs".into(), life: 1, account: 1, body });
+    let mut noise = 99u64;
+    for _ in 0..2_000 {
+        let mut bad = good.clone();
+        noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let at = (noise >> 20) as usize % bad.len();
+        bad[at] ^= (noise >> 56) as u8;
+        bad.truncate((noise >> 30) as usize % (bad.len() + 1));
+        if let Ok(bulletin) = decode(&bad) {
+            Board::default().take(NodeId(1), bulletin, s(1));
+        }
+    }
+    assert!(decode(&vec![0x42; MAX_BULLETIN_BYTES + 1]).is_err());
+    assert!(!is_bulletin(&[1, 2, 3]) && !is_bulletin(&[]));
+}
+
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<Memory>>);
+
+impl Ipvs for Table {
+    fn info(&mut self) -> Result<base::ipvs::Info, kernel::ipvs::Error> {
+        lock(&self.0).info()
+    }
+    fn services(&mut self) -> Result<Vec<base::ipvs::ServiceEntry>, kernel::ipvs::Error> {
+        lock(&self.0).services()
+    }
+    fn service(&mut self, key: &ServiceKey) -> Result<base::ipvs::ServiceEntry, kernel::ipvs::Error> {
+        lock(&self.0).service(key)
+    }
+    fn timeouts(&mut self) -> Result<base::ipvs::Timeouts, kernel::ipvs::Error> {
+        lock(&self.0).timeouts()
+    }
+    fn daemons(&mut self) -> Result<Vec<base::ipvs::SyncDaemon>, kernel::ipvs::Error> {
+        lock(&self.0).daemons()
+    }
+    fn apply(&mut self, change: &kernel::ipvs::Change) -> Result<(), kernel::ipvs::Error> {
+        lock(&self.0).apply(change)
+    }
+}
+
+impl Table {
+    fn ports(&self) -> Vec<u16> {
+        let entries = lock(&self.0).services().unwrap();
+        entries.iter().flat_map(|e| e.dests.iter().filter(|d| d.dest.weight > 0).map(|d| d.dest.key.port)).collect()
+    }
+}
+
+/// A node's directors on a table in memory; what they share ends on a list.
+struct Node {
+    directors: Directors,
+    table: Table,
+    sent: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+fn node() -> Node {
+    let (table, sent) = (Table::default(), Arc::new(Mutex::new(Vec::new())));
+    let (opened, list) = (table.clone(), sent.clone());
+    let data_plane: DataPlane = Arc::new(move || Ok(Box::new(opened.clone())));
+    let share: Share = Arc::new(move |payload| {
+        lock(&list).push(payload);
+        true
+    });
+    let directors = Directors::new(data_plane, Some(share), Arc::new(|_| {}));
+    directors.set_members(2, true);
+    Node { directors, table, sent }
+}
+
+impl Node {
+    async fn call(&self, operation: &str, params: &[(&str, &str)]) -> i32 {
+        let call = AgentCall {
+            resource: "lvs".into(),
+            agent: "ldirectord".into(),
+            operation: operation.into(),
+            params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            timeout: s(10),
+        };
+        run(&call, &self.directors).await.code.0
+    }
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + s(20);
+    while !done() {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A server that accepts, and its port.
+async fn open_port() -> (u16, tokio::net::TcpListener) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
+#[tokio::test]
+async fn what_one_director_knows_is_in_the_next_ones_table_before_the_address() {
+    let (live, _listener) = open_port().await;
+    let (dead, closed) = open_port().await;
+    drop(closed);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let text = format!(
+        "checktimeout=2\ncheckinterval=1\nquiescent=no\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:{live} masq\n\treal=127.0.0.1:{dead} masq\n\tchecktype=connect\n\tprotocol=tcp\n"
+    );
+    std::fs::write(&file, &text).unwrap();
+    let file = file.to_str().unwrap();
+    for warm in ["yes", "no"] {
+        let params = [("configfile", file), ("warm_standby", warm)];
+        let (old, new) = (node(), node());
+        assert_eq!(new.call("monitor", &params).await, 7);
+        assert_eq!(old.call("start", &params).await, 0);
+        until("the old director has its table", || old.table.ports() == [live]).await;
+        until("it has told of both servers", || {
+            for payload in std::mem::take(&mut *lock(&old.sent)) {
+                new.directors.receive(NodeId(1), &payload).unwrap();
+            }
+            new.directors.inner.told("lvs").entries.len() == 2
+        })
+        .await;
+        new.directors.prime([192, 0, 2, 9].into()).await;
+        assert_eq!(new.table.ports(), [] as [u16; 0], "not its address");
+        let began = Instant::now();
+        new.directors.prime([192, 0, 2, 1].into()).await;
+        assert_eq!(new.table.ports(), [live], "warm_standby={warm}");
+        println!("warm_standby={warm}: primed in {} us", began.elapsed().as_micros());
+        assert_eq!(new.call("monitor", &params).await, 7, "primed is not started");
+        assert_eq!(new.call("start", &params).await, 0);
+        assert_eq!(new.call("monitor", &params).await, 0);
+        new.directors.unprime([192, 0, 2, 1].into()).await;
+        assert_eq!(new.table.ports(), [live], "started is not primed any more");
+        assert_eq!(new.call("stop", &params).await, 0);
+        assert_eq!(new.table.ports(), [] as [u16; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_primed_director_stands_down_with_its_address_and_a_deleted_one_ends() {
+    let (live, listener) = open_port().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let text = format!(
+        "checktimeout=2\ncheckinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:{live} masq\n\tchecktype=connect\n\tprotocol=tcp\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let params = [("configfile", file.to_str().unwrap())];
+    let node = node();
+    assert_eq!(node.call("monitor", &params).await, 7);
+    node.directors.prime([192, 0, 2, 1].into()).await;
+    assert_eq!(node.table.ports(), [live], "nothing was known: the address waits for the first check");
+    node.directors.unprime([192, 0, 2, 1].into()).await;
+    assert_eq!(node.table.ports(), [] as [u16; 0]);
+    assert_eq!(node.directors.status().await.len(), 1, "on standby again");
+    node.directors.set_configured(BTreeSet::from(["lvs".to_owned()])).await;
+    assert_eq!(node.directors.status().await.len(), 1);
+    node.directors.set_configured(BTreeSet::new()).await;
+    assert_eq!(node.directors.status().await.len(), 0);
+    while tokio::time::timeout(Duration::from_millis(50), listener.accept()).await.is_ok() {}
+    let more = tokio::time::timeout(Duration::from_millis(2500), listener.accept()).await;
+    assert!(more.is_err(), "the servers of a deleted director are not checked any more");
+    assert_eq!(node.call("start", &params).await, 0);
+    assert_eq!(node.call("stop", &params).await, 0);
+    assert_eq!(node.directors.status().await.len(), 0, "no standby for what is not configured");
+}
