@@ -87,6 +87,9 @@ pub enum Input {
     Client { id: u64, request: Request },
     /// An [`ExecRequest`] has ended, or (recurring ones) one round of it.
     Executed { call: u64, result: ExecResult },
+    /// A resource of this node has failed without being asked: its address was lost, its link went down. Recorded like a
+    /// failed monitor. Nothing happens if this node does not hold the resource.
+    Failed { resource: String, code: OcfCode, reason: String },
     /// Answer to [`Output::Schedule`].
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// Answer to [`Output::Fence`].

@@ -7,7 +7,7 @@
 //! After every input [`Controller::settle`] lets the coordinator act and publishes what changed.
 
 use crate::api::{
-    Alert, Config, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId,
+    Alert, Config, ExecResult, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId,
 };
 use crate::clients::Clients;
 use crate::coordinator::{Command, Coordinator};
@@ -115,6 +115,12 @@ impl Controller {
             Input::Client { id, request } => self.on_client(id, request),
             Input::Executed { call, result } => {
                 let doings = self.local.finished(self.now, wall, call, &result);
+                self.perform(doings);
+            }
+            Input::Failed { resource, code, reason } => {
+                let mut result = ExecResult::done(code);
+                result.reason = reason;
+                let doings = self.local.fail(wall, &resource, &result);
                 self.perform(doings);
             }
             Input::Scheduled { ticket, result } => {

@@ -178,6 +178,33 @@ impl Local {
         doings
     }
 
+    /// A held resource has failed by itself: told as the result of its monitor, or, if it has none, of an `asyncmon`. While
+    /// another operation is under way on it, that one's result tells.
+    pub fn fail(&mut self, wall: WallTime, resource: &str, result: &ExecResult) -> Doings {
+        let mut doings = Doings::default();
+        let busy = |o: &Operation| o.exec.identity.resource == resource && o.exec.identity.interval_ms == 0;
+        if !self.held.contains(resource) || self.operations.values().any(busy) {
+            return doings;
+        }
+        let monitor = self.operations.iter_mut().find(|(_, o)| {
+            let id = &o.exec.identity;
+            id.resource == resource && id.operation == "monitor" && id.target_rc == OcfCode::OK.0
+        });
+        if let Some((call, monitor)) = monitor {
+            if monitor.reported != Some((result.code, result.status)) {
+                monitor.reported = Some((result.code, result.status));
+                doings.reports.push(report(&monitor.exec, *call, result, wall.secs()));
+            }
+        } else if let Some((_, exec)) = self.started.get(resource) {
+            self.last_call += 1;
+            doings.reports.push(report(&asyncmon_of(exec), self.last_call, result, wall.secs()));
+        }
+        if result.code == OcfCode::NOT_RUNNING {
+            self.held.remove(resource);
+        }
+        doings
+    }
+
     fn note_result(&mut self, id: &OpIdentity, exec: &Exec, call: u64, result: &ExecResult) {
         if result.status != OpStatus::Done {
             return;
@@ -258,17 +285,26 @@ fn report(exec: &Exec, call: u64, result: &ExecResult, changed_s: i64) -> OpReco
 
 /// A stop of this node's own making, with the parameters that `exec` was run with.
 fn stop_of(exec: &Exec) -> Exec {
-    let mut stop = exec.clone();
-    let id = &mut stop.identity;
-    id.operation = "stop".to_owned();
+    own_operation(exec, "stop", crate::message::Bump::Infinity)
+}
+
+/// What Pacemaker calls a failure that no operation has found.
+fn asyncmon_of(exec: &Exec) -> Exec {
+    own_operation(exec, "asyncmon", crate::message::Bump::One)
+}
+
+fn own_operation(exec: &Exec, operation: &str, bump: crate::message::Bump) -> Exec {
+    let mut own = exec.clone();
+    let id = &mut own.identity;
+    id.operation = operation.to_owned();
     id.interval_ms = 0;
-    id.key = format!("{}_stop_0", id.resource);
+    id.key = format!("{}_{operation}_0", id.resource);
     id.target_rc = 0;
-    id.bump = crate::message::Bump::Infinity;
+    id.bump = bump;
     // Keep the UUID, but never meet the key of an action in a transition.
     let uuid = id.transition_key.rsplit(':').next().unwrap_or_default().to_owned();
     id.transition_key = format!("0:0:0:{uuid}");
-    stop
+    own
 }
 
 #[cfg(test)]

@@ -187,3 +187,37 @@ fn a_removed_resource_is_stopped_and_forgotten() {
     let text = lab.node(2).controller.cib().root().to_pretty();
     assert!(!text.contains("lrm_rsc_op"), "{text}");
 }
+
+#[test]
+fn a_failure_that_no_monitor_found_is_recovered_at_once() {
+    for with_monitor in [true, false] {
+        let mut lab = up(2);
+        if !with_monitor {
+            lab.ask(1, Request::Cib(cib::Request::delete_xpath("//op", false)));
+            lab.run_ms(500);
+        }
+        lab.nodes.get_mut(&NodeId(1)).unwrap().running.remove("vip");
+        let since = lab.now;
+        let reason = "the address was removed by somebody else".to_owned();
+        lab.input(
+            NodeId(1),
+            Input::Failed { resource: "vip".into(), code: OcfCode::NOT_RUNNING, reason: reason.clone() },
+        );
+        lab.input(
+            NodeId(2),
+            Input::Failed { resource: "vip".into(), code: OcfCode::NOT_RUNNING, reason: "not ours".into() },
+        );
+        lab.run_ms(300);
+        assert_on(&lab, 1);
+        let ops = lab.operations(since);
+        for wanted in ["1 lvs_stop_0", "1 vip_stop_0", "1 vip_start_0", "1 lvs_start_0"] {
+            assert!(ops.contains(&wanted.to_owned()), "monitor {with_monitor}: {wanted}: {ops:?}");
+        }
+        assert_eq!(lab.doubles, vec![]);
+        let status = lab.node(2).controller.cib().section("status").unwrap().to_pretty();
+        assert!(status.contains(&reason) && !status.contains("not ours"), "{status}");
+        let key = if with_monitor { "fail-count-vip#monitor_10000" } else { "fail-count-vip#asyncmon_0" };
+        assert!(status.contains(&format!("name=\"{key}\" value=\"1\"")), "{status}");
+        lab.assert_same_cib();
+    }
+}
