@@ -10,6 +10,7 @@ use super::view;
 use crate::clock;
 use crate::ring::{Report, Ring, RingEvent};
 use crate::timeline::Timeline;
+use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::{Controller, ExecResult, Input, Request, Response};
 use std::collections::BTreeMap;
@@ -62,8 +63,19 @@ pub(super) struct Inbox {
     pub scheduled: mpsc::UnboundedReceiver<Answer>,
     pub fenced: mpsc::UnboundedReceiver<(u64, Result<(), String>)>,
     pub notes: mpsc::UnboundedReceiver<Note>,
+    /// Resources that have failed by themselves.
+    pub failures: mpsc::UnboundedReceiver<Failure>,
+    /// What this node's directors tell the others; comes last, since nothing waits for it.
+    pub bulletins: mpsc::Receiver<Vec<u8>>,
     /// Planned shutdown (first), immediate leave (second).
     pub signals: mpsc::Receiver<()>,
+}
+
+/// A resource that has failed without being asked.
+pub(super) struct Failure {
+    pub resource: String,
+    pub code: OcfCode,
+    pub reason: String,
 }
 
 /// What the node is, for status.
@@ -136,9 +148,17 @@ impl Core {
                 Some((ticket, result)) = inbox.scheduled.recv() => self.step(Input::Scheduled { ticket, result }).await,
                 Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
+                Some(Failure { resource, code, reason }) = inbox.failures.recv() => {
+                    self.step(Input::Failed { resource, code, reason }).await;
+                }
                 Some(()) = inbox.signals.recv() => self.signal().await,
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
+                Some(bulletin) = inbox.bulletins.recv() => {
+                    if self.ring_id.is_some() {
+                        self.ring.broadcast(bulletin).await;
+                    }
+                }
             }
             self.ring.tick(clock::now());
         }
@@ -203,6 +223,7 @@ impl Core {
     async fn report(&mut self, report: Report) {
         match report.event {
             RingEvent::View(view) => self.view(report.at, view).await,
+            RingEvent::Deliver(m) if agents::is_bulletin(&m.payload) => self.bulletin(m.sender, &m.payload),
             RingEvent::Deliver(m) => {
                 let view = view_id(m.view);
                 self.step(Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload }).await;
@@ -218,9 +239,19 @@ impl Core {
         }
     }
 
+    /// What directors of other nodes know of the servers; beside the cluster's state, and no part of it.
+    fn bulletin(&self, sender: NodeId, payload: &[u8]) {
+        if sender != self.me()
+            && let Err(error) = self.performer.agents.directors().receive(sender, payload)
+        {
+            tracing::warn!("node {sender}: {error}");
+        }
+    }
+
     async fn view(&mut self, at: Time, view: totem::View) {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
+        self.performer.agents.directors().set_members(view.members.len(), !view.joined.is_empty());
         self.quorum.set_view(&view.members);
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();

@@ -10,7 +10,7 @@ use controller::{Alert, ExecRequest, ExecResult, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 /// After a merge, addresses are announced again at once and after this, when slow switches have settled.
@@ -27,6 +27,8 @@ pub(super) struct Performer {
     pub keeper: sync::Sender<Work>,
     pub timeline: Timeline,
     running: BTreeMap<u64, AbortHandle>,
+    /// Resources of the configuration, for the directors on standby.
+    configured: watch::Sender<BTreeSet<String>>,
     stop_asked: bool,
 }
 
@@ -40,6 +42,8 @@ impl Performer {
         keeper: sync::Sender<Work>,
         timeline: Timeline,
     ) -> Performer {
+        let configured = watch::Sender::default();
+        tokio::spawn(follow(agents.clone(), configured.subscribe()));
         Performer {
             runner,
             agents,
@@ -49,6 +53,7 @@ impl Performer {
             keeper,
             timeline,
             running: BTreeMap::new(),
+            configured,
             stop_asked: false,
         }
     }
@@ -66,7 +71,10 @@ impl Performer {
                     tracing::error!("the scheduler's thread has ended");
                 }
             }
-            Output::Persist(p) => self.work(Work::Cib { cib: p.cib, lineage: p.lineage }),
+            Output::Persist(p) => {
+                let _ = self.configured.send(primitives(&p.cib));
+                self.work(Work::Cib { cib: p.cib, lineage: p.lineage });
+            }
             Output::Discarded { cib, reason } => self.work(Work::Discarded { cib, reason }),
             Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
             Output::Alert(alert) => self.alert(&alert),
@@ -170,4 +178,19 @@ impl Performer {
         tracing::warn!("{}", text.trim_end());
         self.timeline.add("alert", "", text.trim_end());
     }
+}
+
+/// Directors take their time, so the newest configuration counts.
+async fn follow(agents: Agents, mut configured: watch::Receiver<BTreeSet<String>>) {
+    while configured.changed().await.is_ok() {
+        let resources = configured.borrow_and_update().clone();
+        agents.directors().set_configured(resources).await;
+    }
+}
+
+/// Ids of all primitives of the configuration.
+fn primitives(cib: &xml::Element) -> BTreeSet<String> {
+    let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+    let all = resources.into_iter().flat_map(|r| r.descendants()).filter(|e| e.name() == "primitive");
+    all.filter_map(|e| e.id()).map(str::to_owned).collect()
 }

@@ -11,7 +11,7 @@ use crate::store::{self, Store};
 use crate::timeline::Timeline;
 use crate::{api, clock, logging};
 use agents::{Agents, lease};
-use base::exit::crm;
+use base::exit::{OcfCode, crm};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 /// Time for making the links of the helper commands.
 const HELPERS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Bulletins of directors that wait for the ring; more are told anew later.
+const BULLETINS: usize = 256;
 /// Why a node does not start. Each text names the cure where it is known.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
@@ -85,7 +87,9 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let listener = api::bind(&run_dir)?;
 
     let permit = lease::Permit::default();
-    let agents = start_agents(&args, permit.clone(), &timeline)?;
+    let (failures_to, failures) = mpsc::unbounded_channel();
+    let (bulletins_to, bulletins) = mpsc::channel(BULLETINS);
+    let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to)?;
     let incarnation = u64::from_le_bytes(random()?);
     let options = ring::Options {
         core: settings::totem(&settings, incarnation, loaded.ring_seq),
@@ -132,7 +136,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     );
     let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity);
-    let result = core.run(Inbox { reports, asks, executed, scheduled, fenced, notes, signals }).await;
+    let result =
+        core.run(Inbox { reports, asks, executed, scheduled, fenced, notes, failures, bulletins, signals }).await;
     logging::notify("STOPPING=1");
     server.abort();
     api::remove(&run_dir);
@@ -176,11 +181,28 @@ async fn helper_links(run_dir: &Path) -> Option<PathBuf> {
     }
 }
 
-fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Result<Agents, StartError> {
+fn start_agents(
+    args: &Args,
+    permit: lease::Permit,
+    timeline: &Timeline,
+    failures: mpsc::UnboundedSender<core::Failure>,
+    bulletins: mpsc::Sender<Vec<u8>>,
+) -> Result<Agents, StartError> {
     let timeline = timeline.clone();
     let on_event = move |event: agents::Event| {
-        let agents::Event::Address(event) = event;
+        let event = match event {
+            agents::Event::Address(event) => event,
+            agents::Event::Director { resource, text } => {
+                timeline.add("director", &resource, &text);
+                return tracing::info!("director {resource}: {text}");
+            }
+        };
         let (kind, resource, text) = describe(&event);
+        if let lease::KeeperEvent::Dropped { resource, .. } = &event {
+            let failure =
+                core::Failure { resource: resource.clone(), code: OcfCode::NOT_RUNNING, reason: text.clone() };
+            let _ = failures.send(failure);
+        }
         timeline.add(kind, &resource, &text);
         tracing::info!("{kind} {resource}: {text}");
     };
@@ -191,6 +213,7 @@ fn start_agents(args: &Args, permit: lease::Permit, timeline: &Timeline) -> Resu
         permit,
         guard_program,
         leases: true,
+        share: Some(Arc::new(move |payload| bulletins.try_send(payload).is_ok())),
         on_event: Arc::new(on_event),
     })?)
 }
