@@ -3,7 +3,7 @@
 //! A dialogue is a greeting, some commands with the answers that they must get, and a farewell that nobody waits for. Answers are
 //! bounded in length and number; a server that only drips is cut off by the check's deadline.
 
-use super::io::{self, Stream, Tls};
+use super::io::{self, Net, Stream, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::{ServiceProtocol, Virtual, bracketed};
 use crate::pattern::Pattern;
@@ -35,7 +35,7 @@ impl Dialogue {
         Dialogue {
             service: v.service,
             addr,
-            tls: secure.then(|| Tls { name: v.virtual_host.clone(), verify: v.tls_verify }),
+            tls: secure.then(|| v.into()),
             login: or(&v.login, "anonymous".to_owned()),
             passwd: or(&v.passwd, format!("ldirectord@{}", bracketed(addr.ip()))),
             request,
@@ -47,14 +47,14 @@ impl Dialogue {
         format!("{} {}", self.service.name(), self.addr)
     }
 
-    pub async fn run(&self) -> Outcome {
-        let mut lines = Lines::new(io::open(self.addr, self.tls.as_ref()).await?);
+    pub async fn run(&self, net: &Net) -> Outcome {
+        let mut lines = Lines::new(net.open(self.addr, self.tls.as_ref()).await?);
         match self.service {
             ServiceProtocol::Smtp | ServiceProtocol::Submission => smtp(&mut lines).await,
             ServiceProtocol::Pop | ServiceProtocol::Pops => self.pop(&mut lines).await,
             ServiceProtocol::Imap | ServiceProtocol::Imaps => self.imap(&mut lines).await,
             ServiceProtocol::Nntp => nntp(&mut lines).await,
-            _ => self.ftp(&mut lines).await,
+            _ => self.ftp(net, &mut lines).await,
         }
     }
 
@@ -88,7 +88,7 @@ impl Dialogue {
     }
 
     /// Login and, if the request names a file, its content, which must match.
-    async fn ftp(&self, lines: &mut Lines) -> Outcome {
+    async fn ftp(&self, net: &Net, lines: &mut Lines) -> Outcome {
         lines.code("", &["220"]).await?;
         let user = lines.code(&format!("USER {}", self.login), &["331", "230"]).await?;
         if user.starts_with("331") {
@@ -101,7 +101,7 @@ impl Dialogue {
         }
         lines.code("TYPE I", &["200"]).await?;
         let port = self.passive_port(lines).await?;
-        let mut data = io::tcp(SocketAddr::new(self.addr.ip(), port)).await?;
+        let (mut data, _) = net.tcp(SocketAddr::new(self.addr.ip(), port)).await?;
         lines.code(&format!("RETR {}", self.request), &["150", "125"]).await?;
         let content = io::read_until(&mut data, MAX_FILE_BYTES, |_| false).await?;
         if content.len() < MAX_FILE_BYTES {
@@ -147,35 +147,6 @@ async fn smtp(lines: &mut Lines) -> Outcome {
     }
     lines.farewell("QUIT").await;
     Ok(greeting)
-}
-
-/// Hands a message to an SMTP server on port 25, for alerts.
-pub(crate) async fn send_mail(
-    server: &str,
-    own_name: &str,
-    from: &str,
-    to: &[&str],
-    message: &str,
-) -> Result<(), Failure> {
-    let (host, port) = match server.rsplit_once(':').map(|(h, p)| (h, p.parse::<u16>())) {
-        Some((host, Ok(port))) => (host, port),
-        _ => (server, 25),
-    };
-    let found = tokio::net::lookup_host((host, port)).await?.next();
-    let addr = found.ok_or_else(|| failure(format!("`{host}` has no address")))?;
-    let mut lines = Lines::new(io::open(addr, None).await?);
-    lines.code("", &["220"]).await?;
-    lines.code(&format!("HELO {own_name}"), &["250"]).await?;
-    lines.code(&format!("MAIL FROM:<{from}>"), &["250"]).await?;
-    for recipient in to {
-        lines.code(&format!("RCPT TO:<{recipient}>"), &["25"]).await?;
-    }
-    lines.code("DATA", &["354"]).await?;
-    // A line of a single dot would end the message (RFC 5321 §4.5.2).
-    let stuffed = message.replace("\r\n.", "\r\n..");
-    lines.code(&format!("{}\r\n.", stuffed.trim_end()), &["250"]).await?;
-    lines.farewell("QUIT").await;
-    Ok(())
 }
 
 async fn nntp(lines: &mut Lines) -> Outcome {

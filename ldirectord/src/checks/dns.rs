@@ -3,7 +3,8 @@
 //! A name is asked for A and then AAAA, an address for its PTR. Some record's text must match `receive`; without `receive` any answer
 //! record will do. Without a request the root's name servers are asked for.
 
-use super::{Exchange, Failure, Outcome, failure, io};
+use super::io::Net;
+use super::{Exchange, Failure, Outcome, failure};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,15 +18,18 @@ const CLASS_IN: u16 = 1;
 /// Labels of one name that are followed, pointers included.
 const MAX_LABELS: usize = 128;
 
-pub async fn run(exchange: &Exchange) -> Outcome {
+pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
     let (name, kinds) = question(&exchange.request);
     let mut last = failure("no answer".to_owned());
     for kind in kinds {
         static IDS: AtomicU16 = AtomicU16::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16);
         let query = query(id, &name, *kind).ok_or_else(|| failure(format!("`{name}` is no domain name")))?;
-        let message =
-            if exchange.udp { datagram(exchange, &query, id).await? } else { stream(exchange, &query).await? };
+        let message = if exchange.udp {
+            datagram(net, exchange, &query, id).await?
+        } else {
+            stream(net, exchange, &query).await?
+        };
         let records = answers(&message, id).map_err(failure)?;
         match records.iter().find(|r| exchange.receive.is_match(r.as_bytes())) {
             Some(record) => return Ok(record.clone()),
@@ -68,8 +72,8 @@ fn query(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
     (out.len() <= 12 + 255 + 4).then_some(out)
 }
 
-async fn datagram(exchange: &Exchange, query: &[u8], id: u16) -> Result<Vec<u8>, Failure> {
-    let socket = io::udp(exchange.addr).await?;
+async fn datagram(net: &Net, exchange: &Exchange, query: &[u8], id: u16) -> Result<Vec<u8>, Failure> {
+    let mut socket = net.udp(exchange.addr).await?;
     socket.send(query).await?;
     let mut buffer = vec![0; 65_536];
     loop {
@@ -81,8 +85,8 @@ async fn datagram(exchange: &Exchange, query: &[u8], id: u16) -> Result<Vec<u8>,
     }
 }
 
-async fn stream(exchange: &Exchange, query: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut stream = io::tcp(exchange.addr).await?;
+async fn stream(net: &Net, exchange: &Exchange, query: &[u8]) -> Result<Vec<u8>, Failure> {
+    let (mut stream, _) = net.tcp(exchange.addr).await?;
     let mut framed = (query.len() as u16).to_be_bytes().to_vec();
     framed.extend(query);
     stream.write_all(&framed).await?;

@@ -3,7 +3,7 @@
 //! Redirects are followed. One to the virtual host (or to the server itself) stays on the real server; one to another host goes there,
 //! as the original does.
 
-use super::io::{self, Tls};
+use super::io::{Net, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::{HttpMethod, Real, ServiceProtocol, Virtual, absolute_url, bracketed};
 use crate::pattern::Pattern;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of a body that are searched; more are not read.
@@ -31,17 +32,22 @@ pub struct HttpCheck {
     pinned: bool,
     proxy: bool,
     virtual_host: Option<String>,
-    verify: bool,
+    tls: Tls,
     receive: Pattern,
 }
 
 impl HttpCheck {
     pub fn of(v: &Virtual, real: &Real, receive: Pattern) -> Result<HttpCheck, String> {
         let proxy = v.service == ServiceProtocol::HttpProxy;
-        if proxy && absolute_url(&real.request).is_none() {
-            return Err("a proxy needs an absolute URL in request".to_owned());
-        }
-        let text = escape(&v.url(real));
+        let text = match (absolute_url(&real.request), &v.virtual_host) {
+            (None, Some(host)) if proxy => Cow::Owned(format!("http://{host}{}", real.request)),
+            (None, None) if proxy => {
+                return Err("a proxy needs an absolute URL in request, or a virtualhost".to_owned());
+            }
+            (Some(url), _) => Cow::Borrowed(url),
+            (None, _) => Cow::Owned(v.url(real)),
+        };
+        let text = escape(&text);
         let url: Uri = text.parse().map_err(|e| format!("`{text}` is no URL: {e}"))?;
         Ok(HttpCheck {
             method: v.http_method,
@@ -49,7 +55,7 @@ impl HttpCheck {
             pinned: absolute_url(&real.request).is_none(),
             proxy,
             virtual_host: v.virtual_host.clone().filter(|_| !proxy),
-            verify: v.tls_verify,
+            tls: v.into(),
             receive,
             url,
         })
@@ -66,16 +72,14 @@ impl HttpCheck {
         &self.url
     }
 
-    pub async fn run(&self) -> Outcome {
+    pub async fn run(&self, net: &Net) -> Outcome {
         let mut url = self.url.clone();
-        let mut first = true;
         for _ in 0..=MAX_REDIRECTS {
-            let (status, body, location) = self.fetch(&url, first).await?;
+            let (status, body, location) = self.fetch(net, &url).await?;
             if !status.is_redirection() || location.is_none() {
                 return self.judge(status, &body);
             }
             url = follow(&url, location.as_deref().unwrap_or_default())?;
-            first = false;
         }
         Err(failure(format!("more than {MAX_REDIRECTS} redirects")))
     }
@@ -91,13 +95,13 @@ impl HttpCheck {
         Ok(status.to_string())
     }
 
-    /// One request; `first` is the configured one, which goes to the real server under the virtual host's name.
-    async fn fetch(&self, url: &Uri, first: bool) -> Result<(hyper::StatusCode, Vec<u8>, Option<String>), Failure> {
-        let (addr, host) = self.route(url, first).await?;
+    /// One request.
+    async fn fetch(&self, net: &Net, url: &Uri) -> Result<(hyper::StatusCode, Vec<u8>, Option<String>), Failure> {
+        let (addr, host) = self.route(net, url).await?;
         let secure = url.scheme_str() == Some("https") && !self.proxy;
-        let name = self.virtual_host.clone().filter(|_| first).or_else(|| name_of(url));
-        let tls = secure.then_some(Tls { name, verify: self.verify });
-        let stream = io::open(addr, tls.as_ref()).await?;
+        let name = self.virtual_host.clone().filter(|_| self.is_own(url)).or_else(|| name_of(url));
+        let tls = secure.then_some(Tls { name, ..self.tls.clone() });
+        let stream = net.open(addr, tls.as_ref()).await?;
         let target = if self.proxy { url.clone() } else { origin_form(url) };
         let request = Request::builder()
             .method(if self.method == HttpMethod::Head { Method::HEAD } else { Method::GET })
@@ -132,13 +136,13 @@ impl HttpCheck {
     }
 
     /// Where a URL is fetched from, and its `Host` header.
-    async fn route(&self, url: &Uri, first: bool) -> Result<(SocketAddr, String), Failure> {
+    async fn route(&self, net: &Net, url: &Uri) -> Result<(SocketAddr, String), Failure> {
         let host = url.host().ok_or_else(|| failure(format!("`{url}` names no host")))?;
         let header = url.authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
         if self.proxy {
             return Ok((self.server, header));
         }
-        if first && self.pinned {
+        if self.is_own(url) {
             let own = self.virtual_host.clone().unwrap_or_else(|| bracketed(self.server.ip()));
             return Ok((self.server, own));
         }
@@ -151,8 +155,12 @@ impl HttpCheck {
         if let Ok(addr) = bare.parse::<IpAddr>() {
             return Ok((SocketAddr::new(addr, port), header));
         }
-        let mut found = tokio::net::lookup_host((bare, port)).await?;
-        found.next().map(|a| (a, header)).ok_or_else(|| failure(format!("`{host}` has no address")))
+        Ok((net.lookup(bare, port).await?, header))
+    }
+
+    /// Whether this is the real server itself, which is asked under the virtual host's name, also after a redirect to a path.
+    fn is_own(&self, url: &Uri) -> bool {
+        self.pinned && url.authority() == self.url.authority() && url.scheme() == self.url.scheme()
     }
 }
 

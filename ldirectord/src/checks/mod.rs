@@ -10,23 +10,29 @@ mod dns;
 mod external;
 mod http;
 mod io;
+mod ldap;
+mod mysql;
+mod pgsql;
 mod ping;
 mod radius;
+mod script;
 mod simpletcp;
 mod sip;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub(crate) use dialogue::send_mail;
 pub use http::{HttpCheck, MAX_BODY_BYTES, MAX_REDIRECTS};
+pub use script::Script;
 
+use self::io::Net;
 use crate::config::{self, CheckType, Real, ServiceProtocol, Virtual, bracketed};
 use crate::pattern::Pattern;
 use base::ipvs::{Protocol, ServiceKey};
 use policy::Verdict;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest text of an answer that is kept for logs and status.
@@ -39,6 +45,8 @@ pub struct Check {
     pub deadline: Duration,
     /// Pause between the end of a check and the next.
     pub interval: Duration,
+    /// Local address that it comes from.
+    pub source: Option<IpAddr>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +66,9 @@ pub enum Kind {
     Dns(Box<Exchange>),
     Radius(Box<radius::Radius>),
     Sip(Box<sip::Sip>),
+    Ldap(Box<ldap::Ldap>),
+    Mysql(Box<mysql::Mysql>),
+    Pgsql(Box<pgsql::Pgsql>),
     /// One negotiate check, then this many of the second kind, and so on.
     Combined {
         negotiate: Box<Kind>,
@@ -142,14 +153,16 @@ impl Check {
                 (Kind::Combined { negotiate: first, negotiate_deadline: negotiate, connect: then, connects }, check)
             }
         };
-        Some(Check { kind, deadline, interval: Duration::from_secs(u64::from(v.check_interval_s)) })
+        let interval = Duration::from_secs(u64::from(v.check_interval_s));
+        Some(Check { kind, deadline, interval, source: v.source_addr })
     }
 
     /// Runs it once, within its deadline. `Err`: this machine could not ask, and why.
     pub async fn run(&self, progress: &mut Progress) -> Result<Verdict, String> {
         let start = Instant::now();
         let (kind, deadline) = self.due(progress);
-        let outcome = match tokio::time::timeout(deadline, kind.run()).await {
+        let net = Net::from(self.source);
+        let outcome = match tokio::time::timeout(deadline, kind.run(&net)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(failure(format!("no answer within {} s", deadline.as_secs_f32()))),
         };
@@ -167,6 +180,12 @@ impl Check {
         };
         let latency_us = start.elapsed().as_micros().min(u128::from(u64::MAX)) as u64;
         Ok(Verdict { up, answer: clip(&answer), latency_us })
+    }
+
+    /// Whether a server with that answer to everything would be up; for tests of the parsers.
+    #[doc(hidden)]
+    pub async fn judge(&self, script: Script) -> bool {
+        self.kind.run(&Net { source: None, script: Some(Arc::new(script)) }).await.is_ok()
     }
 
     /// Which part of a combined check is due.
@@ -187,18 +206,21 @@ impl Check {
 }
 
 impl Kind {
-    async fn run(&self) -> Outcome {
+    async fn run(&self, net: &Net) -> Outcome {
         match self {
             Kind::None => Ok("not checked".to_owned()),
-            Kind::Connect(addr) => connect::run(*addr).await,
-            Kind::Ping { addr, tries, timeout } => ping::run(*addr, *tries, *timeout).await,
+            Kind::Connect(addr) => connect::run(net, *addr).await,
+            Kind::Ping { addr, tries, timeout } => ping::run(net, *addr, *tries, *timeout).await,
             Kind::External(external) => external::run(external).await,
-            Kind::Http(http) => http.run().await,
-            Kind::Simpletcp(exchange) => simpletcp::run(exchange).await,
-            Kind::Dialogue(dialogue) => dialogue.run().await,
-            Kind::Dns(exchange) => dns::run(exchange).await,
-            Kind::Radius(radius) => radius.run().await,
-            Kind::Sip(sip) => sip.run().await,
+            Kind::Http(http) => http.run(net).await,
+            Kind::Simpletcp(exchange) => simpletcp::run(net, exchange).await,
+            Kind::Dialogue(dialogue) => dialogue.run(net).await,
+            Kind::Dns(exchange) => dns::run(net, exchange).await,
+            Kind::Radius(radius) => radius.run(net).await,
+            Kind::Sip(sip) => sip.run(net).await,
+            Kind::Ldap(ldap) => ldap.run(net).await,
+            Kind::Mysql(mysql) => mysql.run(net).await,
+            Kind::Pgsql(pgsql) => pgsql.run(net).await,
             Kind::Impossible(why) => Err(failure(why.clone())),
             // `due` has chosen one of its parts; a combination within a combination is never built.
             Kind::Combined { .. } => Err(failure("a combined check within another")),
@@ -217,6 +239,9 @@ impl Kind {
             Kind::Dns(e) => format!("dns {} {}", e.addr, e.request),
             Kind::Radius(r) => format!("radius {}", r.addr),
             Kind::Sip(s) => format!("sip {}", s.addr),
+            Kind::Ldap(l) => l.label(),
+            Kind::Mysql(m) => format!("mysql {}", m.addr),
+            Kind::Pgsql(p) => format!("pgsql {}", p.addr),
             Kind::Combined { negotiate, connects, .. } => format!("{} and {connects} connects", negotiate.label()),
             Kind::Impossible(why) => why.clone(),
         }
@@ -270,11 +295,13 @@ fn negotiate_kind(v: &Virtual, real: &Real) -> Kind {
         | ServiceProtocol::Imaps
         | ServiceProtocol::Nntp
         | ServiceProtocol::Ftp => Kind::Dialogue(Box::new(dialogue::Dialogue::of(v, addr, bare, receive))),
-        ServiceProtocol::Ldap
-        | ServiceProtocol::Ldaps
-        | ServiceProtocol::Mysql
-        | ServiceProtocol::Pgsql
-        | ServiceProtocol::Oracle => Kind::Impossible(config::unbuilt(v.service)),
+        ServiceProtocol::Ldap | ServiceProtocol::Ldaps => Kind::Ldap(Box::new(ldap::Ldap::of(v, addr, bare, receive))),
+        ServiceProtocol::Mysql | ServiceProtocol::Pgsql if v.login.is_empty() || bare.is_empty() => {
+            Kind::Impossible(format!("service = {} needs a login and a request", v.service.name()))
+        }
+        ServiceProtocol::Mysql => Kind::Mysql(Box::new(mysql::Mysql::of(v, addr, bare))),
+        ServiceProtocol::Pgsql => Kind::Pgsql(Box::new(pgsql::Pgsql::of(v, addr, bare))),
+        ServiceProtocol::Oracle => Kind::Impossible(config::NO_ORACLE_CHECK.to_owned()),
     }
 }
 

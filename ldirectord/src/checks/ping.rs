@@ -2,6 +2,7 @@
 //!
 //! A datagram ICMP socket needs no privilege where `net.ipv4.ping_group_range` allows it; a raw one is tried next.
 
+use super::io::Net;
 use super::{Failure, Outcome, failure};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::ErrorKind;
@@ -17,9 +18,10 @@ const ECHO_V4: (u8, u8) = (8, 0);
 const ECHO_V6: (u8, u8) = (128, 129);
 
 /// Sends up to `tries` requests, each with `timeout` to answer.
-pub async fn run(addr: IpAddr, tries: u32, timeout: Duration) -> Outcome {
-    let (socket, raw) =
-        open(addr).map_err(|e| Failure { why: format!("no ICMP socket: {}", super::io::plain(&e)), local: true })?;
+pub async fn run(net: &Net, addr: IpAddr, tries: u32, timeout: Duration) -> Outcome {
+    let source = net.local(SocketAddr::new(addr, 0))?;
+    let (socket, raw) = open(addr, source)
+        .map_err(|e| Failure { why: format!("no ICMP socket: {}", super::io::plain(&e)), local: true })?;
     static IDS: AtomicU16 = AtomicU16::new(1);
     let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16);
     for sequence in 1..=tries.clamp(1, u32::from(u16::MAX)) as u16 {
@@ -36,7 +38,7 @@ pub async fn run(addr: IpAddr, tries: u32, timeout: Duration) -> Outcome {
 }
 
 /// The runtime has no type for ICMP sockets; one for datagrams sends and receives on them as well.
-fn open(addr: IpAddr) -> std::io::Result<(UdpSocket, bool)> {
+fn open(addr: IpAddr, source: Option<IpAddr>) -> std::io::Result<(UdpSocket, bool)> {
     let (domain, protocol) =
         if addr.is_ipv4() { (Domain::IPV4, Protocol::ICMPV4) } else { (Domain::IPV6, Protocol::ICMPV6) };
     let (socket, raw) = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
@@ -47,6 +49,9 @@ fn open(addr: IpAddr) -> std::io::Result<(UdpSocket, bool)> {
         Err(e) => return Err(e),
     };
     socket.set_nonblocking(true)?;
+    if let Some(source) = source {
+        socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+    }
     socket.connect(&SockAddr::from(SocketAddr::new(addr, 0)))?;
     let socket = UdpSocket::from_std(OwnedFd::from(socket).into())?;
     Ok((socket, raw))

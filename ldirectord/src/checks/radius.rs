@@ -1,6 +1,7 @@
 //! `service = radius`: an Access-Request for login and passwd is accepted (RFC 2865, Message-Authenticator of RFC 2869).
 
-use super::{Failure, Outcome, failure, io};
+use super::io::Net;
+use super::{Failure, Outcome, failure};
 use crate::config::Virtual;
 use md5::{Digest, Md5};
 use std::net::{IpAddr, SocketAddr};
@@ -28,13 +29,13 @@ impl Radius {
         Radius { addr, login: v.login.clone(), passwd: v.passwd.clone(), secret: v.secret.clone() }
     }
 
-    pub async fn run(&self) -> Outcome {
+    pub async fn run(&self, net: &Net) -> Outcome {
         static IDS: AtomicU8 = AtomicU8::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         let mut authenticator = [0; 16];
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
         random.fill(&mut authenticator).map_err(|_| failure("no random numbers".to_owned()))?;
-        let socket = io::udp(self.addr).await?;
+        let mut socket = net.udp(self.addr).await?;
         let request = self.request(id, &authenticator, socket.local_addr()?.ip())?;
         socket.send(&request).await?;
         let mut buffer = [0; 4096];

@@ -1,13 +1,14 @@
 //! `service = simpletcp`: sends the request, closes its half, and some line of the answer must match.
 
-use super::{Exchange, Failure, Outcome, failure, io};
+use super::io::{self, Net};
+use super::{Exchange, Failure, Outcome, failure};
 use tokio::io::AsyncWriteExt;
 
 /// More of an answer is not read.
 const MAX_ANSWER_BYTES: usize = 256 << 10;
 
-pub async fn run(exchange: &Exchange) -> Outcome {
-    let answer = if exchange.udp { datagram(exchange).await? } else { stream(exchange).await? };
+pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
+    let answer = if exchange.udp { datagram(net, exchange).await? } else { stream(net, exchange).await? };
     if answer.is_empty() {
         return Err(failure("closed without an answer".to_owned()));
     }
@@ -17,8 +18,8 @@ pub async fn run(exchange: &Exchange) -> Outcome {
     }
 }
 
-async fn stream(exchange: &Exchange) -> Result<Vec<u8>, Failure> {
-    let mut stream = io::tcp(exchange.addr).await?;
+async fn stream(net: &Net, exchange: &Exchange) -> Result<Vec<u8>, Failure> {
+    let (mut stream, _) = net.tcp(exchange.addr).await?;
     stream.write_all(exchange.request.as_bytes()).await?;
     stream.shutdown().await?;
     // A server that keeps the connection open has answered when a whole line matches.
@@ -29,8 +30,8 @@ async fn stream(exchange: &Exchange) -> Result<Vec<u8>, Failure> {
     Ok(io::read_until(&mut stream, MAX_ANSWER_BYTES, done).await?)
 }
 
-async fn datagram(exchange: &Exchange) -> Result<Vec<u8>, Failure> {
-    let socket = io::udp(exchange.addr).await?;
+async fn datagram(net: &Net, exchange: &Exchange) -> Result<Vec<u8>, Failure> {
+    let mut socket = net.udp(exchange.addr).await?;
     socket.send(exchange.request.as_bytes()).await?;
     let mut buffer = vec![0; 65_536];
     let n = socket.recv(&mut buffer).await?;

@@ -1,6 +1,7 @@
 //! `service = sip`: an OPTIONS request is answered by `SIP/2.0 200 OK`, over TCP or UDP (RFC 3261).
 
-use super::{Failure, Outcome, failure, io};
+use super::io::{self, Net};
+use super::{Failure, Outcome, failure};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::AsyncWriteExt;
@@ -16,23 +17,24 @@ pub struct Sip {
 }
 
 impl Sip {
-    pub async fn run(&self) -> Outcome {
-        let answer = if self.udp { self.datagram().await? } else { self.stream().await? };
+    pub async fn run(&self, net: &Net) -> Outcome {
+        let answer = if self.udp { self.datagram(net).await? } else { self.stream(net).await? };
         let line = answer.split(|b| *b == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line).trim_end().to_owned();
         if line.starts_with("SIP/2.0 200 OK") { Ok(line) } else { Err(failure(format!("unexpected answer: {line}"))) }
     }
 
-    async fn stream(&self) -> Result<Vec<u8>, Failure> {
-        let mut stream = io::tcp(self.addr).await?;
-        let request = self.request(stream.local_addr()?);
+    async fn stream(&self, net: &Net) -> Result<Vec<u8>, Failure> {
+        let (mut stream, local) = net.tcp(self.addr).await?;
+        let request = self.request(local);
         stream.write_all(request.as_bytes()).await?;
         Ok(io::read_until(&mut stream, MAX_ANSWER_BYTES, |t| t.contains(&b'\n')).await?)
     }
 
-    async fn datagram(&self) -> Result<Vec<u8>, Failure> {
-        let socket = io::udp(self.addr).await?;
-        socket.send(self.request(socket.local_addr()?).as_bytes()).await?;
+    async fn datagram(&self, net: &Net) -> Result<Vec<u8>, Failure> {
+        let mut socket = net.udp(self.addr).await?;
+        let request = self.request(socket.local_addr()?);
+        socket.send(request.as_bytes()).await?;
         let mut buffer = vec![0; MAX_ANSWER_BYTES];
         let n = socket.recv(&mut buffer).await?;
         buffer.truncate(n);

@@ -95,6 +95,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         "/204" => reply(204, String::new()),
         "/once" => redirect("/index.html".to_owned()),
         "/name" => redirect(format!("http://www.example.test:{}/host", request.uri().query().unwrap_or_default())),
+        "/relative" => redirect("host".to_owned()),
         "/loop" => redirect("/loop".to_owned()),
         "/big" => reply(200, format!("{}needle", "x".repeat(MAX_BODY_BYTES))),
         "/a%20b" => reply(200, "escaped".to_owned()),
@@ -198,6 +199,10 @@ async fn http_redirects() {
     up(9, &format!("service=http\nrequest=\"http://127.0.0.1:{port}/host\"\nreceive=\"host=127.0.0.1:{port}\"")).await;
     up(port, "service=http_proxy\nrequest=\"http://other.test/host\"\nreceive=\"host=other.test\"").await;
     down(port, "service=http_proxy", "absolute URL").await;
+    up(port, "service=http_proxy\nrequest=\"host\"\nvirtualhost=other.test\nreceive=\"host=other.test\"").await;
+    // A redirect to a path stays under the virtual host's name.
+    up(port, "service=http\nrequest=\"relative\"\nvirtualhost=www.example.test\nreceive=\"host=www.example.test\"")
+        .await;
 }
 
 #[tokio::test]
@@ -270,10 +275,10 @@ async fn ping_loopback() {
     };
     assert!(v4.up, "{}", v4.answer);
     let timeout = Duration::from_millis(200);
-    let v6 = ping::run("::1".parse().unwrap(), 1, timeout).await;
+    let v6 = ping::run(&Net::default(), "::1".parse().unwrap(), 1, timeout).await;
     assert!(v6.is_ok() || !Path::new("/proc/net/if_inet6").exists(), "{v6:?}");
     // Nothing listens on a multicast address of documentation (RFC 6676) but routers that answer for others.
-    let nobody = ping::run("233.252.0.1".parse().unwrap(), 2, timeout).await;
+    let nobody = ping::run(&Net::default(), "233.252.0.1".parse().unwrap(), 2, timeout).await;
     assert!(nobody.is_err(), "{nobody:?}");
 }
 
@@ -454,11 +459,11 @@ async fn dns_over_udp() {
 
 #[test]
 fn what_cannot_be_checked_says_so() {
-    let text = "virtual=5\n    real=10.0.1.1 gate\n    service=ldap\n    checkport=389\nvirtual=6\n    real=10.0.1.1 gate\n    service=http\n    checkport=80\n\
+    let text = "virtual=5\n    real=10.0.1.1 gate\n    service=oracle\n    checkport=1521\nvirtual=6\n    real=10.0.1.1 gate\n    service=http\n    checkport=80\n\
         virtual=7\n    real=10.0.1.1 gate\n    checktype=connect\nvirtual=8\n    real=10.0.1.1 gate\nvirtual=9\n    real=10.0.1.1 gate\n    checktype=off\n";
     let config = parse(text, &mut NoMachine).unwrap().config;
     let of = |n: usize| Check::of(&config.virtuals[n], &config.virtuals[n].reals[0]).map(|c| c.kind);
-    assert!(matches!(of(0), Some(Kind::Impossible(why)) if why.contains("ldap")));
+    assert!(matches!(of(0), Some(Kind::Impossible(why)) if why.contains("oracle")));
     assert!(matches!(of(1), Some(Kind::Http(_))));
     assert!(matches!(of(2), Some(Kind::Impossible(why)) if why.contains("port")));
     assert!(matches!(of(3), Some(Kind::None)));

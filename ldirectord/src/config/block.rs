@@ -7,6 +7,7 @@ use super::raw::{RawVirtual, Target};
 use super::types::{CheckType, HttpMethod, Netmask, ServiceProtocol, sched_flag_bit};
 use super::value::{self, Host, Quoted};
 use base::ipvs::{Family, Protocol};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 impl Parser<'_> {
@@ -156,6 +157,8 @@ impl Parser<'_> {
             "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
             "ops" => v.ops = self.yes_no(entry).or(v.ops),
             "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
+            "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
+            "sourceaddress" => v.source_addr = self.source_addr(entry).or(v.source_addr),
             "checkport" => match self.integer(entry, 1) {
                 Some(port) if port <= 65535 => v.check_port = Some(port as u16),
                 Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
@@ -196,6 +199,15 @@ impl Parser<'_> {
             return;
         }
         self.common(entry, &mut v.common);
+    }
+
+    fn source_addr(&mut self, entry: &Entry<'_>) -> Option<IpAddr> {
+        let bare = entry.value.trim_matches('"').trim_start_matches('[').trim_end_matches(']');
+        let found = bare.parse().ok();
+        if found.is_none() {
+            self.wrong(entry, "an address of this machine, for example 10.0.0.5 or 2001:db8::5", "");
+        }
+        found
     }
 
     fn monitor_file(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {

@@ -114,6 +114,8 @@ pub const DIRECTIVES: &[(&str, Place)] = &[
     ("secret", Place::Virtual),
     ("service", Place::Virtual),
     ("servicename", Place::Virtual),
+    ("sourceaddress", Place::Virtual),
+    ("tlscafile", Place::Virtual),
     ("tlsverify", Place::Virtual),
     ("virtualhost", Place::Virtual),
 ];

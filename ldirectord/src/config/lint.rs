@@ -4,19 +4,9 @@ use super::problem::{Deviation, Problem, Severity};
 use super::types::*;
 use std::collections::BTreeMap;
 
-/// Services that have no check yet; their real servers stay down.
-const UNBUILT: &[ServiceProtocol] = &[
-    ServiceProtocol::Ldap,
-    ServiceProtocol::Ldaps,
-    ServiceProtocol::Mysql,
-    ServiceProtocol::Oracle,
-    ServiceProtocol::Pgsql,
-];
-
-/// What to say of a service without a check.
-pub fn unbuilt(service: ServiceProtocol) -> String {
-    format!("there is no check for service = {}: use checktype = external with a command, or connect", service.name())
-}
+/// What to say of Oracle's protocol, for which no free client library exists.
+pub const NO_ORACLE_CHECK: &str =
+    "there is no check for service = oracle: use checktype = external with a command that logs in, or connect";
 
 pub fn lint(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
@@ -46,16 +36,18 @@ fn negotiates(v: &Virtual) -> bool {
 
 fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     let id = service_id(&v.key);
-    if negotiates(v) && UNBUILT.contains(&v.service) {
-        let cure = "use checktype = external with a command, or checktype = connect";
-        warn(
-            found,
-            v.line,
-            None,
-            format!("{id}: service = {}", v.service.name()),
-            "there is no check for it; its real servers stay down",
-            cure,
-        );
+    if negotiates(v) && v.service == ServiceProtocol::Oracle {
+        let what = format!("{id}: service = oracle");
+        warn(found, v.line, None, what, "its real servers stay down", NO_ORACLE_CHECK);
+    }
+    if negotiates(v) {
+        sql(v, found);
+    }
+    if let Some(source) = v.source_addr
+        && let Some(real) = v.reals.iter().find(|r| r.addr.is_ipv4() != source.is_ipv4())
+    {
+        let what = format!("{id}: sourceaddress = {source}");
+        warn(found, real.line, None, what, "an address of the real server's family; it stays down", "");
     }
     if negotiates(v) && v.service == ServiceProtocol::None {
         warn(
@@ -81,6 +73,7 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
         );
     }
     if v.service == ServiceProtocol::HttpProxy
+        && v.virtual_host.is_none()
         && v.reals.iter().any(|r| absolute_url(&r.request).is_none())
         && negotiates(v)
     {
@@ -90,7 +83,7 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
             None,
             format!("{id}: request is not an absolute URL"),
             "a proxy needs one",
-            "write request = \"http://HOST/PATH\"",
+            "write request = \"http://HOST/PATH\", or name the host in virtualhost",
         );
     }
     if v.check_timeout_s >= v.check_interval_s.saturating_mul(6) {
@@ -105,6 +98,20 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     }
     if v.reals.is_empty() {
         warn(found, v.line, None, format!("{id} has no real server"), "only a fallback can answer", "");
+    }
+}
+
+/// A database is asked by a login for a row; what the row says does not matter.
+fn sql(v: &Virtual, found: &mut Vec<Problem>) {
+    if !matches!(v.service, ServiceProtocol::Mysql | ServiceProtocol::Pgsql) {
+        return;
+    }
+    let what = format!("{}: service = {}", service_id(&v.key), v.service.name());
+    if v.login.is_empty() || v.reals.iter().any(|r| r.request == "/") {
+        let cure = "set login, passwd, database and a request such as \"SELECT 1\"";
+        warn(found, v.line, None, what, "a login and a request; without them the real servers stay down", cure);
+    } else if v.reals.iter().any(|r| !r.receive.is_empty()) {
+        warn(found, v.line, None, what, "receive is not looked at: any row will do", "let the request select by it");
     }
 }
 

@@ -58,7 +58,7 @@ fn every_directive_of_a_virtual() {
         \tschedflags=sh-port\n\tpersistent=600\n\tnetmask=64\n\tops=yes\n\tcheckport=81\n\tchecktimeout=3\n\tnegotiatetimeout=4\n\tcheckcount=2\n\tfailurecount=5\n\
         \tcheckinterval=6\n\tcheckcommand=\"/bin/x -y\"\n\trequest=\"r\"\n\treceive=\"s\"\n\thttpmethod=head\n\tvirtualhost=\"h\"\n\tlogin=\"l\"\n\tpasswd=\"p\"\n\
         \tdatabase=\"d\"\n\tsecret=\"x\"\n\tload=\"y\"\n\tfallback6=[::1]:90 masq\n\tfallbackcommand=/bin/f\n\tquiescent=yes\n\tcleanstop=no\n\temailalert=a@b\n\
-        \temailalertfreq=9\n\temailalertstatus=starting,running\n\tsmtp=mail\n\tmonitorfile=/var/log/m\n\tservicename=my service\n\tcomment=some text\n\ttlsverify=yes\n";
+        \temailalertfreq=9\n\temailalertstatus=starting,running\n\tsmtp=mail\n\tmonitorfile=/var/log/m\n\tservicename=my service\n\tcomment=some text\n\ttlsverify=yes\n\ttlscafile=/etc/ca.pem\n\tsourceaddress=10.0.0.9\n";
     let v = accept(text).config.virtuals.remove(0);
     assert_eq!(v.key, ServiceKey::Address { protocol: Protocol::Udp, addr: "2001:db8::1".parse().unwrap(), port: 80 });
     let service = v.ipvs_service();
@@ -71,6 +71,8 @@ fn every_directive_of_a_virtual() {
     assert_eq!(v.fallback, Some(Fallback { addr: "::1".parse().unwrap(), port: 90, forward: Method::Masq }));
     assert_eq!(v.alert.when, AlertStatus { starting: true, running: true, stopping: false, reloading: false });
     assert_eq!((v.quiescent, v.clean_stop, v.tls_verify), (true, false, true));
+    assert_eq!(v.tls_ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert_eq!(v.source_addr, Some("10.0.0.9".parse().unwrap()));
     assert_eq!((v.service_name.as_deref(), v.check_command.as_str()), (Some("my service"), "/bin/x -y"));
 }
 
@@ -200,7 +202,9 @@ fn lint_finds_likely_mistakes() {
     says("virtual=10.0.0.1:80\n    real=10.0.1.1:8080 gate\n", "cannot change the port");
     says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    real=10.0.1.1 gate 2\n", "again");
     says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    httpmethod=HEAD\n    receive=\"x\"\n", "no body");
-    says("virtual=10.0.0.1:1521\n    real=10.0.1.1 gate\n", "no check for it");
+    says("virtual=10.0.0.1:1521\n    real=10.0.1.1 gate\n", "no check for service = oracle");
+    says("virtual=10.0.0.1:3306\n    real=10.0.1.1 gate\n", "a login and a request");
+    says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    sourceaddress=2001:db8::1\n", "family");
     says("virtual=5\n    real=10.0.1.1 gate\n    checktype=connect\n", "no port to check");
     assert!(lint(&accept(ONE).config).is_empty());
 }

@@ -211,8 +211,11 @@ pub struct Virtual {
     pub receive: String,
     pub http_method: HttpMethod,
     pub virtual_host: Option<String>,
-    /// Whether a TLS check verifies the certificate against the system's roots.
+    /// Whether a TLS check verifies the certificate, against `tls_ca_file` or the system's roots.
     pub tls_verify: bool,
+    pub tls_ca_file: Option<PathBuf>,
+    /// Local address that checks come from; the kernel chooses if absent.
+    pub source_addr: Option<IpAddr>,
     pub login: String,
     pub passwd: String,
     pub database: String,

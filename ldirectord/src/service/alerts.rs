@@ -1,17 +1,27 @@
 //! E-mail alerts: off the check path, by SMTP to the configured host or by the local mailer.
+//!
+//! Messages are composed and sent by a library; here is who is told what, when, and for how long a mail server is waited for.
 
 use super::log::Logger;
-use crate::checks::send_mail;
 use crate::config::{Alert, AlertStatus, Virtual};
+use mail_send::SmtpClient;
+use mail_send::mail_builder::MessageBuilder;
+use mail_send::mail_builder::headers::address::Address;
+use mail_send::smtp::AssertReply;
+use mail_send::smtp::message::Parameters;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Alerts that wait to be sent; more are dropped with a log line.
 const MAX_QUEUE: usize = 1_000;
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a stop waits for mails about it.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What the daemon is doing, for `emailalertstatus`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,13 +62,14 @@ struct Mail {
 pub struct Alerts {
     queue: mpsc::Sender<Mail>,
     logger: Logger,
+    sender: JoinHandle<()>,
 }
 
 impl Alerts {
     pub fn start(logger: Logger) -> Alerts {
         let (queue, mut mails) = mpsc::channel::<Mail>(MAX_QUEUE);
         let log = logger.clone();
-        tokio::spawn(async move {
+        let sender = tokio::spawn(async move {
             while let Some(mail) = mails.recv().await {
                 let sent = tokio::time::timeout(DEADLINE, send(&mail)).await;
                 let why = match sent {
@@ -69,7 +80,7 @@ impl Alerts {
                 log.log(&format!("failed to send email message: {why}"));
             }
         });
-        Alerts { queue, logger }
+        Alerts { queue, logger, sender }
     }
 
     /// Tells the recipients of a virtual service what happened, if they want to know in this phase.
@@ -95,6 +106,14 @@ impl Alerts {
             self.logger.log("failed to send email message: too many wait");
         }
     }
+
+    /// Sends what waits, for as long as a stop may take.
+    pub async fn finish(self) {
+        drop(self.queue);
+        if tokio::time::timeout(FAREWELL, self.sender).await.is_err() {
+            self.logger.log(&format!("failed to send email messages within {} s of the stop", FAREWELL.as_secs()));
+        }
+    }
 }
 
 fn host() -> String {
@@ -104,23 +123,50 @@ fn host() -> String {
 async fn send(mail: &Mail) -> Result<(), String> {
     let from = mail.from.clone().unwrap_or_else(|| format!("root@{}", host()));
     let to: Vec<&str> = mail.alert.to.split(',').map(str::trim).filter(|t| !t.is_empty()).collect();
-    let text = message(&from, &to, &mail.subject, &mail.body);
+    let text = message(&from, &to, &mail.subject, &mail.body).map_err(|e| e.to_string())?;
     match &mail.alert.smtp_host {
-        Some(smtp) => {
-            let recipients: Vec<&str> = to.iter().map(|t| address(t)).collect();
-            send_mail(smtp, &host(), address(&from), &recipients, &text).await.map_err(|e| format!("{smtp}: {e}"))
-        }
+        Some(server) => smtp(server, address(&from), &to, &text).await.map_err(|e| format!("{server}: {e}")),
         None => local_mailer(address(&from), &text).await,
     }
 }
 
+/// A mail server by name or address, on port 25 unless it says `HOST:PORT`; no TLS and no login, as the original.
+async fn smtp(server: &str, from: &str, to: &[&str], text: &[u8]) -> mail_send::Result<()> {
+    let stream = TcpStream::connect(endpoint(server)).await?;
+    let mut client = SmtpClient { stream, timeout: DEADLINE };
+    client.read().await?.assert_positive_completion()?;
+    if client.ehlo(&host()).await.is_err() {
+        client.cmd(format!("HELO {}\r\n", host())).await?.assert_positive_completion()?;
+    }
+    client.mail_from(from, &Parameters::default()).await?;
+    for recipient in to {
+        client.rcpt_to(address(recipient), &Parameters::default()).await?;
+    }
+    client.data(text).await?;
+    // The message is theirs now.
+    let _ = client.quit().await;
+    Ok(())
+}
+
+fn endpoint(server: &str) -> (&str, u16) {
+    match server.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+        // A bare IPv6 address has colons, but no port.
+        Some((host, Ok(port))) if !host.contains(':') || host.ends_with(']') => {
+            (host.trim_start_matches('[').trim_end_matches(']'), port)
+        }
+        _ => (server.trim_start_matches('[').trim_end_matches(']'), 25),
+    }
+}
+
 /// sendmail's interface: recipients from the headers, a dot is no end.
-async fn local_mailer(from: &str, text: &str) -> Result<(), String> {
+async fn local_mailer(from: &str, text: &[u8]) -> Result<(), String> {
     let mut command = Command::new("/usr/sbin/sendmail");
     command.args(["-i", "-t", "-f", from]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.kill_on_drop(true).spawn().map_err(|e| format!("/usr/sbin/sendmail: {e}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(text.as_bytes()).await.map_err(|e| format!("/usr/sbin/sendmail: {e}"))?;
+        // What goes through a pipe has the lines of this system.
+        let lines = String::from_utf8_lossy(text).replace("\r\n", "\n");
+        stdin.write_all(lines.as_bytes()).await.map_err(|e| format!("/usr/sbin/sendmail: {e}"))?;
     }
     match child.wait().await {
         Ok(status) if status.success() => Ok(()),
@@ -137,34 +183,22 @@ fn address(text: &str) -> &str {
     }
 }
 
-/// RFC 5322, in UTF-8; a line break cannot get into a header.
-fn message(from: &str, to: &[&str], subject: &str, body: &str) -> String {
-    let one_line = |text: &str| text.replace(['\r', '\n'], " ");
-    let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
-    format!(
-        "Date: {date}\r\nFrom: {}\r\nTo: {}\r\nSubject: {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
-         Content-Transfer-Encoding: 8bit\r\n\r\n{}",
-        one_line(from),
-        one_line(&to.join(", ")),
-        encoded(&one_line(subject)),
-        body.replace("\r\n", "\n").replace('\n', "\r\n")
-    )
+/// The name in front of `<address>`.
+fn name(text: &str) -> Option<&str> {
+    let name = text.rsplit_once('<')?.0.trim().trim_matches('"');
+    Some(name).filter(|n| !n.is_empty())
 }
 
-/// RFC 2047 for a subject that is not plain ASCII.
-fn encoded(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_owned();
-    }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".,:/()[]".contains(&b);
-    let words = text.split(' ').map(|word| {
-        if word.is_ascii() {
-            return word.to_owned();
-        }
-        let bytes = word.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("={b:02X}") });
-        format!("=?UTF-8?Q?{}?=", bytes.collect::<String>())
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// RFC 5322 with MIME; lines end in CR LF.
+fn message(from: &str, to: &[&str], subject: &str, body: &str) -> std::io::Result<Vec<u8>> {
+    let one_line = |text: &str| text.replace(['\r', '\n'], " ");
+    let mailbox = |text: &str| Address::new_address(name(text).map(one_line), one_line(address(text)));
+    MessageBuilder::new()
+        .from(mailbox(from))
+        .to(Address::new_list(to.iter().map(|t| mailbox(t)).collect()))
+        .subject(one_line(subject))
+        .text_body(body)
+        .write_to_vec()
 }
 
 #[cfg(test)]
@@ -173,9 +207,28 @@ mod tests {
 
     #[test]
     fn headers_stay_headers() {
-        let text = message("A <a@b>", &["c@d", "e@f"], "gr\u{fc}n\nBcc: x", "one\ntwo\n");
-        assert!(text.contains("\r\nTo: c@d, e@f\r\nSubject: =?UTF-8?Q?gr=C3=BCn?= Bcc: x\r\n"), "{text}");
-        assert!(text.ends_with("\r\n\r\none\r\ntwo\r\n"));
-        assert_eq!((address("A <a@b>"), address(" c@d ")), ("a@b", "c@d"));
+        let text = message("A <a@b>", &["c@d", "e@f"], "gr\u{fc}n\nBcc: x", "one\n.two\n").unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (headers, body) = text.split_once("\r\n\r\n").unwrap();
+        let unfolded = headers.replace("\r\n\t", " ").replace("\r\n ", " ");
+        let find = |name: &str| unfolded.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(find("From: "), "\"A\" <a@b>");
+        assert_eq!(find("To: "), "<c@d>, <e@f>");
+        assert!(find("Subject: ").starts_with("=?utf-8?"), "{text}");
+        assert!(!unfolded.lines().any(|l| l.starts_with("Bcc")), "{text}");
+        assert!(find("Date: ").len() > 20 && find("Message-ID: ").contains('@'));
+        assert_eq!(body.trim_end(), "one\r\n.two");
+        assert_eq!(
+            (address("A <a@b>"), address(" c@d "), name("A <a@b>"), name("c@d")),
+            ("a@b", "c@d", Some("A"), None)
+        );
+    }
+
+    #[test]
+    fn mail_servers_by_name_and_address() {
+        assert_eq!(endpoint("mail"), ("mail", 25));
+        assert_eq!(endpoint("mail:2525"), ("mail", 2525));
+        assert_eq!(endpoint("2001:db8::25"), ("2001:db8::25", 25));
+        assert_eq!(endpoint("[2001:db8::25]:26"), ("2001:db8::25", 26));
     }
 }

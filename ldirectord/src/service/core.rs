@@ -177,6 +177,7 @@ impl Core {
                 command = inbox.recv() => match command {
                     Some(Command::Stop { reason, done }) => {
                         let failed = self.stop(&reason).await;
+                        self.alerts.finish().await;
                         let _ = done.send(failed);
                         return;
                     }
@@ -332,7 +333,11 @@ impl Core {
             let job = Job { wanted: Wanted::default(), dropped, scope: None };
             if let Some(report) = self.table.pass(job).await {
                 for op in &report.done {
-                    self.log(&notices::of_op(op, true));
+                    let text = notices::of_op(op, true);
+                    self.log(&text);
+                    if let Some(v) = self.config.virtuals.iter().find(|v| v.key == op.service()) {
+                        self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text);
+                    }
                 }
                 for f in &report.failed {
                     self.log(&format!("{} failed: {}", notices::of_op(&f.op, true), f.error));

@@ -397,28 +397,11 @@ async fn a_table_that_refuses_is_reported_and_tried_again() {
 
 #[tokio::test]
 async fn alerts_go_out_by_smtp() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (mails, mut inbox) = mpsc::channel(10);
-    tokio::spawn(async move {
-        while let Ok((mut s, _)) = listener.accept().await {
-            let mut seen = Vec::new();
-            let mut chunk = [0; 2048];
-            let _ = s.write_all(b"220 x\r\n").await;
-            while let Ok(n @ 1..) = s.read(&mut chunk).await {
-                seen.extend_from_slice(&chunk[..n]);
-                let reply: &[u8] = if chunk[..n].starts_with(b"DATA") { b"354 go\r\n" } else { b"250 ok\r\n" };
-                if s.write_all(reply).await.is_err() {
-                    break;
-                }
-            }
-            let _ = mails.send(String::from_utf8_lossy(&seen).into_owned()).await;
-        }
-    });
+    let (port, mut inbox) = mail_server().await;
     let one = web().await;
     let table = Shared::default();
     let directives = format!(
-        "emailalert=\"ops@example.test, me@example.test\"\nsmtp=127.0.0.1:{port}\nservicename=Shop\ncomment=call Bob\nemailalertstatus=running"
+        "emailalert=\"ops@example.test, me@example.test\"\nsmtp=127.0.0.1:{port}\nservicename=Shop\ncomment=call Bob\nemailalertstatus=running,stopping"
     );
     let director = start(&text(&[&one], &directives), &table, Options::default()).await;
     weights(&table, &[w(&one, 5)]).await;
@@ -426,11 +409,48 @@ async fn alerts_go_out_by_smtp() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     one.set(503);
     let mail = tokio::time::timeout(Duration::from_secs(10), inbox.recv()).await.unwrap().unwrap();
+    let unfolded = mail.replace("\r\n\t", " ").replace("\r\n ", " ");
     assert!(mail.contains("RCPT TO:<ops@example.test>\r\nRCPT TO:<me@example.test>\r\nDATA\r\n"), "{mail}");
     assert!(
-        mail.contains(&format!("Subject: [Shop] Deleted real server: 127.0.0.1:{} (10.0.0.1:80)", one.port)),
+        unfolded.contains(&format!("Subject: [Shop] Deleted real server: 127.0.0.1:{} (10.0.0.1:80)", one.port)),
         "{mail}"
     );
     assert!(mail.contains("Daemon-Status: running\r\n") && mail.contains("Comment: call Bob"), "{mail}");
-    drop(director);
+    // What a stop does is told as well, before the daemon may end.
+    director.stop("TERM").await;
+    let mail = tokio::time::timeout(Duration::from_millis(100), inbox.recv()).await.unwrap().unwrap();
+    assert!(mail.contains("Daemon-Status: stopping\r\n") && mail.contains("Purged virtual server"), "{mail}");
+}
+
+/// An SMTP server that takes everything; each connection's text comes out when it ends.
+async fn mail_server() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (mails, inbox) = mpsc::channel(10);
+    tokio::spawn(async move {
+        while let Ok((mut s, _)) = listener.accept().await {
+            let mut seen = Vec::new();
+            let mut at = 0;
+            let mut data = false;
+            let _ = s.write_all(b"220 x\r\n").await;
+            let mut chunk = [0; 2048];
+            while let Ok(n @ 1..) = s.read(&mut chunk).await {
+                seen.extend_from_slice(&chunk[..n]);
+                while let Some(end) = seen[at..].windows(2).position(|w| w == b"\r\n") {
+                    let line = &seen[at..at + end];
+                    at += end + 2;
+                    let reply: &[u8] = match (data, line) {
+                        (true, b".") => b"250 taken\r\n",
+                        (true, _) => continue,
+                        (false, b"DATA") => b"354 go\r\n",
+                        (false, _) => b"250 ok\r\n",
+                    };
+                    data = line == b"DATA";
+                    let _ = s.write_all(reply).await;
+                }
+            }
+            let _ = mails.send(String::from_utf8_lossy(&seen).into_owned()).await;
+        }
+    });
+    (port, inbox)
 }
