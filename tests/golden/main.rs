@@ -4,6 +4,7 @@
 
 mod cli;
 mod director;
+mod explain;
 mod ipvsadm;
 mod ldirectord;
 mod samples;

@@ -21,6 +21,7 @@ mod crm_resource;
 mod crm_simulate;
 mod crm_verify;
 mod edit;
+mod explain;
 pub mod ipvsadm;
 mod ldirectord;
 mod nvpairs;
@@ -58,6 +59,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
+    applet("explain", "show why a resource is where it is, or not running", explain::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
@@ -86,6 +88,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_standby", crm_attribute::CrmStandby::command),
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),
+    ("explain", explain::Explain::command),
     ("ldirectord", ldirectord::Ldirectord::command),
 ];
 

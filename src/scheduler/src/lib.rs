@@ -18,7 +18,7 @@ mod status_read;
 mod unpack;
 
 use base::WallTime;
-pub use explain::{Contribution, Decision, Explanation, Placement, explain};
+pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
 use xml::Element;
 

@@ -110,11 +110,13 @@ fn a_failed_monitor_restarts_and_the_threshold_moves() {
     let cib = cluster(&no_fencing(), &dummy("a", &limit), "", [&failed, &away]);
     assert_eq!(actions(&run(&cib)), ["a_monitor_10000 n2", "a_start_0 n2", "a_stop_0 n1"]);
     let told = explain(&cib, WallTime::from_secs(NOW)).unwrap();
-    assert!(
-        told.contributions.iter().any(|c| c.resource == "a" && c.node.as_deref() == Some("n1") && c.score < 0),
-        "{told:?}"
-    );
-    assert!(told.decisions.iter().any(|d| d.resource == "a" && d.node.as_deref() == Some("n2")));
+    let a = told.of("a")[0];
+    assert_eq!(a.node.as_deref(), Some("n2"));
+    let n1 = &a.nodes[0];
+    let texts: Vec<(&str, Option<i32>)> = n1.steps.iter().map(|s| (s.kind, s.sum)).collect();
+    assert_eq!(texts, [("default", Some(0)), ("failures", Some(-1_000_000))]);
+    assert_eq!(n1.verdict, "ruled out: 1 failure here, migration-threshold=1");
+    assert_eq!(a.why, "a moves from n1 to n2: n1 is ruled out (1 failure here, migration-threshold=1)");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod options;
 mod queries;
 pub mod rules;
 
+use crate::explain::ledger::Ledger;
 use crate::status::Role;
 use crate::{Message, Severity};
 use config::{OpConfig, RscConfig};
@@ -484,15 +485,6 @@ pub enum ScoreLine {
     Utilization { rsc: RscIdx, node: NodeIdx },
 }
 
-/// Where a part of a placement score comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Contribution {
-    pub resource: RscIdx,
-    pub node: Option<NodeIdx>,
-    pub score: i32,
-    pub source: Str,
-}
-
 /// Everything that one scheduling run works on.
 pub struct Sched {
     pub now: i64,
@@ -532,7 +524,8 @@ pub struct Sched {
     pub stop_needed: Vec<RscIdx>,
     pub recheck_by: Option<i64>,
     pub scores: Vec<ScoreLine>,
-    pub contributions: Vec<Contribution>,
+    /// Kept only where an explanation is asked for.
+    pub ledger: Option<Ledger>,
     pub messages: Vec<Message>,
     pub info: Vec<String>,
     pub instances: usize,
@@ -570,13 +563,6 @@ impl Sched {
 
     pub fn score_of(&self, text: &str) -> Option<i32> {
         self.options.score(text)
-    }
-
-    /// Remembers where a part of a score comes from, for explanations.
-    pub fn contribute(&mut self, resource: RscIdx, node: Option<NodeIdx>, score: i32, source: &str) {
-        if score != 0 {
-            self.contributions.push(Contribution { resource, node, score, source: source.into() });
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Placement of groups, clones and bundles, and colocations with them.
 
+use crate::explain::ledger::{Change, Source};
 use crate::model::flags::rsc as rf;
 use crate::model::{ColocIdx, INFINITY, NodeIdx, RscIdx, Sched, Variant, add_scores};
 use crate::status::Role;
@@ -87,8 +88,9 @@ impl Sched {
         }
         if let Some(child) = self[rsc].bundle.child {
             let own: Vec<NodeIdx> = self[rsc].bundle.replicas.iter().filter_map(|r| r.node).collect();
-            for (node, assign) in self[child].allowed.iter_mut() {
-                assign.score = if own.contains(&node) { 0 } else { -INFINITY };
+            for node in self[child].allowed.nodes() {
+                let score = if own.contains(&node) { 0 } else { -INFINITY };
+                self.set_score(child, node, score, &Source::Own("__inside_container__"));
             }
             self.assign(child, prefer, stop_if_fail);
         }
@@ -105,9 +107,7 @@ impl Sched {
             } else {
                 continue;
             };
-            if let Some(assign) = self[child].allowed.get_mut(node) {
-                assign.score = score;
-            }
+            self.set_score(child, node, score, &Source::Own("__inside_container__"));
         }
         let Some(parent) = self[child].parent else { return };
         self.set(parent, rf::ASSIGNING);
@@ -134,6 +134,7 @@ impl Sched {
         }
         if delta != 0 {
             self[dependent].priority = add_scores(delta, self[dependent].priority);
+            self.record_colocated_promotion(dependent, c, Change::Add(delta));
         }
         delta
     }

@@ -1,6 +1,7 @@
 //! Colocations: how one resource's place and preferences change another's scores.
 
 use crate::constraints::Roles;
+use crate::explain::ledger::{Change, Source};
 use crate::model::flags::rsc as rf;
 use crate::model::{ColocIdx, INFINITY, NodeIdx, NodeTable, RscIdx, Sched, Str, Variant, add_scores};
 use crate::status::Role;
@@ -231,25 +232,8 @@ impl Sched {
             }
         }
         if coloc.score.abs() >= INFINITY || self.any_available(&work) {
-            self.explain_change(dependent, &work, &coloc.id);
+            self.record_table(dependent, &work, &Source::Colocation { constraint: c, as_primary: false });
             self[dependent].allowed = work;
-        }
-    }
-
-    /// Remembers what a new table changes.
-    fn explain_change(&mut self, rsc: RscIdx, work: &NodeTable, source: &Str) {
-        let changes: Vec<(NodeIdx, i32)> = work
-            .iter()
-            .filter_map(|(n, a)| {
-                self[rsc]
-                    .allowed
-                    .score(n)
-                    .filter(|old| *old != a.score)
-                    .map(|old| (n, (a.score - old).clamp(-INFINITY, INFINITY)))
-            })
-            .collect();
-        for (node, delta) in changes {
-            self.contribute(rsc, Some(node), delta, source);
         }
     }
 
@@ -276,6 +260,8 @@ impl Sched {
         }
         let delta = multiplier * coloc.score;
         self[dependent].priority = add_scores(delta, self[dependent].priority);
+        let source = Source::Colocation { constraint: c, as_primary: false };
+        self.record_promotion(dependent, dependent_node, Change::Add(delta), &source);
         delta
     }
 
@@ -441,8 +427,7 @@ impl Sched {
         let mut nodes = Some(before);
         self.add_colocated_scores(source, Some(target), &mut nodes, Some(c), factor, gather);
         if let Some(after) = nodes {
-            let source = self[c].id.clone();
-            self.explain_change(target, &after, &source);
+            self.record_table(target, &after, &Source::Colocation { constraint: c, as_primary: true });
             self[target].allowed = after;
         }
     }
@@ -463,8 +448,7 @@ impl Sched {
                 Some(_) => {}
             }
         }
-        let source = self[c].id.clone();
-        self.explain_change(dependent, &work, &source);
+        self.record_table(dependent, &work, &Source::Colocation { constraint: c, as_primary: false });
         self[dependent].allowed = work;
     }
 

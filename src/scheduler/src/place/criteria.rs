@@ -1,5 +1,6 @@
 //! What is known of nodes before any resource is placed: health, locks, locations, stickiness, failures, discovery.
 
+use crate::explain::ledger::{Change, Source};
 use crate::model::flags::rsc as rf;
 use crate::model::options::Health;
 use crate::model::{Assign, INFINITY, LocIdx, NodeIdx, ProbeMode, RscIdx, Sched, Variant, add_scores};
@@ -162,7 +163,7 @@ impl Sched {
         }
         for (node, score, probe_mode) in location.nodes {
             let score = if without_score { 0 } else { score };
-            self.contribute(rsc, Some(node), score, &location.id);
+            self.record(rsc, node, Change::Add(score), &Source::Location(location.id.clone()));
             let table = &mut self[rsc].allowed;
             match table.get_mut(node) {
                 Some(assign) => assign.score = add_scores(assign.score, score),
@@ -217,7 +218,7 @@ impl Sched {
         }
         if let Some(assign) = self[rsc].allowed.get_mut(node).filter(|a| a.probe_mode != ProbeMode::Exclusive) {
             assign.score = -INFINITY;
-            self.contribute(rsc, Some(node), -INFINITY, "exclusive discovery elsewhere");
+            self.record(rsc, node, Change::Set(-INFINITY), &Source::Own("__exclusive_discovery__"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Instances of clones and bundles: in which order they are placed, and how many go on a node.
 
 use super::colocate::Gather;
+use crate::explain::ledger::{Source, TAKEN_BACK};
 use crate::model::flags::rsc as rf;
 use crate::model::{Assign, INFINITY, NodeIdx, NodeTable, RscIdx, Sched, Variant};
 use crate::status::Role;
@@ -25,13 +26,9 @@ impl Sched {
             if self.can_run_instance(instance, node, max_per_node) {
                 continue;
             }
-            if let Some(assign) = self[instance].allowed.get_mut(node) {
-                assign.score = -INFINITY;
-            }
+            self.set_score(instance, node, -INFINITY, &Source::Own("__no_instance_here__"));
             for child in self[instance].children.clone() {
-                if let Some(assign) = self[child].allowed.get_mut(node) {
-                    assign.score = -INFINITY;
-                }
+                self.set_score(child, node, -INFINITY, &Source::Own("__no_instance_here__"));
             }
         }
     }
@@ -164,6 +161,7 @@ impl Sched {
                 break;
             }
             for (rsc, table) in &saved {
+                self.record_table(*rsc, table, &TAKEN_BACK);
                 self[*rsc].allowed = table.clone();
             }
             if chosen.is_none() {
@@ -174,6 +172,7 @@ impl Sched {
             self.unassign(instance);
             chosen = None;
         }
+        self.record_table(parent, &parent_table, &TAKEN_BACK);
         self[parent].allowed = parent_table;
         if chosen.is_none() {
             return false;

@@ -53,6 +53,19 @@ impl Sched {
         }
     }
 
+    /// Why a node comes before another one with the same score.
+    pub(crate) fn tie_break(&self, rsc: RscIdx, chosen: NodeIdx, other: NodeIdx) -> &'static str {
+        if self.current_node(rsc) == Some(chosen) {
+            return "runs there already";
+        }
+        match self.options.placement {
+            Placement::Minimal => "comes first by name",
+            Placement::Balanced if self.compare_capacities(chosen, other) != 0 => "has more free capacity",
+            _ if self[chosen].num_resources != self[other].num_resources => "has fewer resources",
+            _ => "comes first by name",
+        }
+    }
+
     /// Nodes of a table, best first.
     pub fn sorted_nodes(&self, table: &NodeTable, active: Option<NodeIdx>) -> Vec<(NodeIdx, i32)> {
         let mut nodes: Vec<(NodeIdx, i32)> = table.iter().map(|(n, a)| (n, a.score)).collect();
@@ -192,6 +205,7 @@ impl Sched {
             let node = self.node_order[i];
             if let Some(score) = self[rsc].allowed.score(node) {
                 self.scores.push(ScoreLine::Allocation { stage, rsc, node, score });
+                self.record_settled(stage, rsc, Some(node), score);
             }
         }
         for child in self[rsc].children.clone() {

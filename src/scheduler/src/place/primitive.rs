@@ -1,6 +1,7 @@
 //! Placement of one primitive.
 
 use super::colocate::Gather;
+use crate::explain::ledger::Source;
 use crate::model::flags::rsc as rf;
 use crate::model::options::NoQuorum;
 use crate::model::{ColocIdx, INFINITY, NodeIdx, RscIdx, Sched};
@@ -87,6 +88,7 @@ impl Sched {
         if let Some(archive) = archive
             && !self.any_available(&self[rsc].allowed)
         {
+            self.record_table(rsc, &archive, &Source::Own("__colocation_dropped__"));
             self[rsc].allowed = archive;
         }
     }
@@ -115,6 +117,9 @@ impl Sched {
                     }
                 }
             }
+        }
+        if let Some(chosen) = chosen {
+            self.record_ties(rsc, chosen, &nodes);
         }
         self.assign_resource(rsc, chosen, false, stop_if_fail);
     }

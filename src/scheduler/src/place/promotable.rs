@@ -1,6 +1,7 @@
 //! Which instances of a promotable clone are promoted.
 
 use super::colocate::Gather;
+use crate::explain::ledger::{Change, PROMOTION, Source};
 use crate::model::flags::rsc as rf;
 use crate::model::options::NoQuorum;
 use crate::model::{ColocIdx, INFINITY, LocIdx, NodeIdx, RscIdx, Sched, ScoreLine, add_scores, base_name};
@@ -66,10 +67,7 @@ impl Sched {
                 }
                 let score = self.promotion_score(child, node).unwrap_or(0);
                 if score > 0 {
-                    if let Some(assign) = self[child].allowed.get_mut(node) {
-                        assign.score = add_scores(assign.score, score);
-                    }
-                    self.contribute(child, Some(node), score, "promotion score");
+                    self.add_score(child, node, score, &Source::Own("__promotion_score__"));
                 }
                 if score > self[child].priority {
                     self[child].priority = score;
@@ -112,6 +110,8 @@ impl Sched {
             }
             if let Some((_, score, _)) = self[*l].nodes.iter().find(|(n, _, _)| *n == chosen).copied() {
                 self[child].priority = add_scores(self[child].priority, score);
+                let source = Source::Location(self[*l].id.clone());
+                self.record_promotion(child, chosen, Change::Add(score), &source);
             }
         }
     }
@@ -130,9 +130,15 @@ impl Sched {
         let next = self.role_of(instance, false);
         match next {
             Role::Started | Role::Unknown => {
-                self[instance].priority = self.promotion_score(instance, chosen).unwrap_or(-1)
+                let own = self.promotion_score(instance, chosen);
+                self[instance].priority = own.unwrap_or(-1);
+                let tag = if own.is_some() { "__promotion_score__" } else { "__no_promotion_score__" };
+                self.record_promotion(instance, chosen, Change::Set(own.unwrap_or(-1)), &Source::Own(tag));
             }
-            Role::Unpromoted | Role::Stopped => self[instance].priority = -INFINITY,
+            Role::Unpromoted | Role::Stopped => {
+                self[instance].priority = -INFINITY;
+                self.record_promotion(instance, chosen, Change::Set(-INFINITY), &Source::Own("target-role"));
+            }
             Role::Promoted => {}
         }
         for holder in [instance, clone] {
@@ -143,7 +149,11 @@ impl Sched {
             let primary = self[c].primary;
             self.apply_colocation(instance, primary, c, true);
         }
-        self[instance].promotion_priority = if next == Role::Promoted { INFINITY } else { self[instance].priority };
+        let decided = next == Role::Promoted;
+        self[instance].promotion_priority = if decided { INFINITY } else { self[instance].priority };
+        if decided {
+            self.record_promotion(instance, chosen, Change::Set(INFINITY), &Source::Own("__promoted_already__"));
+        }
     }
 
     fn sort_promotable(&mut self, clone: RscIdx) {
@@ -154,8 +164,8 @@ impl Sched {
         for child in self[clone].children.clone() {
             let priority = self[child].promotion_priority;
             let chosen = self.location_of(child, false).filter(|_| priority >= 0);
-            if let Some(assign) = chosen.and_then(|n| self[clone].allowed.get_mut(n)) {
-                assign.score = add_scores(priority, assign.score);
+            if let Some(node) = chosen {
+                self.add_score(clone, node, priority, &Source::Instance(child));
             }
         }
         for c in self.with_this_list(clone) {
@@ -177,12 +187,16 @@ impl Sched {
             let chosen = self.location_of(child, false);
             if !self[child].is(rf::MANAGED) && self[child].next_role == Role::Promoted {
                 self[child].promotion_priority = INFINITY;
+                if let Some(node) = chosen {
+                    self.record_promotion(child, node, Change::Set(INFINITY), &Source::Own("__promoted_already__"));
+                }
             } else if chosen.is_none() {
                 self[child].promotion_priority = -INFINITY;
             } else if self[child].promotion_priority >= 0
-                && let Some(score) = chosen.and_then(|n| self[clone].allowed.score(n))
+                && let Some((node, score)) = chosen.and_then(|n| Some((n, self[clone].allowed.score(n)?)))
             {
                 self[child].promotion_priority = score;
+                self.record_promotion(child, node, Change::Set(score), &Source::Own("__clones_score__"));
             }
         }
         let mut children = self[clone].children.clone();
@@ -221,7 +235,9 @@ impl Sched {
     fn set_instance_role(&mut self, instance: RscIdx, count: &mut i32) {
         let clone = self.top_of(instance, false);
         let node = self.location_of(instance, false);
-        self.scores.push(ScoreLine::Promotion { rsc: instance, node, score: self[instance].promotion_priority });
+        let score = self[instance].promotion_priority;
+        self.scores.push(ScoreLine::Promotion { rsc: instance, node, score });
+        self.record_settled(PROMOTION, instance, node, score);
         let mut chosen = None;
         if self[instance].promotion_priority >= 0
             && (*count < self[clone].clone.promoted_max || !self[clone].is(rf::MANAGED))
@@ -272,11 +288,9 @@ impl Sched {
                         (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
                         _ => false,
                     };
-                    if let Some(assign) = self[dependent].allowed.get_mut(n).filter(|_| same) {
-                        assign.score = add_scores(assign.score, coloc.score);
-                    }
                     if same {
-                        self.contribute(dependent, Some(n), coloc.score, &coloc.id);
+                        let source = Source::Colocation { constraint: c, as_primary: false };
+                        self.add_score(dependent, n, coloc.score, &source);
                     }
                 }
             }
@@ -297,6 +311,12 @@ impl Sched {
         first.map_or(0, |c| self.assigned_score(*c))
     }
 
+    pub(super) fn record_colocated_promotion(&mut self, dependent: RscIdx, c: ColocIdx, change: Change) {
+        if let Some(node) = self.location_of(dependent, false) {
+            self.record_promotion(dependent, node, change, &Source::Colocation { constraint: c, as_primary: false });
+        }
+    }
+
     pub(super) fn update_promotable_dependent(&mut self, primary: RscIdx, dependent: RscIdx, c: ColocIdx) -> i32 {
         let coloc = self[c].clone();
         if self
@@ -304,10 +324,12 @@ impl Sched {
             .is_some()
         {
             self[dependent].priority = add_scores(self[dependent].priority, coloc.score);
+            self.record_colocated_promotion(dependent, c, Change::Add(coloc.score));
             return coloc.score;
         }
         if coloc.score >= INFINITY {
             self[dependent].priority = -INFINITY;
+            self.record_colocated_promotion(dependent, c, Change::Set(-INFINITY));
             return -INFINITY;
         }
         0

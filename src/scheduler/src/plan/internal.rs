@@ -1,5 +1,6 @@
 //! Orderings and colocations that the kind of a resource implies.
 
+use crate::explain::ledger::Source;
 use crate::model::flags::{rel, rsc as rf};
 use crate::model::options::Placement;
 use crate::model::{ActIdx, INFINITY, NodeIdx, RscIdx, Sched, Side, Variant};
@@ -32,10 +33,8 @@ impl Sched {
 
     fn avoid_remote_nodes(&mut self, rsc: RscIdx) {
         for node in self[rsc].allowed.nodes() {
-            if self[node].remote.is_some()
-                && let Some(assign) = self[rsc].allowed.get_mut(node)
-            {
-                assign.score = -INFINITY;
+            if self[node].remote.is_some() {
+                self.set_score(rsc, node, -INFINITY, &Source::Own("__no_remote_nodes__"));
             }
         }
     }
@@ -88,10 +87,8 @@ impl Sched {
         }
         if let Some(remote) = remote {
             for node in self[rsc].allowed.nodes() {
-                if self[node].remote != Some(remote)
-                    && let Some(assign) = self[rsc].allowed.get_mut(node)
-                {
-                    assign.score = -INFINITY;
+                if self[node].remote != Some(remote) {
+                    self.set_score(rsc, node, -INFINITY, &Source::Own("__inside_container__"));
                 }
             }
             return;

@@ -1,5 +1,6 @@
 //! Probes: one-off monitors that find out what is active where.
 
+use crate::explain::ledger::{Change, Source};
 use crate::model::flags::{act, rel, rsc as rf};
 use crate::model::{ActIdx, NodeIdx, ProbeMode, RscIdx, Sched, Side, Variant};
 use crate::status::Role;
@@ -47,6 +48,7 @@ impl Sched {
             && self[rsc].allowed.get(node).is_none_or(|a| a.probe_mode != ProbeMode::Exclusive)
         {
             self[rsc].allowed.remove(node);
+            self.record(rsc, node, Change::Forget, &Source::Own("__exclusive_discovery__"));
             return false;
         }
         let mut children = self[rsc].children.clone();

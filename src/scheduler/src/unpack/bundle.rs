@@ -1,9 +1,10 @@
 //! Bundles: containers, addresses and connections that a `<bundle>` implies.
 
 use super::nodes::remote_element;
+use crate::explain::ledger::{Change, Source};
 use crate::model::config::{Agent, BundleConfig, Mount, Reader};
 use crate::model::flags::rsc as rf;
-use crate::model::{Assign, INFINITY, Index, NodeIdx, ProbeMode, Replica, RscIdx, Sched};
+use crate::model::{Assign, INFINITY, Index, NodeIdx, NodeTable, ProbeMode, Replica, RscIdx, Sched};
 use base::WallTime;
 use base::text::parse_int;
 use std::fmt::Write;
@@ -378,17 +379,19 @@ impl Sched {
             self.disallow_node(top, node);
         }
         let exclusive = Assign { score: 500, count: 0, probe_mode: ProbeMode::Exclusive };
-        self[child].allowed = Default::default();
-        self[child].allowed.insert(node, exclusive);
+        let inside = Source::Own("__inside_container__");
+        let mut only = NodeTable::default();
+        only.insert(node, exclusive);
+        self.record_table(child, &only, &inside);
+        self[child].allowed = only;
         if let Some(clone) = self[child].parent {
             self[clone].allowed.insert(node, Assign { score: -INFINITY, ..exclusive });
+            self.record(clone, node, Change::Set(-INFINITY), &inside);
         }
         let remote = self.implied(&e, rsc)?;
         for other in self[remote].allowed.nodes() {
-            if self[other].is_remote_kind
-                && let Some(assign) = self[remote].allowed.get_mut(other)
-            {
-                assign.score = -INFINITY;
+            if self[other].is_remote_kind {
+                self.set_score(remote, other, -INFINITY, &Source::Own("__no_remote_nodes__"));
             }
         }
         self[node].remote = Some(remote);
@@ -404,6 +407,7 @@ impl Sched {
         if let Some(assign) = self[rsc].allowed.get_mut(node) {
             assign.score = -INFINITY;
             assign.probe_mode = ProbeMode::Never;
+            self.record(rsc, node, Change::Set(-INFINITY), &Source::Own("__inside_container__"));
         }
         for child in self[rsc].children.clone() {
             self.disallow_node(child, node);

@@ -1,5 +1,6 @@
 //! Clones: their numbers, and their instances.
 
+use crate::explain::ledger::Source;
 use crate::model::flags::rsc as rf;
 use crate::model::{INFINITY, RscIdx, Sched, Str};
 use base::text::{is_true, parse_int};
@@ -105,7 +106,8 @@ impl Sched {
     pub(super) fn ban_everywhere(&mut self, rsc: RscIdx) {
         let parent = self.uber_parent(rsc);
         let rsc = if self[rsc].parent.is_some() && self.is_anonymous_clone(Some(parent)) { parent } else { rsc };
-        self[rsc].allowed = self.table_of_all(-INFINITY);
-        self.contribute(rsc, None, -INFINITY, "failure with on-fail=stop");
+        let table = self.table_of_all(-INFINITY);
+        self.record_table(rsc, &table, &Source::Own("__stop_on_failure__"));
+        self[rsc].allowed = table;
     }
 }

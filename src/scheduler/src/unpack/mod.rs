@@ -14,6 +14,7 @@ mod state;
 pub use state::ms_to_s as state_ms_to_s;
 
 use crate::ScheduleError;
+use crate::explain::ledger::Ledger;
 use crate::model::config::Reader;
 use crate::model::nvpair::Blocks;
 use crate::model::options::{ClusterOptions, NoQuorum};
@@ -31,6 +32,11 @@ pub const FEATURE_SET: &str = "3.21.0";
 impl Sched {
     /// Unpacks configuration and status: the cluster as it is.
     pub fn unpack(cib: &Element, now: WallTime) -> Result<Sched, ScheduleError> {
+        Sched::unpack_with(cib, now, None)
+    }
+
+    /// The same, with a book of scores to be kept from the start.
+    pub fn unpack_with(cib: &Element, now: WallTime, ledger: Option<Ledger>) -> Result<Sched, ScheduleError> {
         if cib.name() != "cib" {
             return Err(ScheduleError::NotACib(cib.name().to_owned()));
         }
@@ -43,6 +49,7 @@ impl Sched {
         let configuration = cib.child("configuration");
         let section = |name: &str| configuration.and_then(|c| c.child(name));
         let mut s = Sched::empty(now);
+        s.ledger = ledger;
         s.feature_set = cib.attr("crm_feature_set").map(Str::from);
         s.dc_id = cib.attr("dc-uuid").map(Str::from);
         s.quorate = cib.attr("have-quorum").is_some_and(is_true);
@@ -94,7 +101,7 @@ impl Sched {
             stop_needed: Vec::new(),
             recheck_by: None,
             scores: Vec::new(),
-            contributions: Vec::new(),
+            ledger: None,
             messages: Vec::new(),
             info: Vec::new(),
             instances: 0,

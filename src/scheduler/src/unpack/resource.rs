@@ -1,5 +1,6 @@
 //! One resource from its configuration: meta-attributes, flags, and what its kind adds.
 
+use crate::explain::ledger::{Change, Source};
 use crate::model::config::{RscConfig, caps};
 use crate::model::flags::rsc as rf;
 use crate::model::options::NoQuorum;
@@ -355,8 +356,7 @@ impl Sched {
     }
 
     /// Adds to the scores of a resource and all below it, on one node or all.
-    pub fn add_location(&mut self, rsc: RscIdx, node: Option<NodeIdx>, score: i32, tag: &str) {
-        self.contribute(rsc, node, score, tag);
+    pub fn add_location(&mut self, rsc: RscIdx, node: Option<NodeIdx>, score: i32, tag: &'static str) {
         match node {
             Some(node) => self.add_node_score(rsc, node, score, tag),
             None => {
@@ -371,7 +371,7 @@ impl Sched {
         }
     }
 
-    fn add_node_score(&mut self, rsc: RscIdx, node: NodeIdx, score: i32, tag: &str) {
+    fn add_node_score(&mut self, rsc: RscIdx, node: NodeIdx, score: i32, tag: &'static str) {
         let never = self[node].base.probe_mode == ProbeMode::Never;
         if tag == "symmetric_default" && (self[rsc].is(rf::EXCLUSIVE_PROBES) || never) {
             return;
@@ -384,8 +384,14 @@ impl Sched {
         let table = &mut self[rsc].allowed;
         match table.get_mut(node) {
             Some(assign) => assign.score = crate::model::add_scores(assign.score, score),
-            None => table.insert(node, Assign { score: crate::model::add_scores(base.score, score), ..base }),
+            None => {
+                table.insert(node, Assign { score: crate::model::add_scores(base.score, score), ..base });
+                if base.score != 0 {
+                    self.record(rsc, node, Change::Set(base.score), &Source::Node);
+                }
+            }
         }
+        self.record(rsc, node, Change::Add(score), &Source::Own(tag));
     }
 
     /// A table of all nodes, each with the same score.

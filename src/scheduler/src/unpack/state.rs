@@ -2,6 +2,7 @@
 //! remote nodes need.
 
 use super::history::{Histories, OpRef, active_range};
+use crate::explain::ledger::Source;
 use crate::model::config::RscConfig;
 use crate::model::flags::{act, rsc as rf};
 use crate::model::options::NoQuorum;
@@ -527,7 +528,11 @@ impl Sched {
         }
         if self[rsc].is_primitive() && self.active_count_by_requirement(rsc) > 1 {
             match self[rsc].multiply_active {
-                MultiplyActive::Stop => self[rsc].allowed = self.table_of_all(-INFINITY),
+                MultiplyActive::Stop => {
+                    let table = self.table_of_all(-INFINITY);
+                    self.record_table(rsc, &table, &Source::Own("__multiple_active__"));
+                    self[rsc].allowed = table;
+                }
                 MultiplyActive::Block => self.block_multiply_active(rsc),
                 _ => {}
             }
