@@ -3,8 +3,9 @@
 use crate::config::{CheckType, Config, Fallback, Real, Virtual};
 use base::Time;
 use base::ipvs::{Dest, DestEntry, ServiceEntry, Stats, Tunnel};
-use policy::{Health, Mode, Plan, RealId, RealPlan, Verdict, VirtualPlan, Wanted, WantedDest, wanted};
+use policy::{Flap, Health, Mode, Plan, RealId, RealPlan, Tuning, Verdict, VirtualPlan, Wanted, WantedDest, wanted};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub fn plan(config: &Config) -> Plan {
     Plan {
@@ -37,7 +38,18 @@ fn virtual_plan(v: &Virtual) -> VirtualPlan {
         reals,
         fallback: v.fallback.map(|f| fallback_dest(v, f)),
         quiescent: v.quiescent,
-        failure_count: v.failure_count,
+        tuning: tuning(v),
+    }
+}
+
+fn tuning(v: &Virtual) -> Tuning {
+    let seconds = |s: u32| Duration::from_secs(u64::from(s));
+    Tuning {
+        fall: v.failure_count,
+        rise: v.tuning.rise,
+        flap: v.tuning.flap.map(|f| Flap { changes: f.changes, window: seconds(f.window_s), hold: seconds(f.hold_s) }),
+        slow_start: seconds(v.tuning.slow_start_s),
+        agent: v.tuning.agent.is_some(),
     }
 }
 
@@ -75,7 +87,7 @@ pub fn assumed(config: &Config, up: bool) -> Vec<ServiceEntry> {
     health.follow(&plan, Time::ZERO);
     let verdict = Verdict { up, answer: String::new(), latency_us: 0 };
     for (id, ..) in plan.ids() {
-        health.record(id, &verdict, 1, Time::ZERO);
+        health.record(id, &verdict, &Tuning::fall(1), Time::ZERO);
     }
     entries(&wanted(&plan, &health, Time::ZERO))
 }

@@ -4,17 +4,19 @@
 //!              passed check (own or a peer's), or weight found in the table
 //!   Unknown ---------------------------------------------------------------> Up
 //!      |                                                                     |
-//!      | failed check                     failure_count failures in a row    |
+//!      | failed check                            `fall` failures in a row    |
 //!      +---------------------------> Down <----------------------------------+
-//!                                     |  passed check
+//!                                     |  `rise` passed checks in a row, and not held down for flapping
 //!                                     +------------------------------------> Up
 //! ```
 
+use crate::agent::{Admin, AgentReport, AgentState};
 use crate::plan::{Mode, Plan, RealId};
+use crate::tuning::{MAX_FLAP_CHANGES, Tuning};
 use base::Time;
 use base::ipvs::{ServiceEntry, ServiceKey};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,6 +57,18 @@ pub struct Record {
     pub source: Source,
     /// Failures in a row.
     pub failures: u32,
+    /// Passed checks in a row.
+    pub passes: u32,
+    /// Held down for flapping, at least until then.
+    pub held_until: Option<Time>,
+    /// When it last came back after it could not serve; its weight grows from there.
+    pub risen: Option<Time>,
+    /// The operator wants no new connections on it.
+    pub drained: bool,
+    /// What its agent has said, if one has.
+    pub agent: Option<AgentState>,
+    /// When it went down lately, as far back as flap damping looks.
+    falls: VecDeque<Time>,
     /// Since when it has this standing.
     pub since: Time,
     /// When the standing was last observed.
@@ -77,8 +91,17 @@ pub enum Transition {
     },
     /// Passed again before it was taken down.
     SoftFailuresReset,
+    /// Passed, but not often enough yet.
+    Rising {
+        passes: u32,
+        limit: u32,
+    },
+    /// Passed often enough, but is held down for flapping.
+    Held,
     Up,
     Down,
+    /// Down, and held down for flapping from now on.
+    Damped,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,6 +117,12 @@ impl Record {
             standing: Standing::Unknown,
             source: Source::None,
             failures: 0,
+            passes: 0,
+            held_until: None,
+            risen: None,
+            drained: false,
+            agent: None,
+            falls: VecDeque::new(),
             since: now,
             observed: None,
             maintenance: false,
@@ -103,14 +132,111 @@ impl Record {
         }
     }
 
-    /// Whether it takes connections.
+    /// Whether it is in service: established connections go on, and new ones come unless it is drained.
     pub fn serves(&self) -> bool {
-        self.standing == Standing::Up && !self.maintenance
+        self.standing == Standing::Up && self.wanted()
+    }
+
+    /// Whether it takes new connections.
+    pub fn takes(&self) -> bool {
+        self.serves() && !self.is_drained()
+    }
+
+    /// Whether it is to have no new connections, by the operator's or its agent's word.
+    pub fn is_drained(&self) -> bool {
+        self.drained || self.agent.as_ref().is_some_and(|a| a.admin == Admin::Drain || a.percent == 0)
+    }
+
+    /// Whether it passes its checks and only flap damping keeps it out.
+    pub(crate) fn spare(&self, rise: u32) -> bool {
+        let passing = self.standing == Standing::Down && self.held_until.is_some() && self.passes >= rise.max(1);
+        passing && self.wanted() && !self.is_drained()
+    }
+
+    /// Whether neither operator nor agent has taken it out.
+    fn wanted(&self) -> bool {
+        !self.maintenance && self.agent.as_ref().is_none_or(|a| !a.down && a.admin != Admin::Maint)
+    }
+
+    /// The weight that it has now, of the configured one.
+    pub(crate) fn weight(&self, configured: u32, tuning: &Tuning, now: Time) -> u32 {
+        if self.is_drained() {
+            return 0;
+        }
+        let percent = self.agent.as_ref().map_or(100, |a| a.percent);
+        let share = (u64::from(configured) * u64::from(percent)).div_ceil(100);
+        let share = if percent > 100 { share.min(u64::from(crate::tuning::MAX_WEIGHT)) } else { share };
+        tuning.ramp(share.min(u64::from(u32::MAX)) as u32, self.risen, now)
     }
 
     /// Whether something is known of it.
     pub fn known(&self) -> bool {
-        self.standing != Standing::Unknown || self.maintenance
+        self.standing != Standing::Unknown || !self.wanted()
+    }
+
+    fn passed(&mut self, tuning: &Tuning, now: Time) -> Transition {
+        let failures = std::mem::take(&mut self.failures);
+        self.passes = self.passes.saturating_add(1);
+        match self.standing {
+            Standing::Up => {
+                self.source = Source::Check;
+                return if failures > 0 { Transition::SoftFailuresReset } else { Transition::None };
+            }
+            Standing::Unknown => {}
+            Standing::Down => {
+                self.source = Source::Check;
+                if self.passes < tuning.rise {
+                    return Transition::Rising { passes: self.passes, limit: tuning.rise };
+                }
+                if self.held_until.is_some_and(|until| now < until) {
+                    return Transition::Held;
+                }
+                self.held_until = None;
+                self.risen = Some(now);
+            }
+        }
+        self.set(Standing::Up, Source::Check, now);
+        Transition::Up
+    }
+
+    fn failed(&mut self, tuning: &Tuning, now: Time) -> Transition {
+        self.passes = 0;
+        self.failures = self.failures.saturating_add(1);
+        match self.standing {
+            Standing::Up if self.failures < tuning.fall => {
+                self.source = Source::Check;
+                Transition::SoftFailure { failures: self.failures, limit: tuning.fall }
+            }
+            Standing::Up => {
+                self.set(Standing::Down, Source::Check, now);
+                if self.fell(tuning, now) { Transition::Damped } else { Transition::Down }
+            }
+            Standing::Unknown => {
+                self.set(Standing::Down, Source::Check, now);
+                Transition::Down
+            }
+            Standing::Down => {
+                self.source = Source::Check;
+                // Only a time without any failure ends it.
+                if let (Some(until), Some(flap)) = (&mut self.held_until, &tuning.flap) {
+                    *until = now + flap.hold;
+                }
+                Transition::None
+            }
+        }
+    }
+
+    /// Counts a fall; tells whether it was one too many.
+    fn fell(&mut self, tuning: &Tuning, now: Time) -> bool {
+        let Some(flap) = &tuning.flap else { return false };
+        self.falls.push_back(now);
+        let limit = flap.changes.clamp(1, MAX_FLAP_CHANGES) as usize;
+        while self.falls.len() > limit || self.falls.front().is_some_and(|t| now.since(*t) > flap.window) {
+            self.falls.pop_front();
+        }
+        let held = self.falls.len() >= limit;
+        self.held_until = held.then(|| now + flap.hold);
+        held
     }
 
     pub(crate) fn set(&mut self, standing: Standing, source: Source, now: Time) {
@@ -131,13 +257,20 @@ impl Health {
         for v in &plan.virtuals {
             self.born.insert(v.service.key, born.remove(&v.service.key).unwrap_or(now));
         }
-        for (id, _, real) in plan.ids() {
+        for (id, v, real) in plan.ids() {
             let mut record = old.remove(&id).unwrap_or_else(|| Record::new(now));
             match real.mode {
                 Mode::AlwaysUp => record.set(Standing::Up, Source::Fixed, now),
                 Mode::AlwaysDown => record.set(Standing::Down, Source::Fixed, now),
                 Mode::Checked if record.source == Source::Fixed => record = Record::new(now),
                 Mode::Checked => {}
+            }
+            if !v.tuning.agent {
+                record.agent = None;
+            }
+            if v.tuning.flap.is_none() {
+                record.held_until = None;
+                record.falls.clear();
             }
             self.records.insert(id, record);
         }
@@ -156,37 +289,39 @@ impl Health {
     }
 
     /// Takes in a check's outcome.
-    pub fn record(&mut self, id: RealId, verdict: &Verdict, failure_count: u32, now: Time) -> Transition {
+    pub fn record(&mut self, id: RealId, verdict: &Verdict, tuning: &Tuning, now: Time) -> Transition {
         let Some(record) = self.records.get_mut(&id).filter(|r| r.source != Source::Fixed) else {
             return Transition::None;
         };
         record.observed = Some(now);
         record.answer.clone_from(&verdict.answer);
         record.latency_us = verdict.latency_us;
-        let before = record.standing;
-        if verdict.up {
-            let failures = std::mem::take(&mut record.failures);
-            record.set(Standing::Up, Source::Check, now);
-            return match before {
-                Standing::Up if failures > 0 => Transition::SoftFailuresReset,
-                Standing::Up => Transition::None,
-                Standing::Unknown | Standing::Down => Transition::Up,
-            };
+        if verdict.up { record.passed(tuning, now) } else { record.failed(tuning, now) }
+    }
+
+    /// Takes in what a server's agent says; tells whether that is a change.
+    pub fn agent(&mut self, id: RealId, report: &AgentReport, now: Time) -> bool {
+        let Some(record) = self.records.get_mut(&id) else { return false };
+        let (before, served) = (record.agent.clone().unwrap_or_default(), record.takes());
+        let mut state = before.clone();
+        state.take(report);
+        let changed = state != before;
+        record.agent = Some(state);
+        if record.takes() && !served {
+            record.risen = Some(now);
         }
-        record.failures = record.failures.saturating_add(1);
-        match before {
-            Standing::Up if record.failures < failure_count => {
-                record.source = Source::Check;
-                Transition::SoftFailure { failures: record.failures, limit: failure_count }
+        changed
+    }
+
+    /// Keeps new connections from a server, or lets them come again; tells whether that is a change.
+    pub fn set_drained(&mut self, id: RealId, on: bool, now: Time) -> bool {
+        match self.records.get_mut(&id) {
+            Some(record) if record.drained != on => {
+                record.drained = on;
+                record.risen = if on { record.risen } else { Some(now) };
+                true
             }
-            Standing::Up | Standing::Unknown => {
-                record.set(Standing::Down, Source::Check, now);
-                Transition::Down
-            }
-            Standing::Down => {
-                record.source = Source::Check;
-                Transition::None
-            }
+            _ => false,
         }
     }
 
@@ -197,6 +332,7 @@ impl Health {
                 record.maintenance = on;
                 record.since = now;
                 record.placed = false;
+                record.risen = if on { record.risen } else { Some(now) };
                 true
             }
             _ => false,

@@ -1,5 +1,6 @@
 //! What the configuration asks for, in the terms of the kernel's table.
 
+use crate::tuning::Tuning;
 use base::ipvs::{Dest, DestKey, Service, ServiceKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -25,8 +26,7 @@ pub struct VirtualPlan {
     pub fallback: Option<Dest>,
     /// A server that is down keeps its entry with weight 0.
     pub quiescent: bool,
-    /// Failures in a row that bring a server down.
-    pub failure_count: u32,
+    pub tuning: Tuning,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

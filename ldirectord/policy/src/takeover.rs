@@ -181,14 +181,14 @@ mod tests {
         };
         let reals = (1..).zip(modes).map(|(n, mode)| RealPlan { dest: dest(n), mode: *mode }).collect();
         let service = Service::new(service(), "rr");
-        let v = VirtualPlan { service, reals, fallback: None, quiescent: false, failure_count: 1 };
+        let v = VirtualPlan { service, reals, fallback: None, quiescent: false, tuning: crate::Tuning::fall(1) };
         let mut health = Health::default();
         health.follow(&Plan { virtuals: vec![v], readd_quiescent: false }, now);
         health
     }
 
     fn check(health: &mut Health, n: u8, up: bool, now: Time) {
-        health.record(real(n), &Verdict { up, answer: String::new(), latency_us: 0 }, 1, now);
+        health.record(real(n), &Verdict { up, answer: String::new(), latency_us: 0 }, &crate::Tuning::fall(1), now);
     }
 
     fn told(n: u8, up: bool, age_ms: u64) -> VerdictEntry {

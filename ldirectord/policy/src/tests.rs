@@ -4,6 +4,8 @@ use base::ipvs::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+mod tuning;
+
 fn dest(n: u8, weight: u32) -> Dest {
     let key = DestKey { addr: [10, 0, 1, n].into(), port: 80 };
     Dest { key, forward: Forward::Route, weight, tunnel: Tunnel::Ipip, u_threshold: 0, l_threshold: 0 }
@@ -24,7 +26,7 @@ fn plan(count: u8, quiescent: bool, failure_count: u32) -> Plan {
         reals,
         fallback: Some(dest(99, 1)),
         quiescent,
-        failure_count,
+        tuning: Tuning::fall(failure_count),
     };
     Plan { virtuals: vec![v], readd_quiescent: false }
 }
@@ -88,10 +90,10 @@ fn no_weight_before_a_passed_check_and_no_flapping_fallback() {
     health.follow(&plan, Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), []);
-    assert_eq!(health.record(id(1), &verdict(true), 1, Time::ZERO), Transition::Up);
+    assert_eq!(health.record(id(1), &verdict(true), &Tuning::fall(1), Time::ZERO), Transition::Up);
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), [(1, 5)]);
-    assert_eq!(health.record(id(2), &verdict(false), 1, Time::ZERO), Transition::Down);
+    assert_eq!(health.record(id(2), &verdict(false), &Tuning::fall(1), Time::ZERO), Transition::Down);
     assert!(settle(&plan, &health, &mut table, Time::ZERO).is_empty());
 }
 
@@ -101,16 +103,16 @@ fn the_fallback_comes_before_the_last_server_goes_and_leaves_after_the_first_has
     let (mut health, mut table) = (Health::default(), Table::default());
     health.follow(&plan, Time::ZERO);
     for n in [1, 2] {
-        health.record(id(n), &verdict(true), 1, Time::ZERO);
+        health.record(id(n), &verdict(true), &Tuning::fall(1), Time::ZERO);
     }
     settle(&plan, &health, &mut table, Time::ZERO);
     for n in [1, 2] {
-        health.record(id(n), &verdict(false), 1, Time::ZERO);
+        health.record(id(n), &verdict(false), &Tuning::fall(1), Time::ZERO);
     }
     let ops = settle(&plan, &health, &mut table, Time::ZERO);
     assert!(matches!(ops[0], Op::AddDest { role: Role::Fallback, .. }), "{ops:?}");
     assert_eq!(table.weights(), [(99, 1)]);
-    health.record(id(2), &verdict(true), 1, Time::ZERO);
+    health.record(id(2), &verdict(true), &Tuning::fall(1), Time::ZERO);
     let ops = settle(&plan, &health, &mut table, Time::ZERO);
     assert!(
         matches!(ops[..], [Op::AddDest { role: Role::Real, .. }, Op::DeleteDest { role: Role::Fallback, .. }]),
@@ -134,7 +136,7 @@ fn failures_in_a_row() {
     let plan = plan(1, true, 3);
     let mut health = Health::default();
     health.follow(&plan, Time::ZERO);
-    let mut check = |up| health.record(id(1), &verdict(up), 3, Time::ZERO);
+    let mut check = |up| health.record(id(1), &verdict(up), &Tuning::fall(3), Time::ZERO);
     assert_eq!(check(true), Transition::Up);
     assert_eq!(check(false), Transition::SoftFailure { failures: 1, limit: 3 });
     assert_eq!(check(true), Transition::SoftFailuresReset);
@@ -151,7 +153,7 @@ fn a_table_changed_by_hand_is_repaired() {
     let (mut health, mut table) = (Health::default(), Table::default());
     health.follow(&plan, Time::ZERO);
     for n in [1, 2] {
-        health.record(id(n), &verdict(true), 1, Time::ZERO);
+        health.record(id(n), &verdict(true), &Tuning::fall(1), Time::ZERO);
     }
     settle(&plan, &health, &mut table, Time::ZERO);
     table.0[0].dests[0].dest.weight = 0;
@@ -178,8 +180,8 @@ fn a_quiescent_server_removed_by_hand_stays_away_unless_readdquiescent() {
     let mut plan = plan(2, true, 1);
     let (mut health, mut table) = (Health::default(), Table::default());
     health.follow(&plan, Time::ZERO);
-    health.record(id(1), &verdict(true), 1, Time::ZERO);
-    health.record(id(2), &verdict(false), 1, Time::ZERO);
+    health.record(id(1), &verdict(true), &Tuning::fall(1), Time::ZERO);
+    health.record(id(2), &verdict(false), &Tuning::fall(1), Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), [(1, 5), (2, 0)]);
     health.note_placed(id(2));
@@ -187,7 +189,7 @@ fn a_quiescent_server_removed_by_hand_stays_away_unless_readdquiescent() {
     assert!(settle(&plan, &health, &mut table, Time::ZERO).is_empty());
     plan.readd_quiescent = true;
     assert_eq!(settle(&plan, &health, &mut table, Time::ZERO).len(), 1);
-    health.record(id(2), &verdict(true), 1, Time::ZERO);
+    health.record(id(2), &verdict(true), &Tuning::fall(1), Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), [(1, 5), (2, 5)]);
 }
@@ -197,13 +199,16 @@ fn a_restart_takes_over_weights_of_the_table() {
     let plan = plan(2, false, 2);
     let (mut health, mut table) = (Health::default(), Table::default());
     health.follow(&plan, Time::ZERO);
-    health.record(id(1), &verdict(true), 1, Time::ZERO);
+    health.record(id(1), &verdict(true), &Tuning::fall(1), Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);
     let mut again = Health::default();
     again.follow(&plan, Time::ZERO);
     again.adopt_table(&table.0, Time::ZERO);
     assert!(settle(&plan, &again, &mut table, Time::ZERO).is_empty());
-    assert_eq!(again.record(id(1), &verdict(false), 2, Time::ZERO), Transition::SoftFailure { failures: 1, limit: 2 });
+    assert_eq!(
+        again.record(id(1), &verdict(false), &Tuning::fall(2), Time::ZERO),
+        Transition::SoftFailure { failures: 1, limit: 2 }
+    );
 }
 
 #[test]
@@ -213,8 +218,8 @@ fn verdicts_travel_with_their_age() {
     let checked = Time::from_millis(10_000);
     active.follow(&plan, Time::ZERO);
     standby.follow(&plan, Time::ZERO);
-    active.record(id(1), &verdict(true), 1, checked);
-    active.record(id(2), &verdict(false), 1, checked);
+    active.record(id(1), &verdict(true), &Tuning::fall(1), checked);
+    active.record(id(2), &verdict(false), &Tuning::fall(1), checked);
     let exported = active.export(checked + Duration::from_millis(500));
     let text = serde_json::to_string(&exported).unwrap();
     let received: Verdicts = serde_json::from_str(&text).unwrap();
@@ -225,7 +230,7 @@ fn verdicts_travel_with_their_age() {
     settle(&plan, &standby, &mut table, Time::from_millis(5_000));
     assert_eq!(table.weights(), [(1, 5)]);
     // Own checks outrank what a peer says afterwards.
-    standby.record(id(1), &verdict(false), 1, Time::from_millis(6_000));
+    standby.record(id(1), &verdict(false), &Tuning::fall(1), Time::from_millis(6_000));
     standby.import(&received, Duration::from_secs(30), Time::from_millis(6_001));
     assert_eq!(standby.get(&id(1)).map(|r| r.standing), Some(Standing::Down));
 }
@@ -237,7 +242,7 @@ fn maintenance_is_down_at_once_and_fixed_modes_need_no_check() {
     plan.virtuals[0].reals[2].mode = Mode::AlwaysDown;
     let (mut health, mut table) = (Health::default(), Table::default());
     health.follow(&plan, Time::ZERO);
-    health.record(id(1), &verdict(true), 9, Time::ZERO);
+    health.record(id(1), &verdict(true), &Tuning::fall(9), Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), [(1, 5), (2, 5)]);
     assert!(health.set_maintenance(id(2), true, Time::ZERO));
@@ -245,7 +250,7 @@ fn maintenance_is_down_at_once_and_fixed_modes_need_no_check() {
     assert!(health.set_maintenance(id(1), true, Time::ZERO));
     settle(&plan, &health, &mut table, Time::ZERO);
     assert_eq!(table.weights(), [(99, 1)]);
-    health.record(id(1), &verdict(true), 9, Time::ZERO);
+    health.record(id(1), &verdict(true), &Tuning::fall(9), Time::ZERO);
     assert!(settle(&plan, &health, &mut table, Time::ZERO).is_empty());
     health.set_maintenance(id(1), false, Time::ZERO);
     settle(&plan, &health, &mut table, Time::ZERO);

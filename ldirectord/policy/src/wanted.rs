@@ -1,6 +1,6 @@
 //! The table as plan and health want it.
 
-use crate::health::{Health, Record};
+use crate::health::Health;
 use crate::plan::{Plan, VirtualPlan};
 use base::Time;
 use base::ipvs::{Dest, DestKey, Service, ServiceKey};
@@ -48,31 +48,45 @@ pub fn wanted(plan: &Plan, health: &Health, now: Time) -> Wanted {
 
 fn wanted_service(plan: &Plan, v: &VirtualPlan, health: &Health, now: Time) -> WantedService {
     let mut dests = BTreeMap::new();
+    let spares = spares(v, health);
     for real in &v.reals {
         let record = health.get(&v.id(real));
-        if record.is_some_and(Record::serves) {
-            dests.insert(
-                real.dest.key,
-                WantedDest { dest: real.dest.clone(), role: Role::Real, only_if_present: false },
-            );
+        let serves = record.is_some_and(|r| r.serves() || spares && r.spare(v.tuning.rise));
+        if let Some(record) = record.filter(|_| serves) {
+            let dest = Dest { weight: record.weight(real.dest.weight, &v.tuning, now), ..real.dest.clone() };
+            dests.insert(real.dest.key, WantedDest { dest, role: Role::Real, only_if_present: false });
         } else if v.quiescent {
             let only_if_present = !plan.readd_quiescent && record.is_some_and(|r| r.placed);
             let dest = Dest { weight: 0, ..real.dest.clone() };
             dests.insert(real.dest.key, WantedDest { dest, role: Role::Real, only_if_present });
         }
     }
-    let all_down = all_down(v, health, now);
+    let all_down = if spares { Some(false) } else { all_down(v, health, now) };
     if let Some(fallback) = v.fallback.as_ref().filter(|_| all_down == Some(true)) {
         dests.insert(fallback.key, WantedDest { dest: fallback.clone(), role: Role::Fallback, only_if_present: false });
     }
     WantedService { service: v.service.clone(), dests, all_down, fallback: v.fallback.as_ref().map(|f| f.key) }
 }
 
+/// Whether servers that are held down for flapping have to serve, since nobody else does: better one that may fail than none.
+fn spares(v: &VirtualPlan, health: &Health) -> bool {
+    if v.tuning.flap.is_none() {
+        return false;
+    }
+    let mut records = v.reals.iter().filter_map(|real| health.get(&v.id(real)));
+    let mut found = false;
+    records.all(|r| {
+        found |= r.spare(v.tuning.rise);
+        !r.takes()
+    }) && found
+}
+
+/// A server that is drained takes no new connections, so that with all of them drained the fallback has to.
 fn all_down(v: &VirtualPlan, health: &Health, now: Time) -> Option<bool> {
     let mut pending = false;
     for real in &v.reals {
         match health.get(&v.id(real)) {
-            Some(record) if record.serves() => return Some(false),
+            Some(record) if record.takes() => return Some(false),
             Some(record) if record.known() => {}
             _ => pending = true,
         }

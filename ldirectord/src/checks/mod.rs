@@ -4,6 +4,7 @@
 //! that did not change. [`Check::run`] never takes longer than its deadline, never panics on an answer, and reads a bounded amount.
 //! "Up" means that an exchange of the protocol succeeded.
 
+mod agent;
 mod connect;
 mod dialogue;
 mod dns;
@@ -45,6 +46,8 @@ pub struct Check {
     pub deadline: Duration,
     /// Pause between the end of a check and the next.
     pub interval: Duration,
+    /// By how much of it, in percent, each pause is longer or shorter.
+    pub jitter_percent: u32,
     /// Local address that it comes from.
     pub source: Option<IpAddr>,
 }
@@ -54,6 +57,7 @@ pub enum Kind {
     /// Always up (`service = none`).
     None,
     Connect(SocketAddr),
+    Agent(Box<agent::Agent>),
     Ping {
         addr: IpAddr,
         tries: u32,
@@ -153,8 +157,29 @@ impl Check {
                 (Kind::Combined { negotiate: first, negotiate_deadline: negotiate, connect: then, connects }, check)
             }
         };
-        let interval = Duration::from_secs(u64::from(v.check_interval_s));
-        Some(Check { kind, deadline, interval, source: v.source_addr })
+        Some(Check::new(v, kind, deadline, v.check_interval_s))
+    }
+
+    /// The question to a real server's agent, if one is to be asked.
+    pub fn of_agent(v: &Virtual, real: &Real) -> Option<Check> {
+        let agent = v.tuning.agent.as_ref()?;
+        let addr = SocketAddr::new(real.addr, agent.port);
+        let kind = Kind::Agent(Box::new(agent::Agent { addr, send: agent.send.replace("\\n", "\n") }));
+        Some(Check::new(v, kind, Duration::from_secs(u64::from(v.check_timeout_s)), agent.interval_s))
+    }
+
+    fn new(v: &Virtual, kind: Kind, deadline: Duration, interval_s: u32) -> Check {
+        Check {
+            kind,
+            deadline,
+            interval: Duration::from_secs(u64::from(interval_s)),
+            jitter_percent: v.tuning.check_jitter_percent,
+            source: v.source_addr,
+        }
+    }
+
+    pub fn is_agent(&self) -> bool {
+        matches!(self.kind, Kind::Agent(_))
     }
 
     /// Runs it once, within its deadline. `Err`: this machine could not ask, and why.
@@ -210,6 +235,7 @@ impl Kind {
         match self {
             Kind::None => Ok("not checked".to_owned()),
             Kind::Connect(addr) => connect::run(net, *addr).await,
+            Kind::Agent(agent) => agent::run(net, agent).await,
             Kind::Ping { addr, tries, timeout } => ping::run(net, *addr, *tries, *timeout).await,
             Kind::External(external) => external::run(external).await,
             Kind::Http(http) => http.run(net).await,
@@ -231,6 +257,7 @@ impl Kind {
         match self {
             Kind::None => "none".to_owned(),
             Kind::Connect(addr) => format!("connect {addr}"),
+            Kind::Agent(agent) => format!("agent {}", agent.addr),
             Kind::Ping { addr, .. } => format!("ping {addr}"),
             Kind::External(e) => format!("{} {}", if e.perl { "external-perl" } else { "external" }, e.command),
             Kind::Http(http) => format!("{} {}", http.method(), http.url()),

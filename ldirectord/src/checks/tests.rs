@@ -43,6 +43,20 @@ fn check(port: u16, directives: &str) -> Check {
     Check::of(&config.virtuals[0], &config.virtuals[0].reals[0]).expect("a check")
 }
 
+#[tokio::test]
+async fn checks_come_from_the_address_that_is_asked_for() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let check = check(port, "checktype=connect\nsourceaddress=127.0.0.77");
+    let (verdict, peer) = tokio::join!(async { check.run(&mut Progress::default()).await.unwrap() }, async {
+        listener.accept().await.unwrap().1
+    });
+    assert!(verdict.up && peer.ip() == std::net::Ipv4Addr::new(127, 0, 0, 77), "{verdict:?} {peer}");
+    // An address that this machine lacks says nothing of the server.
+    let check = self::check(port, "checktype=connect\nsourceaddress=192.0.2.77");
+    assert!(check.run(&mut Progress::default()).await.is_err());
+}
+
 async fn verdict(port: u16, directives: &str) -> Verdict {
     let verdict = check(port, directives).run(&mut Progress::default()).await.unwrap();
     assert!(verdict.latency_us < 1_500_000, "the deadline is hard: {verdict:?}");

@@ -156,9 +156,7 @@ impl Parser<'_> {
             "persistent" => v.persistent_s = self.integer(entry, 1).or(v.persistent_s),
             "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
             "ops" => v.ops = self.yes_no(entry).or(v.ops),
-            "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
-            "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
-            "sourceaddress" => v.source_addr = self.source_addr(entry).or(v.source_addr),
+            "tlsverify" | "tlscafile" | "sourceaddress" => self.own_of_virtual(entry, v),
             "checkport" => match self.integer(entry, 1) {
                 Some(port) if port <= 65535 => v.check_port = Some(port as u16),
                 Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
@@ -186,6 +184,16 @@ impl Parser<'_> {
         }
     }
 
+    /// Directives of ours that only a virtual may have, or that mean more there.
+    fn own_of_virtual(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
+        match entry.name.as_str() {
+            "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
+            "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
+            _ => v.source_addr = self.source_addr(entry).or(v.source_addr),
+        }
+        self.note_own(entry);
+    }
+
     fn own_fallback(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
         let wanted = if v.family == Family::IPv4 { "fallback" } else { "fallback6" };
         if entry.name != wanted {
@@ -201,7 +209,7 @@ impl Parser<'_> {
         self.common(entry, &mut v.common);
     }
 
-    fn source_addr(&mut self, entry: &Entry<'_>) -> Option<IpAddr> {
+    pub(super) fn source_addr(&mut self, entry: &Entry<'_>) -> Option<IpAddr> {
         let bare = entry.value.trim_matches('"').trim_start_matches('[').trim_end_matches(']');
         let found = bare.parse().ok();
         if found.is_none() {

@@ -15,6 +15,7 @@ pub const DEFAULT_LOG: &str = "/var/log/ldirectord.log";
 pub(super) fn finish(parser: &mut Parser<'_>) -> Config {
     let raw_global = std::mem::take(&mut parser.global);
     let raw_virtuals = std::mem::take(&mut parser.virtuals);
+    parser.own_notes(1, &raw_global.common.own, raw_global.common.failure_count);
     let mut seen = BTreeSet::new();
     let mut virtuals = Vec::with_capacity(raw_virtuals.len());
     for raw in raw_virtuals {
@@ -42,7 +43,7 @@ fn finish_global(raw: RawGlobal) -> Global {
         negotiate_timeout_s: raw.common.negotiate_timeout_s,
         check_interval_s: raw.common.check_interval_s.unwrap_or(10),
         check_count: raw.common.check_count.unwrap_or(1),
-        failure_count: raw.common.failure_count.unwrap_or(1),
+        failure_count: raw.common.own.fall.or(raw.common.failure_count).unwrap_or(1),
         autoreload: raw.autoreload.unwrap_or(false),
         callback: raw.callback,
         fallback_command: raw.common.fallback_command,
@@ -85,6 +86,11 @@ fn timeouts(own: &Common, global: &Common) -> (u32, u32) {
     (check, negotiate)
 }
 
+/// Each scope's own `fall` is stronger than its `failurecount`, and the virtual is stronger than the file.
+fn fall(own: &Common, global: &Common) -> u32 {
+    own.own.fall.or(own.failure_count).or(global.own.fall).or(global.failure_count).unwrap_or(1)
+}
+
 fn key(parser: &mut Parser<'_>, raw: &RawVirtual) -> Option<ServiceKey> {
     let (addr, text) = match &raw.target {
         Target::Mark(mark) => return Some(ServiceKey::Fwmark { mark: *mark, family: raw.family }),
@@ -122,6 +128,7 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
     };
     let service = raw.service.unwrap_or_else(|| ServiceProtocol::by_port(port));
     notes(parser, &raw, global, &key);
+    let check_interval_s = raw.common.check_interval_s.or(common.check_interval_s).unwrap_or(10);
     let request = with_slash(raw.request.as_deref().unwrap_or("/"));
     let receive = raw.receive.as_ref().map(|(text, ..)| text.clone()).unwrap_or_default();
     let reals = reals(parser, &raw, &request, &receive);
@@ -139,10 +146,11 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
         check_port: raw.check_port,
         check_timeout_s,
         negotiate_timeout_s,
-        check_interval_s: raw.common.check_interval_s.or(common.check_interval_s).unwrap_or(10),
+        check_interval_s,
         own_interval: raw.common.check_interval_s.is_some(),
         check_count: raw.common.check_count.or(common.check_count).unwrap_or(1),
-        failure_count: raw.common.failure_count.or(common.failure_count).unwrap_or(1),
+        failure_count: fall(&raw.common, common),
+        tuning: raw.common.own.settle(&common.own, check_interval_s),
         check_command: raw.check_command.unwrap_or_else(|| "/bin/true".to_owned()),
         request,
         receive,
@@ -150,7 +158,7 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
         virtual_host: raw.virtual_host,
         tls_verify: raw.tls_verify.unwrap_or(raw.tls_ca_file.is_some()),
         tls_ca_file: raw.tls_ca_file,
-        source_addr: raw.source_addr,
+        source_addr: raw.source_addr.or_else(|| common.own.source_for(raw.family)),
         login: raw.login.unwrap_or_default(),
         passwd: raw.passwd.unwrap_or_default(),
         database: raw.database.unwrap_or_default(),
@@ -202,6 +210,7 @@ fn pattern(parser: &mut Parser<'_>, text: &str, line: u32, column: u32) {
 }
 
 fn notes(parser: &mut Parser<'_>, raw: &RawVirtual, global: &RawGlobal, key: &ServiceKey) {
+    parser.own_notes(raw.line, &raw.common.own, raw.common.failure_count);
     if raw.common.check_interval_s.is_some() && global.fork != Some(true) {
         let expected = "the original ignores it unless fork=yes; it acts here";
         parser.warn(

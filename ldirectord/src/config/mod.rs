@@ -13,6 +13,7 @@ mod environment;
 mod finish;
 mod lines;
 mod lint;
+mod own;
 mod parser;
 mod problem;
 mod raw;
@@ -26,6 +27,7 @@ pub use environment::{Environment, System};
 pub use finish::DEFAULT_LOG;
 pub use lines::{MAX_BYTES, MAX_LINES};
 pub use lint::{NO_ORACLE_CHECK, lint};
+pub use own::{Agent, Flap, OWN_DIRECTIVES, OwnDirective, Tuning};
 pub use problem::{DEVIATIONS, Deviation, DeviationRow, Problem, Refused, Severity};
 pub use real::{MAX_RANGE, MAX_REALS};
 pub use types::*;
@@ -35,6 +37,8 @@ pub use types::*;
 pub struct Accepted {
     pub config: Config,
     pub warnings: Vec<Problem>,
+    /// Directives in it that the Perl original would refuse the file for, in order of lines.
+    pub own_directives: Vec<OwnDirective>,
 }
 
 /// Reads a whole file's text.
@@ -42,9 +46,14 @@ pub fn parse(text: &str, env: &mut dyn Environment) -> Result<Accepted, Refused>
     let mut parser = parser::Parser::new(env);
     parser.read(text);
     let config = finish::finish(&mut parser);
+    let own_directives = parser.own_directives;
     let mut problems = parser.problems;
     problems.sort_by_key(|p| (p.line, p.column));
     let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|p| p.severity == Severity::Error);
-    if errors.is_empty() { Ok(Accepted { config, warnings }) } else { Err(Refused { errors, warnings }) }
+    if errors.is_empty() {
+        Ok(Accepted { config, warnings, own_directives })
+    } else {
+        Err(Refused { errors, warnings })
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::environment::Environment;
 use super::lines::{self, Entry, Place, Scope};
+use super::own::OwnDirective;
 use super::problem::{Deviation, Problem, Severity};
 use super::raw::{Common, FallbackLine, RawGlobal, RawVirtual};
 use super::types::{AlertStatus, LogTarget};
@@ -17,6 +18,7 @@ pub struct Parser<'e> {
     pub(super) env: &'e mut dyn Environment,
     pub(super) problems: Vec<Problem>,
     pub(super) errors: usize,
+    pub(super) own_directives: Vec<OwnDirective>,
     pub(super) global: RawGlobal,
     pub(super) virtuals: Vec<RawVirtual>,
     /// A `virtual` line that could not be read: its body is skipped.
@@ -29,6 +31,7 @@ impl<'e> Parser<'e> {
             env,
             problems: Vec::new(),
             errors: 0,
+            own_directives: Vec::new(),
             global: RawGlobal::default(),
             virtuals: Vec::new(),
             skipping: false,
@@ -253,7 +256,8 @@ impl<'e> Parser<'e> {
             "autoreload" => self.global.autoreload = self.yes_no(entry).or(self.global.autoreload),
             "fork" => {
                 self.global.fork = self.yes_no(entry).or(self.global.fork);
-                if self.global.fork == Some(true) {
+                let said = self.problems.iter().any(|p| p.found == "fork = yes");
+                if self.global.fork == Some(true) && !said {
                     self.warn(
                         entry.line,
                         entry.column(),
@@ -381,6 +385,7 @@ impl<'e> Parser<'e> {
             "emailalertfreq" => to.alert_frequency_s = self.integer(entry, 0).or(to.alert_frequency_s),
             "emailalertstatus" => to.alert_status = self.alert_status(entry).or(to.alert_status),
             "smtp" => to.smtp = self.text(entry),
+            _ if self.own(entry, &mut to.own) => {}
             _ => self.unknown(entry),
         }
     }

@@ -1,5 +1,6 @@
 //! What the lines set, before defaults: one [`Common`] for the file and one for each virtual.
 
+use super::own::RawOwn;
 use super::types::{AlertStatus, CheckType, HttpMethod, LogTarget, Method, Netmask, Real, ServiceProtocol};
 use base::ipvs::{Family, Protocol};
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ pub struct Common {
     pub smtp: Option<String>,
     pub quiescent: Option<bool>,
     pub clean_stop: Option<bool>,
+    pub own: RawOwn,
 }
 
 #[derive(Clone, Copy)]

@@ -53,6 +53,58 @@ fn defaults() {
 }
 
 #[test]
+fn directives_of_our_own_are_off_unless_asked_for() {
+    let plain = accept(ONE);
+    let off = Tuning { rise: 1, flap: None, check_jitter_percent: 0, slow_start_s: 0, agent: None };
+    assert_eq!(plain.config.virtuals[0].tuning, off);
+    assert!(plain.own_directives.is_empty());
+    let head = "rise=2\nfall=4\nflapchanges=3\ncheckjitter=10\nslowstart=30\nagentport=8000\nagentinterval=5\nagentsend=\"w\\n\"\n\
+        sourceaddress=10.0.0.9\nsourceaddress=2001:db8::9\n";
+    let all = accept(&format!("{head}{ONE}    flapwindow=20\n    flaphold=7\n    tlsverify=yes\n"));
+    let v = &all.config.virtuals[0];
+    let flap = Some(Flap { changes: 3, window_s: 20, hold_s: 7 });
+    let agent = Some(Agent { port: 8000, interval_s: 5, send: "w\\n".to_owned() });
+    let t = &v.tuning;
+    assert_eq!((v.failure_count, t.rise, t.flap, t.check_jitter_percent, t.slow_start_s), (4, 2, flap, 10, 30));
+    assert_eq!((&t.agent, v.source_addr), (&agent, "10.0.0.9".parse().ok()));
+    let six = accept(&format!("{head}virtual6=[2001:db8::1]:80\n    real6=[2001:db8::2] gate\n")).config;
+    assert_eq!(six.virtuals[0].source_addr, "2001:db8::9".parse().ok());
+    let names: Vec<(&str, u32)> = all.own_directives.iter().map(|o| (o.name.as_str(), o.line)).collect();
+    assert_eq!((names.len(), names[0], names[12]), (13, ("rise", 1), ("tlsverify", 15)));
+    assert!(names.iter().all(|(n, _)| OWN_DIRECTIVES.contains(n)) && all.warnings.is_empty(), "{:?}", all.warnings);
+    // A virtual can turn them off again.
+    let none = accept(&format!(
+        "{head}{ONE}    rise=1\n    flapchanges=0\n    checkjitter=0\n    slowstart=0\n    agentport=0\n"
+    ));
+    let t = &none.config.virtuals[0].tuning;
+    assert_eq!((t.rise, t.flap, t.check_jitter_percent, t.slow_start_s, &t.agent), (1, None, 0, 0, &None));
+    for bad in [
+        "rise=0",
+        "fall=0",
+        "checkjitter=51",
+        "slowstart=90000",
+        "agentport=70000",
+        "sourceaddress=web1",
+        "flapchanges=101",
+    ] {
+        assert_eq!(refuse(&format!("{bad}\n{ONE}")).line, 1, "{bad}");
+    }
+}
+
+#[test]
+fn fall_and_failurecount_are_one_thing() {
+    let count = |text: &str| accept(text).config.virtuals[0].failure_count;
+    assert_eq!(count(&format!("failurecount=2\nfall=3\n{ONE}")), 3);
+    assert_eq!(count(&format!("fall=3\n{ONE}    failurecount=5\n")), 5, "the virtual's word is stronger");
+    assert_eq!(count(&format!("failurecount=3\n{ONE}    fall=4\n    failurecount=5\n")), 4);
+    let said = |text: &str| accept(text).warnings.iter().any(|w| w.expected.contains("fall counts"));
+    assert!(
+        said(&format!("{ONE}    fall=4\n    failurecount=5\n")) && !said(&format!("fall=3\n{ONE}    failurecount=5\n"))
+    );
+    assert_eq!(accept(&format!("fork=yes\nfork=yes\n{ONE}")).warnings.len(), 1, "said once");
+}
+
+#[test]
 fn every_directive_of_a_virtual() {
     let text = "virtual6=[2001:db8::1]:http\n\treal6=web1:8080 masq 7 \"a\", \"b\" l:1 u:2\n\tchecktype=external\n\tservice=https\n\tprotocol=udp\n\tscheduler=sh\n\
         \tschedflags=sh-port\n\tpersistent=600\n\tnetmask=64\n\tops=yes\n\tcheckport=81\n\tchecktimeout=3\n\tnegotiatetimeout=4\n\tcheckcount=2\n\tfailurecount=5\n\

@@ -205,7 +205,10 @@ pub struct Virtual {
     /// Whether the block itself set `checkinterval`.
     pub own_interval: bool,
     pub check_count: u32,
+    /// Failures in a row that take a server down.
     pub failure_count: u32,
+    /// What the original does not know.
+    pub tuning: super::own::Tuning,
     pub check_command: String,
     pub request: String,
     pub receive: String,

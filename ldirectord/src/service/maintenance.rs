@@ -57,6 +57,13 @@ impl Scanner {
 }
 
 impl Mark {
+    /// A server as a command names it: nothing is resolved, names are those of the configuration.
+    pub fn literal(text: &str) -> Mark {
+        let (name, port) = split(text);
+        let addrs = name.trim_matches(['[', ']']).parse().into_iter().collect();
+        Mark { name: name.to_owned(), addrs, port }
+    }
+
     pub fn covers(&self, name: Option<&str>, addr: IpAddr, ports: [u16; 2]) -> bool {
         (self.addrs.contains(&addr) || name == Some(&self.name)) && self.port.is_none_or(|p| ports.contains(&p))
     }

@@ -11,12 +11,14 @@
 //! alter by hand is repaired.
 
 mod alerts;
+mod control;
 mod core;
 mod hooks;
 mod log;
 mod maintenance;
 mod monitor;
 mod notices;
+mod operator;
 mod runner;
 mod status;
 mod table;
@@ -25,7 +27,9 @@ mod takeover;
 mod tests;
 mod watch;
 
+pub use control::{MAX_REQUEST_BYTES, Request, control_path};
 pub use log::{LogMode, Logger};
+pub use operator::{MarkError, MarkRequest, Marked, Wish};
 pub use policy::{RealId, TakenOver, VerdictEntry, Verdicts};
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
@@ -52,6 +56,10 @@ pub struct Options {
     pub max_verdict_age: Duration,
     /// Says each check's outcome to the logger.
     pub debug: bool,
+    /// Where the control socket is made, if one is wanted.
+    pub control: Option<PathBuf>,
+    /// Where drains and maintenance by command are kept over a restart.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -63,6 +71,8 @@ impl Default for Options {
             verdicts: Verdicts::default(),
             max_verdict_age: DEFAULT_MAX_VERDICT_AGE,
             debug: false,
+            control: None,
+            state: None,
         }
     }
 }
@@ -102,7 +112,7 @@ impl Director {
     pub async fn start(config: Config, table: Box<dyn Ipvs>, options: Options) -> Director {
         let (commands, inbox) = mpsc::channel(64);
         let (ready, first_pass) = oneshot::channel();
-        let core = core::Core::new(config, table, options);
+        let core = core::Core::new(config, table, options, Handle { commands: commands.downgrade() });
         let changes = core.changes();
         tokio::spawn(core.run(inbox, ready));
         // An error means that the core ended at once, which the next call will tell.
@@ -158,6 +168,11 @@ impl Director {
         self.ask(core::Command::Status).await
     }
 
+    /// For those who ask and command, but do not keep it alive.
+    pub fn handle(&self) -> Handle {
+        Handle { commands: self.commands.downgrade() }
+    }
+
     /// Stops the checks and, where `cleanstop` says so, takes the services out of the table. Returns what could not be removed.
     pub async fn stop(self, reason: &str) -> Vec<Failed> {
         let reason = reason.to_owned();
@@ -167,6 +182,38 @@ impl Director {
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> core::Command) -> Option<T> {
         let (done, answer) = oneshot::channel();
         self.commands.send(command(done)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// A running director, as the control socket and other helpers know it.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::WeakSender<core::Command>,
+}
+
+impl Handle {
+    pub async fn status(&self) -> Option<Status> {
+        self.ask(core::Command::Status).await
+    }
+
+    /// Drains a server or puts it into maintenance, or ends that; returns when it is saved and in the table.
+    pub async fn mark(&self, request: MarkRequest) -> Result<Vec<Marked>, MarkError> {
+        self.ask(|done| core::Command::Mark { request, done }).await.unwrap_or(Err(MarkError::Stopped))
+    }
+
+    /// No new connections on a real server; established ones go on. `Status` tells how many are left.
+    pub async fn drain(&self, real: &str, on: bool) -> Result<Vec<Marked>, MarkError> {
+        self.mark(MarkRequest { wish: Wish::Drain, on, real: real.to_owned(), virtual_service: None }).await
+    }
+
+    pub async fn maintenance(&self, real: &str, on: bool) -> Result<Vec<Marked>, MarkError> {
+        self.mark(MarkRequest { wish: Wish::Maintenance, on, real: real.to_owned(), virtual_service: None }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> core::Command) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.commands.upgrade()?.send(command(done)).await.ok()?;
         answer.await.ok()
     }
 }

@@ -22,6 +22,10 @@ impl Monitor {
         Monitor { lines: lines.collect() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// The line for an outcome, if the server's checks are written anywhere.
     pub fn line(&self, id: &RealId, up: bool, message: &str) -> Option<(PathBuf, String)> {
         let (file, fixed) = self.lines.get(id)?;

@@ -2,7 +2,7 @@
 
 use crate::config::{bracketed, service_id, service_label};
 use base::ipvs::{DestKey, ServiceKey};
-use policy::{Op, RealId, Role, Transition};
+use policy::{Flap, Op, RealId, Role, Transition};
 
 /// What a change of the table is called.
 pub fn of_op(op: &Op, stopping: bool) -> String {
@@ -38,8 +38,20 @@ pub fn of_transition(id: &RealId, transition: Transition) -> Option<String> {
             Some(format!("Soft failure real server: {name} failure {failures}/{limit}"))
         }
         Transition::SoftFailuresReset => Some(format!("Resetting soft failure count: {name}")),
-        Transition::None | Transition::Up | Transition::Down => None,
+        Transition::Rising { passes, limit } => Some(format!("Recovering real server: {name} passed {passes}/{limit}")),
+        Transition::None | Transition::Up | Transition::Down | Transition::Damped | Transition::Held => None,
     }
+}
+
+pub fn damped(id: &RealId, flap: &Flap) -> String {
+    format!(
+        "Flapping real server: {} ({}) went down {} times within {} s; held down until no check has failed for {} s",
+        server(&id.dest),
+        service_id(&id.service),
+        flap.changes,
+        flap.window.as_secs(),
+        flap.hold.as_secs()
+    )
 }
 
 fn tag(role: Role) -> &'static str {

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::plan::real_id;
 use policy::{RealId, Verdict};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -27,7 +27,7 @@ pub struct Finding {
 
 struct Running {
     check: Arc<Check>,
-    reals: Vec<RealId>,
+    reals: Arc<[RealId]>,
     task: JoinHandle<()>,
 }
 
@@ -55,7 +55,7 @@ impl Runner {
             let same = by_hash.get(&hash(&check)).into_iter().flatten();
             let found = same.copied().find(|id| old.get(id).is_some_and(|r| *r.check == check));
             if let Some((id, mut running)) = found.and_then(|id| old.remove_entry(&id)) {
-                running.reals = reals;
+                running.reals = reals.into();
                 self.running.insert(id, running);
             } else {
                 self.spawn(check, reals);
@@ -64,13 +64,14 @@ impl Runner {
         old.values().for_each(|running| running.task.abort());
     }
 
-    pub fn reals(&self, id: CheckId) -> Option<(&Check, &[RealId])> {
-        self.running.get(&id).map(|r| (&*r.check, r.reals.as_slice()))
+    pub fn reals(&self, id: CheckId) -> Option<(&Arc<Check>, &Arc<[RealId]>)> {
+        self.running.get(&id).map(|r| (&r.check, &r.reals))
     }
 
     /// The check of each real server.
     pub fn by_real(&self) -> BTreeMap<RealId, &Check> {
-        self.running.values().flat_map(|r| r.reals.iter().map(|id| (*id, &*r.check))).collect()
+        let checks = self.running.values().filter(|r| !r.check.is_agent());
+        checks.flat_map(|r| r.reals.iter().map(|id| (*id, &*r.check))).collect()
     }
 
     fn spawn(&mut self, check: Check, reals: Vec<RealId>) {
@@ -78,7 +79,7 @@ impl Runner {
         self.next += 1;
         let check = Arc::new(check);
         let task = tokio::spawn(repeat(id, check.clone(), self.findings.clone(), self.permits.clone()));
-        self.running.insert(id, Running { check, reals, task });
+        self.running.insert(id, Running { check, reals: reals.into(), task });
     }
 }
 
@@ -90,12 +91,13 @@ impl Drop for Runner {
 
 async fn repeat(id: CheckId, check: Arc<Check>, findings: mpsc::Sender<Finding>, permits: Arc<Semaphore>) {
     let mut progress = Progress::default();
+    let mut first = true;
     loop {
         let Ok(permit) = permits.acquire().await else { return };
         // Boxed: a sleeping check holds no memory of the protocol that it speaks.
         let outcome = Box::pin(check.run(&mut progress)).await;
         drop(permit);
-        let pause = if outcome.is_ok() { check.interval } else { RETRY };
+        let pause = if outcome.is_ok() { pause(&check, std::mem::take(&mut first), noise()) } else { RETRY };
         if findings.send(Finding { id, outcome }).await.is_err() {
             return;
         }
@@ -103,29 +105,47 @@ async fn repeat(id: CheckId, check: Arc<Check>, findings: mpsc::Sender<Finding>,
     }
 }
 
+/// The time until the next check. The first one is cut at random, so that checks which all began at once do not stay together.
+fn pause(check: &Check, first: bool, noise: u32) -> Duration {
+    // From 0 to 1.
+    let share = f64::from(noise) / f64::from(u32::MAX);
+    if first {
+        return check.interval.mul_f64(share);
+    }
+    let jitter = f64::from(check.jitter_percent.min(100)) / 100.0;
+    check.interval.mul_f64(1.0 + jitter * (2.0 * share - 1.0))
+}
+
+/// Enough randomness to part two timers.
+fn noise() -> u32 {
+    RandomState::new().hash_one(()) as u32
+}
+
 /// Checks without repetition, each with the servers that it speaks for.
 fn distinct(config: &Config) -> Vec<(Check, Vec<RealId>)> {
     let mut out: Vec<(Check, Vec<RealId>)> = Vec::new();
     let mut by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
-    let mut of_real: BTreeMap<RealId, usize> = BTreeMap::new();
+    let mut of_real: BTreeMap<(RealId, bool), usize> = BTreeMap::new();
     for v in &config.virtuals {
         for real in &v.reals {
-            let Some(check) = Check::of(v, real) else { continue };
             let id = real_id(v, real);
-            let known = by_hash.entry(hash(&check)).or_default();
-            let at = match known.iter().copied().find(|i| out[*i].0 == check) {
-                Some(at) => at,
-                None => {
-                    known.push(out.len());
-                    out.push((check, Vec::new()));
-                    out.len() - 1
+            for check in Check::of(v, real).into_iter().chain(Check::of_agent(v, real)) {
+                let known = by_hash.entry(hash(&check)).or_default();
+                let agent = check.is_agent();
+                let at = match known.iter().copied().find(|i| out[*i].0 == check) {
+                    Some(at) => at,
+                    None => {
+                        known.push(out.len());
+                        out.push((check, Vec::new()));
+                        out.len() - 1
+                    }
+                };
+                // Of two lines for one destination the last counts.
+                if let Some(before) = of_real.insert((id, agent), at) {
+                    out[before].1.retain(|r| *r != id);
                 }
-            };
-            // Of two lines for one destination the last counts.
-            if let Some(before) = of_real.insert(id, at) {
-                out[before].1.retain(|r| *r != id);
+                out[at].1.push(id);
             }
-            out[at].1.push(id);
         }
     }
     out.retain(|(_, reals)| !reals.is_empty());
@@ -145,4 +165,28 @@ fn concurrent_limit() -> usize {
     let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
     // Two for each check (FTP's data, a child's pipes), some for everything else.
     usize::try_from(limit.saturating_sub(128) / 2).unwrap_or(MAX_CONCURRENT).clamp(16, MAX_CONCURRENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(jitter_percent: u32) -> Check {
+        let second = Duration::from_secs(1);
+        Check { kind: crate::checks::Kind::None, deadline: second, interval: second * 10, jitter_percent, source: None }
+    }
+
+    #[test]
+    fn pauses() {
+        let at = |jitter, first, noise| pause(&check(jitter), first, noise).as_millis();
+        assert_eq!((at(0, false, 0), at(0, false, u32::MAX)), (10_000, 10_000));
+        assert_eq!((at(20, false, 0), at(20, false, u32::MAX / 2), at(20, false, u32::MAX)), (8_000, 10_000, 12_000));
+        assert_eq!((at(50, true, 0), at(50, true, u32::MAX)), (0, 10_000));
+        // Checks that begin together are spread over the whole interval afterwards.
+        let mut tenths = [0; 10];
+        for _ in 0..1_000 {
+            tenths[(pause(&check(0), true, noise()).as_millis() as usize / 1_000).min(9)] += 1;
+        }
+        assert!(tenths.iter().all(|n| (40..200).contains(n)), "{tenths:?}");
+    }
 }

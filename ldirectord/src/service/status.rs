@@ -17,6 +17,12 @@ pub struct Status {
     pub refused: Vec<String>,
     /// Times that the table was found altered by others and was repaired.
     pub repairs: u64,
+    /// Age of the connection counts, which are read with the table; `None`: this director does not read it.
+    #[serde(default)]
+    pub table_age_ms: Option<u64>,
+    /// Drains and maintenance of servers that are not configured at present.
+    #[serde(default)]
+    pub absent_marks: Vec<String>,
     pub virtuals: Vec<VirtualStatus>,
 }
 
@@ -44,6 +50,21 @@ pub struct RealStatus {
     pub standing: Standing,
     pub source: Source,
     pub maintenance: bool,
+    /// Who wants it: `directory`, `command`, `agent`.
+    #[serde(default)]
+    pub maintenance_by: Vec<String>,
+    /// No new connections, by command.
+    #[serde(default)]
+    pub drained: bool,
+    /// What its agent has said.
+    #[serde(default)]
+    pub agent: Option<policy::AgentState>,
+    /// Held down for flapping, for so long at least.
+    #[serde(default)]
+    pub held_for_ms: Option<u64>,
+    /// Its weight grows since it came back.
+    #[serde(default)]
+    pub ramping: bool,
     /// Weight that the table should have now; `None`: no entry.
     pub weight: Option<u32>,
     pub configured_weight: u32,
@@ -64,16 +85,18 @@ impl super::core::Core {
         let wanted = policy::wanted(&self.plan, &self.health, self.now());
         let checks: std::collections::BTreeMap<_, String> =
             self.runner.by_real().into_iter().map(|(id, check)| (id, check.label())).collect();
+        let read_by_key: std::collections::BTreeMap<_, _> = self.entries.iter().map(|e| (e.service.key, e)).collect();
         let virtuals = self.plan.virtuals.iter().map(|v| {
             let key = v.service.key;
             let want = wanted.services.get(&key);
-            let read = self.entries.iter().find(|e| e.service.key == key);
+            let read: std::collections::BTreeMap<_, _> =
+                read_by_key.get(&key).map(|e| e.dests.iter().map(|d| (d.dest.key, d)).collect()).unwrap_or_default();
             VirtualStatus {
                 id: crate::config::service_id(&key),
                 scheduler: v.service.scheduler.clone(),
                 all_down: want.and_then(|w| w.all_down),
                 fallback_active: want.is_some_and(|w| w.dests.values().any(|d| d.role == policy::Role::Fallback)),
-                reals: v.reals.iter().filter_map(|r| self.real_status(v, r, want, read, &checks)).collect(),
+                reals: v.reals.iter().filter_map(|r| self.real_status(v, r, want, &read, &checks)).collect(),
             }
         });
         Status {
@@ -85,6 +108,13 @@ impl super::core::Core {
             table_error: self.table_error.clone(),
             refused: self.refused.iter().cloned().collect(),
             repairs: self.repairs,
+            table_age_ms: self.entries_read.map(|t| t.elapsed().as_millis() as u64),
+            absent_marks: self
+                .marks
+                .absent(|id| self.health.get(id).is_some())
+                .iter()
+                .map(|id| super::notices::pair(&id.service, &id.dest))
+                .collect(),
             virtuals: virtuals.collect(),
         }
     }
@@ -94,18 +124,24 @@ impl super::core::Core {
         v: &policy::VirtualPlan,
         real: &policy::RealPlan,
         want: Option<&policy::WantedService>,
-        read: Option<&base::ipvs::ServiceEntry>,
+        read: &std::collections::BTreeMap<base::ipvs::DestKey, &base::ipvs::DestEntry>,
         checks: &std::collections::BTreeMap<policy::RealId, String>,
     ) -> Option<RealStatus> {
         let id = v.id(real);
         let record = self.health.get(&id)?;
         let now = self.now();
-        let entry = read.and_then(|e| e.dests.iter().find(|d| d.dest.key == id.dest));
+        let entry = read.get(&id.dest);
+        let ms = |d: std::time::Duration| d.as_millis() as u64;
         Some(RealStatus {
             server: super::notices::server(&id.dest),
             standing: record.standing,
             source: record.source,
             maintenance: record.maintenance,
+            maintenance_by: self.maintenance_by(&id, record),
+            drained: record.drained,
+            agent: record.agent.clone(),
+            held_for_ms: record.held_until.filter(|t| *t > now).map(|t| ms(t.since(now))),
+            ramping: record.takes() && v.tuning.ramping(record.risen, now).is_some(),
             weight: want.and_then(|w| w.dests.get(&id.dest)).map(|d| d.dest.weight),
             configured_weight: real.dest.weight,
             failures: record.failures,
@@ -117,5 +153,15 @@ impl super::core::Core {
             active_conns: entry.map(|e| e.active_conns),
             inactive_conns: entry.map(|e| e.inactive_conns),
         })
+    }
+
+    fn maintenance_by(&self, id: &policy::RealId, record: &policy::Record) -> Vec<String> {
+        let agent = record.agent.as_ref().is_some_and(|a| a.admin == policy::Admin::Maint);
+        let all = [
+            (record.maintenance && self.in_directory(id), "directory"),
+            (self.marks.get(id).maintenance, "command"),
+            (agent, "agent"),
+        ];
+        all.into_iter().filter(|(on, _)| *on).map(|(_, who)| who.to_owned()).collect()
     }
 }

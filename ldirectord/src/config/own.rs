@@ -1,0 +1,186 @@
+//! Directives that the Perl original does not know. Each is off unless asked for, globally or in a virtual.
+//!
+//! | directive | value | meaning |
+//! |---|---|---|
+//! | `rise` | checks | passed checks in a row that bring a server back which was down; default 1 |
+//! | `fall` | checks | failed checks in a row that take a server down: another name of `failurecount`, and stronger than it in one scope |
+//! | `flapchanges` | times, 0 = off | a server that goes down so often within `flapwindow` is held down |
+//! | `flapwindow`, `flaphold` | seconds | default 300 and 60; held until no check has failed for `flaphold` |
+//! | `checkjitter` | percent, 0–50 | each pause between checks is longer or shorter by up to this share of the interval |
+//! | `slowstart` | seconds, 0 = off | weight of a server that came back grows in ten steps |
+//! | `agentport` | port, 0 = off | a TCP port of each real server that tells weight and state in a line (HAProxy's agent-check) |
+//! | `agentinterval` | seconds | default: `checkinterval` |
+//! | `agentsend` | "text" | sent first; `\n` is a line's end |
+//! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
+//! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
+//!
+//! `checkcount` is none of these: it is the number of echo requests within one ping check, and counts as one failure when all are lost.
+
+use super::lines::Entry;
+use super::parser::Parser;
+use base::ipvs::Family;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Names, as `check` tells of them.
+pub const OWN_DIRECTIVES: &[&str] = &[
+    "agentinterval",
+    "agentport",
+    "agentsend",
+    "checkjitter",
+    "fall",
+    "flapchanges",
+    "flaphold",
+    "flapwindow",
+    "rise",
+    "slowstart",
+    "sourceaddress",
+    "tlscafile",
+    "tlsverify",
+];
+
+const DEFAULT_FLAP_WINDOW_S: u32 = 300;
+const DEFAULT_FLAP_HOLD_S: u32 = 60;
+/// More would let a check come at once after another, or as good as never.
+const MAX_JITTER_PERCENT: u32 = 50;
+const MAX_SECONDS: u32 = 86_400;
+const MAX_IN_A_ROW: u32 = 1_000;
+
+/// Use of a directive that the original would refuse.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OwnDirective {
+    pub name: String,
+    pub line: u32,
+}
+
+/// As written in one scope.
+#[derive(Clone, Default)]
+pub struct RawOwn {
+    pub rise: Option<u32>,
+    pub fall: Option<u32>,
+    pub flap_changes: Option<u32>,
+    pub flap_window_s: Option<u32>,
+    pub flap_hold_s: Option<u32>,
+    pub check_jitter_percent: Option<u32>,
+    pub slow_start_s: Option<u32>,
+    pub agent_port: Option<u32>,
+    pub agent_interval_s: Option<u32>,
+    pub agent_send: Option<String>,
+    pub source: Option<Ipv4Addr>,
+    pub source6: Option<Ipv6Addr>,
+}
+
+/// What is in force for a virtual. `fall` is its `failure_count`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tuning {
+    pub rise: u32,
+    pub flap: Option<Flap>,
+    pub check_jitter_percent: u32,
+    /// 0 = off.
+    pub slow_start_s: u32,
+    pub agent: Option<Agent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Flap {
+    pub changes: u32,
+    pub window_s: u32,
+    pub hold_s: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Agent {
+    pub port: u16,
+    pub interval_s: u32,
+    pub send: String,
+}
+
+impl RawOwn {
+    /// The virtual's own word, else the global one, else off.
+    pub fn settle(&self, global: &RawOwn, check_interval_s: u32) -> Tuning {
+        let flap = self.flap_changes.or(global.flap_changes).filter(|n| *n > 0).map(|changes| Flap {
+            changes,
+            window_s: self.flap_window_s.or(global.flap_window_s).unwrap_or(DEFAULT_FLAP_WINDOW_S),
+            hold_s: self.flap_hold_s.or(global.flap_hold_s).unwrap_or(DEFAULT_FLAP_HOLD_S),
+        });
+        let port = self.agent_port.or(global.agent_port).and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
+        let agent = port.map(|port| Agent {
+            port,
+            interval_s: self.agent_interval_s.or(global.agent_interval_s).unwrap_or(check_interval_s),
+            send: self.agent_send.clone().or_else(|| global.agent_send.clone()).unwrap_or_default(),
+        });
+        Tuning {
+            rise: self.rise.or(global.rise).unwrap_or(1),
+            flap,
+            check_jitter_percent: self.check_jitter_percent.or(global.check_jitter_percent).unwrap_or(0),
+            slow_start_s: self.slow_start_s.or(global.slow_start_s).unwrap_or(0),
+            agent,
+        }
+    }
+
+    /// The address from which servers of a family are checked.
+    pub fn source_for(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::IPv4 => self.source.map(IpAddr::V4),
+            Family::IPv6 => self.source6.map(IpAddr::V6),
+        }
+    }
+}
+
+impl Parser<'_> {
+    /// Reads a directive of ours; `false`: it is none.
+    pub(super) fn own(&mut self, entry: &Entry<'_>, to: &mut RawOwn) -> bool {
+        match entry.name.as_str() {
+            "rise" => to.rise = self.between(entry, 1, MAX_IN_A_ROW).or(to.rise),
+            "fall" => to.fall = self.between(entry, 1, MAX_IN_A_ROW).or(to.fall),
+            "flapchanges" => {
+                to.flap_changes = self.between(entry, 0, policy::MAX_FLAP_CHANGES).or(to.flap_changes);
+            }
+            "flapwindow" => to.flap_window_s = self.between(entry, 1, MAX_SECONDS).or(to.flap_window_s),
+            "flaphold" => to.flap_hold_s = self.between(entry, 1, MAX_SECONDS).or(to.flap_hold_s),
+            "checkjitter" => {
+                to.check_jitter_percent = self.between(entry, 0, MAX_JITTER_PERCENT).or(to.check_jitter_percent);
+            }
+            "slowstart" => to.slow_start_s = self.between(entry, 0, MAX_SECONDS).or(to.slow_start_s),
+            "agentport" => to.agent_port = self.between(entry, 0, 65_535).or(to.agent_port),
+            "agentinterval" => to.agent_interval_s = self.between(entry, 1, MAX_SECONDS).or(to.agent_interval_s),
+            "agentsend" => to.agent_send = self.quoted(entry),
+            "sourceaddress" => match self.source_addr(entry) {
+                Some(IpAddr::V4(addr)) => to.source = Some(addr),
+                Some(IpAddr::V6(addr)) => to.source6 = Some(addr),
+                None => {}
+            },
+            _ => return false,
+        }
+        self.note_own(entry);
+        true
+    }
+
+    pub(super) fn note_own(&mut self, entry: &Entry<'_>) {
+        self.own_directives.push(OwnDirective { name: entry.name.clone(), line: entry.line });
+    }
+
+    fn between(&mut self, entry: &Entry<'_>, low: u32, high: u32) -> Option<u32> {
+        let value = self.integer(entry, low)?;
+        if value > high {
+            self.wrong(entry, format!("a number from {low} to {high}"), "");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// `fall` and `failurecount` are one thing.
+    pub(super) fn own_notes(&mut self, line: u32, own: &RawOwn, failure_count: Option<u32>) {
+        if let (Some(fall), Some(count)) = (own.fall, failure_count)
+            && fall != count
+        {
+            self.warn(
+                line,
+                1,
+                None,
+                format!("fall = {fall} and failurecount = {count}"),
+                "both are the number of failures in a row that take a server down; fall counts",
+            );
+        }
+    }
+}

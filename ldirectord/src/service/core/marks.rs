@@ -1,0 +1,112 @@
+//! Drain and maintenance by command.
+
+use super::{Core, Event};
+use crate::config::service_id;
+use crate::plan::real_id;
+use crate::service::notices;
+use crate::service::operator::{MarkError, MarkRequest, Marked, Wish, select};
+use policy::{RealId, Record};
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+
+impl Core {
+    /// Marks servers. The answer comes when the marks are on disk and the table has been set accordingly.
+    pub(super) fn mark(&mut self, request: MarkRequest, done: oneshot::Sender<Result<Vec<Marked>, MarkError>>) {
+        let reals = match select(&self.config, &request) {
+            Ok(reals) => reals,
+            Err(e) => {
+                let _ = done.send(Err(e));
+                return;
+            }
+        };
+        let changed: BTreeSet<RealId> =
+            reals.iter().copied().filter(|id| self.marks.set(*id, request.wish, request.on)).collect();
+        for id in &changed {
+            let text = match (request.wish, request.on) {
+                (Wish::Drain, true) => "Draining",
+                (Wish::Drain, false) => "No longer draining",
+                (Wish::Maintenance, true) => "Maintenance asked for on",
+                (Wish::Maintenance, false) => "Maintenance no longer asked for on",
+            };
+            self.log(&format!("{text} real server, by command: {}", notices::pair(&id.service, &id.dest)));
+        }
+        self.apply_marks();
+        let saved = self.marks.save();
+        let (placed, in_table) = oneshot::channel();
+        if self.active {
+            self.waiting.push(placed);
+            self.whole_due = true;
+        }
+        let events = self.events_in.clone();
+        tokio::spawn(async move {
+            if let Err(why) = saved.await {
+                let _ = done.send(Err(why));
+                return;
+            }
+            // An error means that no pass will come, as this director is not active.
+            let _ = in_table.await;
+            let _ = events.send(Event::Marked { reals, changed, done }).await;
+        });
+    }
+
+    pub(super) fn marked(
+        &mut self,
+        reals: &[RealId],
+        changed: &BTreeSet<RealId>,
+        done: oneshot::Sender<Result<Vec<Marked>, MarkError>>,
+    ) {
+        let marked = reals.iter().map(|id| self.describe(*id, changed.contains(id))).collect();
+        let _ = done.send(Ok(marked));
+    }
+
+    fn describe(&self, id: RealId, changed: bool) -> Marked {
+        let entry = self.entries.iter().find(|e| e.service.key == id.service);
+        let dest = entry.and_then(|e| e.dests.iter().find(|d| d.dest.key == id.dest));
+        let v = self.plan.virtuals.iter().find(|v| v.service.key == id.service);
+        let others = v.map(|v| v.reals.iter().filter(|r| self.health.get(&v.id(r)).is_some_and(Record::takes)).count());
+        let persistent = v.is_some_and(|v| v.service.flags & base::ipvs::service_flags::PERSISTENT != 0);
+        Marked {
+            virtual_service: service_id(&id.service),
+            server: notices::server(&id.dest),
+            changed,
+            in_directory: self.in_directory(&id),
+            active_conns: dest.map(|d| d.active_conns),
+            inactive_conns: dest.map(|d| d.inactive_conns),
+            persistent,
+            takers: others.unwrap_or(0),
+        }
+    }
+
+    pub(in crate::service) fn in_directory(&self, id: &RealId) -> bool {
+        self.config.virtuals.iter().filter(|v| v.key == id.service).any(|v| {
+            v.reals.iter().any(|real| {
+                let ports = [real.port, id.dest.port];
+                real_id(v, real) == *id
+                    && self.dir_marks.iter().any(|m| m.covers(real.name.as_deref(), real.addr, ports))
+            })
+        })
+    }
+
+    /// Health follows all marks: the directory's and the operator's.
+    pub(super) fn apply_marks(&mut self) {
+        let now = self.now();
+        for v in &self.config.virtuals {
+            for real in &v.reals {
+                let id = real_id(v, real);
+                let asked = self.marks.get(&id);
+                let ports = [real.port, id.dest.port];
+                let on = asked.maintenance
+                    || self.dir_marks.iter().any(|m| m.covers(real.name.as_deref(), real.addr, ports));
+                if self.health.set_maintenance(id, on, now) {
+                    let word = if on { "put into" } else { "taken out of" };
+                    let pair = notices::pair(&id.service, &id.dest);
+                    self.options.logger.log(&format!("Real server {word} maintenance: {pair}"));
+                    self.dirty.insert(id.service);
+                }
+                if self.health.set_drained(id, asked.drained, now) {
+                    self.dirty.insert(id.service);
+                }
+            }
+        }
+    }
+}

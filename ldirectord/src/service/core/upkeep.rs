@@ -1,0 +1,82 @@
+//! What time brings: the tick, marks of maintenance, reminders, the file's changes.
+
+use super::{Core, Event};
+use crate::plan::real_id;
+use crate::service::notices;
+use std::time::{Duration, Instant};
+
+impl Core {
+    pub(super) fn tick(&mut self) {
+        self.whole_due = true;
+        self.remind();
+        if let (Some(dir), Some(mut scanner)) = (self.config.global.maintenance_dir.clone(), self.scanner.take()) {
+            let events = self.events_in.clone();
+            tokio::task::spawn_blocking(move || {
+                let marks = scanner.scan(&dir);
+                let _ = events.blocking_send(Event::Marks(marks, scanner));
+            });
+        } else if self.config.global.maintenance_dir.is_none() {
+            self.dir_marks.clear();
+            self.apply_marks();
+        }
+        let watching = self.config.global.autoreload || self.config.global.callback.is_some();
+        if let (true, Some(path), Some(mut seen)) = (watching, self.options.config_path.clone(), self.seen.take()) {
+            let events = self.events_in.clone();
+            tokio::task::spawn_blocking(move || {
+                let changed = seen.changed(&path);
+                let event = if changed { Event::FileChanged(seen) } else { Event::FileSame(seen) };
+                let _ = events.blocking_send(event);
+            });
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Pass(report) => self.passed(report),
+            Event::Marks(marks, scanner) => {
+                self.scanner = Some(scanner);
+                self.dir_marks = marks;
+                self.apply_marks();
+            }
+            Event::Marked { reals, changed, done } => self.marked(&reals, &changed, done),
+            Event::FileSame(seen) => self.seen = Some(seen),
+            Event::FileChanged(seen) => {
+                self.seen = Some(seen);
+                self.file_changed();
+            }
+            Event::Loaded(loaded, done) => self.loaded(*loaded, done),
+        }
+    }
+
+    pub(super) async fn scan_now(&mut self) {
+        let (Some(dir), Some(mut scanner)) = (self.config.global.maintenance_dir.clone(), self.scanner.take()) else {
+            return;
+        };
+        let scanned = tokio::task::spawn_blocking(move || (scanner.scan(&dir), scanner)).await;
+        if let Ok((marks, scanner)) = scanned {
+            self.scanner = Some(scanner);
+            self.dir_marks = marks;
+        }
+    }
+
+    fn remind(&mut self) {
+        let from = self.config.global.alert_from.as_deref();
+        for v in self.config.virtuals.iter().filter(|v| v.alert.frequency_s > 0 && !v.alert.to.is_empty()) {
+            let every = Duration::from_secs(u64::from(v.alert.frequency_s));
+            for real in &v.reals {
+                let id = real_id(v, real);
+                let down = self.health.get(&id).is_some_and(|r| r.known() && !r.serves());
+                if !down {
+                    self.reminded.remove(&id);
+                    continue;
+                }
+                let last = self.reminded.entry(id).or_insert_with(Instant::now);
+                if last.elapsed() >= every {
+                    *last = Instant::now();
+                    let text = format!("Inaccessible real server: {}", notices::pair(&id.service, &id.dest));
+                    self.alerts.tell(v, from, self.phase, &text);
+                }
+            }
+        }
+    }
+}

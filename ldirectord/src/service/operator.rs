@@ -1,0 +1,212 @@
+//! Drain and maintenance that an operator has asked for by command: kept in a file, so that a restarted daemon goes on with them.
+
+use super::log::Logger;
+use crate::config::{Config, service_id, service_label};
+use crate::plan::real_id;
+use crate::service::maintenance::Mark as Name;
+use policy::RealId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Largest file that is read.
+const MAX_BYTES: u64 = 16 << 20;
+/// Servers named in an error at most.
+const MAX_NAMED: usize = 10;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wish {
+    /// Weight 0; established connections go on.
+    Drain,
+    /// Down at once.
+    Maintenance,
+}
+
+/// Which servers are meant, and what is wished.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MarkRequest {
+    pub wish: Wish,
+    pub on: bool,
+    /// Address or name as in the configuration, with or without a port.
+    pub real: String,
+    /// `10.0.0.1:80`, `tcp:10.0.0.1:80` or a mark; `None`: in every service.
+    #[serde(default)]
+    pub virtual_service: Option<String>,
+}
+
+/// A server that was meant, as it is now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Marked {
+    pub virtual_service: String,
+    pub server: String,
+    /// Whether the command has changed anything.
+    pub changed: bool,
+    /// A file in the maintenance directory keeps it in maintenance, whatever a command says.
+    pub in_directory: bool,
+    /// `None`: it has no entry in the table.
+    pub active_conns: Option<u32>,
+    pub inactive_conns: Option<u32>,
+    pub persistent: bool,
+    /// Servers of the service that still take new connections.
+    pub takers: usize,
+}
+
+/// Why servers were not marked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MarkError {
+    #[error("no real server '{asked}' in the configuration; it has {known}")]
+    NoSuchReal { asked: String, known: String },
+    #[error("no virtual service '{asked}' with this real server; it is in {known}")]
+    NoSuchVirtual { asked: String, known: String },
+    #[error("done, but lost at the next start, since {} cannot be written: {why}", path.display())]
+    NotSaved { path: PathBuf, why: String },
+    #[error("the director has stopped")]
+    Stopped,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Mark {
+    #[serde(default)]
+    pub maintenance: bool,
+    #[serde(default)]
+    pub drained: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    real: RealId,
+    #[serde(flatten)]
+    mark: Mark,
+}
+
+/// All marks, also of servers that the present configuration does not have: who removes a server by mistake finds them again.
+#[derive(Default)]
+pub struct Marks {
+    path: Option<PathBuf>,
+    reals: BTreeMap<RealId, Mark>,
+    /// Number of the newest state, and of the newest on disk.
+    newest: u64,
+    written: Arc<Mutex<u64>>,
+}
+
+impl Marks {
+    /// Reads the file; blocking, at start. One that cannot be read is told of and left alone until the next command.
+    pub fn load(path: Option<&Path>, logger: &Logger) -> Marks {
+        let mut marks = Marks { path: path.map(Path::to_owned), ..Marks::default() };
+        let Some(path) = path.filter(|p| p.exists()) else { return marks };
+        match read(path) {
+            Ok(lines) => marks.reals = lines.into_iter().map(|l| (l.real, l.mark)).collect(),
+            Err(why) => logger.log(&format!("Cannot read drains and maintenance from {}: {why}", path.display())),
+        }
+        marks
+    }
+
+    pub fn get(&self, id: &RealId) -> Mark {
+        self.reals.get(id).copied().unwrap_or_default()
+    }
+
+    /// Tells whether that is a change.
+    pub fn set(&mut self, id: RealId, wish: Wish, on: bool) -> bool {
+        let mark = self.reals.entry(id).or_default();
+        let field = match wish {
+            Wish::Drain => &mut mark.drained,
+            Wish::Maintenance => &mut mark.maintenance,
+        };
+        let changed = std::mem::replace(field, on) != on;
+        self.reals.retain(|_, mark| *mark != Mark::default());
+        changed
+    }
+
+    /// Marks of servers that are not in `known`.
+    pub fn absent(&self, known: impl Fn(&RealId) -> bool) -> Vec<RealId> {
+        self.reals.keys().filter(|id| !known(id)).copied().collect()
+    }
+
+    /// Writes the present state; an older one never replaces a newer.
+    pub fn save(&mut self) -> impl Future<Output = Result<(), MarkError>> + use<> {
+        self.newest += 1;
+        let lines: Vec<Line> = self.reals.iter().map(|(real, mark)| Line { real: *real, mark: *mark }).collect();
+        let (path, number, written) = (self.path.clone(), self.newest, self.written.clone());
+        async move {
+            let Some(path) = path else { return Ok(()) };
+            let to = path.clone();
+            let done = tokio::task::spawn_blocking(move || {
+                let mut written = written.lock().unwrap_or_else(|p| p.into_inner());
+                if *written >= number {
+                    return Ok(());
+                }
+                write(&to, &lines)?;
+                *written = number;
+                Ok(())
+            });
+            let why = match done.await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(e)) => std::io::Error::to_string(&e),
+                Err(e) => e.to_string(),
+            };
+            Err(MarkError::NotSaved { path, why })
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Line>, String> {
+    let bytes = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if bytes > MAX_BYTES {
+        return Err(format!("{bytes} bytes, at most {MAX_BYTES} are read"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    serde_json::from_str(&text).map_err(|e| e.to_string())
+}
+
+/// Whole or not at all: a new file takes the old one's place.
+fn write(path: &Path, lines: &[Line]) -> std::io::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let new = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    serde_json::to_writer_pretty(&mut file, lines)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// The servers that a request means.
+pub fn select(config: &Config, request: &MarkRequest) -> Result<Vec<RealId>, MarkError> {
+    let name = Name::literal(&request.real);
+    let mut found = Vec::new();
+    for v in &config.virtuals {
+        for real in &v.reals {
+            let id = real_id(v, real);
+            if name.covers(real.name.as_deref(), real.addr, [real.port, id.dest.port]) && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+    }
+    if found.is_empty() {
+        let all =
+            config.virtuals.iter().flat_map(|v| v.reals.iter().map(|r| super::notices::server(&real_id(v, r).dest)));
+        return Err(MarkError::NoSuchReal { asked: request.real.clone(), known: list(all) });
+    }
+    let Some(asked) = &request.virtual_service else { return Ok(found) };
+    let named = |id: &&RealId| service_id(&id.service) == *asked || service_label(&id.service) == *asked;
+    let chosen: Vec<RealId> = found.iter().filter(named).copied().collect();
+    if chosen.is_empty() {
+        let known = list(found.iter().map(|id| service_id(&id.service)));
+        return Err(MarkError::NoSuchVirtual { asked: asked.clone(), known });
+    }
+    Ok(chosen)
+}
+
+fn list(names: impl Iterator<Item = String>) -> String {
+    let unique: std::collections::BTreeSet<String> = names.collect();
+    let mut text = unique.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if unique.len() > MAX_NAMED {
+        text.push_str(&format!(" and {} more", unique.len() - MAX_NAMED));
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
