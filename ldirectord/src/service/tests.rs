@@ -1,5 +1,7 @@
 //! The running director on the table in memory, with servers on loopback that are switched up and down.
 
+mod marks;
+
 use super::*;
 use crate::config::{Environment, LogTarget, parse};
 use base::ipvs::{DestEntry, Family, Protocol, Service, ServiceEntry, ServiceKey};
