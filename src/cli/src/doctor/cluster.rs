@@ -1,0 +1,96 @@
+//! As much of the CIB as the rules ask about.
+
+use std::net::IpAddr;
+use xml::Element;
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cluster {
+    pub primitives: Vec<Primitive>,
+    /// `fencing-enabled`, by that or its old name.
+    pub fencing_enabled: bool,
+    pub no_quorum_policy: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Primitive {
+    pub id: String,
+    pub class: String,
+    pub provider: String,
+    pub agent: String,
+    pub params: Vec<(String, String)>,
+    /// The outermost resource that it belongs to, or itself.
+    pub group: String,
+}
+
+/// Native agents whose work ends with the lease of an address, so that a lost node does no harm with them.
+const HARMLESS: [&str; 5] = ["IPaddr2", "IPaddr", "ldirectord", "Dummy", "ping"];
+
+impl Primitive {
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    pub fn is_address(&self) -> bool {
+        self.class == "ocf" && matches!(self.agent.as_str(), "IPaddr2" | "IPaddr")
+    }
+
+    /// Whether two of it at once for the length of a lease are harmless.
+    pub fn bounded(&self) -> bool {
+        self.class == "ocf" && (self.provider == "bascule" || HARMLESS.contains(&self.agent.as_str()))
+    }
+}
+
+impl Cluster {
+    pub fn fence_devices(&self) -> usize {
+        self.primitives.iter().filter(|p| p.class == "stonith").count()
+    }
+
+    /// The addresses that move.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Primitive, IpAddr)> {
+        self.primitives.iter().filter(|p| p.is_address()).filter_map(|p| Some((p, p.param("ip")?.parse().ok()?)))
+    }
+}
+
+/// Reads a whole CIB or its configuration section.
+pub fn read(cib: &Element) -> Cluster {
+    let mut cluster = Cluster { fencing_enabled: true, ..Cluster::default() };
+    let Some(configuration) =
+        if cib.name() == "configuration" { Some(cib) } else { cib.child("configuration") }
+    else {
+        return cluster;
+    };
+    for nvpair in configuration.child("crm_config").into_iter().flat_map(Element::descendants) {
+        match (nvpair.attr("name"), nvpair.attr("value")) {
+            (Some("stonith-enabled" | "fencing-enabled"), Some(value)) => {
+                cluster.fencing_enabled = base::text::parse_bool(value).unwrap_or(true)
+            }
+            (Some("no-quorum-policy"), Some(value)) => cluster.no_quorum_policy = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    for top in configuration.child("resources").into_iter().flat_map(Element::elements) {
+        let group = top.id().unwrap_or_default();
+        let inner = top.descendants().filter(|e| e.name() == "primitive");
+        let own = std::iter::once(top).filter(|e| e.name() == "primitive");
+        for element in own.chain(inner) {
+            if !cluster.primitives.iter().any(|p| Some(p.id.as_str()) == element.id()) {
+                cluster.primitives.push(primitive(element, group));
+            }
+        }
+    }
+    cluster
+}
+
+fn primitive(element: &Element, group: &str) -> Primitive {
+    let text = |name: &str| element.attr(name).unwrap_or_default().to_owned();
+    let pair = |e: &Element| Some((e.attr("name")?.to_owned(), e.attr("value")?.to_owned()));
+    let attributes = element.elements_named("instance_attributes");
+    Primitive {
+        id: text("id"),
+        class: text("class"),
+        provider: text("provider"),
+        agent: text("type"),
+        params: attributes.flat_map(|a| a.elements_named("nvpair").filter_map(pair)).collect(),
+        group: group.to_owned(),
+    }
+}

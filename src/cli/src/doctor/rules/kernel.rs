@@ -1,0 +1,136 @@
+//! IPVS and its modules, its settings, connection tracking, the clock.
+
+use crate::doctor::facts::Facts;
+use crate::doctor::finding::{Report, error, note, warning};
+use ::ldirectord::config::{Method, ServiceProtocol};
+use kernel::host::ClockState;
+use std::collections::BTreeSet;
+
+/// Schedulers and their modules are called alike: `ip_vs_` and the name.
+const MODULE: &str = "ip_vs";
+
+/// Name, what it should be, why.
+const IPVS_SETTINGS: &[(&str, u64, &str)] = &[
+    (
+        "expire_nodest_conn",
+        1,
+        "clients of a real server that was taken out of the table hang until their own timeout, instead of being told at once",
+    ),
+    (
+        "expire_quiescent_template",
+        1,
+        "persistent clients keep being sent to a real server whose weight is 0",
+    ),
+    ("pmtu_disc", 1, "clients behind a smaller MTU are not told, and large transfers hang"),
+    ("conn_reuse_mode", 1, "a client that reuses a port is sent to the server of its last connection, even one that is gone"),
+];
+
+pub fn check(facts: &Facts, report: &mut Report) {
+    if facts.is_director() || !facts.sync_daemons.is_empty() {
+        ipvs(facts, report);
+        schedulers(facts, report);
+        ipvs_settings(facts, report);
+    }
+    helpers(facts, report);
+    conntrack(facts, report);
+    clock(facts, report);
+}
+
+fn ipvs(facts: &Facts, report: &mut Report) {
+    let Err(why) = &facts.ipvs else { return };
+    let installed = facts.modules_available.as_ref().is_some_and(|m| m.contains(MODULE));
+    let cure = if installed {
+        vec!["modprobe ip_vs".to_owned(), "echo ip_vs > /etc/modules-load.d/ipvs.conf".to_owned()]
+    } else {
+        vec!["apt install linux-image-amd64   (the running kernel has no module ip_vs), then reboot into it".to_owned()]
+    };
+    report.add(error("ipvs"), why.clone(), "no virtual service can be set up: this host cannot be a director", cure);
+}
+
+fn schedulers(facts: &Facts, report: &mut Report) {
+    let Some(available) = &facts.modules_available else { return };
+    if facts.ipvs.is_err() {
+        return;
+    }
+    let wanted: BTreeSet<(&str, String)> =
+        facts.virtuals().map(|(d, v)| (v.scheduler.as_str(), d.file.display().to_string())).collect();
+    for (scheduler, file) in wanted {
+        let module = format!("{MODULE}_{scheduler}");
+        if !available.contains(&module) && !facts.modules_loaded.contains(&module) {
+            report.add(
+                error("scheduler"),
+                format!("{file} wants scheduler {scheduler}; this kernel has no module {module}"),
+                "the kernel refuses the virtual service, so its address answers nobody",
+                [format!("write a scheduler that is there, or install the kernel package that has {module}")],
+            );
+        }
+    }
+}
+
+fn ipvs_settings(facts: &Facts, report: &mut Report) {
+    for (name, wanted, breaks) in IPVS_SETTINGS {
+        let path = format!("net/ipv4/vs/{name}");
+        if let Some(seen) = facts.number(&path).filter(|seen| seen != wanted) {
+            let key = path.replace('/', ".");
+            report.add(
+                warning("ipvs-setting"),
+                format!("{key} is {seen}, recommended is {wanted}"),
+                *breaks,
+                [format!("sysctl -w {key}={wanted}"), "put it into /etc/sysctl.d/90-bascule-director.conf".to_owned()],
+            );
+        }
+    }
+}
+
+/// Protocols whose data connections only a helper module finds.
+fn helpers(facts: &Facts, report: &mut Report) {
+    let ftp = facts.reals().any(|(v, r)| v.service == ServiceProtocol::Ftp && r.forward == Method::Masq);
+    if ftp && facts.ipvs.is_ok() && !facts.modules_loaded.contains("ip_vs_ftp") {
+        report.add(
+            warning("ftp-helper"),
+            "FTP is masqueraded and module ip_vs_ftp is not loaded",
+            "data connections of FTP do not find their way through the director",
+            ["modprobe ip_vs_ftp", "echo ip_vs_ftp > /etc/modules-load.d/ip_vs_ftp.conf"],
+        );
+    }
+}
+
+fn conntrack(facts: &Facts, report: &mut Report) {
+    let number = |name: &str| facts.number(&format!("net/netfilter/{name}"));
+    if let (Some(count), Some(max)) = (number("nf_conntrack_count"), number("nf_conntrack_max"))
+        && max > 0
+        && count.saturating_mul(10) >= max.saturating_mul(8)
+    {
+        report.add(
+            error("conntrack-full"),
+            format!("the connection tracking table holds {count} of at most {max}"),
+            "when it is full the kernel drops every new connection (\"table full, dropping packet\")",
+            [format!("sysctl -w net.netfilter.nf_conntrack_max={}", max.saturating_mul(4))],
+        );
+    }
+    if facts.is_director() && number("nf_conntrack_tcp_loose") == Some(0) {
+        report.add(
+            warning("conntrack-loose"),
+            "net.netfilter.nf_conntrack_tcp_loose is 0",
+            "after a fail-over this host takes packets of running connections for invalid, and rules that drop those cut them",
+            ["sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"],
+        );
+    }
+}
+
+fn clock(facts: &Facts, report: &mut Report) {
+    let breaks = "logs and timelines of the nodes cannot be laid beside each other, rules with dates act at different times, and \
+                  certificates are judged wrongly";
+    match &facts.clock {
+        ClockState::Synchronised => {}
+        ClockState::Unsynchronised => report.add(
+            warning("clock"),
+            "the kernel's clock is not synchronised",
+            breaks,
+            ["apt install chrony   (or: systemctl enable --now systemd-timesyncd)", "chronyc tracking"],
+        ),
+        ClockState::Unknown(why) => {
+            report.add(note("clock"), format!("whether the clock is synchronised cannot be read: {why}"), breaks, ["timedatectl"])
+        }
+    }
+}
