@@ -1,5 +1,6 @@
 //! Director groups as real processes in namespaces of this host, with real links and addresses.
 
 mod demo;
+mod doctor;
 mod fixture;
 mod lease;

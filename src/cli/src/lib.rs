@@ -20,6 +20,7 @@ mod crm_node;
 mod crm_resource;
 mod crm_simulate;
 mod crm_verify;
+mod doctor;
 mod edit;
 mod explain;
 pub mod ipvsadm;
@@ -61,6 +62,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
     applet("explain", "show why a resource is where it is, or not running", explain::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
+    doctor::DOCTOR,
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
     ipvsadm::SAVE,
@@ -88,6 +90,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_standby", crm_attribute::CrmStandby::command),
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),
+    ("doctor", doctor::Doctor::command),
     ("explain", explain::Explain::command),
     ("ldirectord", ldirectord::Ldirectord::command),
 ];

@@ -54,11 +54,8 @@ impl Cluster {
 /// Reads a whole CIB or its configuration section.
 pub fn read(cib: &Element) -> Cluster {
     let mut cluster = Cluster { fencing_enabled: true, ..Cluster::default() };
-    let Some(configuration) =
-        if cib.name() == "configuration" { Some(cib) } else { cib.child("configuration") }
-    else {
-        return cluster;
-    };
+    let inner = cib.child("configuration");
+    let Some(configuration) = inner.or((cib.name() == "configuration").then_some(cib)) else { return cluster };
     for nvpair in configuration.child("crm_config").into_iter().flat_map(Element::descendants) {
         match (nvpair.attr("name"), nvpair.attr("value")) {
             (Some("stonith-enabled" | "fencing-enabled"), Some(value)) => {

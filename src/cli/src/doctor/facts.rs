@@ -7,6 +7,7 @@ use ::ldirectord::config::{Config, Method, Real, Virtual};
 use base::ipvs::{Family, ServiceKey, SyncDaemon};
 use kernel::addr::{Address, Lifetime, Link};
 use kernel::host::{ClockState, DefaultRoute};
+use kernel::settings::Topology;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub struct Facts {
     pub modules_loaded: BTreeSet<String>,
     /// `None`: there is no list.
     pub modules_available: Option<BTreeSet<String>>,
+    /// Of the loaded `ip_vs`.
+    pub conn_tab_bits: Option<u32>,
     /// Kernel settings by path below `/proc/sys`.
     pub settings: BTreeMap<String, String>,
     pub links: Vec<Link>,
@@ -69,6 +72,21 @@ impl Facts {
 
     pub fn uses_family(&self, method: Method, family: Family) -> bool {
         self.reals().any(|(v, r)| r.forward == method && v.family() == family)
+    }
+
+    /// How packets reach the real servers, as the settings' table sorts it.
+    pub fn topologies(&self) -> Vec<Topology> {
+        let by = |topology, used: bool| used.then_some(topology);
+        let marks = self.virtuals().any(|(_, v)| matches!(v.key, ServiceKey::Fwmark { .. }));
+        let own = self.reals().any(|(_, r)| self.is_local(r.addr));
+        let all = [
+            by(Topology::Direct, self.uses(Method::Gate)),
+            by(Topology::Tunnel, self.uses(Method::Ipip)),
+            by(Topology::Nat, self.uses(Method::Masq)),
+            by(Topology::Fwmark, marks),
+            by(Topology::Local, own),
+        ];
+        all.into_iter().flatten().collect()
     }
 
     /// Virtual addresses of all services and of the cluster's address resources.

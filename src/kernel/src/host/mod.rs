@@ -103,7 +103,9 @@ fn default_route(attributes: &[RouteAttribute], v6: bool) -> DefaultRoute {
 
 fn unreadable(error: rtnetlink::Error) -> AddrError {
     match error {
-        rtnetlink::Error::NetlinkError(m) => AddrError::Refused { errno: m.code.map_or(0, |c| c.get().saturating_neg()) },
+        rtnetlink::Error::NetlinkError(m) => {
+            AddrError::Refused { errno: m.code.map_or(0, |c| c.get().saturating_neg()) }
+        }
         other => AddrError::Connection { what: other.to_string() },
     }
 }

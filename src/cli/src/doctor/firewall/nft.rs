@@ -92,7 +92,8 @@ fn verdict_map(tests: &[Test], map: &Value, rule: &Value, sets: &[&Value]) -> Ve
 /// What a right side stands for, sets resolved.
 fn elements(right: &Value, rule: &Value, sets: &[&Value]) -> Vec<Value> {
     if let Some(name) = right.as_str().and_then(|s| s.strip_prefix('@')) {
-        let set = sets.iter().find(|s| s["name"] == name && s["table"] == rule["table"] && s["family"] == rule["family"]);
+        let set =
+            sets.iter().find(|s| s["name"] == name && s["table"] == rule["table"] && s["family"] == rule["family"]);
         return set.and_then(|s| s["elem"].as_array()).cloned().unwrap_or_default();
     }
     match right.get("set").unwrap_or(right) {
@@ -112,8 +113,10 @@ fn test(m: &Value, rule: &Value, sets: &[&Value]) -> Test {
 
 fn what(left: &Value, right: &[Value]) -> What {
     let meta = left["meta"]["key"].as_str().unwrap_or_default();
-    let (protocol, field) =
-        (left["payload"]["protocol"].as_str().unwrap_or_default(), left["payload"]["field"].as_str().unwrap_or_default());
+    let (protocol, field) = (
+        left["payload"]["protocol"].as_str().unwrap_or_default(),
+        left["payload"]["field"].as_str().unwrap_or_default(),
+    );
     let words = || right.iter().map(|v| v.as_str().map(str::to_owned).unwrap_or_else(|| v.to_string())).collect();
     match (meta, protocol, field) {
         ("l4proto", ..) | (_, "ip", "protocol") | (_, "ip6", "nexthdr") => What::Protocol(names_of_protocols(right)),

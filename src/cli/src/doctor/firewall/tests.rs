@@ -25,12 +25,18 @@ fn iptables_rules_decide() {
         ("", Fate::Dropped(policy.clone())),
         ("-A INPUT -p udp -m udp --dport 5405:5412 -j ACCEPT\n", Fate::Accepted),
         ("-A INPUT -p tcp -m tcp --dport 5405 -j ACCEPT\n", Fate::Dropped(policy.clone())),
-        ("-A INPUT -s 10.0.0.0/24 -p udp -m multiport --dports 1,5405 -m comment --comment \"the ring\" -j ACCEPT\n", Fate::Accepted),
+        (
+            "-A INPUT -s 10.0.0.0/24 -p udp -m multiport --dports 1,5405 -m comment --comment \"the ring\" -j ACCEPT\n",
+            Fate::Accepted,
+        ),
         ("-A INPUT ! -s 10.0.0.0/24 -j ACCEPT\n", Fate::Dropped(policy.clone())),
         ("-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", Fate::Dropped(policy.clone())),
         ("-A INPUT -j ring\n-A ring -i eth+ -p udp -j ACCEPT\n", Fate::Accepted),
         ("-A INPUT -g ring\n-A INPUT -j ACCEPT\n", Fate::Dropped(policy.clone())),
-        ("-A INPUT -j LOG\n-A INPUT -j REJECT --reject-with icmp-port-unreachable\n", Fate::Dropped("rule 2 of chain iptables filter INPUT".into())),
+        (
+            "-A INPUT -j LOG\n-A INPUT -j REJECT --reject-with icmp-port-unreachable\n",
+            Fate::Dropped("rule 2 of chain iptables filter INPUT".into()),
+        ),
         ("-A INPUT -m recent --name x -j DROP\n", Fate::Dropped("rule 1 of chain iptables filter INPUT".into())),
     ] {
         assert_eq!(iptables_with(rules).fate(&ring("10.0.0.2")), fate, "{rules}");

@@ -68,7 +68,9 @@ fn tell(report: &mut Report, fate: &Fate, id: &'static str, what: &str, breaks: 
 fn allow(peer: IpAddr, protocol: &str, port: u16) -> Vec<String> {
     let (family, tool) = if peer.is_ipv4() { ("ip", "iptables") } else { ("ip6", "ip6tables") };
     vec![
-        format!("nft insert rule inet filter input {family} saddr {peer} {protocol} dport {port} accept   (or, with iptables:)"),
+        format!(
+            "nft insert rule inet filter input {family} saddr {peer} {protocol} dport {port} accept   (or, with iptables:)"
+        ),
         format!("{tool} -I INPUT -s {peer} -p {protocol} --dport {port} -j ACCEPT"),
     ]
 }
@@ -82,8 +84,7 @@ fn sync(facts: &Facts, report: &mut Report) {
     let peers = conf.nodes.iter().filter_map(|n| n.rings.first()?.1).filter(|a| !facts.is_local(*a));
     for peer in peers {
         let link = Some(daemon.interface.clone());
-        let packet =
-            Packet { hook: Hook::Input, protocol: "udp", source: Some(peer), destination: group, port, link };
+        let packet = Packet { hook: Hook::Input, protocol: "udp", source: Some(peer), destination: group, port, link };
         let what = format!("connection synchronisation packets (UDP {port} to {group} from {peer})");
         let breaks = "this director does not learn the other's connections: they break at a fail-over";
         tell(report, &facts.firewall.fate(&packet), "sync-firewall", &what, breaks, &allow(peer, "udp", port));
@@ -122,8 +123,7 @@ fn answers(facts: &Facts, report: &mut Report) {
         let link = facts.way_to(real.addr).map(|l| l.name.clone());
         let protocol = v.protocol().map_or("tcp", protocol_word);
         // Towards the client's port, which can be any.
-        let packet =
-            Packet { hook: Hook::Forward, protocol, source: Some(real.addr), destination, port: 50_000, link };
+        let packet = Packet { hook: Hook::Forward, protocol, source: Some(real.addr), destination, port: 50_000, link };
         let fate = established(facts, &packet);
         let Fate::Dropped(by) = &fate else { continue };
         if told.contains(by) {

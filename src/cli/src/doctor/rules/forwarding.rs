@@ -77,7 +77,8 @@ fn reverse_path(facts: &Facts, report: &mut Report) {
 }
 
 fn secondaries(facts: &Facts, report: &mut Report) {
-    let shared = facts.addresses.iter().any(|a| facts.vips().contains(&a.addr) && a.addr.is_ipv4() && a.prefix_len < 32);
+    let shared =
+        facts.addresses.iter().any(|a| facts.vips().contains(&a.addr) && a.addr.is_ipv4() && a.prefix_len < 32);
     if shared && facts.number("net/ipv4/conf/all/promote_secondaries") == Some(0) {
         report.add(
             warning("promote-secondaries"),

@@ -4,25 +4,20 @@ use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Report, error, note, warning};
 use ::ldirectord::config::{Method, ServiceProtocol};
 use kernel::host::ClockState;
+use kernel::settings::{CONN_TAB_BITS, Host, Setting, settings_for};
 use std::collections::BTreeSet;
 
 /// Schedulers and their modules are called alike: `ip_vs_` and the name.
 const MODULE: &str = "ip_vs";
 
-/// Name, what it should be, why.
-const IPVS_SETTINGS: &[(&str, u64, &str)] = &[
-    (
-        "expire_nodest_conn",
-        1,
-        "clients of a real server that was taken out of the table hang until their own timeout, instead of being told at once",
-    ),
-    (
-        "expire_quiescent_template",
-        1,
-        "persistent clients keep being sent to a real server whose weight is 0",
-    ),
-    ("pmtu_disc", 1, "clients behind a smaller MTU are not told, and large transfers hang"),
-    ("conn_reuse_mode", 1, "a client that reuses a port is sent to the server of its last connection, even one that is gone"),
+/// Table lines about which other rules say more.
+const TOLD_ELSEWHERE: &str = "net.ipv4.vs.conntrack";
+/// Lines that matter only where connections are synchronised.
+const OF_SYNC: [&str; 4] = [
+    "net.ipv4.vs.sloppy_tcp",
+    "net.ipv4.vs.sync_threshold",
+    "net.ipv4.vs.sync_refresh_period",
+    "net.ipv4.vs.sync_retries",
 ];
 
 pub fn check(facts: &Facts, report: &mut Report) {
@@ -67,18 +62,36 @@ fn schedulers(facts: &Facts, report: &mut Report) {
     }
 }
 
+/// The audited table, as far as it is about IPVS.
 fn ipvs_settings(facts: &Facts, report: &mut Report) {
-    for (name, wanted, breaks) in IPVS_SETTINGS {
-        let path = format!("net/ipv4/vs/{name}");
-        if let Some(seen) = facts.number(&path).filter(|seen| seen != wanted) {
-            let key = path.replace('/', ".");
-            report.add(
-                warning("ipvs-setting"),
-                format!("{key} is {seen}, recommended is {wanted}"),
-                *breaks,
-                [format!("sysctl -w {key}={wanted}"), "put it into /etc/sysctl.d/90-bascule-director.conf".to_owned()],
-            );
+    let about_ipvs = |s: &&Setting| s.name.starts_with("net.ipv4.vs.") && s.name != TOLD_ELSEWHERE;
+    for setting in settings_for(Host::Director, &facts.topologies()).filter(about_ipvs) {
+        let Some(seen) = facts.setting(&setting.name.replace('.', "/")) else { continue };
+        if setting.wanted.accepts(seen) {
+            continue;
         }
+        let (name, wanted) = (setting.name, setting.wanted.value());
+        let idle = OF_SYNC.contains(&name) && facts.sync_daemons.is_empty();
+        report.add(
+            if idle { note("ipvs-setting") } else { warning("ipvs-setting") },
+            format!("{name} is {seen}, recommended is {wanted}"),
+            setting.reason,
+            [
+                format!("sysctl -w {name}=\"{wanted}\""),
+                "agent ocf:bascule:director-settings keeps it so; or put it into /etc/sysctl.d".to_owned(),
+            ],
+        );
+    }
+    if let Some(bits) = facts.conn_tab_bits.filter(|b| *b < CONN_TAB_BITS.least) {
+        report.add(
+            note("conn-tab-bits"),
+            format!("the connection table has 2^{bits} buckets"),
+            CONN_TAB_BITS.reason,
+            [format!(
+                "echo 'options ip_vs conn_tab_bits={}' > /etc/modprobe.d/ip_vs.conf, and reload the module",
+                CONN_TAB_BITS.least
+            )],
+        );
     }
 }
 
@@ -129,8 +142,11 @@ fn clock(facts: &Facts, report: &mut Report) {
             breaks,
             ["apt install chrony   (or: systemctl enable --now systemd-timesyncd)", "chronyc tracking"],
         ),
-        ClockState::Unknown(why) => {
-            report.add(note("clock"), format!("whether the clock is synchronised cannot be read: {why}"), breaks, ["timedatectl"])
-        }
+        ClockState::Unknown(why) => report.add(
+            note("clock"),
+            format!("whether the clock is synchronised cannot be read: {why}"),
+            breaks,
+            ["timedatectl"],
+        ),
     }
 }

@@ -34,7 +34,11 @@ fn virtual_addresses(facts: &Facts, report: &mut Report) {
                     error("vip-permanent"),
                     seen,
                     "the address stays when this node is declared lost, so two hosts answer for it after a fail-over",
-                    [delete, "take it out of /etc/network/interfaces, netplan or NetworkManager; the cluster adds it".to_owned()],
+                    [
+                        delete,
+                        "take it out of /etc/network/interfaces, netplan or NetworkManager; the cluster adds it"
+                            .to_owned(),
+                    ],
                 );
             }
         }
@@ -50,11 +54,18 @@ fn virtual_addresses(facts: &Facts, report: &mut Report) {
             );
         }
         if managed.contains(&vip) && !facts.is_local(vip) && facts.link_of_subnet(vip).is_none() {
-            let nic = facts.cluster.iter().flat_map(|c| c.addresses()).find(|(_, a)| *a == vip).and_then(|(p, _)| p.param("nic"));
+            let nic = facts
+                .cluster
+                .iter()
+                .flat_map(|c| c.addresses())
+                .find(|(_, a)| *a == vip)
+                .and_then(|(p, _)| p.param("nic"));
             if nic.is_none() {
                 report.add(
                     error("vip-link"),
-                    format!("no link of this host has an address in the subnet of {vip}, and its resource names no nic"),
+                    format!(
+                        "no link of this host has an address in the subnet of {vip}, and its resource names no nic"
+                    ),
                     "this node does not know on which link to put the address when it takes over",
                     [format!("pcs resource update RESOURCE nic=LINK   (the resource with ip={vip})")],
                 );
@@ -73,7 +84,8 @@ fn answers_arp(facts: &Facts, report: &mut Report) {
     let vips: Vec<IpAddr> = facts.vips().into_iter().filter(IpAddr::is_ipv4).collect();
     let on_lo = vips.iter().find(|v| facts.holder(**v).any(|(_, l)| l.loopback));
     for link in facts.links.iter().filter(|l| !l.loopback && l.up && has_ipv4(facts, l)) {
-        let (ignore, announce) = (facts.effective(&link.name, "arp_ignore"), facts.effective(&link.name, "arp_announce"));
+        let (ignore, announce) =
+            (facts.effective(&link.name, "arp_ignore"), facts.effective(&link.name, "arp_announce"));
         let name = &link.name;
         if let (Some(vip), Some(0)) = (on_lo, ignore) {
             report.add(
@@ -173,7 +185,8 @@ fn tunnel_mtu(facts: &Facts, report: &mut Report) {
     let mut told = BTreeSet::new();
     for (v, real) in facts.reals().filter(|(_, r)| r.forward == Method::Ipip) {
         let vip = facts.vips().into_iter().find(|a| a.is_ipv6() == v.key_is_v6());
-        let front = vip.and_then(|a| facts.link_of_subnet(a).or_else(|| facts.holder(a).map(|(_, l)| l).find(|l| !l.loopback)));
+        let front =
+            vip.and_then(|a| facts.link_of_subnet(a).or_else(|| facts.holder(a).map(|(_, l)| l).find(|l| !l.loopback)));
         let (Some(front), Some(back)) = (front, facts.way_to(real.addr)) else { continue };
         let overhead = if real.addr.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
         if back.mtu >= front.mtu + overhead || !told.insert((front.index, back.index)) {
@@ -182,7 +195,11 @@ fn tunnel_mtu(facts: &Facts, report: &mut Report) {
         let (fits, mss) = (back.mtu.saturating_sub(overhead), back.mtu.saturating_sub(overhead + 40));
         let cure = [
             format!("on each real server: ip route change default via GATEWAY advmss {mss}"),
-            format!("or let the way to the real servers carry more: ip link set {} mtu {}", back.name, front.mtu + overhead),
+            format!(
+                "or let the way to the real servers carry more: ip link set {} mtu {}",
+                back.name,
+                front.mtu + overhead
+            ),
             "bascule doctor --real-server NAME | ssh NAME sh   shows whether it does".to_owned(),
         ];
         let seen = format!(
@@ -207,7 +224,10 @@ fn own_tunnel(facts: &Facts, report: &mut Report) {
             error("tunnel-device"),
             format!("{} is a tunnelled real server and is this host, which has no {kind} link that is up", real.addr),
             "when the other director is active, this host does not unpack what it sends",
-            [if kind == "ipip" { "modprobe ipip".to_owned() } else { "modprobe ip6_tunnel".to_owned() }, format!("ip link set {device} up")],
+            [
+                if kind == "ipip" { "modprobe ipip".to_owned() } else { "modprobe ip6_tunnel".to_owned() },
+                format!("ip link set {device} up"),
+            ],
         ),
         Some(link) if facts.effective(&link.name, "rp_filter") == Some(1) => report.add(
             error("tunnel-rp-filter"),
@@ -218,6 +238,11 @@ fn own_tunnel(facts: &Facts, report: &mut Report) {
         Some(_) => {}
     }
     if facts.vips().iter().any(|v| v.is_ipv4()) && facts.setting("net/ipv4/conf/all/rp_filter").is_none() {
-        report.add(warning("settings-unread"), "rp_filter cannot be read", "it may drop unpacked packets", ["mount /proc"]);
+        report.add(
+            warning("settings-unread"),
+            "rp_filter cannot be read",
+            "it may drop unpacked packets",
+            ["mount /proc"],
+        );
     }
 }
