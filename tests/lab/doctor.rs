@@ -55,8 +55,8 @@ const CIB: &str = r#"<cib crm_feature_set="3.20.0" validate-with="pacemaker-4.0"
 /// Commands that lay out a healthy director.
 const LAYOUT: &str = "\
 ip link set lo up
-ip link add eth0 type dummy && ip link set eth0 up mtu 1500
-ip link add eth1 type dummy && ip link set eth1 up mtu 1520
+ip link add eth0 type veth peer name p0 && ip link set p0 up && ip link set eth0 up mtu 1500
+ip link add eth1 type veth peer name p1 && ip link set p1 up && ip link set eth1 up mtu 1520
 ip addr add 192.0.2.1/24 dev eth0
 ip addr add 10.1.0.1/24 dev eth1
 ip addr add 192.0.2.100/32 dev eth0 valid_lft 600 preferred_lft 600
@@ -92,7 +92,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("gateway", "ip route del default", "ip route add default via 192.0.2.254"),
     ("real-route", "ip route add unreachable 10.1.0.11", "ip route del unreachable 10.1.0.11"),
-    ("link-down", "ip link set eth1 carrier off", "ip link set eth1 carrier on"),
+    ("link-down", "ip link set p1 down", "ip link set p1 up"),
     ("tunnel-mtu", "ip link set eth1 mtu 1200", "ip link set eth1 mtu 1520"),
     ("tunnel-device", "ip addr add 10.1.0.12/32 dev eth1", "ip addr del 10.1.0.12/32 dev eth1"),
     ("authkey", "chmod 0644 authkey", "chmod 0400 authkey"),
@@ -147,7 +147,10 @@ impl Site {
     }
 
     fn run(&self, command: &mut Command) -> (i32, String) {
-        let out = self.ns.run(|| command.current_dir(self.dir.path()).output()).expect("inside").expect("it runs");
+        let out = match self.ns.run(|| command.current_dir(self.dir.path()).output()).expect("inside") {
+            Ok(out) => out,
+            Err(e) => return (127, e.to_string()),
+        };
         let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         (out.status.code().unwrap_or(-1), text)
     }
@@ -210,7 +213,7 @@ fn holes_that_are_missing_in_the_packet_filter_are_found() {
 /// A real server for direct routing.
 const REAL: &str = "\
 ip link set lo up
-ip link add eth0 type dummy && ip link set eth0 up
+ip link add eth0 type veth peer name p0 && ip link set p0 up && ip link set eth0 up
 ip addr add 192.0.2.11/24 dev eth0
 ip addr add 192.0.2.100/32 dev lo
 ip route add default via 192.0.2.254
@@ -221,7 +224,7 @@ sysctl -qw net.ipv4.conf.eth0.rp_filter=0
 /// One that answers through the director.
 const MASQUERADED: &str = "\
 ip link set lo up
-ip link add eth0 type dummy && ip link set eth0 up
+ip link add eth0 type veth peer name p0 && ip link set p0 up && ip link set eth0 up
 ip addr add 10.1.0.11/24 dev eth0
 ip route add default via 10.1.0.1
 ";
@@ -238,7 +241,7 @@ const REAL_FAULTS: &[(&str, &str, &str)] = &[
     ("vip-prefix", "ip addr add 192.0.2.100/24 dev lo", "ip addr del 192.0.2.100/24 dev lo"),
     (
         "rp-filter",
-        "ip link add eth1 type dummy; ip link set eth1 up; ip addr add 10.7.0.1/24 dev eth1; ip route replace default via 10.7.0.254; sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
+        "ip link add eth1 type veth peer name p1; ip link set eth1 up; ip link set p1 up; ip addr add 10.7.0.1/24 dev eth1; ip route replace default via 10.7.0.254; sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
         "ip link del eth1; ip route replace default via 192.0.2.254; sysctl -qw net.ipv4.conf.eth0.rp_filter=0",
     ),
 ];

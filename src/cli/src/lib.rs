@@ -92,6 +92,9 @@ const COMMANDS: &[Tree] = &[
     ("crmadmin", crm_node::Crmadmin::command),
     ("doctor", doctor::Doctor::command),
     ("explain", explain::Explain::command),
+    ("ipvsadm", ipvsadm::tree),
+    ("ipvsadm-restore", ipvsadm::restore_tree),
+    ("ipvsadm-save", ipvsadm::save_tree),
     ("ldirectord", ldirectord::Ldirectord::command),
 ];
 

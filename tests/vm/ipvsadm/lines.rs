@@ -254,6 +254,12 @@ fn server(random: &mut Random) -> String {
         "-i --tun-type gre --tun-csum",
         "-i --tun-type gue",
         "-i --tun-type gre --tun-nocsum",
+        "-i --tun-type gue --tun-port 65535 --tun-nocsum",
+        "-i --tun-type gue --tun-port 6080 --tun-csum --tun-remcsum",
+        "-i --tun-type gre --tun-port 6080",
+        "-i --tun-type gre --tun-remcsum",
+        "-i --tun-type ipip --tun-csum",
+        "--tun-type gue --tun-port 6080",
     ];
     match random.below(10) {
         0..3 => text.push_str(" -m"),

@@ -121,6 +121,10 @@ fn list(request: &Request, table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {
         return conns::list(given, io);
     }
     let text = if given.has(Opt::Json) { json::listing(request, table) } else { listing(request, table, io) };
+    print(text, io)
+}
+
+fn print(text: Result<String, Error>, io: &mut Io<'_>) -> i32 {
     match text {
         Ok(text) => {
             let _ = io.out.write_all(text.as_bytes());
@@ -162,16 +166,7 @@ fn view(request: &Request) -> View {
 }
 
 fn save(request: &Request, table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {
-    match saved(request, table, io) {
-        Ok(text) => {
-            let _ = io.out.write_all(text.as_bytes());
-            0
-        }
-        Err(e) => {
-            let _ = writeln!(io.err, "{}", messages::of_read(&e));
-            EXIT_LISTING
-        }
-    }
+    print(saved(request, table, io), io)
 }
 
 /// The rules; with `--full` also timeouts and daemons, which the original never saves.

@@ -72,11 +72,35 @@ pub const SAVE_TEXT: &str = "\
 ipvsadm-save: prints the IPVS table as rules for ipvsadm-restore.
    -n numbers instead of names; --json as a table for programs; --full with timeouts and synchronisation;
    --classic as ipvsadm 1.31 does (without thresholds)
-   Example: ipvsadm-save -n > /etc/ipvsadm.rules
+   Examples: ipvsadm-save -n > /etc/ipvsadm.rules
 ";
 
 pub const RESTORE_TEXT: &str = "\
 ipvsadm-restore: clears the IPVS table and reads rules from standard input; lines that begin with # are comments.
    --check only tries the rules; --replace changes what differs, all or nothing, without clearing
-   Example: ipvsadm-restore --replace < /etc/ipvsadm.rules
+   Examples: ipvsadm-restore --replace < /etc/ipvsadm.rules
 ";
+
+/// The tree for completion and man page. The command line itself is read by the original's rules, not by this.
+pub fn tree() -> clap::Command {
+    tree_of("ipvsadm", TEXT)
+        .args(super::options::arguments())
+        .arg(clap::Arg::new("table").long("table").value_name("FILE.json").value_hint(clap::ValueHint::FilePath))
+        .subcommand(clap::Command::new("top").about("Live view with rates").disable_help_flag(true))
+}
+
+pub fn save_tree() -> clap::Command {
+    tree_of("ipvsadm-save", SAVE_TEXT).args(["json", "full", "classic"].map(flag)).arg(flag("numeric").short('n'))
+}
+
+pub fn restore_tree() -> clap::Command {
+    tree_of("ipvsadm-restore", RESTORE_TEXT).args(["check", "replace"].map(flag))
+}
+
+fn tree_of(name: &'static str, text: &'static str) -> clap::Command {
+    clap::Command::new(name).after_help(text).disable_help_flag(true).disable_version_flag(true)
+}
+
+fn flag(name: &'static str) -> clap::Arg {
+    clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue)
+}

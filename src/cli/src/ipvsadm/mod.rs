@@ -23,6 +23,7 @@ mod tests;
 mod top;
 mod values;
 
+pub use help::{restore_tree, save_tree, tree};
 pub use options::long_names;
 pub use values::Lookup;
 

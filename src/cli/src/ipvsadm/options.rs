@@ -4,145 +4,66 @@
 //! option (`-w5`, `-w=5`) or behind it, `--name=value`, no abbreviations, `--` ends options, and what is not an option
 //! is left over for the command. Error messages quote the word last taken.
 
-/// Options in the order of the original's tables, which decides which of two errors is reported.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Opt {
-    Numeric,
-    Connection,
-    ServiceAddress,
-    Scheduler,
-    Persistent,
-    Netmask,
-    RealServer,
-    ForwardingMethod,
-    Weight,
-    UThreshold,
-    LThreshold,
-    McastInterface,
-    Timeout,
-    Daemon,
-    Stats,
-    Rate,
-    Thresholds,
-    PersistentConn,
-    NoSort,
-    SyncId,
-    Exact,
-    Ops,
-    Pe,
-    SchedFlags,
-    McastGroup,
-    McastPort,
-    McastTtl,
-    SyncMaxlen,
-    TunInfo,
-    TunType,
-    TunPort,
-    TunNocsum,
-    TunCsum,
-    TunRemcsum,
-    // From here on: not in the original.
-    Json,
-    Check,
-    Replace,
-    Keep,
-    Classic,
-    Full,
+/// One table of variants and the names that messages use gives the enum, its list and its names.
+macro_rules! options {
+    ($($variant:ident $name:literal,)+) => {
+        /// Options in the order of the original's tables, which decides which of two errors is reported.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Opt { $($variant),+ }
+
+        impl Opt {
+            pub const ALL: &[Opt] = &[$(Opt::$variant),+];
+
+            /// The name that messages use.
+            pub fn name(self) -> &'static str {
+                match self { $(Opt::$variant => $name),+ }
+            }
+        }
+    };
 }
 
-impl Opt {
-    pub const ALL: [Opt; 40] = {
-        use Opt::*;
-        [
-            Numeric,
-            Connection,
-            ServiceAddress,
-            Scheduler,
-            Persistent,
-            Netmask,
-            RealServer,
-            ForwardingMethod,
-            Weight,
-            UThreshold,
-            LThreshold,
-            McastInterface,
-            Timeout,
-            Daemon,
-            Stats,
-            Rate,
-            Thresholds,
-            PersistentConn,
-            NoSort,
-            SyncId,
-            Exact,
-            Ops,
-            Pe,
-            SchedFlags,
-            McastGroup,
-            McastPort,
-            McastTtl,
-            SyncMaxlen,
-            TunInfo,
-            TunType,
-            TunPort,
-            TunNocsum,
-            TunCsum,
-            TunRemcsum,
-            Json,
-            Check,
-            Replace,
-            Keep,
-            Classic,
-            Full,
-        ]
-    };
-
-    /// The name that messages use.
-    pub fn name(self) -> &'static str {
-        use Opt::*;
-        match self {
-            Numeric => "numeric",
-            Connection => "connection",
-            ServiceAddress => "service-address",
-            Scheduler => "scheduler",
-            Persistent => "persistent",
-            Netmask => "netmask",
-            RealServer => "real-server",
-            ForwardingMethod => "forwarding-method",
-            Weight => "weight",
-            UThreshold => "u-threshold",
-            LThreshold => "l-threshold",
-            McastInterface => "mcast-interface",
-            Timeout => "timeout",
-            Daemon => "daemon",
-            Stats => "stats",
-            Rate => "rate",
-            Thresholds => "thresholds",
-            PersistentConn => "persistent-conn",
-            NoSort => "nosort",
-            SyncId => "syncid",
-            Exact => "exact",
-            Ops => "ops",
-            Pe => "pe",
-            SchedFlags => "sched-flags",
-            McastGroup => "mcast-group",
-            McastPort => "mcast-port",
-            McastTtl => "mcast-ttl",
-            SyncMaxlen => "sync-maxlen",
-            TunInfo => "tun-info",
-            TunType => "tun-type",
-            TunPort => "tun-port",
-            TunNocsum => "tun-nocsum",
-            TunCsum => "tun-csum",
-            TunRemcsum => "tun-remcsum",
-            Json => "json",
-            Check => "check",
-            Replace => "replace",
-            Keep => "keep",
-            Classic => "classic",
-            Full => "full",
-        }
-    }
+options! {
+    Numeric "numeric",
+    Connection "connection",
+    ServiceAddress "service-address",
+    Scheduler "scheduler",
+    Persistent "persistent",
+    Netmask "netmask",
+    RealServer "real-server",
+    ForwardingMethod "forwarding-method",
+    Weight "weight",
+    UThreshold "u-threshold",
+    LThreshold "l-threshold",
+    McastInterface "mcast-interface",
+    Timeout "timeout",
+    Daemon "daemon",
+    Stats "stats",
+    Rate "rate",
+    Thresholds "thresholds",
+    PersistentConn "persistent-conn",
+    NoSort "nosort",
+    SyncId "syncid",
+    Exact "exact",
+    Ops "ops",
+    Pe "pe",
+    SchedFlags "sched-flags",
+    McastGroup "mcast-group",
+    McastPort "mcast-port",
+    McastTtl "mcast-ttl",
+    SyncMaxlen "sync-maxlen",
+    TunInfo "tun-info",
+    TunType "tun-type",
+    TunPort "tun-port",
+    TunNocsum "tun-nocsum",
+    TunCsum "tun-csum",
+    TunRemcsum "tun-remcsum",
+    // From here on: not in the original.
+    Json "json",
+    Check "check",
+    Replace "replace",
+    Keep "keep",
+    Classic "classic",
+    Full "full",
 }
 
 /// The set of options given, to refuse repetition and wrong company.
@@ -275,9 +196,28 @@ const TABLE: &[Spec] = &[
     ("full", None, Value::None, Tag::Plain(Opt::Full)),
 ];
 
-/// Long names of all options, for completion and tests.
+/// Long names of all options, for tests.
 pub fn long_names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, ..)| *name)
+}
+
+/// The options as arguments of a tree, for completion and man page; the tree never parses anything.
+pub fn arguments() -> Vec<clap::Arg> {
+    let mut args: Vec<clap::Arg> = Vec::new();
+    for (name, letter, value, _) in TABLE {
+        // `-L` and `-l` are two lines of the table.
+        if let Some(same) = args.iter_mut().find(|a| a.get_id() == name) {
+            *same = letter.iter().fold(same.clone(), |arg, c| arg.visible_short_alias(*c));
+            continue;
+        }
+        let arg = letter.iter().fold(clap::Arg::new(name).long(name), |arg, c| arg.short(*c));
+        args.push(match value {
+            Value::None => arg.action(clap::ArgAction::SetTrue),
+            Value::Needed => arg.value_name("VALUE"),
+            Value::Optional => arg.value_name("VALUE").num_args(0..=1),
+        });
+    }
+    args
 }
 
 /// Why a word could not be taken as an option.

@@ -3,45 +3,39 @@
 use super::options::{Given, Opt};
 use super::parse::Stop;
 
-/// The commands, by the names that messages use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
-    AddService,
-    EditService,
-    DeleteService,
-    Flush,
-    List,
-    AddServer,
-    DeleteServer,
-    EditServer,
-    Set,
-    StartDaemon,
-    StopDaemon,
-    Restore,
-    Save,
-    Zero,
+/// One table of variants and names gives the enum and its names.
+macro_rules! commands {
+    ($($variant:ident $name:literal,)+) => {
+        /// The commands, by the names that messages use.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Command { $($variant),+ }
+
+        impl Command {
+            pub fn name(self) -> &'static str {
+                match self { $(Command::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+commands! {
+    AddService "add-service",
+    EditService "edit-service",
+    DeleteService "delete-service",
+    Flush "flush",
+    List "list",
+    AddServer "add-server",
+    DeleteServer "delete-server",
+    EditServer "edit-server",
+    Set "set",
+    StartDaemon "start-daemon",
+    StopDaemon "stop-daemon",
+    Restore "restore",
+    Save "save",
+    Zero "zero",
 }
 
 impl Command {
-    pub fn name(self) -> &'static str {
-        match self {
-            Command::AddService => "add-service",
-            Command::EditService => "edit-service",
-            Command::DeleteService => "delete-service",
-            Command::Flush => "flush",
-            Command::List => "list",
-            Command::AddServer => "add-server",
-            Command::DeleteServer => "delete-server",
-            Command::EditServer => "edit-server",
-            Command::Set => "set",
-            Command::StartDaemon => "start-daemon",
-            Command::StopDaemon => "stop-daemon",
-            Command::Restore => "restore",
-            Command::Save => "save",
-            Command::Zero => "zero",
-        }
-    }
-
     fn required(self) -> &'static [Opt] {
         match self {
             Command::AddService | Command::EditService | Command::DeleteService => &[Opt::ServiceAddress],
@@ -89,32 +83,50 @@ impl Command {
     }
 }
 
-/// Refuses the first option, in table order, that is missing, illegal or in conflict.
-pub fn check_command(command: Command, given: Given) -> Result<(), Stop> {
-    let mut taken: Option<Opt> = None;
-    for opt in Opt::ALL {
-        if !given.has(opt) {
-            if command.required().contains(&opt) {
-                return Err(Stop::usage(format!(
-                    "You need to supply the '{}' option for the '{}' command",
-                    opt.name(),
-                    command.name()
-                )));
+/// Which of the options looked at must, may or may only singly be given, and how messages name what they go with.
+struct Company<'a> {
+    looked_at: &'a [Opt],
+    required: &'a [Opt],
+    /// Of these one at most.
+    exclusive: &'a [Opt],
+    allowed: &'a [Opt],
+    /// `'add-server' command`
+    with: String,
+}
+
+impl Company<'_> {
+    /// Refuses the first option, in table order, that is missing, illegal or in conflict.
+    fn check(&self, given: Given) -> Result<(), Stop> {
+        let mut taken: Option<Opt> = None;
+        for opt in self.looked_at {
+            let (name, with) = (opt.name(), &self.with);
+            if !given.has(*opt) {
+                if self.required.contains(opt) {
+                    return Err(Stop::usage(format!("You need to supply the '{name}' option for the {with}")));
+                }
+            } else if self.exclusive.contains(opt) {
+                if let Some(first) = taken.replace(*opt).map(Opt::name) {
+                    return Err(Stop::usage(format!(
+                        "The option '{name}' conflicts with the '{first}' option in the {with}"
+                    )));
+                }
+            } else if !self.allowed.contains(opt) && !self.required.contains(opt) {
+                return Err(Stop::usage(format!("Illegal '{name}' option with the {with}")));
             }
-        } else if command.exclusive().contains(&opt) {
-            if let Some(first) = taken.replace(opt) {
-                return Err(Stop::usage(format!(
-                    "The option '{}' conflicts with the '{}' option in the '{}' command",
-                    opt.name(),
-                    first.name(),
-                    command.name()
-                )));
-            }
-        } else if !command.allowed().contains(&opt) && !command.required().contains(&opt) {
-            return Err(Stop::usage(format!("Illegal '{}' option with the '{}' command", opt.name(), command.name())));
         }
+        Ok(())
     }
-    Ok(())
+}
+
+pub fn check_command(command: Command, given: Given) -> Result<(), Stop> {
+    Company {
+        looked_at: Opt::ALL,
+        required: command.required(),
+        exclusive: command.exclusive(),
+        allowed: command.allowed(),
+        with: format!("'{}' command", command.name()),
+    }
+    .check(given)
 }
 
 /// Kinds of tunnels as `--tun-type` names them.
@@ -155,29 +167,12 @@ impl TunnelKind {
 
 /// The same for the options of a tunnel.
 pub fn check_tunnel(kind: TunnelKind, given: Given) -> Result<(), Stop> {
-    let mut taken: Option<Opt> = None;
-    for opt in [Opt::TunPort, Opt::TunNocsum, Opt::TunCsum, Opt::TunRemcsum] {
-        let needed = kind == TunnelKind::Gue && opt == Opt::TunPort;
-        if !given.has(opt) {
-            if needed {
-                return Err(Stop::usage(format!(
-                    "You need to supply the '{}' option for the '{}' tunnel type",
-                    opt.name(),
-                    kind.name()
-                )));
-            }
-        } else if kind.exclusive().contains(&opt) {
-            if let Some(first) = taken.replace(opt) {
-                return Err(Stop::usage(format!(
-                    "The option '{}' conflicts with the '{}' option in the '{}' tunnel type",
-                    opt.name(),
-                    first.name(),
-                    kind.name()
-                )));
-            }
-        } else if !needed {
-            return Err(Stop::usage(format!("Illegal '{}' option with the '{}' tunnel type", opt.name(), kind.name())));
-        }
+    Company {
+        looked_at: &[Opt::TunPort, Opt::TunNocsum, Opt::TunCsum, Opt::TunRemcsum],
+        required: if kind == TunnelKind::Gue { &[Opt::TunPort] } else { &[] },
+        exclusive: kind.exclusive(),
+        allowed: &[],
+        with: format!("'{}' tunnel type", kind.name()),
     }
-    Ok(())
+    .check(given)
 }

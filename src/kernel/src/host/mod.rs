@@ -140,7 +140,9 @@ mod tests {
         let ns = Namespace::create(&Spec::new("host")).unwrap();
         let links = Links::open_in(&ns).unwrap();
         links.up("lo").await.unwrap();
-        links.add_dummy("eth0").await.unwrap();
+        links.add_veth("eth0", "peer").await.unwrap();
+        links.up("eth0").await.unwrap();
+        links.up("peer").await.unwrap();
         links.add_address("eth0", "10.9.0.1".parse().unwrap(), 24).await.unwrap();
         links.add_route(None, "10.9.0.254".parse().unwrap()).await.unwrap();
         links::sysctl(&ns, "net.ipv4.conf.eth0.rp_filter", "2").unwrap();
@@ -151,7 +153,7 @@ mod tests {
         let (network, rp_filter) = ns.run_net(read).unwrap();
         assert_eq!(rp_filter.as_deref(), Some("2"));
         let eth0 = network.links.iter().find(|l| l.name == "eth0").unwrap();
-        assert_eq!(network.kinds.get(&eth0.index).map(String::as_str), Some("dummy"));
+        assert_eq!(network.kinds.get(&eth0.index).map(String::as_str), Some("veth"));
         let gateway = Some("10.9.0.254".parse().unwrap());
         let route = DefaultRoute { v6: false, gateway, link: Some(eth0.index), advmss: None };
         assert_eq!(network.default_routes, [route]);
