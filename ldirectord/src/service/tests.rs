@@ -341,6 +341,36 @@ async fn a_standby_takes_over_what_it_cannot_know_itself() {
 }
 
 #[tokio::test]
+async fn a_reload_cuts_nobody_off() {
+    let (one, two, three) = (web().await, web().await, web().await);
+    let table = Shared::default();
+    let director = start(&text(&[&one, &two], ""), &table, Options::default()).await;
+    weights(&table, &[w(&one, 5), w(&two, 5)]).await;
+    let connections = |n: u32| {
+        let mut entries = table.with(|t| t.services().unwrap());
+        entries[0].dests.iter_mut().filter(|d| d.dest.key.port == two.port).for_each(|d| d.active_conns = n);
+        *table.0.lock().unwrap() = Memory::with_services(entries);
+    };
+    connections(3);
+    director.reload(config(&text(&[&one], ""))).await.unwrap();
+    weights(&table, &[w(&one, 5), w(&two, 0)]).await;
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    let mut draining = [w(&one, 5), w(&two, 0)];
+    draining.sort();
+    assert_eq!(table.weights(), draining, "it still has clients");
+    connections(0);
+    weights(&table, &[w(&one, 5)]).await;
+    // The one that comes is slow to answer: until then the one that goes serves on.
+    three.set(0);
+    director.reload(config(&text(&[&three], ""))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(table.weights(), [w(&one, 5)]);
+    three.set(200);
+    weights(&table, &[w(&three, 5)]).await;
+    director.stop("TERM").await;
+}
+
+#[tokio::test]
 async fn a_restart_keeps_weights_until_checks_say_otherwise() {
     let one = web().await;
     one.set(0);

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `findings` | takes in what checks and agents say |
 //! | `upkeep` | the tick: maintenance directory, reminders, the file's changes |
+//! | `leaving` | servers that a reload has taken out while they served |
 //! | `marks` | drain and maintenance by command |
 //! | `reconcile` | hands passes over the table to its thread, tells of their changes |
 //! | `reload` | new configurations |
 
 mod findings;
+mod leaving;
 mod marks;
 mod reconcile;
 mod reload;
@@ -129,6 +131,8 @@ pub struct Core {
     phase: Phase,
     /// Services that this director keeps, or kept until the next whole pass removes them.
     dropped: BTreeSet<ServiceKey>,
+    /// Servers that have left the configuration, but not all of their clients.
+    leaving: leaving::Leaving,
     /// Services whose health has changed since the last pass was handed over.
     dirty: BTreeSet<ServiceKey>,
     pub(super) whole_due: bool,
@@ -182,6 +186,7 @@ impl Core {
             monitor: Monitor::new(&config),
             phase: Phase::Starting,
             dropped: BTreeSet::new(),
+            leaving: leaving::Leaving::default(),
             dirty: BTreeSet::new(),
             whole_due: true,
             passing: false,

@@ -28,7 +28,8 @@ impl Core {
         if self.passing || !due {
             return;
         }
-        let wanted = wanted(&self.plan, &self.health, self.now());
+        let mut wanted = wanted(&self.plan, &self.health, self.now());
+        self.keep_leaving(&mut wanted);
         self.fallback_commands(&wanted);
         let dirty = std::mem::take(&mut self.dirty);
         let whole = std::mem::take(&mut self.whole_due);
@@ -56,6 +57,7 @@ impl Core {
                 if report.whole {
                     self.entries.clone_from(entries);
                     self.entries_read = Some(std::time::Instant::now());
+                    self.release_leaving(entries);
                 }
             }
             Err(e) => self.table_trouble(Some(e.to_string())),

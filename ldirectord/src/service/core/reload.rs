@@ -17,6 +17,7 @@ impl Core {
         let plan = plan(&config);
         self.dropped.extend(self.plan.services().difference(&plan.services()));
         self.dropped.retain(|key| !plan.services().contains(key));
+        self.note_leaving(&plan);
         self.health.follow(&plan, now);
         self.index = super::index(&plan);
         self.fallback_state.retain(|key, _| plan.services().contains(key));
