@@ -7,13 +7,18 @@ pub mod guard;
 pub mod lease;
 pub mod ocf;
 
+mod attributes;
 mod call;
 mod director;
 mod dummy;
+mod fwmark;
 mod ipaddr2;
 mod metadata;
 mod native;
 mod net;
+mod ping;
+mod settings;
+mod sync;
 
 pub use call::{AgentCall, AgentOutcome};
 pub use director::{BulletinError, Directors, MAX_BULLETIN_BYTES, Share, is_bulletin};

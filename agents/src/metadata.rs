@@ -5,26 +5,32 @@ use base::exit::OcfCode;
 use std::fmt::Write;
 
 /// Agents that run inside the daemon.
-pub(crate) const NATIVE: &[&str] = &["IPaddr2", "IPaddr", "ldirectord", "Dummy"];
+pub(crate) const NATIVE: &[&str] =
+    &["IPaddr2", "IPaddr", "ldirectord", "Dummy", "ipvs-sync", "director-settings", "fwmark", "ping"];
 
-struct Agent {
-    name: &'static str,
-    about: &'static str,
-    params: &'static [Param],
+pub(crate) struct Agent {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub params: &'static [Param],
     /// Action, timeout, interval; in seconds.
-    actions: &'static [(&'static str, u32, Option<u32>)],
+    pub actions: &'static [(&'static str, u32, Option<u32>)],
 }
 
-struct Param {
+pub(crate) struct Param {
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub default: Option<&'static str>,
+    pub required: bool,
+    pub unique: bool,
+    pub about: &'static str,
+}
+
+pub(crate) const fn param(
     name: &'static str,
     kind: &'static str,
     default: Option<&'static str>,
-    required: bool,
-    unique: bool,
     about: &'static str,
-}
-
-const fn param(name: &'static str, kind: &'static str, default: Option<&'static str>, about: &'static str) -> Param {
+) -> Param {
     Param { name, kind, default, required: false, unique: false, about }
 }
 
@@ -46,6 +52,10 @@ const ADDRESS_ACTIONS: &[(&str, u32, Option<u32>)] = &[
 ];
 
 const AGENTS: &[Agent] = &[
+    crate::sync::META,
+    crate::settings::META,
+    crate::fwmark::META,
+    crate::ping::META,
     Agent {
         name: "IPaddr2",
         about: "Virtual address, held as a lease that lapses when its node no longer renews it",

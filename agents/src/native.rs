@@ -1,10 +1,13 @@
 //! One node's native agents and the state that they share.
 
+use crate::attributes::{self, Attributes};
 use crate::call::{AgentCall, AgentOutcome};
 use crate::guard::GuardLink;
 use crate::lease::{Keeper, KeeperEvent, Permit};
 use crate::net::Net;
-use crate::{director, dummy, ipaddr2, metadata};
+use crate::settings::DirectorSettings;
+use crate::sync::Sync as ConnectionSync;
+use crate::{director, dummy, fwmark, ipaddr2, metadata, ping};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +23,11 @@ pub enum Event {
     Director {
         resource: String,
         text: String,
+    },
+    /// A node attribute of this node, to be set or (`None`) removed.
+    Attribute {
+        name: String,
+        value: Option<String>,
     },
 }
 
@@ -46,7 +54,11 @@ impl Options {
             permit: Permit::default(),
             guard_program: None,
             leases: false,
-            on_event: Arc::new(|_| {}),
+            on_event: Arc::new(|event| {
+                if let Event::Attribute { name, value } = event {
+                    attributes::by_command(&name, value.as_deref());
+                }
+            }),
             share: None,
         }
     }
@@ -62,6 +74,9 @@ pub(crate) struct Shared {
     pub run_dir: PathBuf,
     pub addresses: ipaddr2::Addresses,
     pub directors: director::Directors,
+    attributes: Attributes,
+    sync: ConnectionSync,
+    settings: DirectorSettings,
 }
 
 impl Agents {
@@ -76,7 +91,16 @@ impl Agents {
         } else {
             ipaddr2::Addresses::permanent(Net::open().map_err(std::io::Error::other)?)
         };
-        Ok(Agents { shared: Arc::new(Shared { run_dir: options.run_dir, addresses, directors }) })
+        let attributes = Attributes::new(options.on_event);
+        let shared = Shared {
+            addresses,
+            sync: ConnectionSync::new(options.data_plane, attributes.clone()),
+            settings: DirectorSettings::new(&options.run_dir, attributes.clone()),
+            directors,
+            attributes,
+            run_dir: options.run_dir,
+        };
+        Ok(Agents { shared: Arc::new(shared) })
     }
 
     /// Whether an agent of class `ocf`, provider `heartbeat`, `pacemaker` or `bascule` is native here.
@@ -113,6 +137,16 @@ impl Agents {
         &self.shared.directors
     }
 
+    /// Whether every director here has an answer to each of its checks; asked only where somebody waits for it.
+    async fn all_checked(&self, call: &AgentCall) -> bool {
+        if call.operation != "monitor" || call.param("preempt_delay").is_none() {
+            return false;
+        }
+        let directors = self.shared.directors.status().await;
+        let mut reals = directors.values().flat_map(|d| &d.virtuals).flat_map(|v| &v.reals);
+        reals.all(|real| real.last_check_age_ms.is_some())
+    }
+
     async fn dispatch(&self, call: &AgentCall) -> AgentOutcome {
         if call.operation == "meta-data" {
             return metadata::answer(&call.agent);
@@ -120,6 +154,10 @@ impl Agents {
         match call.agent.as_str() {
             "IPaddr2" | "IPaddr" => ipaddr2::run(call, &self.shared.addresses, &self.shared.directors).await,
             "ldirectord" => director::run(call, &self.shared.directors).await,
+            "ipvs-sync" => self.shared.sync.run(call, self.all_checked(call).await).await,
+            "director-settings" => self.shared.settings.run(call).await,
+            "fwmark" => fwmark::run(call).await,
+            "ping" => ping::run(call, &self.shared.run_dir, &self.shared.attributes).await,
             "Dummy" => dummy::run(call, &self.shared.run_dir).await,
             other => {
                 AgentOutcome::new(base::exit::OcfCode::NOT_INSTALLED, format!("no native agent is called '{other}'"))

@@ -12,6 +12,7 @@ pub mod ipvs;
 pub mod links;
 pub mod names;
 pub mod netns;
+pub mod policy_route;
 pub mod realtime;
 pub mod relay;
 pub mod settings;

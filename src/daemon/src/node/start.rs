@@ -21,6 +21,9 @@ use tokio::sync::mpsc;
 /// Time for making the links of the helper commands.
 const HELPERS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Time for setting one attribute.
+const ATTRIBUTE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Bulletins of directors that wait for the ring; more are told anew later.
 const BULLETINS: usize = 256;
 /// Why a node does not start. Each text names the cure where it is known.
@@ -89,7 +92,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let permit = lease::Permit::default();
     let (failures_to, failures) = mpsc::unbounded_channel();
     let (bulletins_to, bulletins) = mpsc::channel(BULLETINS);
-    let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to)?;
+    let (asker, asks) = core::channel();
+    let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to, asker.clone())?;
     let incarnation = u64::from_le_bytes(random()?);
     let options = ring::Options {
         core: settings::totem(&settings, incarnation, loaded.ring_seq),
@@ -124,7 +128,6 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
     let performer = Performer::new(runner, agents, executed_to, fenced_to, schedules, keeper, timeline.clone());
     let (ring, reports) = Ring::start(settings.me(), options)?;
-    let (asker, asks) = core::channel();
     let server =
         tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
     logging::notify("READY=1");
@@ -187,6 +190,7 @@ fn start_agents(
     timeline: &Timeline,
     failures: mpsc::UnboundedSender<core::Failure>,
     bulletins: mpsc::Sender<Vec<u8>>,
+    asker: core::Asker,
 ) -> Result<Agents, StartError> {
     let timeline = timeline.clone();
     let on_event = move |event: agents::Event| {
@@ -196,6 +200,7 @@ fn start_agents(
                 timeline.add("director", &resource, &text);
                 return tracing::info!("director {resource}: {text}");
             }
+            agents::Event::Attribute { name, value } => return set_attribute(asker.clone(), name, value),
         };
         let (kind, resource, text) = describe(&event);
         if let lease::KeeperEvent::Dropped { resource, .. } = &event {
@@ -216,6 +221,19 @@ fn start_agents(
         share: Some(Arc::new(move |payload| bulletins.try_send(payload).is_ok())),
         on_event: Arc::new(on_event),
     })?)
+}
+
+/// An agent's attribute on its own node; the agent sets it again at its next monitor, so that a refusal is only logged.
+fn set_attribute(asker: core::Asker, name: String, value: Option<String>) {
+    tokio::spawn(async move {
+        let request = controller::Request::Attribute { node: None, name: name.clone(), value };
+        let asked = asker.ask(|to| core::Ask::Request(Box::new(request), to));
+        match tokio::time::timeout(ATTRIBUTE_WITHIN, asked).await {
+            Ok(Some(controller::Response::Failed { message, .. })) => tracing::warn!("attribute {name}: {message}"),
+            Ok(_) => {}
+            Err(_) => tracing::warn!("attribute {name} was not set within {} s", ATTRIBUTE_WITHIN.as_secs()),
+        }
+    });
 }
 
 /// One relay for the node's life, shared by all who open it: table and sockets outlive a restart of the director.

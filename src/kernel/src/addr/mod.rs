@@ -12,6 +12,7 @@ mod convert;
 mod tests;
 pub mod watch;
 
+pub(crate) use convert::error as plain_error;
 pub use watch::{Event, Events, watch};
 
 use futures_util::TryStreamExt;
