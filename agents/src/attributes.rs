@@ -16,8 +16,14 @@ type Send = Arc<dyn Fn(Event) + std::marker::Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Attributes {
     send: Send,
-    /// Last value sent, and the number of the newest change, by name.
-    damped: Arc<Mutex<BTreeMap<String, (Option<String>, u64)>>>,
+    damped: Arc<Mutex<BTreeMap<String, Damped>>>,
+}
+
+#[derive(Default)]
+struct Damped {
+    last_sent: Option<String>,
+    /// Number of the newest change.
+    newest: u64,
 }
 
 impl Attributes {
@@ -37,19 +43,20 @@ impl Attributes {
         if damped.len() >= MAX_DAMPED && !damped.contains_key(name) {
             return self.set(name, Some(value));
         }
-        let (last, newest) = damped.entry(name.to_owned()).or_default();
-        *newest += 1;
-        if last.as_deref() == Some(value) || wait.is_zero() || last.is_none() {
-            *last = Some(value.to_owned());
+        let entry = damped.entry(name.to_owned()).or_default();
+        entry.newest += 1;
+        let sent = entry.last_sent.as_deref();
+        if sent == Some(value) || wait.is_zero() || sent.is_none() {
+            entry.last_sent = Some(value.to_owned());
             return self.set(name, Some(value));
         }
-        let (me, name, value, mine) = (self.clone(), name.to_owned(), value.to_owned(), *newest);
+        let (me, name, value, mine) = (self.clone(), name.to_owned(), value.to_owned(), entry.newest);
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let mut damped = me.damped.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((last, newest)) = damped.get_mut(&name) else { return };
-            if *newest == mine {
-                *last = Some(value.clone());
+            let Some(entry) = damped.get_mut(&name) else { return };
+            if entry.newest == mine {
+                entry.last_sent = Some(value.clone());
                 me.set(&name, Some(&value));
             }
         });

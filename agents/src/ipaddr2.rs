@@ -87,6 +87,11 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Dir
         Ok(settings) => settings,
         Err(outcome) => return outcome,
     };
+    if call.flag("lvs_support", false)
+        && let Err(error) = keep_on_loopback(call, settings.addr).await
+    {
+        return AgentOutcome::error(error.to_string());
+    }
     let vip = match locate(&settings).await {
         Ok(vip) => vip,
         Err(error) => return without_interface(call, &error),
@@ -110,6 +115,16 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Dir
         }
     };
     result.unwrap_or_else(|error| AgentOutcome::error(error.to_string()))
+}
+
+/// A director that is a real server too takes packets for the address even while another one holds it: the address is
+/// on `lo` at all times, from the first probe on, and on the interface as well while the group is here. With
+/// `arp_ignore=1` (agent director-settings, topology local) nobody hears of it.
+async fn keep_on_loopback(call: &AgentCall, addr: IpAddr) -> Result<(), NetError> {
+    match call.operation.as_str() {
+        "start" | "stop" | "monitor" | "status" => Net::open()?.keep_on_loopback(addr).await,
+        _ => Ok(()),
+    }
 }
 
 fn present_or_not(present: bool) -> AgentOutcome {

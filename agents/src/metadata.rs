@@ -41,6 +41,12 @@ const ADDRESS_PARAMS: &[Param] = &[
     param("iflabel", "string", None, "Label of an IPv4 address, put behind the interface's name and a colon"),
     param("arp_count", "integer", Some("5"), "Gratuitous ARP or unsolicited neighbour advertisements at start"),
     param("arp_interval", "integer", Some("200"), "Milliseconds between them"),
+    param(
+        "lvs_support",
+        "boolean",
+        Some("false"),
+        "The address is on lo at all times, for a director that is a real server itself; needs arp_ignore=1",
+    ),
 ];
 
 const ADDRESS_ACTIONS: &[(&str, u32, Option<u32>)] = &[

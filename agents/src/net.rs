@@ -59,8 +59,20 @@ impl Net {
     }
 
     pub async fn present(&self, vip: &Vip) -> Result<bool, NetError> {
-        let found = self.addresses.find(vip.addr).await?;
-        Ok(found.is_some_and(|a| a.link == vip.interface_index && !a.dad_failed))
+        // The same address may be on lo as well.
+        let all = self.addresses.list().await?;
+        Ok(all.iter().any(|a| a.addr == vip.addr && a.link == vip.interface_index && !a.dad_failed))
+    }
+
+    /// Nothing to do if it is there.
+    pub async fn keep_on_loopback(&self, addr: IpAddr) -> Result<(), NetError> {
+        let lo = self.addresses.links().await?.into_iter().find(|l| l.loopback);
+        let why = "no loopback interface".to_owned();
+        let index = lo.map(|l| l.index).ok_or(NetError::NoInterface { addr, why })?;
+        if self.addresses.list().await?.iter().any(|a| a.addr == addr && a.link == index) {
+            return Ok(());
+        }
+        Ok(self.addresses.renew(&Wanted::host(index, addr, Lifetime::Permanent)).await?)
     }
 
     /// Announces in the background; failures are logged, since the address works without.
@@ -107,10 +119,10 @@ impl Net {
     }
 }
 
-/// Whether `addr` is `known` itself or lies in its subnet; loopback's /8 does not count.
+/// Whether `addr` is `known` itself or lies in its subnet; loopback does not count, where real servers have addresses too.
 fn holds(known: &Address, addr: IpAddr, links: &[Link]) -> bool {
     let loopback = links.iter().any(|l| l.index == known.link && l.loopback);
-    known.addr == addr || !loopback && same_prefix(known.addr, addr, known.prefix_len)
+    !loopback && same_prefix(known.addr, addr, known.prefix_len)
 }
 
 fn same_prefix(a: IpAddr, b: IpAddr, bits: u8) -> bool {

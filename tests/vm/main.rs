@@ -5,9 +5,11 @@
 
 mod failover;
 mod guest;
+mod hold;
 mod ipvsadm;
 mod ldirectord;
 mod scenarios;
+mod topology;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,6 +22,9 @@ pub type Scenario = (&'static str, fn() -> Result<(), String>);
 pub const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
 
 fn main() -> ExitCode {
+    if std::env::var_os("BASCULE_TOOL").is_some() {
+        return hold::tool(&std::env::args().skip(1).collect::<Vec<_>>());
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     if std::env::args().any(|a| a == "--list") {
         return ExitCode::SUCCESS;
