@@ -7,6 +7,7 @@ pub const ALL: &[Scenario] = &[
     ("the guest's kernel has IPVS", kernel_has_ipvs),
     ("failover: a director group on kernel IPVS", crate::failover::group_fails_over),
     ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
+    ("topology: long connections without sync", crate::topology::without_sync),
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
     ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
     ("ipvsadm: connections and counters as the original", ipvsadm::connections_listed),

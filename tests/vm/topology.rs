@@ -12,7 +12,7 @@ mod site;
 
 use crate::guest::wait_until;
 use crate::hold::{Held, Holding, PORT, who};
-use site::Site;
+use site::{Site, Variant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn target(addr: &str) -> String {
 }
 
 pub fn fails_over() -> Result<(), String> {
-    let site = Site::start()?;
+    let site = Site::start(Variant::Sync)?;
     site.wait_for_groups("d1", "d2")?;
     println!("     d1 holds group web, d2 holds group mark");
     site.sync_roles(&[("d1", "master 1, backup 2"), ("d2", "master 2, backup 1")])?;
@@ -83,6 +83,37 @@ fn fails_back(site: &Site) -> Result<(), String> {
         return Err(format!("a long connection did not survive the way back: {lost:?}\n{}", site.logs()));
     }
     served(site, &LOCAL, &["d1", "d2"])
+}
+
+/// What a scheduler that computes the server from the client is worth without sync: the share that lives on.
+pub fn without_sync() -> Result<(), String> {
+    if std::env::var_os("BASCULE_LONG").is_none() {
+        println!("     only with BASCULE_LONG");
+        return Ok(());
+    }
+    const EACH: usize = 12;
+    let site = Site::start(Variant::MaglevAlone)?;
+    site.wait_for_groups("d1", "d2")?;
+    served(&site, &WEB, &["w1", "w2"])?;
+    let targets: Vec<String> = WEB.iter().flat_map(|(_, addr)| vec![target(addr); EACH]).collect();
+    let held = Holding::start(&site.client, "maglev", &targets)?;
+    site.kill("d1")?;
+    site.wait_for_groups("d2", "d2")?;
+    let out = held.finish()?;
+    for (name, addr) in WEB {
+        let these: Vec<&Held> = out.iter().filter(|h| h.target == target(addr)).collect();
+        let alive = these.iter().filter(|h| h.survived()).count();
+        let longest = these.iter().map(|h| h.longest_ms).max().unwrap_or(0);
+        println!(
+            "     mh and sloppy_tcp, no sync, {name}: {alive} of {} lived on, longest silence {longest} ms",
+            these.len()
+        );
+        let why: BTreeSet<&str> = these.iter().map(|h| h.error.as_str()).filter(|e| !e.is_empty()).collect();
+        if !why.is_empty() {
+            println!("       the others: {why:?}");
+        }
+    }
+    served(&site, &WEB, &["w1", "w2"])
 }
 
 fn show(held: &[Held], names: &[(&str, &str)]) {

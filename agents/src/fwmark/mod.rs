@@ -19,6 +19,8 @@ use tokio::process::Command;
 
 const MAX_PREFIXES: usize = 256;
 const MAX_PORTS: usize = 256;
+/// Standard input by a name that is there even without udev (`-` means `/dev/stdin`).
+const STDIN: &str = "/proc/self/fd/0";
 /// Priority of the rule: before the main table (32766).
 const DEFAULT_PRIORITY: u64 = 100;
 
@@ -97,11 +99,11 @@ impl Settings {
                 routes.add(route).await?;
             }
         }
-        nft(&["-j", "-f", "-"], Some(&ruleset::install(&self.table, &self.marks))).await.map(drop)
+        nft(&["-j", "-f", STDIN], Some(&ruleset::install(&self.table, &self.marks))).await.map(drop)
     }
 
     async fn stop(&self) -> Result<(), Problem> {
-        match nft(&["-j", "-f", "-"], Some(&ruleset::remove(&self.table))).await {
+        match nft(&["-j", "-f", STDIN], Some(&ruleset::remove(&self.table))).await {
             // Without nft there can be no table of ours.
             Ok(_) | Err(Problem::NoNft) => {}
             Err(error) => return Err(error),

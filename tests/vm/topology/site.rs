@@ -18,6 +18,15 @@ const WEB_ADDRESSES: [&str; 8] = [
 ];
 const MARK_ADDRESSES: [&str; 4] = ["10.8.0.102/32", "fd00:8::102/128", "10.8.0.103/32", "fd00:8::103/128"];
 
+/// What is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// As the files say.
+    Sync,
+    /// No connection sync; scheduler `mh` with the client's port.
+    MaglevAlone,
+}
+
 pub struct Site {
     directors: Vec<Namespace>,
     _webs: Vec<Namespace>,
@@ -26,9 +35,13 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn start() -> Result<Site, String> {
+    pub fn start(variant: Variant) -> Result<Site, String> {
         shell("for m in ip_vs ipip ip6_tunnel bonding 8021q nf_tables; do modprobe $m || echo \"no module $m\"; done")?;
-        shell(&format!("mkdir -p /tmp/topology && cp {FILES}/* /tmp/topology"))?;
+        shell(&format!("rm -rf /tmp/topology && mkdir -p /tmp/topology && cp {FILES}/* /tmp/topology"))?;
+        if variant == Variant::MaglevAlone {
+            shell("sed -i 's/scheduler=rr/scheduler=mhX/' /tmp/topology/*.cf")?;
+            shell("sed -i '/<primitive id=\"[a-z]*-sync\"/,/<\\/primitive>/d' /tmp/topology/cib.xml")?;
+        }
         shell(&format!("{BASCULE} corosync-keygen -k /tmp/topology/authkey"))?;
         let switch = Namespace::new("switch")?;
         switch.run("for b in front inside; do ip link add $b type bridge && ip link set $b up; done")?;
@@ -153,7 +166,7 @@ impl Site {
         shell(&format!("ip netns pids {name} | xargs -r kill -9")).map(drop)
     }
 
-    /// The machine boots again: nothing of its old state is left in the kernel.
+    /// The machine boots again: nothing that was configured is left in its kernel.
     pub fn revive(&self, name: &str) -> Result<(), String> {
         let d = self.node(name);
         d.run("ipvsadm -C; ipvsadm --stop-daemon master; ipvsadm --stop-daemon backup; nft flush ruleset; true")?;
