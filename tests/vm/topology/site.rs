@@ -39,7 +39,7 @@ impl Site {
         shell("for m in ip_vs ipip ip6_tunnel bonding 8021q nf_tables; do modprobe $m || echo \"no module $m\"; done")?;
         shell(&format!("rm -rf /tmp/topology && mkdir -p /tmp/topology && cp {FILES}/* /tmp/topology"))?;
         if variant == Variant::MaglevAlone {
-            shell("sed -i 's/scheduler=rr/scheduler=mhX/' /tmp/topology/*.cf")?;
+            shell("sed -i 's/scheduler=rr/scheduler=mh\\n    schedflags=mh-port/' /tmp/topology/*.cf")?;
             shell("sed -i '/<primitive id=\"[a-z]*-sync\"/,/<\\/primitive>/d' /tmp/topology/cib.xml")?;
         }
         shell(&format!("{BASCULE} corosync-keygen -k /tmp/topology/authkey"))?;
