@@ -143,7 +143,13 @@ async fn answers(host: String, tries: u32, timeout: Duration) -> bool {
     };
     // The check of ldirectord's checktype=ping; its own limit comes last.
     let deadline = timeout * (tries + 1);
-    let check = Check { kind: Kind::Ping { addr, tries, timeout }, deadline, interval: Duration::ZERO, source: None };
+    let check = Check {
+        kind: Kind::Ping { addr, tries, timeout },
+        deadline,
+        interval: Duration::ZERO,
+        source: None,
+        jitter_percent: 0,
+    };
     match check.run(&mut Progress::default()).await {
         Ok(verdict) => verdict.up,
         Err(why) => {

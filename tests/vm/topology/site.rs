@@ -4,6 +4,7 @@ use super::LIMIT;
 use crate::BASCULE;
 use crate::guest::{Namespace, shell, wait_until};
 use crate::hold;
+use std::time::Duration;
 
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/topology");
 const WEB_ADDRESSES: [&str; 8] = [
@@ -98,16 +99,19 @@ impl Site {
 
     /// Both groups run where they should, tables included.
     pub fn wait_for_groups(&self, web: &str, mark: &str) -> Result<(), String> {
-        let there = |group: &[&str], on: &str, service: &str| {
-            let interfaces =
-                self.node(on).run("ip -br addr show dev br0; ip -br addr show dev br0.10; ip -br addr show dev eth1");
-            let table = self.node(on).run("ipvsadm -Sn").unwrap_or_default();
-            let addresses = interfaces.unwrap_or_default();
-            group.iter().all(|a| addresses.contains(a)) && table.contains(service)
+        let look = "ip -br addr show dev br0; ip -br addr show dev br0.10; ip -br addr show dev eth1; ipvsadm -Sn";
+        let there = |seen: &str, group: &[&str], service: &str| {
+            group.iter().all(|a| seen.contains(a)) && seen.contains(service)
         };
         let done = wait_until(LIMIT, || {
-            let web = there(&WEB_ADDRESSES, web, "-a -t 10.8.0.100:7000");
-            (web && there(&MARK_ADDRESSES, mark, "-a -f 1")).then_some(())
+            // Looking costs the emulated processor more than waiting.
+            std::thread::sleep(Duration::from_secs(1));
+            let on_web = self.node(web).run(look).unwrap_or_default();
+            if !there(&on_web, &WEB_ADDRESSES, "-a -t 10.8.0.100:7000") {
+                return None;
+            }
+            let on_mark = if web == mark { on_web } else { self.node(mark).run(look).unwrap_or_default() };
+            there(&on_mark, &MARK_ADDRESSES, "-a -f 1").then_some(())
         });
         done.ok_or_else(|| format!("groups are not on {web} and {mark}\n{}", self.logs()))
     }
@@ -132,6 +136,7 @@ impl Site {
     pub fn wait_for_synced(&self) -> Result<(), String> {
         let mut last = String::new();
         let good = wait_until(LIMIT, || {
+            std::thread::sleep(Duration::from_secs(1));
             last = self.node("d2").run("ipvsadm -Lcn").unwrap_or_default();
             let vips = ["10.8.0.100:7000", "[fd00:8::100]:7000", "10.10.0.101:7000", "[fd00:10::101]:7000"];
             vips.iter().all(|vip| last.lines().any(|l| l.contains(vip) && l.contains("ESTABLISHED"))).then_some(())
@@ -151,6 +156,7 @@ impl Site {
         let status = format!("BASCULE_RUN_DIR=/tmp/topology/run2 {BASCULE} crm_mon -1A");
         let mut last = String::new();
         let shown = wait_until(LIMIT, || {
+            std::thread::sleep(Duration::from_secs(2));
             last = shell(&status).unwrap_or_default();
             last.contains("net.ipv4.vs.sloppy_tcp=0 (wanted 1)").then_some(())
         });
