@@ -8,6 +8,7 @@ use crate::director::Directors;
 use crate::lease::{Keeper, LeaseError, Vip};
 use crate::net::{Announce, Net, NetError};
 use base::exit::OcfCode;
+use kernel::announce::{Burst, MAX_BURST};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -53,7 +54,7 @@ impl Addresses {
             Addresses::Leased(keeper) => keeper.grant(resource, vip, announce).await,
             Addresses::Permanent(net) => {
                 net.make_permanent(&vip).await?;
-                net.announce_now(&vip, announce).await;
+                net.announce_now(&vip, announce.burst).await;
                 Ok(())
             }
         }
@@ -80,6 +81,8 @@ struct Settings {
     nic: Option<String>,
     label: Option<String>,
     announce: Announce,
+    /// Sent at each monitor.
+    at_monitor: Burst,
 }
 
 pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Directors) -> AgentOutcome {
@@ -99,6 +102,9 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Dir
     let result = match call.operation.as_str() {
         "validate-all" => return AgentOutcome::ok(),
         "start" => {
+            if let Some(outcome) = without_carrier(&settings, &vip).await {
+                return outcome;
+            }
             // In a group the address often comes before its director: the table must be right before anyone is drawn here.
             directors.prime(settings.addr).await;
             addresses.add(&call.resource, vip, settings.announce).await.map(|()| AgentOutcome::ok())
@@ -108,7 +114,10 @@ pub(crate) async fn run(call: &AgentCall, addresses: &Addresses, directors: &Dir
             directors.unprime(settings.addr).await;
             removed.map(|()| AgentOutcome::ok())
         }
-        "monitor" | "status" => addresses.present(vip).await.map(present_or_not),
+        "monitor" | "status" => match addresses.present(vip.clone()).await {
+            Ok(true) => return held(&settings, &vip).await,
+            other => other.map(|_| AgentOutcome::not_running()),
+        },
         other => {
             let reason = format!("{} has no action '{other}'", call.agent);
             return AgentOutcome::new(OcfCode::UNIMPLEMENTED, reason);
@@ -127,8 +136,30 @@ async fn keep_on_loopback(call: &AgentCall, addr: IpAddr) -> Result<(), NetError
     }
 }
 
-fn present_or_not(present: bool) -> AgentOutcome {
-    if present { AgentOutcome::ok() } else { AgentOutcome::not_running() }
+/// The address is there; is it of use?
+async fn held(settings: &Settings, vip: &Vip) -> AgentOutcome {
+    if let Some(outcome) = without_carrier(settings, vip).await {
+        return outcome;
+    }
+    if settings.at_monitor.count > 0
+        && let Ok(net) = Net::open()
+    {
+        net.announce(vip, settings.at_monitor);
+    }
+    AgentOutcome::ok()
+}
+
+/// Clients cannot reach an address on a link without carrier.
+async fn without_carrier(settings: &Settings, vip: &Vip) -> Option<AgentOutcome> {
+    if !settings.announce.check_link {
+        return None;
+    }
+    let link = Net::open().ok()?.dead_link(vip.interface_index).await.ok()??;
+    Some(AgentOutcome::error(no_carrier(&link)))
+}
+
+pub(crate) fn no_carrier(link: &str) -> String {
+    format!("{link} is down or has no carrier (check_link_status)")
 }
 
 /// An address whose interface is gone is stopped; it can neither start nor run.
@@ -151,11 +182,18 @@ fn settings(call: &AgentCall) -> Result<Settings, AgentOutcome> {
     let nic = call.param("nic").map(|n| n.split(':').next().unwrap_or(n).to_owned());
     check_netmask(call, addr)?;
     let label = label(call, nic.as_deref())?;
-    let announce = Announce {
-        count: call.number("arp_count", u64::from(Announce::default().count))?.min(100) as u32,
-        interval_ms: call.number("arp_interval", Announce::default().interval_ms)?.min(60_000),
+    let usual = Announce::default();
+    let burst = Burst {
+        count: call.number("arp_count", u64::from(usual.burst.count))?.min(u64::from(MAX_BURST)) as u32,
+        interval_ms: call.number("arp_interval", usual.burst.interval_ms)?.min(60_000),
     };
-    Ok(Settings { addr, nic, label, announce })
+    let announce = Announce {
+        burst,
+        refresh_s: call.number("arp_refresh", usual.refresh_s)?.min(86_400),
+        check_link: call.flag("check_link_status", usual.check_link),
+    };
+    let at_monitor = call.number("arp_count_refresh", 0)?.min(u64::from(MAX_BURST)) as u32;
+    Ok(Settings { addr, nic, label, announce, at_monitor: Burst { count: at_monitor, ..burst } })
 }
 
 fn check_netmask(call: &AgentCall, addr: IpAddr) -> Result<(), AgentOutcome> {

@@ -34,12 +34,21 @@ pub(crate) const fn param(
     Param { name, kind, default, required: false, unique: false, about }
 }
 
+/// What stock configurations may contain and what has no meaning for a leased host address.
+const IGNORED: &str = "Accepted for existing configurations and without meaning";
+const UNUSED_ARP_BG: Param = param("arp_bg", "boolean", Some("true"), "Accepted: announcements never delay the start");
+
 const ADDRESS_PARAMS: &[Param] = &[
     Param { required: true, unique: true, ..param("ip", "string", None, "IPv4 or IPv6 address to hold") },
     param("nic", "string", None, "Interface; without it, the one whose subnet holds the address"),
     param("cidr_netmask", "string", None, "Checked and otherwise without meaning: the address goes in as /32 or /128"),
     param("iflabel", "string", None, "Label of an IPv4 address, put behind the interface's name and a colon"),
-    param("arp_count", "integer", Some("5"), "Gratuitous ARP or unsolicited neighbour advertisements at start"),
+    param(
+        "arp_count",
+        "integer",
+        Some("5"),
+        "Announcements (gratuitous ARP, unsolicited neighbour advertisements) at start",
+    ),
     param("arp_interval", "integer", Some("200"), "Milliseconds between them"),
     param(
         "lvs_support",
@@ -47,6 +56,34 @@ const ADDRESS_PARAMS: &[Param] = &[
         Some("false"),
         "The address is on lo at all times, for a director that is a real server itself; needs arp_ignore=1",
     ),
+    param("arp_count_refresh", "integer", Some("0"), "Announcements at each monitor operation"),
+    param(
+        "arp_refresh",
+        "integer",
+        Some("60"),
+        "Seconds between single announcements while the address is held; 0 for none",
+    ),
+    param(
+        "check_link_status",
+        "boolean",
+        Some("true"),
+        "Whether an address on an interface without carrier has failed",
+    ),
+    UNUSED_ARP_BG,
+    param("arp_sender", "string", None, IGNORED),
+    param("send_arp_opts", "string", None, IGNORED),
+    param("run_arping", "boolean", Some("false"), IGNORED),
+    param("broadcast", "string", None, IGNORED),
+    param("mac", "string", None, IGNORED),
+    param("clusterip_hash", "string", None, IGNORED),
+    param("unique_clone_address", "boolean", Some("false"), IGNORED),
+    param("lvs_ipv6_addrlabel", "boolean", Some("false"), IGNORED),
+    param("lvs_ipv6_addrlabel_value", "integer", Some("99"), IGNORED),
+    param("flush_routes", "boolean", Some("false"), IGNORED),
+    param("nodad", "boolean", Some("true"), IGNORED),
+    param("noprefixroute", "boolean", Some("true"), IGNORED),
+    param("preferred_lft", "string", None, IGNORED),
+    param("network_namespace", "string", None, IGNORED),
 ];
 
 const ADDRESS_ACTIONS: &[(&str, u32, Option<u32>)] = &[
@@ -85,8 +122,14 @@ const AGENTS: &[Agent] = &[
             param(
                 "ldirectord",
                 "string",
-                None,
-                "Accepted for existing configurations; the director runs in the daemon",
+                Some("/usr/sbin/ldirectord"),
+                "Accepted for existing configurations; the director is Bascule's own",
+            ),
+            param(
+                "warm_standby",
+                "boolean",
+                Some("yes"),
+                "Whether a node that may take over checks the servers as well; without, it relies on what the active director tells",
             ),
         ],
         actions: &[

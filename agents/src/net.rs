@@ -9,8 +9,21 @@ use std::time::Duration;
 /// Most milliseconds that one request may take: longer, and the lease is at risk.
 const DEADLINE_MS: u64 = 800;
 
-/// How an address is announced when it is taken up.
-pub(crate) type Announce = Burst;
+/// How an address is announced, and whether it depends on its link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Announce {
+    pub burst: Burst,
+    /// Between single announcements while it is held; 0 for none.
+    pub refresh_s: u64,
+    /// Without carrier, the address has failed.
+    pub check_link: bool,
+}
+
+impl Default for Announce {
+    fn default() -> Announce {
+        Announce { burst: Burst::default(), refresh_s: 60, check_link: true }
+    }
+}
 
 /// Why a request about an address failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,13 +88,19 @@ impl Net {
         Ok(self.addresses.renew(&Wanted::host(index, addr, Lifetime::Permanent)).await?)
     }
 
+    /// The link's name if it cannot pass packets.
+    pub async fn dead_link(&self, index: u32) -> Result<Option<String>, NetError> {
+        let links = self.addresses.links().await?;
+        Ok(links.into_iter().find(|l| l.index == index && !l.running).map(|l| l.name))
+    }
+
     /// Announces in the background; failures are logged, since the address works without.
-    pub fn announce(&self, vip: &Vip, how: Announce) {
+    pub fn announce(&self, vip: &Vip, how: Burst) {
         let (net, vip) = (self.clone(), vip.clone());
         tokio::spawn(async move { net.announce_now(&vip, how).await });
     }
 
-    pub async fn announce_now(&self, vip: &Vip, how: Announce) {
+    pub async fn announce_now(&self, vip: &Vip, how: Burst) {
         let links = self.addresses.links().await.unwrap_or_default();
         let Some(link) = links.into_iter().find(|l| l.index == vip.interface_index) else { return };
         if link.loopback {

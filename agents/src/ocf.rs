@@ -1,6 +1,7 @@
 //! A native agent as an OCF executable: `bascule ocf AGENT ACTION`, parameters in `OCF_RESKEY_*`.
 //!
-//! Outside the daemon there is no keeper, so an address started this way is permanent until it is stopped.
+//! Outside the daemon there is no keeper, so an address started this way is permanent until it is stopped, and a director
+//! runs in a daemon of its own.
 
 use crate::call::{AgentCall, AgentOutcome};
 use crate::native::{Agents, Options};
@@ -8,6 +9,9 @@ use base::exit::OcfCode;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Longer than any action should take; whoever calls the agent has a shorter one.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Entry point of the hidden applet; exit code and output are those of an OCF agent.
 pub fn run(args: Vec<OsString>) -> i32 {
@@ -41,13 +45,20 @@ async fn call(agent: &str, operation: &str) -> AgentOutcome {
     if !agents.knows(agent) {
         return AgentOutcome::new(OcfCode::NOT_INSTALLED, format!("no native agent is called '{agent}'"));
     }
-    agents
-        .run(AgentCall {
-            resource: std::env::var("OCF_RESOURCE_INSTANCE").unwrap_or_else(|_| "default".into()),
-            agent: agent.to_owned(),
-            operation: operation.to_owned(),
-            params,
-            timeout: Duration::from_secs(20),
-        })
-        .await
+    let call = AgentCall {
+        resource: std::env::var("OCF_RESOURCE_INSTANCE").unwrap_or_else(|_| "default".into()),
+        agent: agent.to_owned(),
+        operation: operation.to_owned(),
+        params,
+        timeout: LIMIT,
+    };
+    if agent != "ldirectord" || operation == "meta-data" {
+        return agents.run(call).await;
+    }
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return AgentOutcome::error(format!("this program cannot be found: {error}")),
+    };
+    let limited = tokio::time::timeout(LIMIT, crate::director::command::run(&call, &program)).await;
+    limited.unwrap_or_else(|_| AgentOutcome::error(format!("{operation} did not finish within {} s", LIMIT.as_secs())))
 }

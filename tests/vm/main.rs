@@ -8,7 +8,10 @@ mod guest;
 mod hold;
 mod ipvsadm;
 mod ldirectord;
+mod probe;
+mod reload;
 mod scenarios;
+mod takeover;
 mod topology;
 
 use std::path::Path;

@@ -8,6 +8,8 @@ pub const ALL: &[Scenario] = &[
     ("failover: a director group on kernel IPVS", crate::failover::group_fails_over),
     ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
     ("topology: long connections without sync", crate::topology::without_sync),
+    ("takeover: the table is right before the address comes", crate::takeover::warm_takeover),
+    ("reload: nothing fails under load", crate::reload::under_load),
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
     ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
     ("ipvsadm: connections and counters as the original", ipvsadm::connections_listed),

@@ -16,6 +16,7 @@
 
 mod board;
 mod bulletin;
+pub(crate) mod command;
 mod outbox;
 mod prime;
 mod share;

@@ -1,9 +1,11 @@
 //! The thread that renews leases, beats for the guard process, and announces addresses.
 
+use super::announcer::Announcer;
 use super::permit::Permit;
 use super::table::{LIFETIME, Lost, RENEW_EVERY, Step, Table, Vip};
 use crate::guard::GuardLink;
 use crate::net::{self, Net};
+use kernel::addr::{Event, Events, watch};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +20,36 @@ pub(crate) const BEAT_EVERY: Duration = Duration::from_millis(40);
 /// busy machine alone holds one up for some hundreds of milliseconds, which is no reason to give an address up.
 const SUSPECT_AFTER: Duration = Duration::from_millis(1000);
 
+/// Links without carrier that are remembered.
+const MAX_DOWN: usize = 4096;
+
 /// What happened to an address, for the log and the fail-over timeline.
 #[derive(Clone, Debug)]
 pub enum KeeperEvent {
-    Added { resource: String, vip: Vip },
-    Announced { resource: String, vip: Vip },
-    Dropped { resource: String, vip: Vip, why: Lost },
-    RenewFailed { resource: String, vip: Vip, reason: String },
+    Added {
+        resource: String,
+        vip: Vip,
+    },
+    Announced {
+        resource: String,
+        vip: Vip,
+    },
+    Dropped {
+        resource: String,
+        vip: Vip,
+        why: Lost,
+    },
+    RenewFailed {
+        resource: String,
+        vip: Vip,
+        reason: String,
+    },
+    /// The address is held, but nobody can reach it.
+    LinkDown {
+        resource: String,
+        vip: Vip,
+        reason: String,
+    },
 }
 
 /// Why an address could not be taken up or given back.
@@ -65,7 +90,11 @@ impl Keeper {
         std::thread::Builder::new().name("lease-keeper".into()).spawn(move || {
             runtime.block_on(async move {
                 match Net::open() {
-                    Ok(net) => Worker { net, permit, guard, table: Table::default(), on_event }.run(queue).await,
+                    Ok(net) => {
+                        let (table, announcer) = (Table::default(), Announcer::default());
+                        let down = BTreeSet::new();
+                        Worker { net, permit, guard, table, announcer, down, on_event }.run(queue).await;
+                    }
                     Err(error) => tracing::error!(%error, "no addresses can be held: rtnetlink does not open"),
                 }
             });
@@ -74,7 +103,7 @@ impl Keeper {
     }
 
     /// Adds the address under a lease and announces it.
-    pub async fn grant(&self, resource: &str, vip: Vip, announce: net::Announce) -> Result<(), LeaseError> {
+    pub(crate) async fn grant(&self, resource: &str, vip: Vip, announce: net::Announce) -> Result<(), LeaseError> {
         let (done, result) = oneshot::channel();
         self.ask(Command::Grant { resource: resource.into(), vip, announce, done }, result).await
     }
@@ -122,6 +151,9 @@ struct Worker {
     permit: Permit,
     guard: GuardLink,
     table: Table,
+    announcer: Announcer,
+    /// Links seen without carrier.
+    down: BTreeSet<u32>,
     on_event: Arc<dyn Fn(KeeperEvent) + Send + Sync>,
 }
 
@@ -131,6 +163,8 @@ impl Worker {
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = tokio::time::interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Without it, links are looked at by monitor operations only.
+        let mut links = watch().inspect_err(|error| tracing::warn!(%error, "links are not watched")).ok();
         loop {
             tokio::select! {
                 biased;
@@ -140,6 +174,11 @@ impl Worker {
                 },
                 _ = renew.tick() => self.round().await,
                 _ = beat.tick() => self.guard.beat(),
+                event = next(&mut links) => match event {
+                    Some(Event::Link(link)) => self.link(&link),
+                    Some(_) => {}
+                    None => links = None,
+                },
             }
         }
         for vip in self.table.vips().cloned().collect::<Vec<_>>() {
@@ -154,6 +193,7 @@ impl Worker {
             }
             Command::Release { resource, vip, done } => {
                 self.table.release(&resource);
+                self.announcer.end(&resource);
                 self.guard.drop_vip(&vip);
                 let _ = done.send(self.net.remove(&vip).await.map_err(LeaseError::from));
             }
@@ -164,7 +204,7 @@ impl Worker {
                 self.table.set_owners(owners);
                 self.round().await;
             }
-            Command::Reannounce => self.announce_all(),
+            Command::Reannounce => self.announce_again(None),
             Command::MakePermanent { done } => {
                 let _ = done.send(self.make_permanent().await);
             }
@@ -184,13 +224,17 @@ impl Worker {
             return Err(error.into());
         }
         (self.on_event)(KeeperEvent::Added { resource: resource.clone(), vip: vip.clone() });
-        self.net.announce(&vip, announce);
+        let burst = self.announcer.begin(&resource, vip.clone(), announce, now);
+        self.net.announce(&vip, burst);
         (self.on_event)(KeeperEvent::Announced { resource, vip });
         Ok(())
     }
 
     async fn round(&mut self) {
         let now = kernel::clock::boottime();
+        for (vip, burst) in self.announcer.due(now) {
+            self.net.announce(&vip, burst);
+        }
         for (resource, step) in self.table.round(now, self.permit.until()) {
             match step {
                 Step::Renew(vip) => self.renew(&resource, vip).await,
@@ -228,6 +272,7 @@ impl Worker {
 
     async fn lose(&mut self, resource: String, vip: Vip, why: Lost) {
         self.table.release(&resource);
+        self.announcer.end(&resource);
         if let Err(error) = self.net.remove(&vip).await {
             tracing::warn!(resource, address = %vip.addr, %error, "a lost address could not be removed; its lease runs out");
         }
@@ -235,9 +280,27 @@ impl Worker {
         (self.on_event)(KeeperEvent::Dropped { resource, vip, why });
     }
 
-    fn announce_all(&mut self) {
-        for vip in self.table.vips() {
-            self.net.announce(vip, net::Announce::default());
+    fn announce_again(&self, link: Option<u32>) {
+        for (vip, burst) in self.announcer.again(link) {
+            self.net.announce(&vip, burst);
+        }
+    }
+
+    /// A link has changed: without carrier its addresses have failed, with carrier again its switch has to learn anew.
+    fn link(&mut self, link: &kernel::addr::Link) {
+        if link.running {
+            if self.down.remove(&link.index) {
+                self.announce_again(Some(link.index));
+            }
+        } else if self.down.insert(link.index) {
+            for (resource, vip) in self.announcer.on_link(link.index) {
+                let reason = crate::ipaddr2::no_carrier(&link.name);
+                (self.on_event)(KeeperEvent::LinkDown { resource, vip, reason });
+            }
+        }
+        // Indexes of links that are gone are not used again soon.
+        while self.down.len() > MAX_DOWN {
+            self.down.pop_first();
         }
     }
 
@@ -247,6 +310,15 @@ impl Worker {
             self.guard.drop_vip(&vip);
         }
         self.table = Table::default();
+        self.announcer = Announcer::default();
         Ok(())
+    }
+}
+
+/// The next event, for ever if there is nothing to wait for.
+async fn next(links: &mut Option<Events>) -> Option<Event> {
+    match links {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
     }
 }

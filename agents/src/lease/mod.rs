@@ -4,6 +4,7 @@
 //! renewal. [`Permit`] is how the daemon says that ring and controller are alive. The guard process is the second
 //! line, the kernel's own expiry the last.
 
+mod announcer;
 mod keeper;
 mod permit;
 mod table;

@@ -29,6 +29,7 @@ pub struct Quorum {
     /// Peers that said they are quorate and no longer wait for all.
     quorate_peers: BTreeSet<NodeId>,
     all_seen: bool,
+    listening: bool,
     quorate: bool,
     highest_expected: u32,
 }
@@ -39,6 +40,7 @@ impl Quorum {
         let view = BTreeSet::new();
         let mut quorum = Quorum {
             all_seen: persisted.all_seen,
+            listening: false,
             view,
             previous: BTreeSet::new(),
             quorate_peers: BTreeSet::new(),
@@ -72,6 +74,14 @@ impl Quorum {
     /// `corosync-cmapctl -s quorum.cancel_wait_for_all u8 1`: the operator vouches that the absent nodes are down.
     pub fn cancel_wait_for_all(&mut self) -> bool {
         self.all_seen = true;
+        self.recompute()
+    }
+
+    /// A process that has just started listens for a while before it believes with `two_node` that the other node is not
+    /// there: a restarted daemon has `wait_for_all` behind it, but not the other node's heartbeats. Returns whether the
+    /// verdict changed.
+    pub fn listen(&mut self, on: bool) -> bool {
+        self.listening = on;
         self.recompute()
     }
 
@@ -141,7 +151,10 @@ impl Quorum {
         if total > 0 && (total >= self.config.expected_votes() || !self.quorate_peers.is_empty()) {
             self.all_seen = true;
         }
-        let enough = total >= self.quorum_votes() && total > 0;
+        let complete = total >= self.config.expected_votes();
+        self.listening &= !complete;
+        let held_back = self.listening && self.config.two_node_effective();
+        let enough = total >= self.quorum_votes() && total > 0 && !held_back;
         self.quorate = (enough || self.wins_tie(total)) && !self.is_waiting_for_all();
         before != self.quorate
     }

@@ -170,3 +170,16 @@ fn status_has_what_quorumtool_prints() {
     q.set_view(&nodes(&[1]));
     assert_eq!(q.status((1, 0x20), &names).absent[0].node, NodeId(2));
 }
+
+#[test]
+fn a_restarted_node_of_two_listens_before_it_acts_alone() {
+    let mut config = Config::new(NodeId(1), [NodeId(1), NodeId(2)]);
+    config.two_node = true;
+    let mut quorum = Quorum::new(config, Persisted { all_seen: true }).unwrap();
+    quorum.listen(true);
+    assert!(!quorum.set_view(&[NodeId(1)]) && !quorum.is_quorate());
+    assert!(quorum.listen(false) && quorum.is_quorate(), "nobody was heard");
+    quorum.listen(true);
+    assert!(quorum.set_view(&[NodeId(1), NodeId(2)]) && quorum.is_quorate());
+    assert!(!quorum.set_view(&[NodeId(1)]) && quorum.is_quorate(), "both were there: it has heard enough");
+}

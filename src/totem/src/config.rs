@@ -16,6 +16,8 @@ pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 pub const MAX_OUTSTANDING: u64 = 1024;
 /// Retransmission requests that a token carries.
 pub const MAX_RETRANSMIT_REQUESTS: usize = 64;
+/// A node that starts and hears others waits so many times `start_wait` for them before it forms a ring of its own.
+pub const START_PATIENCE: u32 = 12;
 /// Rounds of the membership protocol without a ring, after which a node goes on alone and backs off.
 pub const MAX_GATHER_ROUNDS: u32 = 8;
 

@@ -6,7 +6,7 @@
 //! `MAX_GATHER_ROUNDS` of them, with each on its own and backing off, so that no disagreement goes on for ever.
 
 use crate::codec::{Frame, Join};
-use crate::config::{MAX_GATHER_ROUNDS, MAX_MEMBERS};
+use crate::config::{MAX_GATHER_ROUNDS, MAX_MEMBERS, START_PATIENCE};
 use crate::node::Node;
 use crate::types::{Event, GatherReason, State, Suspicion};
 use base::{NodeId, Time};
@@ -279,6 +279,15 @@ impl Node {
             return;
         }
         if self.gather.start_until.is_some_and(|t| t <= now) {
+            // Others are alive but busy forming a ring without our former life, or hold back from us: a ring of our own
+            // would be a second cluster for a moment.
+            let waited = now.since(self.gather.since) >= self.timing.start_wait * START_PATIENCE;
+            let company = self.peers.values().any(|p| p.alive(now, &self.timing));
+            let alone = self.gather.candidates().all(|c| c == self.config.me);
+            if alone && company && !waited {
+                self.gather.start_until = Some(now + self.timing.heartbeat);
+                return;
+            }
             self.gather.start_until = None;
             self.check_consensus(now);
         }

@@ -21,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 const ASKS: usize = 1024;
 /// Between two signs of life to the ring.
 const TICK_EVERY: Duration = Duration::from_millis(100);
+/// A node that starts listens that long for the other one of `two_node`.
+const LISTEN: Duration = Duration::from_secs(3);
 /// Inputs handled before the task looks at its timers again.
 const BURST: usize = 256;
 /// The controller's client number of the daemon's own requests.
@@ -97,6 +99,8 @@ pub(super) struct Core {
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
     kept_quorum: quorum::Persisted,
+    /// Until then this node listens for the others before it believes itself alone.
+    listening: Option<Time>,
     leaving: bool,
     ended: Option<String>,
 }
@@ -110,6 +114,8 @@ impl Core {
         timeline: Timeline,
         identity: Identity,
     ) -> Core {
+        let mut quorum = quorum;
+        quorum.listen(true);
         let kept_quorum = quorum.persisted();
         Core {
             controller,
@@ -122,6 +128,7 @@ impl Core {
             clients: BTreeMap::new(),
             next_client: OWN + 1,
             kept_quorum,
+            listening: Some(clock::now() + LISTEN),
             leaving: false,
             ended: None,
         }
@@ -134,6 +141,7 @@ impl Core {
         self.step(Input::Tick).await;
         while self.ended.is_none() {
             let due = self.controller.poll_timeout().map(clock::instant);
+            let heard_out = self.listening.map(clock::instant);
             tokio::select! {
                 biased;
                 _ = tick.tick() => self.step(Input::Tick).await,
@@ -154,6 +162,7 @@ impl Core {
                 Some(()) = inbox.signals.recv() => self.signal().await,
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
+                () = sleep_until(heard_out) => self.heard_out().await,
                 Some(bulletin) = inbox.bulletins.recv() => {
                     if self.ring_id.is_some() {
                         self.ring.broadcast(bulletin).await;
@@ -263,6 +272,16 @@ impl Core {
         if !first && !view.joined.is_empty() {
             // A node that comes back may have announced our addresses of late.
             self.performer.reannounce();
+        }
+    }
+
+    async fn heard_out(&mut self) {
+        self.listening = None;
+        if self.quorum.listen(false) {
+            self.quorum_changed();
+            let quorate = self.quorum.is_quorate();
+            self.timeline.add("quorum", "", "nobody else was heard since the start: quorate alone");
+            self.step(Input::Quorum { quorate }).await;
         }
     }
 

@@ -203,10 +203,13 @@ fn start_agents(
             agents::Event::Attribute { name, value } => return set_attribute(asker.clone(), name, value),
         };
         let (kind, resource, text) = describe(&event);
-        if let lease::KeeperEvent::Dropped { resource, .. } = &event {
-            let failure =
-                core::Failure { resource: resource.clone(), code: OcfCode::NOT_RUNNING, reason: text.clone() };
-            let _ = failures.send(failure);
+        let code = match &event {
+            lease::KeeperEvent::Dropped { .. } => Some(OcfCode::NOT_RUNNING),
+            lease::KeeperEvent::LinkDown { .. } => Some(OcfCode::ERROR),
+            _ => None,
+        };
+        if let Some(code) = code {
+            let _ = failures.send(core::Failure { resource: resource.clone(), code, reason: text.clone() });
         }
         timeline.add(kind, &resource, &text);
         tracing::info!("{kind} {resource}: {text}");
@@ -273,6 +276,9 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
         }
         KeeperEvent::RenewFailed { resource, vip, reason } => {
             ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr))
+        }
+        KeeperEvent::LinkDown { resource, vip, reason } => {
+            ("link_failed", resource.clone(), format!("{}: {reason}", vip.addr))
         }
     }
 }
