@@ -66,8 +66,8 @@ const ADDRESS_PARAMS: &[Param] = &[
     param(
         "check_link_status",
         "boolean",
-        Some("true"),
-        "Whether an address on an interface without carrier has failed",
+        Some("false"),
+        "Whether an address on an interface without carrier has failed; a start that failed so needs a clean-up afterwards",
     ),
     UNUSED_ARP_BG,
     param("arp_sender", "string", None, IGNORED),
