@@ -2,6 +2,7 @@
 //!
 //! `BASCULE_SEED` starts the stream (printed on failure), `BASCULE_FUZZ` is the number of inputs per parser.
 
+mod answers;
 mod mutate;
 
 use base::ipvs::{Family, Protocol};

@@ -20,7 +20,7 @@ const MAX_LABELS: usize = 128;
 
 pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
     let (name, kinds) = question(&exchange.request);
-    let mut last = failure("no answer".to_owned());
+    let mut seen = Vec::new();
     for kind in kinds {
         static IDS: AtomicU16 = AtomicU16::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16);
@@ -31,13 +31,15 @@ pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
             stream(net, exchange, &query).await?
         };
         let records = answers(&message, id).map_err(failure)?;
-        match records.iter().find(|r| exchange.receive.is_match(r.as_bytes())) {
-            Some(record) => return Ok(record.clone()),
-            None if records.is_empty() => last = failure("no record in the answer".to_owned()),
-            None => last = failure(format!("no record matches: {}", records.join(" "))),
+        if let Some(record) = records.iter().find(|r| exchange.receive.is_match(r.as_bytes())) {
+            return Ok(record.clone());
         }
+        seen.extend(records);
     }
-    Err(last)
+    match seen.is_empty() {
+        true => Err(failure("no record in the answer")),
+        false => Err(failure(format!("no record matches: {}", seen.join(" ")))),
+    }
 }
 
 fn question(request: &str) -> (String, &'static [u16]) {

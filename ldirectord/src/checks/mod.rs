@@ -24,7 +24,7 @@ mod tests;
 mod tls;
 
 pub use http::{HttpCheck, MAX_BODY_BYTES, MAX_REDIRECTS};
-pub use script::Script;
+pub use script::{Judged, Script};
 
 use self::io::Net;
 use crate::config::{self, CheckType, Real, ServiceProtocol, Virtual, bracketed};
@@ -207,10 +207,12 @@ impl Check {
         Ok(Verdict { up, answer: clip(&answer), latency_us })
     }
 
-    /// Whether a server with that answer to everything would be up; for tests of the parsers.
+    /// What it makes of a server with that answer to everything; for tests of the parsers.
     #[doc(hidden)]
-    pub async fn judge(&self, script: Script) -> bool {
-        self.kind.run(&Net { source: None, script: Some(Arc::new(script)) }).await.is_ok()
+    pub async fn judge(&self, script: Script) -> Judged {
+        let script = Arc::new(script);
+        let up = self.kind.run(&Net { source: None, script: Some(script.clone()) }).await.is_ok();
+        script.judged(up)
     }
 
     /// Which part of a combined check is due.

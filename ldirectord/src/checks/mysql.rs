@@ -222,25 +222,21 @@ struct Challenge<'a> {
 
 impl Challenge<'_> {
     fn answer(&self) -> Result<Vec<u8>, Failure> {
-        let nonce: &[u8; NONCE_LEN] = self.nonce.as_slice().try_into().map_err(|_| no_mysql())?;
-        match self.plugin.as_slice() {
-            NATIVE | CACHING_SHA2 if self.passwd.is_empty() => Ok(Vec::new()),
-            NATIVE => {
-                let stage = hash(&SHA1_FOR_LEGACY_USE_ONLY, &[self.passwd.as_bytes()]);
-                let twice = hash(&SHA1_FOR_LEGACY_USE_ONLY, &[&stage]);
-                Ok(xor(&stage, &hash(&SHA1_FOR_LEGACY_USE_ONLY, &[nonce, &twice])))
-            }
-            CACHING_SHA2 => {
-                let stage = hash(&SHA256, &[self.passwd.as_bytes()]);
-                let twice = hash(&SHA256, &[&stage]);
-                Ok(xor(&stage, &hash(&SHA256, &[&twice, nonce])))
-            }
-            other => {
-                let name = String::from_utf8_lossy(other).into_owned();
-                let cure = "give the account mysql_native_password or caching_sha2_password";
-                Err(failure(format!("login by `{name}` is not supported: {cure}")))
-            }
+        let known = [NATIVE, CACHING_SHA2].contains(&self.plugin.as_slice());
+        if !known {
+            let name = String::from_utf8_lossy(&self.plugin).into_owned();
+            let cure = "give the account mysql_native_password or caching_sha2_password";
+            return Err(failure(format!("login by `{name}` is not supported: {cure}")));
         }
+        let nonce: &[u8; NONCE_LEN] = self.nonce.as_slice().try_into().map_err(|_| no_mysql())?;
+        let algorithm = if self.plugin == NATIVE { &SHA1_FOR_LEGACY_USE_ONLY } else { &SHA256 };
+        if self.passwd.is_empty() {
+            return Ok(Vec::new());
+        }
+        let once = hash(algorithm, &[self.passwd.as_bytes()]);
+        let twice = hash(algorithm, &[&once]);
+        let salted: [&[u8]; 2] = if self.plugin == NATIVE { [nonce, &twice] } else { [&twice, nonce] };
+        Ok(xor(&once, &hash(algorithm, &salted)))
     }
 
     /// caching_sha2_password where the server has not cached the password: it is sent under the server's RSA key.

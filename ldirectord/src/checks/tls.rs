@@ -36,8 +36,6 @@ fn words(e: &std::io::Error) -> String {
     let plain = [
         ("CaUsedAsEndEntity", "the server's certificate is a CA's own: give it one that the CA has issued"),
         ("UnknownIssuer", "the certificate is of an unknown issuer: name its CA in tlscafile"),
-        ("NotValidForName", "the certificate is for another name: set virtualhost to the one that it is for"),
-        ("Expired", "the certificate has expired"),
         ("ProtocolVersion", "the server speaks no TLS 1.2 or newer: use checktype = external"),
     ];
     plain.iter().find(|(sign, _)| text.contains(sign)).map_or(text.clone(), |(_, words)| (*words).to_owned())

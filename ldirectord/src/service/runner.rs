@@ -170,6 +170,10 @@ fn concurrent_limit() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{System, parse};
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     fn check(jitter_percent: u32) -> Check {
         let second = Duration::from_secs(1);
@@ -188,5 +192,55 @@ mod tests {
             tenths[(pause(&check(0), true, noise()).as_millis() as usize / 1_000).min(9)] += 1;
         }
         assert!(tenths.iter().all(|n| (40..200).contains(n)), "{tenths:?}");
+    }
+
+    /// Answers at once, or accepts and never answers.
+    async fn server(answers: bool) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 512]).await;
+                    if answers {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                    } else {
+                        tokio::time::sleep(Duration::from_secs(60)).await;
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    /// With the original a healthy server's period is the interval and the time-outs of all hung ones: here 21 s.
+    #[tokio::test]
+    async fn four_hung_of_twenty_delay_no_other() {
+        let mut text = "checkinterval=1\nnegotiatetimeout=5\nvirtual=192.0.2.1:80\n    service=http\n".to_owned();
+        let mut hung = Vec::new();
+        for n in 0..20 {
+            let port = server(n % 5 != 0).await;
+            text.push_str(&format!("    real=127.0.0.1:{port} masq\n"));
+            hung.extend((n % 5 == 0).then_some(port));
+        }
+        let config = parse(&text, &mut System::default()).unwrap_or_else(|e| panic!("{e}")).config;
+        let (findings, mut found) = mpsc::channel(100);
+        let mut runner = Runner::new(findings);
+        runner.follow(&config);
+        let began = Instant::now();
+        let mut passes: BTreeMap<u16, Vec<Duration>> = BTreeMap::new();
+        while began.elapsed() < Duration::from_millis(3_600) {
+            let Ok(Some(finding)) = tokio::time::timeout(Duration::from_millis(200), found.recv()).await else {
+                continue;
+            };
+            let (_, reals) = runner.reals(finding.id).unwrap();
+            assert!(finding.outcome.unwrap().up && !hung.contains(&reals[0].dest.port), "none of the hung is done yet");
+            passes.entry(reals[0].dest.port).or_default().push(began.elapsed());
+        }
+        assert_eq!(passes.len(), 16);
+        for (port, times) in passes {
+            // Four in 3.6 s; one fewer is allowed to a machine that does other things as well.
+            assert!(times.len() >= 3, "port {port}: {times:?}");
+        }
     }
 }

@@ -1,4 +1,7 @@
-//! Every check against servers on loopback: right ones, refusing, garbage, silent, slow-drip and early-closing ones.
+//! Every check against servers on loopback that a test plays; [`hostile`] has those that do nothing right.
+
+mod hostile;
+mod sql;
 
 use super::*;
 use crate::config::{Environment, parse};
@@ -117,66 +120,6 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     })
 }
 
-/// Servers that do nothing right, by name.
-async fn bad_servers() -> Vec<(&'static str, u16)> {
-    let silent = serve(|mut s| async move {
-        let _ = s.read_to_end(&mut Vec::new()).await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    });
-    let garbage = serve(|mut s| async move {
-        let _ = s.write_all(b"\x00\xff\xfe~~~ nothing of this is a protocol ~~~\r\n\r\n\r\n").await;
-    });
-    let endless = serve(|mut s| async move { while s.write_all(&[b'x'; 4096]).await.is_ok() {} });
-    let early = serve(|s| async move { drop(s) });
-    let drip = serve(|mut s| async move {
-        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".iter().chain([b'x'; 1000].iter()) {
-            if s.write_all(&[*byte]).await.is_err() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(40)).await;
-        }
-    });
-    vec![
-        ("silent", silent.await),
-        ("garbage", garbage.await),
-        ("endless", endless.await),
-        ("early close", early.await),
-        ("drip", drip.await),
-    ]
-}
-
-#[tokio::test]
-async fn nothing_bad_counts_as_up_or_outlives_the_deadline() {
-    let services = [
-        "http",
-        "https",
-        "smtp",
-        "submission",
-        "pop",
-        "pops",
-        "imap",
-        "imaps",
-        "ftp",
-        "nntp",
-        "sip",
-        "dns\nprotocol=tcp",
-    ];
-    let mut bad = bad_servers().await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    bad.push(("closed", closed));
-    let tries = bad.iter().flat_map(|(name, port)| services.iter().map(move |s| (*name, *port, *s)));
-    let running: Vec<_> = tries
-        .map(|(name, port, service)| {
-            tokio::spawn(async move { (name, service, verdict(port, &format!("service={service}")).await) })
-        })
-        .collect();
-    for task in running {
-        let (name, service, verdict) = task.await.unwrap();
-        assert!(!verdict.up, "{service} against {name}: {}", verdict.answer);
-        assert!(!verdict.answer.is_empty() && verdict.answer.chars().count() <= MAX_ANSWER_CHARS);
-    }
-}
-
 #[tokio::test]
 async fn http_status_body_and_host() {
     let port = http_server().await;
@@ -233,8 +176,8 @@ async fn a_body_that_breaks_off_is_down() {
 async fn https_without_and_with_verification() {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let cert = CertificateDer::from_pem_slice(include_bytes!("../../testdata/cert.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../testdata/key.pem")).unwrap();
+    let cert = CertificateDer::from_pem_slice(include_bytes!("../../../testdata/cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../../testdata/key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![cert], key).unwrap();
