@@ -222,6 +222,11 @@ impl Drop for Daemon {
 }
 
 fn version(package: &str) -> String {
+    let package = match package {
+        "dovecot" => "dovecot-core",
+        "postgresql" => "postgresql-[0-9]*",
+        package => package,
+    };
     let out = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output();
     out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
 }

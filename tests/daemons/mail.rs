@@ -141,7 +141,9 @@ fn inn2() {
 }
 
 fn inn_conf(dir: &str) -> String {
-    let shipped = std::fs::read_to_string("/etc/news/inn.conf").unwrap_or_default();
+    // Beside one that was there before the package was installed, its own lies under another name.
+    let shipped = ["/etc/news/inn.conf.dpkg-dist", "/etc/news/inn.conf"];
+    let shipped = shipped.iter().find_map(|p| std::fs::read_to_string(p).ok()).unwrap_or_default();
     let own = format!(
         "domain: example.test\nfromhost: news.example.test\npathhost: news.example.test\npathdb: {dir}/db\npathetc: {dir}\npathrun: {dir}/run\n\
          pathlog: {dir}/logs\npathspool: {dir}/spool\npathtmp: {dir}/tmp\n"

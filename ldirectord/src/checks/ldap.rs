@@ -148,11 +148,40 @@ impl Messages {
         }
     }
 
-    /// The library logs what it cannot read; here the verdict says it.
+    /// The library logs and prints what it cannot read; here the verdict says it.
     fn decode(&mut self) -> Result<Option<LdapMsg>, Failure> {
+        match operation(&self.buffer) {
+            Operation::Known => {}
+            Operation::Incomplete => return Ok(None),
+            Operation::Strange => return Err(failure("no LDAP answer")),
+        }
         let silent = tracing::subscriber::NoSubscriber::default();
         let (codec, buffer) = (&mut self.codec, &mut self.buffer);
         let decoded = tracing::subscriber::with_default(silent, || codec.decode(buffer));
         decoded.map_err(|e| failure(format!("no LDAP answer: {e}")))
+    }
+}
+
+enum Operation {
+    Known,
+    Incomplete,
+    Strange,
+}
+
+/// Looks whether the first message is an answer that a check may get: response to a bind, a search's entry, reference or end, an
+/// extended or intermediate response (RFC 4511 §4.2 to §4.13).
+fn operation(buffer: &[u8]) -> Operation {
+    const ANSWERS: [u8; 6] = [0x61, 0x64, 0x65, 0x73, 0x78, 0x79];
+    let found = || {
+        let length = *buffer.get(1)?;
+        // Either the length itself or the number of its bytes.
+        let header = if length < 0x80 { 2 } else { 2 + usize::from(length & 0x7f) };
+        let number = usize::from(*buffer.get(header + 1)?);
+        Some((buffer[header], number, *buffer.get(header + 2 + number)?))
+    };
+    match (buffer.first(), found()) {
+        (None | Some(0x30), None) => Operation::Incomplete,
+        (Some(0x30), Some((0x02, 1..=4, kind))) if ANSWERS.contains(&kind) => Operation::Known,
+        _ => Operation::Strange,
     }
 }

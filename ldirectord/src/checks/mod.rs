@@ -2,7 +2,22 @@
 //!
 //! A [`Check`] is plain data, comparable: servers of several virtuals with the same check share one, and a reload keeps the checks
 //! that did not change. [`Check::run`] never takes longer than its deadline, never panics on an answer, and reads a bounded amount.
-//! "Up" means that an exchange of the protocol succeeded.
+//! "Up" means that an exchange of the protocol succeeded; `tests/daemons` says which real daemon has confirmed each.
+//!
+//! Where the original's verdict is wrong, these are right instead:
+//!
+//! | service | the original | here |
+//! |---|---|---|
+//! | pop, pops | up without login, whatever happens; a silent server stops all checks | a greeting, and the login if one is set; every check has a deadline |
+//! | ftp | up without `receive`, whatever happens | login and `CWD /` at least |
+//! | http | up for junk, if `receive` is empty | an HTTP answer |
+//! | http_proxy | down without an absolute URL in `request` | `virtualhost` and a path will do |
+//! | http, https | a redirect to a path loses `virtualhost`; no SNI | name and SNI stay |
+//! | dns | down without `receive`; AAAA never matches | any record; A, AAAA, PTR, NS, CNAME |
+//! | ldap, ldaps | a failure counts twice | once |
+//! | mysql, pgsql | no deadline; the daemon dies without a driver | deadline; nothing to install |
+//! | imap, imaps | a second try after 5 s, so never faster down | one try |
+//! | all | a bad `receive` ends the daemon at the first check | the file is refused |
 
 mod agent;
 mod connect;

@@ -47,7 +47,11 @@ impl Pgsql {
         for _ in 0..MAX_MESSAGES {
             match messages.next().await? {
                 Incoming::Row => {
-                    let _ = messages.send(|out| Ok(frontend::terminate(out))).await;
+                    let terminate = |out: &mut BytesMut| {
+                        frontend::terminate(out);
+                        Ok(())
+                    };
+                    let _ = messages.send(terminate).await;
                     return Ok("a row".to_owned());
                 }
                 Incoming::Other(Message::ErrorResponse(body)) => return Err(refusal(&body)),
