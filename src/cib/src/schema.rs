@@ -4,6 +4,7 @@
 //! references. An error there keeps a change out. [`verify`] adds what is well-formed but will not do what its writer
 //! hopes, as `crm_verify` says it.
 
+mod cycles;
 mod properties;
 mod rules;
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub struct Problem {
     pub severity: Severity,
     /// Source line; 0 if the element was made by program.
     pub line: u32,
+    /// Column of the element's start tag in that line, in bytes; 0 with line 0.
+    pub column: u32,
     /// `/cib/configuration/resources/primitive[@id='vip']`.
     pub path: String,
     pub message: String,
@@ -54,7 +57,7 @@ impl fmt::Display for Problem {
         let word = self.severity.word();
         match self.line {
             0 => write!(f, "{word}: {}: {}", self.path, self.message),
-            line => write!(f, "{word}: line {line}: {}: {}", self.path, self.message),
+            line => write!(f, "{word}: line {line}, column {}: {}: {}", self.column, self.path, self.message),
         }
     }
 }
@@ -97,7 +100,13 @@ impl<'a> Checker<'a> {
 
     fn report(&mut self, severity: Severity, e: &Element, path: &str, message: String) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(Problem { severity, line: e.line(), path: path.to_owned(), message });
+            self.problems.push(Problem {
+                severity,
+                line: e.line(),
+                column: e.column(),
+                path: path.to_owned(),
+                message,
+            });
         }
     }
 

@@ -27,7 +27,8 @@ pub fn parse(text: &str) -> Result<Element, ParseError> {
         let pos = e.pos();
         ParseError { line: pos.row, column: pos.col, reason: e.to_string() }
     })?;
-    let mut builder = Builder { names: BTreeMap::new(), lines: LineCounter { text: text.as_bytes(), at: 0, line: 1 } };
+    let mut builder =
+        Builder { names: BTreeMap::new(), lines: LineCounter { text: text.as_bytes(), at: 0, line: 1, line_start: 0 } };
     builder.element(doc.root_element(), 1)
 }
 
@@ -41,14 +42,19 @@ struct LineCounter<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
+    line_start: usize,
 }
 
 impl LineCounter<'_> {
-    fn line_of(&mut self, offset: usize) -> u32 {
-        let newlines = self.text[self.at..offset].iter().filter(|b| **b == b'\n').count();
+    /// Line and column.
+    fn place_of(&mut self, offset: usize) -> (u32, u32) {
+        let passed = &self.text[self.at..offset];
+        if let Some(last) = passed.iter().rposition(|b| *b == b'\n') {
+            self.line += passed.iter().filter(|b| **b == b'\n').count() as u32;
+            self.line_start = self.at + last + 1;
+        }
         self.at = offset;
-        self.line += newlines as u32;
-        self.line
+        (self.line, (offset - self.line_start + 1) as u32)
     }
 }
 
@@ -63,9 +69,9 @@ impl Builder<'_> {
     }
 
     fn element(&mut self, node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Element, ParseError> {
-        let line = self.lines.line_of(node.range().start);
+        let (line, column) = self.lines.place_of(node.range().start);
         if depth > MAX_DEPTH {
-            return Err(ParseError { line, column: 1, reason: format!("nested deeper than {MAX_DEPTH} elements") });
+            return Err(ParseError { line, column, reason: format!("nested deeper than {MAX_DEPTH} elements") });
         }
         let name = self.name(node.tag_name().name());
         let attrs = node.attributes().map(|a| (self.name(a.name()), Box::from(a.value()))).collect();
@@ -81,7 +87,7 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(Element::from_parts(name, attrs, children, line))
+        Ok(Element::from_parts(name, attrs, children, (line, column)))
     }
 }
 
@@ -94,6 +100,7 @@ mod tests {
         let root = parse("<cib b='1' a='2'>\n <x/>\n\n <y>t</y>\n</cib>").expect("well-formed");
         assert_eq!(root.attrs().collect::<Vec<_>>(), [("b", "1"), ("a", "2")]);
         assert_eq!(root.child("y").map(|y| (y.line(), y.text())), Some((4, "t".to_owned())));
+        assert_eq!(root.child("y").map(Element::column), Some(2));
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub struct Element {
     attrs: Vec<(Name, Box<str>)>,
     children: Vec<Node>,
     line: u32,
+    column: u32,
 }
 
 /// Source lines do not take part in equality.
@@ -81,7 +82,7 @@ impl Eq for Element {}
 
 impl Element {
     pub fn new(name: impl Into<Name>) -> Element {
-        Element { name: name.into(), attrs: Vec::new(), children: Vec::new(), line: 0 }
+        Element { name: name.into(), attrs: Vec::new(), children: Vec::new(), line: 0, column: 0 }
     }
 
     /// Builder form of [`Element::set`].
@@ -111,6 +112,11 @@ impl Element {
     /// Line of the start tag in the source, 1-based; 0 if the element was made by program.
     pub fn line(&self) -> u32 {
         self.line
+    }
+
+    /// Column of the start tag in its line, 1-based, in bytes; 0 if the element was made by program.
+    pub fn column(&self) -> u32 {
+        self.column
     }
 
     pub fn attr(&self, name: &str) -> Option<&str> {
@@ -235,7 +241,12 @@ impl Element {
         self.elements_mut().find_map(|e| e.find_id_mut(id))
     }
 
-    pub(crate) fn from_parts(name: Name, attrs: Vec<(Name, Box<str>)>, children: Vec<Node>, line: u32) -> Element {
-        Element { name, attrs, children, line }
+    pub(crate) fn from_parts(
+        name: Name,
+        attrs: Vec<(Name, Box<str>)>,
+        children: Vec<Node>,
+        (line, column): (u32, u32),
+    ) -> Element {
+        Element { name, attrs, children, line, column }
     }
 }

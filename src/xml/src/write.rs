@@ -11,6 +11,11 @@ impl Element {
         out
     }
 
+    /// [`Element::to_pretty`] as part of a larger text, this many levels in.
+    pub fn write_pretty(&self, out: &mut String, level: usize) {
+        write_element(out, self, Some(level));
+    }
+
     /// No white space between elements and no line end.
     pub fn to_compact(&self) -> String {
         let mut out = String::new();

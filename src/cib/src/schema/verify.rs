@@ -1,6 +1,6 @@
 //! Well-formed, but not what its writer hopes for.
 
-use super::{META_ATTRIBUTES, PROPERTIES, Problem, Property, Severity, below, closest};
+use super::{META_ATTRIBUTES, PROPERTIES, Problem, Property, Severity, below, closest, cycles};
 use std::collections::{BTreeMap, BTreeSet};
 use xml::Element;
 
@@ -15,6 +15,7 @@ pub fn run(root: &Element, problems: &mut Vec<Problem>) {
     look.properties(configuration);
     look.fencing(configuration);
     look.constraints(configuration);
+    look.cycles(configuration);
 }
 
 struct Look<'p> {
@@ -23,7 +24,7 @@ struct Look<'p> {
 
 impl Look<'_> {
     fn say(&mut self, severity: Severity, e: &Element, path: &str, message: String) {
-        self.problems.push(Problem { severity, line: e.line(), path: path.to_owned(), message });
+        self.problems.push(Problem { severity, line: e.line(), column: e.column(), path: path.to_owned(), message });
     }
 
     fn note(&mut self, e: &Element, path: &str, message: String) {
@@ -126,6 +127,25 @@ impl Look<'_> {
                        disable fencing with the fencing-enabled option. NOTE: Clusters with shared data need fencing to \
                        ensure data integrity.";
         self.say(Severity::Error, resources, "/cib/configuration/resources", message.to_owned());
+    }
+
+    /// Orderings and colocations that lead back to where they began.
+    fn cycles(&mut self, configuration: &Element) {
+        let Some(constraints) = configuration.child("constraints") else { return };
+        let mandatory = |e: &&Element| {
+            let kind = e.attr("kind").is_none_or(|k| k.eq_ignore_ascii_case("Mandatory"));
+            let action = |name: &str| e.attr(name).is_none_or(|a| a == "start");
+            kind && e.attr("score").is_none_or(|s| s != "0") && action("first-action") && action("then-action")
+        };
+        for cycle in cycles::find(constraints.elements_named("rsc_order").filter(mandatory), "first", "then") {
+            let path = below("/cib/configuration/constraints", cycle.constraint);
+            let message = format!("orderings form a cycle, none of these can start: {}", cycle.along);
+            self.warn(cycle.constraint, &path, message);
+        }
+        for cycle in cycles::find(constraints.elements_named("rsc_colocation"), "rsc", "with-rsc") {
+            let path = below("/cib/configuration/constraints", cycle.constraint);
+            self.note(cycle.constraint, &path, format!("colocations form a cycle: {}", cycle.along));
+        }
     }
 
     fn constraints(&mut self, configuration: &Element) {
