@@ -230,8 +230,23 @@ impl Graph {
         for (name, value) in &self.settings {
             root.set(name, value);
         }
+        self.synapses().for_each(|s| root.push(s));
+        root
+    }
+
+    /// Text of [`Graph::to_element`], without the whole tree in memory.
+    pub fn to_pretty(&self) -> String {
+        let empty = Graph { settings: self.settings.clone(), ..Graph::default() }.to_element().to_pretty();
+        let Some(open) = empty.strip_suffix("/>\n").filter(|_| !self.actions.is_empty()) else { return empty };
+        let mut out = format!("{open}>\n");
+        self.synapses().for_each(|s| s.write_pretty(&mut out, 1));
+        out.push_str("</transition_graph>\n");
+        out
+    }
+
+    fn synapses(&self) -> impl Iterator<Item = Element> {
         let by_id: BTreeMap<ActionId, &Action> = self.actions.iter().chain(&self.phantoms).map(|a| (a.id, a)).collect();
-        for (number, action) in self.actions.iter().enumerate() {
+        self.actions.iter().enumerate().map(move |(number, action)| {
             let mut synapse = Element::new("synapse").with("id", number.to_string());
             if action.priority > 0 {
                 synapse.set("priority", action.priority.to_string());
@@ -242,8 +257,7 @@ impl Graph {
                 inputs.push(Element::new("trigger").with_child(input.head()));
             }
             synapse.push(inputs);
-            root.push(synapse);
-        }
-        root
+            synapse
+        })
     }
 }

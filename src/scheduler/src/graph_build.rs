@@ -24,6 +24,7 @@ impl Sched {
             self.graph_action(ActIdx(a), &mut graph);
         }
         self.add_phantoms(&mut graph);
+        self.leave_out_loops(&mut graph);
         graph
     }
 

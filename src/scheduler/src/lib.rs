@@ -7,11 +7,13 @@ mod explain;
 mod fence_actions;
 pub mod graph;
 mod graph_build;
+mod graph_loops;
 mod model;
 mod order;
 mod pipeline;
 mod place;
 mod plan;
+mod rule_check;
 pub mod simulate;
 pub mod status;
 mod status_read;
@@ -20,6 +22,7 @@ mod unpack;
 use base::WallTime;
 pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
+pub use rule_check::{RuleProblem, RuleState, check_rule};
 use xml::Element;
 
 /// What is not in the CIB.

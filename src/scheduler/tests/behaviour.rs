@@ -82,6 +82,9 @@ fn actions(graph: &Graph) -> Vec<String> {
 fn a_new_resource_is_looked_for_and_started_once() {
     let graph = run(&cluster(&no_fencing(), &dummy("a", ""), "", ["", ""]));
     assert_eq!(actions(&graph), ["a_monitor_0 n1", "a_monitor_0 n2", "a_start_0 n1"]);
+    assert_eq!(graph.to_pretty(), graph.to_element().to_pretty());
+    let none = Graph { actions: Vec::new(), ..graph.clone() };
+    assert_eq!(none.to_pretty(), none.to_element().to_pretty());
     let start = graph.actions.iter().find(|a| a.operation() == "start").unwrap();
     assert_eq!(start.inputs.len(), 2);
     assert_eq!(start.attribute("CRM_meta_timeout"), Some("20000"));

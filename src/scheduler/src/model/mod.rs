@@ -533,6 +533,8 @@ pub struct Sched {
     pub blocked: usize,
     pub digest_cache: BTreeMap<(NodeIdx, Str), Rc<crate::digest::Digests>>,
     pub update_depth: usize,
+    /// Look-ups of others' preferences for the resource that is being placed.
+    pub gathered: u32,
 }
 
 impl Side {

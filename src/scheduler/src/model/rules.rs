@@ -145,6 +145,15 @@ impl Rule {
         if self.any { Verdict::Unsatisfied } else { Verdict::Satisfied }
     }
 
+    /// Of a rule with one condition (or one rule with one), how that stands; else how the rule does.
+    pub fn only_verdict(&self, input: &RuleInput<'_>) -> Verdict {
+        match &self.conditions[..] {
+            [Condition::Rule(inner)] if self.valid => inner.only_verdict(input),
+            [one] if self.valid => one.evaluate(input, &mut None),
+            _ => self.evaluate(input, &mut None),
+        }
+    }
+
     pub fn passes(&self, input: &RuleInput<'_>, next_change: &mut Option<i64>) -> bool {
         self.evaluate(input, next_change) == Verdict::Satisfied
     }

@@ -1,5 +1,6 @@
 //! Orderings between actions: collected as rules about resources and tasks, then applied to the actions that came to be.
 
+mod flags;
 mod probes;
 mod update;
 

@@ -6,6 +6,9 @@ use crate::model::flags::rsc as rf;
 use crate::model::{ColocIdx, INFINITY, NodeIdx, NodeTable, RscIdx, Sched, Str, Variant, add_scores};
 use crate::status::Role;
 
+/// Look-ups of others' preferences that are made for one resource at most.
+const MAX_GATHERED: u32 = 100_000;
+
 /// Marks a node that a negative preference has ruled out although its score was positive.
 const RULED_OUT: i32 = INFINITY * -100;
 
@@ -343,7 +346,7 @@ impl Sched {
         factor: f32,
         gather: Gather,
     ) {
-        if self[source].is(rf::UPDATING_NODES) {
+        if self[source].is(rf::UPDATING_NODES) || self.too_entangled(source) {
             return;
         }
         self.set(source, rf::UPDATING_NODES);
@@ -357,6 +360,19 @@ impl Sched {
         }
         self.gather_scores(source, target, nodes, c, factor, gather);
         self.clear(source, rf::UPDATING_NODES);
+    }
+
+    /// Where everything is colocated with everything, the number of ways through it grows beyond all measure.
+    fn too_entangled(&mut self, source: RscIdx) -> bool {
+        self.gathered += 1;
+        if self.gathered == MAX_GATHERED {
+            let text = format!(
+                "Colocations around {} are too entangled: not all preferences of others are taken into account",
+                self[source].id
+            );
+            self.error(text);
+        }
+        self.gathered >= MAX_GATHERED
     }
 
     fn gather_scores(

@@ -28,6 +28,7 @@ impl Sched {
         }
         self.set(rsc, rf::ASSIGNING);
         self.update_depth += 1;
+        self.gathered = 0;
         self.apply_all_colocations(rsc);
         self.update_depth -= 1;
         if self[rsc].next_role == Role::Stopped {

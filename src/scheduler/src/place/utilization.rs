@@ -173,6 +173,7 @@ impl Sched {
         let nodes: Vec<NodeIdx> = self.sorted_nodes(&base, None).into_iter().map(|n| n.0).collect();
         let mut keyed = Vec::new();
         for (i, rsc) in self.top.clone().into_iter().enumerate() {
+            self.gathered = 0;
             let table = self.scores_with_colocated(rsc);
             let score = |n: NodeIdx| table.score(n).unwrap_or(-INFINITY);
             let here = self.current_node(rsc).filter(|_| !self[rsc].active_nodes.is_empty()).map_or(-INFINITY, score);

@@ -4,6 +4,7 @@ use super::outline::Outline;
 use crate::model::flags::{act, rsc as rf};
 use crate::model::{ActIdx, NodeIdx, RscIdx, Sched, Variant};
 use crate::status::Role;
+use xml::Element;
 
 /// One line of the summary.
 struct Line {
@@ -53,6 +54,8 @@ impl Sched {
         }
         if let Some(reason) = &action.reason {
             out.item(&format!("{task} {name} '{reason}'"));
+            let e = Element::new("node_action").with("task", &task).with("node", &name);
+            out.element(e.with("reason", &**reason));
         }
     }
 
@@ -85,7 +88,47 @@ impl Sched {
         for line in self.changes_of(rsc, current, next) {
             let text = self.change_text(&line, widths);
             out.item(&text);
+            out.element(self.change_element(&line));
         }
+    }
+
+    /// The change in the original's form.
+    fn change_element(&self, line: &Line) -> Element {
+        let r = &self[line.rsc];
+        let (orig, next) = (r.orig_role.text(), r.next_role.text());
+        let roles = r.orig_role > Role::Started || r.next_role > Role::Unpromoted;
+        let name = |n: NodeIdx| self[n].name.to_string();
+        let pairs: Vec<(&str, String)> = match (line.from, line.to) {
+            (None, to) => {
+                let to = to.map_or_else(String::new, name);
+                if roles {
+                    vec![("role", orig.into()), ("next-role", next.into()), ("dest", to)]
+                } else {
+                    vec![("node", to)]
+                }
+            }
+            (Some(from), None) if roles => vec![("role", orig.into()), ("node", name(from))],
+            (Some(from), None) => vec![("node", name(from))],
+            (Some(from), Some(to)) => match (roles, r.orig_role == r.next_role, from == to) {
+                (true, true, true) => vec![("role", orig.into()), ("source", name(from))],
+                (false, true, true) => vec![("source", name(from))],
+                (true, true, false) => vec![("source", name(from)), ("dest", name(to)), ("role", orig.into())],
+                (false, true, false) => vec![("source", name(from)), ("dest", name(to))],
+                (_, false, true) => vec![("role", orig.into()), ("next-role", next.into()), ("source", name(from))],
+                (_, false, false) => {
+                    vec![("role", orig.into()), ("source", name(from)), ("next-role", next.into()), ("dest", name(to))]
+                }
+            },
+        };
+        let mut e = Element::new("rsc_action").with("action", line.change.to_lowercase()).with("resource", &*r.id);
+        pairs.into_iter().for_each(|(n, v)| e.set(n, v));
+        if let Some(reason) = line.reason_of.or(line.action).and_then(|a| self[a].reason.as_ref()) {
+            e.set("reason", &**reason);
+        }
+        if self.unrunnable(line.action) {
+            e.set("blocked", "true");
+        }
+        e
     }
 
     fn first_of(&mut self, rsc: RscIdx, task: &str, node: Option<NodeIdx>) -> Option<ActIdx> {

@@ -7,6 +7,7 @@ use crate::graph::{Action, ActionId, ActionKind, Graph};
 use crate::model::{INFINITY, Sched};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use xml::Element;
 
 /// Order of execution: passes over the graph, each doing what is ready by then.
 struct Passes<'a> {
@@ -70,10 +71,14 @@ pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recor
             ActionKind::Pseudo { key, target, .. } => {
                 let place = target.as_ref().map(|t| format!(" on {}", t.node)).unwrap_or_default();
                 out.item(&format!("Pseudo action:   {key}{place}"));
+                let mut e = Element::new("pseudo_action").with("task", key);
+                target.iter().for_each(|t| e.set("node", &t.node));
+                out.element(e);
             }
             ActionKind::Cluster { operation, .. } if operation == "stonith" => {
                 let how = action.attribute("CRM_meta_stonith_action").unwrap_or_default();
                 out.item(&format!("Fencing {node} ({how})"));
+                out.element(Element::new("fencing_action").with("target", node).with("op", how));
                 if !how.eq_ignore_ascii_case("on") {
                     cib.fence(node, action.target().map_or(node, |t| &t.uuid));
                 }
@@ -81,6 +86,9 @@ pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recor
             ActionKind::Cluster { operation, primitive, .. } => {
                 let rsc = primitive.as_ref().map(|p| format!("for {} ", p.id)).unwrap_or_default();
                 out.item(&format!("Cluster action:  {operation} {rsc}on {node}"));
+                let mut e = Element::new("cluster_action").with("task", operation).with("node", node);
+                primitive.iter().for_each(|p| e.set("id", &p.id));
+                out.element(e);
             }
             ActionKind::Resource(op) => {
                 let exact = |id: &str| s.find_resource(id).is_some();
@@ -88,6 +96,12 @@ pub(super) fn execute(s: &Sched, graph: &Graph, events: &Events, cib: &mut Recor
                 let name = long.unwrap_or(&op.primitive.id);
                 let interval = if op.interval_ms > 0 { format!("={}", op.interval_ms) } else { String::new() };
                 out.item(&format!("Resource action: {name:<15} {}{interval} on {node}", op.operation));
+                let mut e =
+                    Element::new("rsc_action").with("resource", name).with("op", &op.operation).with("node", node);
+                if op.interval_ms > 0 {
+                    e.set("interval", op.interval_ms.to_string());
+                }
+                out.element(e);
                 if !matches!(&*op.operation, "delete" | "meta-data") {
                     let result = [name, &op.primitive.id]
                         .into_iter()

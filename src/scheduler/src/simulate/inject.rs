@@ -42,10 +42,12 @@ impl Events {
         out.begin("Performing Requested Modifications");
         if let Some(quorum) = &self.quorum {
             out.item(&format!("Setting quorum: {quorum}"));
+            out.element(Element::new("modify").with("quorum", quorum));
             cib.set("have-quorum", quorum);
         }
         if let Some(watchdog) = &self.watchdog {
             out.item(&format!("Setting watchdog: {watchdog}"));
+            out.element(Element::new("modify").with("watchdog", watchdog));
             set_property(cib, "have-watchdog", watchdog);
         }
         let mut status = Recorder::new(cib, now);
@@ -58,6 +60,12 @@ impl Events {
         for (before, after, nodes) in lists {
             for node in nodes {
                 out.item(&format!("{before} {node}{after}"));
+                let action = match before {
+                    "Bringing node" => "Online",
+                    "Taking node" => "Offline",
+                    _ => "Failing",
+                };
+                out.element(Element::new("modify_node").with("action", action).with("node", node));
                 match before {
                     "Taking node" => status.fence(node, &id_of(node)),
                     _ => status.set_online(node, &id_of(node), before == "Bringing node"),
@@ -74,11 +82,14 @@ impl Events {
             for ticket in tickets {
                 let tail = if word == "Making" { " standby" } else { "" };
                 out.item(&format!("{word} ticket {ticket}{tail}"));
+                let action = if word == "Making" { "Standby" } else { word };
+                out.element(Element::new("modify_ticket").with("action", action).with("ticket", ticket));
                 status.set_ticket(ticket, attr, value);
             }
         }
         for spec in &self.operations {
             out.item(&format!("Injecting {spec} into the configuration"));
+            out.element(Element::new("inject_spec").with("spec", spec));
             if let Err(problem) = inject_operation(s, spec, &mut status, out) {
                 out.item(&problem);
             }

@@ -3,17 +3,20 @@
 mod changes;
 mod dot;
 mod execute;
+mod extras;
 mod history;
 mod inject;
 mod outline;
 mod scores;
 mod status_text;
 
+use self::extras::Extras;
 use self::history::Recorder;
 use self::outline::Outline;
 use crate::graph::Graph;
 use crate::model::Sched;
 use crate::pipeline::{self, Mode};
+use crate::status::Cluster;
 use crate::{ScheduleError, with_deep_stack};
 use base::WallTime;
 pub use inject::Events;
@@ -45,8 +48,14 @@ pub struct Options {
     pub keep_input: bool,
     /// Capacities of nodes and what resources take of them, among the scores.
     pub show_utilization: bool,
+    /// Draw the graph at all.
+    pub draw: bool,
     /// Draw optional and unmanaged actions too.
     pub all_actions: bool,
+    /// Attributes of nodes within the status.
+    pub show_attributes: bool,
+    /// Failures counted on nodes within the status.
+    pub show_fail_counts: bool,
     /// Show operations that are under way in the first status.
     pub show_pending: bool,
     /// Write action numbers in the drawing.
@@ -63,7 +72,10 @@ impl Default for Options {
             events: Events::default(),
             keep_input: false,
             show_utilization: false,
+            draw: true,
             all_actions: false,
+            show_attributes: false,
+            show_fail_counts: false,
             show_pending: true,
             number_actions: false,
         }
@@ -89,6 +101,20 @@ pub struct Simulated {
     pub input: Option<Element>,
     /// The whole graph could be carried out.
     pub complete: bool,
+    /// The summary for programs.
+    pub report: Report,
+}
+
+/// The parts of the summary as data and as elements in the original's form.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub before: Cluster,
+    pub after: Option<Cluster>,
+    pub modifications: Vec<Element>,
+    /// What is to be done.
+    pub changes: Vec<Element>,
+    /// What was done, in order.
+    pub executed: Vec<Element>,
 }
 
 impl Default for Simulated {
@@ -103,6 +129,7 @@ impl Default for Simulated {
             cib: Element::new("cib"),
             input: None,
             complete: true,
+            report: Report::default(),
         }
     }
 }
@@ -163,10 +190,17 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     let mut s = Sched::unpack(&cib, now)?;
     time_line.iter().for_each(|l| out.line(l));
     write_preamble(&s, &mut out);
-    s.write_status("Current cluster status", options.show_pending, &mut out);
+    let extras = Extras {
+        pending: options.show_pending,
+        attributes: options.show_attributes,
+        fail_counts: options.show_fail_counts,
+    };
+    s.write_status("Current cluster status", extras, &mut out);
+    let mut report = Report { before: s.cluster(), ..Default::default() };
     if !options.events.is_empty() {
         out.spacer();
         options.events.apply(&s, &mut cib, present.secs(), &mut out);
+        report.modifications = std::mem::take(&mut out.elements);
         s = Sched::unpack(&cib, now)?;
         time_line.iter().for_each(|l| out.line(l));
     }
@@ -179,12 +213,15 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         let mode = Mode { transition: 1, show_utilization: options.show_utilization, sanitized: options.sanitized };
         result.graph = pipeline::decide(&mut s, &cib, now, &mode);
         result.scores = s.score_lines();
-        result.dot = s.draw(options.all_actions, options.number_actions);
+        if options.draw {
+            result.dot = s.draw(options.all_actions, options.number_actions);
+        }
         if options.show_scores || options.show_utilization {
             write_scores(&result.scores, options, &mut out);
         }
         out.spacer();
         s.write_changes(&mut out);
+        report.changes = std::mem::take(&mut out.elements);
     }
     if options.depth >= Depth::Execute {
         out.spacer();
@@ -195,9 +232,12 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         }
         time_line.iter().for_each(|l| out.line(l));
         out.spacer();
-        Sched::unpack(&cib, now)?.write_status("Revised Cluster Status", false, &mut out);
+        report.executed = std::mem::take(&mut out.elements);
+        let mut revised = Sched::unpack(&cib, now)?;
+        revised.write_status("Revised Cluster Status", Extras { pending: false, ..extras }, &mut out);
+        report.after = Some(revised.cluster());
     }
-    Ok(Simulated { summary: out.into_text(), messages: s.messages, cib, ..result })
+    Ok(Simulated { summary: out.into_text(), messages: s.messages, cib, report, ..result })
 }
 
 fn write_scores(scores: &str, options: &Options, out: &mut Outline) {

@@ -1,9 +1,13 @@
 //! Nested lists as indented text.
 
+use xml::Element;
+
 #[derive(Default)]
 pub(super) struct Outline {
     text: String,
     depth: usize,
+    /// The same as elements, for programs; each stage takes its own.
+    pub elements: Vec<Element>,
 }
 
 impl Outline {
@@ -34,6 +38,10 @@ impl Outline {
 
     pub fn end(&mut self) {
         self.depth = self.depth.saturating_sub(1);
+    }
+
+    pub fn element(&mut self, e: Element) {
+        self.elements.push(e);
     }
 
     pub fn into_text(self) -> String {

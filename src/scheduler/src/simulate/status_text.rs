@@ -1,5 +1,6 @@
 //! The cluster's status as text: nodes, and all resources with where they are.
 
+use super::extras::Extras;
 use super::outline::Outline;
 use crate::model::flags::rsc as rf;
 use crate::model::{NodeIdx, RscIdx, Sched, Variant};
@@ -21,10 +22,16 @@ fn exit_words(rc: i32) -> String {
 
 impl Sched {
     /// Writes nodes and resources as a list of its own.
-    pub(super) fn write_status(&self, title: &str, pending: bool, out: &mut Outline) {
+    pub(super) fn write_status(&mut self, title: &str, extras: Extras, out: &mut Outline) {
         out.begin(title);
         let listed = self.write_nodes(out);
-        StatusText { s: self, pending }.write_resources(listed, out);
+        StatusText { s: self, pending: extras.pending }.write_resources(listed, out);
+        if extras.attributes {
+            self.write_attributes(out);
+        }
+        if extras.fail_counts {
+            self.write_fail_counts(out);
+        }
         out.end();
     }
 

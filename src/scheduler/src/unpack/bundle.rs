@@ -16,7 +16,7 @@ const REMOTE_KEY: &str = "/etc/pacemaker/authkey";
 const REMOTE_DAEMON: &str = "/usr/sbin/pacemaker-remoted";
 const LOG_DIR: &str = "/var/log/pacemaker/bundles";
 /// Most replicas that one bundle may have.
-const MAX_REPLICAS: i64 = 1_000;
+const MAX_REPLICAS: i64 = 250;
 
 fn at_least(text: Option<&str>, minimum: i64) -> i32 {
     text.and_then(parse_int).unwrap_or(minimum).clamp(minimum, MAX_REPLICAS) as i32

@@ -7,7 +7,7 @@ use base::text::{is_true, parse_int};
 use std::rc::Rc;
 
 /// Most instances that one clone may have; a larger `clone-max` is cut down with a message.
-pub const MAX_INSTANCES: i32 = 10_000;
+pub const MAX_INSTANCES: i32 = 1_000;
 
 impl Sched {
     fn meta_int(&self, rsc: RscIdx, name: &str, old_name: &str, default: i32) -> i32 {
@@ -26,9 +26,10 @@ impl Sched {
         }
         let mut node_max = self.meta_int(rsc, "clone-node-max", "clone-node-max", 1);
         let mut max = self.meta_int(rsc, "clone-max", "clone-max", (self.nodes.len() as i32).max(1));
-        if max > MAX_INSTANCES {
-            self.error(format!("Limiting clone-max of {id} to {MAX_INSTANCES}"));
-            max = MAX_INSTANCES;
+        let limit = MAX_INSTANCES.max(self.nodes.len() as i32);
+        if max > limit {
+            self.error(format!("Limiting clone-max of {id} to {limit}"));
+            max = limit;
         }
         let unique = self[rsc].is(rf::UNIQUE);
         if !unique && node_max > 1 {

@@ -109,6 +109,7 @@ impl Sched {
             blocked: 0,
             digest_cache: Default::default(),
             update_depth: 0,
+            gathered: 0,
         }
     }
 
