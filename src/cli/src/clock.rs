@@ -17,6 +17,11 @@ fn zoned(at: WallTime) -> Option<Zoned> {
     Timestamp::from_millisecond(at.0).ok().map(|t| t.to_zoned(jiff::tz::TimeZone::system()))
 }
 
+/// The host's offset from UTC at that moment, in seconds.
+pub fn offset_s(at: WallTime) -> i64 {
+    zoned(at).map_or(0, |z| z.offset().seconds().into())
+}
+
 /// The end of an ISO 8601 duration that starts now, e.g. `2026-11-20 18:05:00 +00:00`.
 pub fn after(duration: &str) -> Result<String, String> {
     let span: jiff::Span =

@@ -2,11 +2,13 @@
 
 use crate::args::{self, Command};
 use crate::cibadmin::read_xml;
+use crate::crm_mon::{CrmMon, View, elements};
 use crate::report::Common;
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use clap::Parser;
 use scheduler::simulate::{self, Depth, Events, Options, Simulated};
+use scheduler::status::Cluster;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use xml::Element;
@@ -138,12 +140,53 @@ impl Command for CrmSimulate {
         eprint!("{}", result.warnings);
         self.save(&result)?;
         if !self.quiet {
-            self.common.print(|| result.summary.clone(), || vec![result.graph.to_element()])?;
+            self.common.print(|| result.summary.clone(), || self.elements(&result))?;
         } else if self.show_scores || self.show_utilization {
-            self.common.print(|| result.scores.clone(), Vec::new)?;
+            self.common.print(|| result.scores.clone(), || vec![allocations(&result.scores)])?;
         }
         Ok(if result.complete { crm::OK } else { crm::SOFTWARE })
     }
+}
+
+/// Scores as elements, from their lines.
+fn allocations(scores: &str) -> Element {
+    let mut list = Element::new("allocations");
+    for line in scores.lines() {
+        if let Some((rest, score)) = line.rsplit_once(": ")
+            && let Some((head, node)) = rest.split_once(" allocation score on ")
+        {
+            let (stage, id) = head.split_once(": ").unwrap_or(("", head));
+            let e = Element::new("node_weight").with("function", stage).with("node", node).with("score", score);
+            list.push(e.with("id", id));
+        } else if let Some((rest, score)) = line.rsplit_once(": ")
+            && let Some((id, place)) = rest.split_once(" promotion score ")
+        {
+            let mut e = Element::new("promotion_score").with("id", id).with("score", score);
+            if let Some(node) = place.strip_prefix("on ") {
+                e.set("node", node);
+            }
+            list.push(e);
+        } else if let Some((head, values)) = line.split_once(" capacity:")
+            && let Some((comment, node)) = head.split_once(' ')
+        {
+            list.push(pairs(Element::new("capacity").with("node", node).with("comment", comment), values));
+        } else if let Some((head, rest)) = line.split_once(" utilization on ")
+            && let Some((node, values)) = rest.split_once(':')
+        {
+            let (stage, id) = head.split_once(": ").unwrap_or(("", head));
+            let e = Element::new("utilization").with("function", stage).with("node", node).with("resource", id);
+            list.push(pairs(e, values));
+        }
+    }
+    list
+}
+
+/// Adds `name=value` words as attributes.
+fn pairs(mut e: Element, values: &str) -> Element {
+    for (name, value) in values.split_whitespace().filter_map(|w| w.split_once('=')) {
+        e.set(name, value);
+    }
+    e
 }
 
 fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
@@ -195,10 +238,42 @@ impl CrmSimulate {
             sanitized: !self.live_check,
             events,
             keep_input: self.save_input.is_some(),
+            draw: self.save_dotfile.is_some(),
             all_actions: self.all_actions,
             number_actions: self.common.verbose > 0,
+            show_attributes: self.show_attrs,
+            show_fail_counts: self.show_failcounts,
             ..Options::default()
         }
+    }
+
+    /// The summary in the original's XML.
+    fn elements(&self, result: &Simulated) -> Vec<Element> {
+        let report = &result.report;
+        let status = |name: &str, cluster: &Cluster| {
+            let view =
+                View { cib: &result.cib, cluster: cluster.clone(), operations: Vec::new(), now: crate::source::now() };
+            let options = CrmMon { show_node_attributes: self.show_attrs, ..CrmMon::default() };
+            let sections = elements::status(&options, &view, self.show_attrs);
+            sections.into_iter().fold(Element::new(name), Element::with_child)
+        };
+        let list = |name: &str, parts: &[Element]| parts.iter().cloned().fold(Element::new(name), Element::with_child);
+        let mut all = vec![status("cluster_status", &report.before)];
+        if !report.modifications.is_empty() {
+            all.push(list("modifications", &report.modifications));
+        }
+        if self.show_scores || self.show_utilization {
+            all.push(allocations(&result.scores));
+        }
+        let depth = self.options().depth;
+        if depth >= Depth::Decide {
+            all.push(list("actions", &report.changes));
+        }
+        if let Some(after) = report.after.as_ref().filter(|_| depth >= Depth::Execute) {
+            all.push(list("transition", &report.executed));
+            all.push(status("revised_cluster_status", after));
+        }
+        all
     }
 
     fn save(&self, result: &Simulated) -> Result<(), Failure> {
@@ -207,7 +282,7 @@ impl CrmSimulate {
                 .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
         };
         if let Some(path) = &self.save_graph {
-            write(path, result.graph.to_element().to_pretty())?;
+            write(path, result.graph.to_pretty())?;
         }
         if let Some(path) = &self.save_dotfile {
             write(path, result.dot.clone())?;

@@ -68,7 +68,8 @@ impl Command for CrmVerify {
         if root.name() != "cib" {
             let message = format!("the outermost element is '{}', expected 'cib'", root.name());
             let path = format!("/{}", root.name());
-            problems = vec![Problem { severity: Severity::Error, line: root.line(), path, message }];
+            problems =
+                vec![Problem { severity: Severity::Error, line: root.line(), column: root.column(), path, message }];
         }
         if let Some(path) = &self.save_xml {
             let saved = std::fs::write(path, root.to_pretty());
@@ -85,7 +86,7 @@ fn scheduled(root: &Element, known: &[Problem]) -> Vec<Problem> {
     let problem = |m: scheduler::Message| {
         // Its warnings are about the state of the cluster as well, which is no fault of the configuration.
         let severity = if m.severity == scheduler::Severity::Error { Severity::Error } else { Severity::Info };
-        Problem { severity, line: 0, path: "/cib".to_owned(), message: m.text }
+        Problem { severity, line: 0, column: 0, path: "/cib".to_owned(), message: m.text }
     };
     messages.into_iter().map(problem).filter(|p| !known.iter().any(|k| k.message == p.message)).collect()
 }
@@ -95,7 +96,10 @@ impl CrmVerify {
         let elements = || {
             let mut list = Element::new("problems");
             for p in problems {
-                let e = Element::new("problem").with("severity", p.severity.word()).with("line", p.line.to_string());
+                let e = Element::new("problem")
+                    .with("severity", p.severity.word())
+                    .with("line", p.line.to_string())
+                    .with("column", p.column.to_string());
                 list.push(e.with("path", &p.path).with("message", &p.message));
             }
             vec![list]

@@ -18,12 +18,14 @@ mod crm_error;
 mod crm_mon;
 mod crm_node;
 mod crm_resource;
+mod crm_rule;
 mod crm_simulate;
 mod crm_verify;
 mod doctor;
 mod edit;
 mod explain;
 pub mod ipvsadm;
+mod iso8601;
 mod ldirectord;
 mod nvpairs;
 mod overview;
@@ -56,11 +58,13 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_mon", "show the cluster's status", crm_mon::main),
     applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
     applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
+    applet("crm_rule", "check whether a rule is in effect", crm_rule::main),
     applet("crm_simulate", "show what the cluster would do, and where that leads", crm_simulate::main),
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
     applet("explain", "show why a resource is where it is, or not running", explain::main),
+    applet("iso8601", "read and print dates, durations and periods", iso8601::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
     doctor::DOCTOR,
     ipvsadm::IPVSADM,
@@ -86,6 +90,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_mon", crm_mon::CrmMon::command),
     ("crm_node", crm_node::CrmNode::command),
     ("crm_resource", crm_resource::CrmResource::command),
+    ("crm_rule", crm_rule::CrmRule::command),
     ("crm_simulate", crm_simulate::CrmSimulate::command),
     ("crm_standby", crm_attribute::CrmStandby::command),
     ("crm_verify", crm_verify::CrmVerify::command),
@@ -95,6 +100,7 @@ const COMMANDS: &[Tree] = &[
     ("ipvsadm", ipvsadm::tree),
     ("ipvsadm-restore", ipvsadm::restore_tree),
     ("ipvsadm-save", ipvsadm::save_tree),
+    ("iso8601", iso8601::Iso8601::command),
     ("ldirectord", ldirectord::Ldirectord::command),
 ];
 

@@ -12,7 +12,21 @@ const TOPICS: [(&str, &[&str]); 6] = [
     ("Try it", &["demo", "lab"]),
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
     ("Running a node", &["node", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"]),
-    ("Status", &["doctor", "crm_mon", "crm_node", "crmadmin", "crm_verify", "crm_error", "crm_simulate", "explain"]),
+    (
+        "Status",
+        &[
+            "doctor",
+            "crm_mon",
+            "crm_node",
+            "crmadmin",
+            "crm_verify",
+            "crm_error",
+            "crm_simulate",
+            "explain",
+            "crm_rule",
+            "iso8601",
+        ],
+    ),
     (
         "Resources",
         &["crm_resource", "crm_standby", "crm_attribute", "crm_failcount", "crm_master", "attrd_updater", "pcs", "crm"],

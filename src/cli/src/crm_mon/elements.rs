@@ -24,6 +24,13 @@ pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
     sections.iter().filter(|(s, _)| options.shows(*s)).filter_map(|(_, make)| make(options, view)).collect()
 }
 
+/// Nodes and resources, and the nodes' attributes if asked for; for what a simulation shows.
+pub fn status(options: &CrmMon, view: &View<'_>, with_attributes: bool) -> Vec<Element> {
+    let mut all = vec![nodes(options, view), resources(options, view)];
+    all.extend(attributes(view).filter(|_| with_attributes));
+    all
+}
+
 fn yes(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }

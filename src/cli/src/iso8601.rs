@@ -1,0 +1,214 @@
+//! `iso8601`: reads dates, durations and periods as the cluster's rules do, and prints them.
+
+use crate::args::{self, Command};
+use crate::report::Common;
+use crate::source::Failure;
+use base::dates::{self, Duration};
+use base::exit::crm;
+use clap::Parser;
+use std::ffi::OsString;
+use xml::Element;
+
+/// Read and print ISO 8601 dates, durations and periods
+#[derive(Parser, Debug)]
+#[command(name = "iso8601", disable_version_flag = true, after_help = EXAMPLES)]
+pub struct Iso8601 {
+    /// The present moment
+    #[arg(short = 'n', long, help_heading = "Commands")]
+    now: bool,
+    /// A date, date and time, or time of today
+    #[arg(short = 'd', long, value_name = "DATE", help_heading = "Commands")]
+    date: Option<String>,
+    /// A period: START/END, START/DURATION or DURATION/END
+    #[arg(short = 'p', long, value_name = "PERIOD", help_heading = "Commands")]
+    period: Option<String>,
+    /// A duration; with --date also where it ends
+    #[arg(short = 'D', long, value_name = "DURATION", allow_hyphen_values = true, help_heading = "Commands")]
+    duration: Option<String>,
+    /// Fail unless the result reads like this
+    #[arg(short = 'E', long, value_name = "TEXT", help_heading = "Commands")]
+    expected: Option<String>,
+    /// As seconds since 0000-001 00:00:00Z
+    #[arg(short = 's', long, help_heading = "Form")]
+    seconds: bool,
+    /// As seconds since the epoch
+    #[arg(short = 'S', long, help_heading = "Form")]
+    epoch: bool,
+    /// In the offset that was given, or the system's time zone with --now
+    #[arg(short = 'L', long, help_heading = "Form")]
+    local: bool,
+    /// With the day of the year: 2026-324
+    #[arg(short = 'O', long, help_heading = "Form")]
+    ordinal: bool,
+    /// With week and day of the week: 2026-W47-5
+    #[arg(short = 'W', long, help_heading = "Form")]
+    week: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  iso8601 -d '2005-040 12:00Z'              Date: 2005-02-09 12:00:00Z
+  iso8601 -d 2009-W53-7 -O                  the day of the year
+  iso8601 -d '2014-01-31' -D P1M            where a duration ends
+  iso8601 -p 2005-040/2005-043              start and end of a period
+  iso8601 -d '2006-12-31' -W -E '2006-W52-7 00:00:00Z'
+
+A date without an offset means UTC.
+
+Exit codes: 0 done; 1 not as expected; 2 not a date, duration or period; 64 usage";
+
+/// Seconds from 0000-001 to the epoch, as the calendar is counted backwards.
+const EPOCH_FROM_ZERO_S: i64 = 62_167_219_200;
+
+/// Exit code for what cannot be read.
+const INVALID: i32 = 2;
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    args::run::<Iso8601>(args)
+}
+
+/// One line of output: element, words before, text.
+struct Line {
+    element: &'static str,
+    words: &'static str,
+    text: String,
+}
+
+impl Command for Iso8601 {
+    const NAME: &'static str = "iso8601";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let lines = self.lines()?;
+        if lines.is_empty() {
+            return Err(Failure::usage("Nothing to do: use one of --now, --date, --period, --duration"));
+        }
+        let text = || lines.iter().map(|l| format!("{}: {}\n", l.words, l.text)).collect();
+        let element = |l: &Line| Element::new(l.element).with("text", &l.text);
+        self.common.print(text, || lines.iter().map(element).collect())?;
+        let result = lines.last().map(|l| l.text.as_str());
+        Ok(match (&self.expected, result) {
+            (Some(wanted), Some(got)) if !wanted.eq_ignore_ascii_case(got) => crm::ERROR,
+            _ => crm::OK,
+        })
+    }
+}
+
+impl Iso8601 {
+    fn lines(&self) -> Result<Vec<Line>, Failure> {
+        let now = crate::source::now();
+        let mut lines = Vec::new();
+        let mut line = |element, words, text| lines.push(Line { element, words, text });
+        if self.now {
+            let offset_s = if self.local { crate::clock::offset_s(now) } else { 0 };
+            line("date", "Current date/time", self.form(now.secs(), offset_s)?);
+        }
+        let mut start = None;
+        if let Some(text) = &self.date {
+            let at = read(text)?;
+            line("date", "Date", self.form(at, self.offset_of(text))?);
+            start = Some((at, self.offset_of(text)));
+        }
+        if let Some(text) = &self.duration {
+            let duration = Duration::parse(text).map_err(|_| invalid("duration", text))?;
+            line("duration", "Duration", words(&duration));
+            if let Some((at, offset_s)) = start {
+                let end = duration.after(at).ok_or_else(|| invalid("duration", text))?;
+                line("date", "Duration ends at", self.form(end, offset_s)?);
+            }
+        }
+        if let Some(text) = &self.period {
+            let (from, to) = period(text)?;
+            let offset_s = self.offset_of(text.split('/').next().unwrap_or_default());
+            line("period", "Period", format!("{} to {}", self.form(from, offset_s)?, self.form(to, offset_s)?));
+        }
+        Ok(lines)
+    }
+
+    /// The offset that a date is written in, if it is to be kept.
+    fn offset_of(&self, text: &str) -> i64 {
+        let Some(at) = text.rfind(['+', '-']).filter(|at| self.local && text[..*at].contains(':')) else { return 0 };
+        let digits: String = text[at + 1..].chars().filter(char::is_ascii_digit).collect();
+        let number = |from: usize| digits.get(from..from + 2).and_then(|d| d.parse::<i64>().ok()).unwrap_or(0);
+        let seconds = number(0) * 3600 + number(2) * 60;
+        if text[at..].starts_with('-') { -seconds } else { seconds }
+    }
+
+    fn form(&self, at: i64, offset_s: i64) -> Result<String, Failure> {
+        if self.epoch {
+            return Ok(at.to_string());
+        }
+        if self.seconds {
+            return Ok((at + EPOCH_FROM_ZERO_S).to_string());
+        }
+        let f = dates::fields(at + offset_s).ok_or_else(|| Failure::new(INVALID, "date is outside the calendar"))?;
+        let day = if self.ordinal {
+            format!("{:04}-{:03}", f.year, f.yearday)
+        } else if self.week {
+            format!("{:04}-W{:02}-{}", f.week_year, f.week, f.weekday)
+        } else {
+            format!("{:04}-{:02}-{:02}", f.year, f.month, f.day)
+        };
+        let zone = match offset_s {
+            0 => "Z".to_owned(),
+            s => format!(" {}{:02}:{:02}", if s < 0 { '-' } else { '+' }, s.abs() / 3600, s.abs() / 60 % 60),
+        };
+        Ok(format!("{day} {:02}:{:02}:{:02}{zone}", f.hour, f.minute, f.second))
+    }
+}
+
+fn invalid(what: &str, text: &str) -> Failure {
+    Failure::new(INVALID, format!("Internal error: invalid {what} specified: {text}"))
+}
+
+fn read(text: &str) -> Result<i64, Failure> {
+    let found = dates::parse(text, crate::source::now());
+    found.map_err(|_| Failure::new(INVALID, format!("Invalid date/time specified: {text}")))
+}
+
+/// Start and end of a period.
+fn period(text: &str) -> Result<(i64, i64), Failure> {
+    let bad = || Failure::new(INVALID, format!("Invalid interval specified: {text}"));
+    let (first, second) = text.split_once('/').ok_or_else(bad)?;
+    let duration = |t: &str| Duration::parse(t).map_err(|_| bad());
+    let (from, to) = match (first.starts_with('P'), second.starts_with('P')) {
+        (true, true) => return Err(bad()),
+        (false, true) => {
+            let from = read(first)?;
+            (from, duration(second)?.after(from).ok_or_else(bad)?)
+        }
+        (true, false) => {
+            let to = read(second)?;
+            let d = duration(first)?;
+            let back = Duration { years: -d.years, months: -d.months, days: -d.days, seconds: -d.seconds };
+            (back.after(to).ok_or_else(bad)?, to)
+        }
+        (false, false) => (read(first)?, read(second)?),
+    };
+    if to < from { Err(bad()) } else { Ok((from, to)) }
+}
+
+/// `1 year 2 months 3 days 3661 seconds ( 1 hour 1 minute 1 second )`.
+fn words(duration: &Duration) -> String {
+    let part = |n: i64, unit: &str| if n == 1 || n == -1 { format!("{n} {unit}") } else { format!("{n} {unit}s") };
+    let mut parts = Vec::new();
+    for (n, unit) in [(duration.years, "year"), (duration.months, "month"), (duration.days, "day")] {
+        if n != 0 {
+            parts.push(part(i64::from(n), unit));
+        }
+    }
+    let s = duration.seconds;
+    if s != 0 || parts.is_empty() {
+        parts.push(part(s, "second"));
+    }
+    if s.abs() >= 60 {
+        let split = [(s / 3600, "hour"), (s / 60 % 60, "minute"), (s % 60, "second")];
+        let listed: Vec<String> = split.iter().filter(|(n, _)| *n != 0).map(|(n, unit)| part(*n, unit)).collect();
+        parts.push(format!("({})", listed.join(" ")));
+    }
+    parts.join(" ")
+}
