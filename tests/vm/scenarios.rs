@@ -6,8 +6,6 @@ use std::process::Command;
 pub const ALL: &[Scenario] = &[
     ("the guest's kernel has IPVS", kernel_has_ipvs),
     ("failover: a director group on kernel IPVS", crate::failover::group_fails_over),
-    ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
-    ("topology: long connections without sync", crate::topology::without_sync),
     ("takeover: the table is right before the address comes", crate::takeover::warm_takeover),
     ("reload: nothing fails under load", crate::reload::under_load),
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
@@ -16,6 +14,8 @@ pub const ALL: &[Scenario] = &[
     ("ldirectord: the same table as the original", ldirectord::same_tables_as_the_original),
     ("ipvsadm: a killed replace leaves the old or the new table", ipvsadm::killed_replace),
     ("ipvsadm: bench against the original", ipvsadm::bench),
+    ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
+    ("topology: long connections without sync", crate::topology::without_sync),
 ];
 
 fn kernel_has_ipvs() -> Result<(), String> {
