@@ -82,7 +82,12 @@ pub(crate) struct Shared {
 impl Agents {
     /// Starts the lease keeper (and the guard process, if asked) in the caller's network namespace. Within a tokio runtime.
     pub fn start(options: Options) -> std::io::Result<Agents> {
-        let directors = director::Directors::new(options.data_plane.clone(), options.share, options.on_event.clone());
+        let directors = director::Directors::new(
+            options.data_plane.clone(),
+            Some(options.run_dir.clone()),
+            options.share,
+            options.on_event.clone(),
+        );
         let addresses = if options.leases {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();

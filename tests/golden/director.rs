@@ -35,6 +35,7 @@ impl Place {
     fn run(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
         command.arg("ldirectord").arg("--run-dir").arg(self.dir.path()).arg("--table").arg(self.path("table.json"));
+        command.arg("--state-dir").arg(self.dir.path().join("state"));
         command.arg(self.path("t.cf")).args(words).output().unwrap()
     }
 
@@ -162,15 +163,130 @@ fn check_finds_what_guides_get_wrong() {
     assert!(table.contains("TCP  192.168.1.100:80 rr\n"), "{table}");
     assert!(table.contains("  -> 192.168.1.11:80              Route   0      0          0"), "{table}");
     assert!(table.contains("  -> 127.0.0.1:80                 Route   1      0          0"), "{table}");
+    assert!(!said.contains("Perl"), "{said}");
     let json = place.run(&["check", "--json", "--assume", "up"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["valid"], true);
     assert_eq!(json["table"][0]["dests"].as_array().unwrap().len(), 2);
+    place.write(&format!("rise=2\n{guide}fall=3\n"));
+    let said = String::from_utf8_lossy(&place.run(&["check"]).stderr).into_owned();
+    assert!(said.contains("the Perl ldirectord would refuse the file: fall (line 14), rise (line 2)"), "{said}");
     place.write("virtual=10.0.0.1\n    real=x\n");
     assert_eq!(place.code(&["check"]), 2);
     let json = place.run(&["check", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((&json["valid"], &json["errors"][0]["line"]), (&false.into(), &2.into()));
+}
+
+#[test]
+fn servers_are_taken_out_and_in_by_command() {
+    let (one, two) = (Server::start(), Server::start());
+    let place = Place::new(&config(&[&one, &two]));
+    let json = |words: &[&str]| -> serde_json::Value {
+        let output = place.run(words);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+    };
+    assert_eq!(place.code(&["status", "--json"]), 3);
+    assert_eq!((place.code(&["status", "--long"]), place.code(&["top"])), (3, 3));
+    assert_eq!(place.code(&["drain", &one.real()]), 1);
+    assert_eq!(place.code(&["start"]), 0);
+    place.wait("both servers", || place.table().matches(" -w 4").count() == 2);
+    let status = json(&["status", "--json"]);
+    assert_eq!((&status["running"], &status["virtuals"][0]["id"]), (&true.into(), &"tcp:10.0.0.1:80".into()));
+    let real = &status["virtuals"][0]["reals"][0];
+    assert_eq!((&real["standing"], &real["last_answer"]), (&"up".into(), &"connected".into()), "{real}");
+    assert!(real["latency_us"].as_u64() > Some(0) && real["since_ms"].is_u64() && real["check"].is_string());
+
+    let drained = json(&["drain", &one.real(), "--deadline", "5", "--json"]);
+    assert_eq!((&drained["marked"][0]["changed"], &drained["left"]), (&true.into(), &serde_json::json!([])));
+    assert!(place.table().contains(&format!("{} -m -w 0", one.real())), "{}", place.table());
+    assert_eq!(place.code(&["maintenance", &two.real(), "on"]), 0);
+    place.wait("maintenance", || !place.table().contains(&two.real()));
+    assert_eq!(place.code(&["restart"]), 0);
+    place.wait("the drained one alone", || place.table().contains(&format!("{} -m -w 0", one.real())));
+    assert!(!place.table().contains(&two.real()), "a restart forgets neither: {}", place.table());
+    let text = String::from_utf8(place.run(&["status", "--long"]).stdout).unwrap();
+    assert!(text.contains("drained") && text.contains("maintenance (command)"), "{text}");
+    let top = String::from_utf8(place.run(&["top", "--rounds", "2"]).stdout).unwrap();
+    assert_eq!(top.matches("maintenance (command)").count(), 2, "{top}");
+    assert_eq!(place.code(&["maintenance", &two.real(), "off"]), 0);
+    assert_eq!(place.code(&["undrain", &one.real(), "--virtual", "10.0.0.1:80"]), 0);
+    place.wait("both again", || place.table().matches(" -w 4").count() == 2);
+    assert_eq!(place.code(&["drain", "10.9.9.9"]), 1);
+    assert_eq!(place.code(&["undrain", &one.real(), "--virtual", "7"]), 1);
+    for bad in [&["drain"][..], &["maintenance", "10.0.0.1"], &["maintenance", "10.0.0.1", "maybe"], &["status", "now"]]
+    {
+        assert_eq!(place.code(bad), 255, "{bad:?}");
+    }
+    assert_eq!(place.code(&["stop"]), 0);
+    assert!(!place.path("ldirectord.t.cf.sock").exists());
+}
+
+#[test]
+fn other_instances_start_reload_and_stop_with_this_one() {
+    let (one, two) = (Server::start(), Server::start());
+    let place = Place::new("");
+    let other = place.path("other.cf");
+    let of = |server: &Server, virtual_port: u16| {
+        format!("virtual=10.0.0.1:{virtual_port}\n    real={} masq 4\n    checktype=connect\n", server.real())
+    };
+    std::fs::write(&other, format!("logfile=\"{}\"\n{}", place.path("log2").display(), of(&two, 81))).unwrap();
+    place.write(&format!("execute={}\n{}", other.display(), of(&one, 80)));
+    assert_eq!(place.code(&["start"]), 0);
+    place.wait("both services", || place.table().matches(" -w 4").count() == 2);
+    let said = String::from_utf8(place.run(&["status"]).stderr).unwrap();
+    assert_eq!(said.matches("is running with pid: ").count(), 2, "{said}");
+    assert!(
+        place.log().contains("Invoking ldirectord invoked as: ") && place.log().contains("Starting Linux Director")
+    );
+    // Without the line it is stopped at the reload.
+    place.write(&of(&one, 80));
+    assert_eq!(place.code(&["reload"]), 0);
+    place.wait("the other is gone", || {
+        !place.path("ldirectord.other.cf.pid").exists() && !place.table().contains(":81")
+    });
+    place.write(&format!("execute={}\n{}", other.display(), of(&one, 80)));
+    assert_eq!(place.code(&["reload"]), 0);
+    place.wait("the other is back", || place.table().matches(" -w 4").count() == 2);
+    assert_eq!(place.code(&["stop"]), 0);
+    place.wait("nothing is left", || place.table().is_empty() && !place.path("ldirectord.other.cf.pid").exists());
+}
+
+#[test]
+fn debug_shows_each_check_and_supervised_stays_in_front() {
+    let one = Server::start();
+    let place = Place::new(&config(&[&one]));
+    let run = |place: &Place, words: &[&str]| -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bascule"))
+            .args(["ldirectord", "--run-dir"])
+            .arg(place.dir.path())
+            .arg("--state-dir")
+            .arg(place.path("state"))
+            .arg("--table")
+            .arg(place.path("table.json"))
+            .args(words)
+            .arg(place.path("t.cf"))
+            .arg("start")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        place.wait("the server", || place.table().contains(" -w 4"));
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(child.try_wait().unwrap().is_none() && !place.pid_file().exists());
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let debug = run(&place, &["-d"]);
+    let said = String::from_utf8_lossy(&debug.stderr);
+    assert!(said.matches(&format!("check connect {}: up: connected (", one.real())).count() >= 2, "{said}");
+    assert!(debug.status.success() && place.table().is_empty());
+    place.write(&format!("supervised=yes\nfork=yes\n{}", config(&[&one])));
+    let supervised = run(&place, &[]);
+    let said = String::from_utf8_lossy(&supervised.stdout);
+    assert!(said.contains("Added real server") && said.contains("terminated on signal: TERM"), "{said}");
+    assert_eq!(said.matches("fork = yes: accepted without meaning").count(), 1, "{said}");
 }
 
 /// Samples name files and directories that a test machine lacks.

@@ -55,6 +55,8 @@ pub struct Directors {
 
 struct Inner {
     data_plane: DataPlane,
+    /// Where directors have their control sockets, for `ldirectord CONFIG status --json`, `drain` and the like.
+    run_dir: Option<PathBuf>,
     on_event: Arc<dyn Fn(Event) + Send + Sync>,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     board: Mutex<Board>,
@@ -71,11 +73,13 @@ impl Directors {
     /// Within a tokio runtime if there is someone to `share` with.
     pub(crate) fn new(
         data_plane: DataPlane,
+        run_dir: Option<PathBuf>,
         share: Option<Share>,
         on_event: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Directors {
         let inner = Arc::new(Inner {
             data_plane,
+            run_dir,
             on_event,
             slots: Mutex::default(),
             board: Mutex::default(),
@@ -271,7 +275,14 @@ impl Inner {
     ) -> Result<Running, LoadError> {
         let table =
             (self.data_plane)().map_err(|e| LoadError::Read { path: "the IPVS table".into(), why: e.to_string() })?;
-        let options = Options { config_path: Some(state.config.clone()), logger: Logger::tracing(), ..options };
+        let name = state.config.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let options = Options {
+            config_path: Some(state.config.clone()),
+            logger: Logger::tracing(),
+            control: self.run_dir.as_deref().map(|dir| service::control_path(dir, &name)),
+            state: self.run_dir.as_deref().map(|dir| dir.join(format!("ldirectord.{name}.json"))),
+            ..options
+        };
         let director = Director::start(config, table, options).await;
         Ok(Running::new(director, stamp, role, self.news.clone()))
     }

@@ -195,7 +195,7 @@ fn node() -> Node {
         lock(&list).push(payload);
         true
     });
-    let directors = Directors::new(data_plane, Some(share), Arc::new(|_| {}));
+    let directors = Directors::new(data_plane, None, Some(share), Arc::new(|_| {}));
     directors.set_members(2, true);
     Node { directors, table, sent }
 }

@@ -30,7 +30,7 @@ mod watch;
 pub use control::{MAX_REQUEST_BYTES, Request, control_path};
 pub use log::{LogMode, Logger};
 pub use operator::{MarkError, MarkRequest, Marked, Wish};
-pub use policy::{RealId, TakenOver, VerdictEntry, Verdicts};
+pub use policy::{RealId, Standing, TakenOver, VerdictEntry, Verdicts};
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;

@@ -32,6 +32,7 @@ mod overview;
 mod pcs;
 mod report;
 mod source;
+mod terminal;
 
 use base::applet::Applet;
 use clap::CommandFactory;

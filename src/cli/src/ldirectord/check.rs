@@ -2,11 +2,12 @@
 
 use super::paths::Paths;
 use super::{complain, exit, sentence};
-use ::ldirectord::config::{Config, Problem, lint, service_id};
+use ::ldirectord::config::{Config, OwnDirective, Problem, lint, service_id};
 use ::ldirectord::plan;
 use ::ldirectord::service::{LoadError, load};
 use kernel::ipvs::{Ipvs, Memory, render};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
     let accepted = match load(&paths.config) {
@@ -26,11 +27,14 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
     let table = assume.map(|a| plan::assumed(&accepted.config, a == "up"));
     if as_json {
         print_json(&json!({
-            "file": paths.config, "valid": true, "warnings": warnings, "config": accepted.config, "table": table,
+            "file": paths.config, "valid": true, "warnings": warnings, "own_directives": accepted.own_directives, "config": accepted.config, "table": table,
         }));
         return exit::OK;
     }
     warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
+    if let Some(text) = own(&accepted.own_directives) {
+        eprintln!("{text}");
+    }
     match table {
         Some(entries) => {
             let mut memory = Memory::with_services(entries.clone());
@@ -40,6 +44,21 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
         None => println!("{}", summary(paths, &accepted.config, &warnings)),
     }
     exit::OK
+}
+
+/// Who may go back to the original wants to know what it would refuse.
+fn own(directives: &[OwnDirective]) -> Option<String> {
+    let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for d in directives {
+        lines.entry(&d.name).or_default().push(d.line.to_string());
+    }
+    let named: Vec<String> = lines.iter().map(|(name, at)| format!("{name} (line {})", at.join(", "))).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "Note: these directives are Bascule's own, the Perl ldirectord would refuse the file: {}",
+            named.join(", ")
+        )
+    })
 }
 
 fn refused(paths: &Paths, error: &LoadError) -> serde_json::Value {

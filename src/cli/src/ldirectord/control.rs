@@ -27,6 +27,7 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     let mut command = Command::new(exe);
     // The name that the original's own `status` looks for, and by which the applet is chosen.
     command.arg0("ldirectord").arg("--daemon").arg("--run-dir").arg(&paths.run_dir);
+    command.arg("--state-dir").arg(&args.state_dir);
     if let Some(table) = &args.table {
         command.arg("--table").arg(table);
     }

@@ -5,7 +5,7 @@
 use super::paths::Paths;
 use super::{Ldirectord, exit, table};
 use ::ldirectord::config::Accepted;
-use ::ldirectord::service::{Director, LogMode, Logger, Options, load};
+use ::ldirectord::service::{Director, LogMode, Logger, Options, control_path, load};
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -63,6 +63,8 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
             return exit::FAILED;
         }
     };
+    let line: Vec<String> = std::env::args().collect();
+    logger.log(&format!("Invoking ldirectord invoked as: {}", line.join(" ")));
     let how = if args.daemon { "as daemon".to_owned() } else { format!("with pid: {}", std::process::id()) };
     logger.log(&format!("Starting Linux Director v1.186-ha (Bascule {}) {how}", env!("CARGO_PKG_VERSION")));
     accepted.warnings.iter().for_each(|w| logger.log(&format!("Warning: {w}")));
@@ -71,6 +73,8 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         config_path: Some(paths.config.clone()),
         logger: logger.clone(),
         debug: args.debug,
+        control: Some(control_path(&paths.run_dir, &paths.name)),
+        state: Some(args.state_dir.join(format!("{}.json", paths.name))),
         ..Options::default()
     };
     let director = Director::start(accepted.config, table::open(args.table.as_deref()), options).await;
@@ -80,7 +84,7 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         logger.close();
         return exit::FAILED;
     }
-    others(paths, &execute, "start", &logger).await;
+    others(args, paths, &execute, "start", &logger).await;
     if args.daemon {
         println!("ready");
         detach();
@@ -89,13 +93,13 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         match signals.next().await {
             Some("HUP") => {
                 if director.reload_file().await.is_ok() {
-                    execute = follow_others(paths, execute, &logger).await;
+                    execute = follow_others(args, paths, execute, &logger).await;
                 }
             }
             name => {
                 let name = name.unwrap_or("TERM");
                 let stop = async {
-                    others(paths, &execute, "stop", &logger).await;
+                    others(args, paths, &execute, "stop", &logger).await;
                     director.stop(name).await
                 };
                 let failed = tokio::select! {
@@ -119,25 +123,29 @@ fn detach() {
 }
 
 /// After a reload: starts new instances of `execute`, stops those that are gone, reloads the others.
-async fn follow_others(paths: &Paths, before: Vec<String>, logger: &Logger) -> Vec<String> {
+async fn follow_others(args: &Ldirectord, paths: &Paths, before: Vec<String>, logger: &Logger) -> Vec<String> {
     let path = paths.config.clone();
     let loaded = tokio::task::spawn_blocking(move || load(&path)).await;
     let Ok(Ok(accepted)) = loaded else { return before };
     let now = accepted.config.global.execute;
     let (old, new): (BTreeSet<&String>, BTreeSet<&String>) = (before.iter().collect(), now.iter().collect());
     let pick = |set: Vec<&&String>| set.into_iter().map(|s| (*s).clone()).collect::<Vec<String>>();
-    others(paths, &pick(old.difference(&new).collect()), "stop", logger).await;
-    others(paths, &pick(new.difference(&old).collect()), "start", logger).await;
-    others(paths, &pick(new.intersection(&old).collect()), "reload", logger).await;
+    others(args, paths, &pick(old.difference(&new).collect()), "stop", logger).await;
+    others(args, paths, &pick(new.difference(&old).collect()), "start", logger).await;
+    others(args, paths, &pick(new.intersection(&old).collect()), "reload", logger).await;
     now
 }
 
 /// Runs this program for other configurations.
-async fn others(paths: &Paths, names: &[String], action: &str, logger: &Logger) {
+async fn others(args: &Ldirectord, paths: &Paths, names: &[String], action: &str, logger: &Logger) {
     for name in names {
         let Ok(exe) = std::env::current_exe() else { continue };
         let mut command = std::process::Command::new(exe);
-        command.arg0("ldirectord").arg("--run-dir").arg(&paths.run_dir).args([name.as_str(), action]);
+        command.arg0("ldirectord").arg("--run-dir").arg(&paths.run_dir).arg("--state-dir").arg(&args.state_dir);
+        if let Some(table) = &args.table {
+            command.arg("--table").arg(table);
+        }
+        command.args([name.as_str(), action]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let done = tokio::time::timeout(EXECUTE_DEADLINE, tokio::process::Command::from(command).status()).await;
         let why = match done {

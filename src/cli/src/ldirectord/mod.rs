@@ -4,19 +4,24 @@
 //! with one, `restart` leaves the old daemon running with one; `stop` returns when the daemon is gone; `start` returns when the table
 //! is set up, or says why it cannot be.
 
+mod ask;
 mod check;
 mod control;
 mod daemon;
+mod marks;
 mod paths;
+mod show;
 mod table;
+mod top;
 
 use ::ldirectord::config::{Accepted, Problem, Severity};
-use ::ldirectord::service::{LoadError, load};
+use ::ldirectord::service::{LoadError, Wish, load};
 use base::applet::Applet;
 use clap::Parser;
 use paths::Paths;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub const LDIRECTORD: Applet = Applet {
     name: "ldirectord",
@@ -39,6 +44,13 @@ const EXAMPLES: &str = "\
 Examples:
   ldirectord www.cf start             start the director for /etc/ha.d/www.cf (or ./www.cf)
   ldirectord www.cf status            exit code 0 if it runs, 3 if not
+  ldirectord www.cf status --long     every real server: state, weight, connections, last answer; --json for programs
+  ldirectord www.cf top               the same as a live table
+  ldirectord www.cf drain 10.0.1.1:80 --deadline 300
+                                      no new connections; wait at most 5 minutes for the established ones
+  ldirectord www.cf undrain 10.0.1.1  let them come again, on all its ports
+  ldirectord www.cf maintenance 10.0.1.1 on
+                                      down at once, also after a restart of the daemon, until `off`
   ldirectord www.cf reload            read the file again; with an error in it nothing changes
   ldirectord www.cf check             validate the file, and warn of likely mistakes
   ldirectord www.cf check --assume down
@@ -51,8 +63,9 @@ Without CONFIG the file is ldirectord.cf. A name is looked for in /etc/ha.d, the
 #[derive(Parser, Debug)]
 #[command(name = "ldirectord", after_help = EXAMPLES, disable_version_flag = true, disable_help_flag = true)]
 pub struct Ldirectord {
-    /// [CONFIG] and one of start, stop, restart, try-restart, reload, force-reload, status, check
-    #[arg(value_name = "[CONFIG] ACTION", num_args = 0..=2)]
+    /// [CONFIG] and one of start, stop, restart, try-restart, reload, force-reload, status, check, top, drain REAL, undrain REAL,
+    /// maintenance REAL on|off
+    #[arg(value_name = "[CONFIG] ACTION", num_args = 0..=4)]
     words: Vec<String>,
     /// Stay in the foreground and log every check to standard error
     #[arg(short, long)]
@@ -60,13 +73,31 @@ pub struct Ldirectord {
     /// With check: print the table if all checks pass (up) or fail (down)
     #[arg(long, value_name = "up|down", value_parser = ["up", "down"])]
     assume: Option<String>,
-    /// With check: print findings and settings as JSON
+    /// With status: one line for every real server
+    #[arg(short, long)]
+    long: bool,
+    /// With drain: wait at most so long for connections to end (default: until they have)
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<u64>,
+    /// With drain, undrain, maintenance: only in this virtual service (ADDRESS:PORT or a mark)
+    #[arg(long = "virtual", value_name = "SERVICE")]
+    virtual_service: Option<String>,
+    /// With top: seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// With top: stop after so many looks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rounds: u64,
+    /// Print JSON: with check, status, drain, undrain, maintenance
     #[arg(long)]
     json: bool,
     /// Use the table in this file instead of the kernel's
     #[arg(long, value_name = "FILE.json")]
     table: Option<PathBuf>,
-    /// Directory of the pid file
+    /// Directory of the files that keep drains and maintenance over a restart
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ldirectord")]
+    state_dir: PathBuf,
+    /// Directory of the pid file and the control socket
     #[arg(long, value_name = "DIR", default_value = "/var/run")]
     run_dir: PathBuf,
     /// Show the version
@@ -89,6 +120,10 @@ enum Action {
     Reload,
     Status,
     Check,
+    Top,
+    Drain,
+    Undrain,
+    Maintenance,
 }
 
 impl Action {
@@ -101,8 +136,21 @@ impl Action {
             "reload" | "force-reload" => Action::Reload,
             "status" => Action::Status,
             "check" => Action::Check,
+            "top" => Action::Top,
+            "drain" => Action::Drain,
+            "undrain" => Action::Undrain,
+            "maintenance" => Action::Maintenance,
             _ => return None,
         })
+    }
+
+    /// How many words stand behind it.
+    fn operands(self) -> usize {
+        match self {
+            Action::Drain | Action::Undrain => 1,
+            Action::Maintenance => 2,
+            _ => 0,
+        }
     }
 }
 
@@ -119,7 +167,7 @@ fn main(args: Vec<OsString>) -> i32 {
         println!("ldirectord of Bascule {} (compatible with 1.186-ha)", env!("CARGO_PKG_VERSION"));
         return exit::OK;
     }
-    let Some((config, action)) = words(&args.words) else { return exit::USAGE };
+    let Some((config, action, operands)) = words(&args.words) else { return exit::USAGE };
     let paths = match Paths::find(config, &args.run_dir) {
         Ok(paths) => paths,
         Err(why) => {
@@ -127,32 +175,60 @@ fn main(args: Vec<OsString>) -> i32 {
             return exit::FAILED;
         }
     };
-    run(&args, action, &paths)
-}
-
-fn words(words: &[String]) -> Option<(Option<&str>, Action)> {
-    let (config, word) = match words {
-        [action] => (None, action),
-        [config, action] => (Some(config.as_str()), action),
-        _ => {
-            eprintln!(
-                "ldirectord: what shall be done? give one of start, stop, restart, reload, status, check\n\n{EXAMPLES}"
-            );
-            return None;
-        }
-    };
-    match Action::named(word) {
-        Some(action) => Some((config, action)),
-        None => {
-            eprintln!(
-                "ldirectord: unknown action '{word}': give one of start, stop, restart, try-restart, reload, status, check"
-            );
-            None
-        }
+    match action {
+        Action::Top => top::top(&paths, Duration::from_secs(args.interval), args.rounds),
+        Action::Drain | Action::Undrain | Action::Maintenance => mark(&args, action, operands, &paths),
+        _ => run(&args, action, &paths),
     }
 }
 
+/// `[CONFIG] ACTION [OPERAND…]`: the configuration may be left out.
+fn words(words: &[String]) -> Option<(Option<&str>, Action, &[String])> {
+    let named = |at: usize| words.get(at).and_then(|word| Action::named(word));
+    let (config, action, rest) = match (named(1), named(0)) {
+        (Some(action), _) => (words.first().map(String::as_str), action, &words[2..]),
+        (None, Some(action)) => (None, action, &words[1..]),
+        (None, None) => {
+            match words.last() {
+                Some(word) if words.len() <= 2 => {
+                    eprintln!("ldirectord: unknown action '{word}'; 'ldirectord --help' lists them")
+                }
+                _ => eprintln!(
+                    "ldirectord: what shall be done? give one of start, stop, restart, reload, status, check\n\n{EXAMPLES}"
+                ),
+            }
+            return None;
+        }
+    };
+    let on_off = action != Action::Maintenance || rest.get(1).is_some_and(|w| w == "on" || w == "off");
+    if rest.len() != action.operands() || !on_off {
+        let expected = match action {
+            Action::Drain | Action::Undrain => "a real server: ADDRESS[:PORT] or its name",
+            Action::Maintenance => "a real server and `on` or `off`",
+            _ => "nothing",
+        };
+        eprintln!("ldirectord: behind {action:?} stands {expected}; got {rest:?}");
+        return None;
+    }
+    Some((config, action, rest))
+}
+
+fn mark(args: &Ldirectord, action: Action, operands: &[String], paths: &Paths) -> i32 {
+    let Some(real) = operands.first() else { return exit::USAGE };
+    let (wish, on) = match action {
+        Action::Drain => (Wish::Drain, true),
+        Action::Undrain => (Wish::Drain, false),
+        _ => (Wish::Maintenance, operands.get(1).is_some_and(|w| w == "on")),
+    };
+    let virtual_service = args.virtual_service.as_deref();
+    let deadline = args.deadline.map(Duration::from_secs);
+    marks::mark(paths, &marks::Marking { real, virtual_service, wish, on, deadline, json: args.json })
+}
+
 fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
+    if action == Action::Status && args.json {
+        return show::json(paths);
+    }
     if action == Action::Check {
         return check::check(paths, args.assume.as_deref(), args.json);
     }
@@ -175,6 +251,7 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         return if paths.config.exists() { exit::CONFIG } else { exit::FAILED };
     }
     match (action, accepted) {
+        (Action::Status, accepted) if args.long => show::long(paths, accepted.as_ref()),
         (Action::Status, accepted) => control::status(paths, accepted.as_ref()),
         (Action::Stop, _) => control::stop(paths),
         (Action::Reload, _) => control::reload(paths),
@@ -183,7 +260,9 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         (Action::TryRestart, Some(_)) if paths.running().is_none() => exit::OK,
         (Action::TryRestart, Some(accepted)) => restart(args, paths, accepted),
         // A broken file has returned above.
-        (_, None) | (Action::Check, _) => exit::CONFIG,
+        (_, None) => exit::CONFIG,
+        // Each is done before a file is read.
+        (Action::Check | Action::Top | Action::Drain | Action::Undrain | Action::Maintenance, _) => exit::USAGE,
     }
 }
 

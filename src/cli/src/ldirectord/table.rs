@@ -2,30 +2,45 @@
 
 use base::ipvs::{Info, ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
 use kernel::ipvs::{Change, Error, Ipvs, Kernel, Memory};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub fn open(file: Option<&Path>) -> Box<dyn Ipvs> {
     match file {
-        Some(path) => Box::new(FileTable { path: path.to_owned() }),
+        Some(path) => Box::new(FileTable { path: path.to_owned(), known: None }),
         None => Box::new(Kernel::new()),
     }
 }
 
-/// A table in a file, read for each request and written after each change, so that others may change it meanwhile.
+/// A table in a file, written after each change and read again whenever others have changed it.
 struct FileTable {
     path: PathBuf,
+    known: Option<(Stamp, Memory)>,
+}
+
+/// Of a file's content.
+type Stamp = (u64, i64, i64, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    std::fs::metadata(path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
 }
 
 impl FileTable {
-    fn load(&self) -> Result<Memory, Error> {
-        if !self.path.exists() {
-            return Ok(Memory::new());
+    fn load(&mut self) -> Result<&mut Memory, Error> {
+        let now = stamp(&self.path);
+        if self.known.as_ref().map(|(seen, _)| *seen) != now || now.is_none() {
+            let memory = match now {
+                None => Memory::new(),
+                Some(_) => Memory::load(&self.path).map_err(|e| Error::Malformed { what: e.to_string() })?,
+            };
+            self.known = Some((now.unwrap_or_default(), memory));
         }
-        Memory::load(&self.path).map_err(|e| Error::Malformed { what: e.to_string() })
+        let known = self.known.get_or_insert_with(|| (Stamp::default(), Memory::new()));
+        Ok(&mut known.1)
     }
 
-    fn read<T>(&self, f: impl FnOnce(&mut Memory) -> Result<T, Error>) -> Result<T, Error> {
-        f(&mut self.load()?)
+    fn read<T>(&mut self, f: impl FnOnce(&mut Memory) -> Result<T, Error>) -> Result<T, Error> {
+        f(self.load()?)
     }
 }
 
@@ -58,14 +73,22 @@ impl Ipvs for FileTable {
         if changes.is_empty() {
             return Vec::new();
         }
-        let mut table = match self.load() {
+        let path = self.path.clone();
+        let table = match self.load() {
             Ok(table) => table,
             Err(e) => return vec![Err(e); changes.len()],
         };
         let results = table.apply_all(changes);
-        match table.save(&self.path) {
+        let saved = table.save(&path);
+        if let (Some((seen, _)), Some(now)) = (&mut self.known, stamp(&path)) {
+            *seen = now;
+        }
+        match saved {
             Ok(()) => results,
-            Err(e) => vec![Err(Error::Malformed { what: e.to_string() }); changes.len()],
+            Err(e) => {
+                self.known = None;
+                vec![Err(Error::Malformed { what: e.to_string() }); changes.len()]
+            }
         }
     }
 }
