@@ -1,4 +1,7 @@
 //! One task for each distinct check, each on its own schedule: the next one begins an interval after the last has ended.
+//!
+//! Checks that are all due at once (at start, say) begin in the order in which they came, [`MAX_BRISK`] at a time: more would only
+//! cost memory. Whoever has not answered within [`BRISK`] makes room, so that servers that hang hold up nobody.
 
 use crate::checks::{Check, Progress};
 use crate::config::Config;
@@ -13,6 +16,9 @@ use tokio::task::JoinHandle;
 
 /// Checks that run at one time; each needs a few descriptors.
 pub const MAX_CONCURRENT: usize = 20_000;
+/// Checks that are in their first moments at one time, and how long these are.
+const MAX_BRISK: usize = 512;
+const BRISK: Duration = Duration::from_millis(20);
 /// Pause before a check that this machine could not make is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -31,17 +37,23 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+struct Limits {
+    all: Semaphore,
+    brisk: Semaphore,
+}
+
 pub struct Runner {
     running: BTreeMap<CheckId, Running>,
     findings: mpsc::Sender<Finding>,
-    permits: Arc<Semaphore>,
+    limits: Arc<Limits>,
     next: u64,
 }
 
 impl Runner {
     pub fn new(findings: mpsc::Sender<Finding>) -> Runner {
         let limit = concurrent_limit();
-        Runner { running: BTreeMap::new(), findings, permits: Arc::new(Semaphore::new(limit)), next: 0 }
+        let limits = Limits { all: Semaphore::new(limit), brisk: Semaphore::new(MAX_BRISK) };
+        Runner { running: BTreeMap::new(), findings, limits: Arc::new(limits), next: 0 }
     }
 
     /// Runs exactly the checks of a configuration; those that run already are left alone.
@@ -78,7 +90,7 @@ impl Runner {
         let id = CheckId(self.next);
         self.next += 1;
         let check = Arc::new(check);
-        let task = tokio::spawn(repeat(id, check.clone(), self.findings.clone(), self.permits.clone()));
+        let task = tokio::spawn(repeat(id, check.clone(), self.findings.clone(), self.limits.clone()));
         self.running.insert(id, Running { check, reals: reals.into(), task });
     }
 }
@@ -89,20 +101,30 @@ impl Drop for Runner {
     }
 }
 
-async fn repeat(id: CheckId, check: Arc<Check>, findings: mpsc::Sender<Finding>, permits: Arc<Semaphore>) {
+async fn repeat(id: CheckId, check: Arc<Check>, findings: mpsc::Sender<Finding>, limits: Arc<Limits>) {
     let mut progress = Progress::default();
     let mut first = true;
     loop {
-        let Ok(permit) = permits.acquire().await else { return };
-        // Boxed: a sleeping check holds no memory of the protocol that it speaks.
-        let outcome = Box::pin(check.run(&mut progress)).await;
-        drop(permit);
+        let outcome = one(&check, &mut progress, &limits).await;
         let pause = if outcome.is_ok() { pause(&check, std::mem::take(&mut first), noise()) } else { RETRY };
         if findings.send(Finding { id, outcome }).await.is_err() {
             return;
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+async fn one(check: &Check, progress: &mut Progress, limits: &Limits) -> Result<Verdict, String> {
+    let closed = |_| "the director ends".to_owned();
+    let _permit = limits.all.acquire().await.map_err(closed)?;
+    let brisk = limits.brisk.acquire().await.map_err(closed)?;
+    // Boxed: a sleeping check holds no memory of the protocol that it speaks.
+    let mut run = Box::pin(check.run(progress));
+    if let Ok(outcome) = tokio::time::timeout(BRISK, &mut run).await {
+        return outcome;
+    }
+    drop(brisk);
+    run.await
 }
 
 /// The time until the next check. The first one is cut at random, so that checks which all began at once do not stay together.
