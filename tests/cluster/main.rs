@@ -6,5 +6,6 @@ mod fixture;
 mod hostile;
 mod partition;
 mod resources;
+mod restart;
 mod start;
 mod stops;

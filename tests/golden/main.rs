@@ -7,6 +7,7 @@ mod director;
 mod explain;
 mod ipvsadm;
 mod ldirectord;
+mod ocf;
 mod samples;
 mod scheduler;
 #[path = "../support/shared.rs"]
