@@ -3,6 +3,7 @@
 //! On the host it boots; in the guest (`BASCULE_IN_GUEST=1`) it runs the scenarios, all in one boot. Arguments are parts
 //! of scenario names to run; without any, all run.
 
+mod doctor;
 mod failover;
 mod guest;
 mod hold;
