@@ -32,6 +32,7 @@ const ALSO_DIFFERENT: &[&str] = &[
     "weights above 65535 are refused, as recorded; Debian's build of 1.31 takes them",
     "'-b ,' sets no flag; the original crashes",
     "statistics of real servers are 64-bit; the original's wrap at 2^32",
+    "real servers of a service that has both families are listed IPv4 first; the original's order depends on the kernel's",
 ];
 
 /// One recorded run.

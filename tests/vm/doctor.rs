@@ -35,6 +35,7 @@ quorum {
 ";
 
 const LAYOUT: &str = "\
+modprobe ip_vs
 ip link add eth0 type veth peer name p0; ip link set p0 up; ip link set eth0 up
 ip link add eth1 type veth peer name p1; ip link set p1 up; ip link set eth1 up mtu 1520
 ip addr add 192.0.2.1/24 dev eth0; ip addr add 10.1.0.1/24 dev eth1

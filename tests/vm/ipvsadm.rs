@@ -129,8 +129,12 @@ pub fn same_as_the_original() -> Result<(), String> {
     if differences.is_empty() { Ok(()) } else { Err(differences) }
 }
 
-/// Same bytes; with `--nosort`, whose order depends on the namespace, the same lines.
+/// Same bytes; with `--nosort`, whose order depends on the namespace, the same lines; so within services of both families.
 fn same(want: &Outcome, got: &Outcome, line: &Line) -> bool {
+    if mixed_apart(&want.stdout) != want.stdout {
+        let text = |o: &Outcome| (o.exit, mixed_apart(&o.stdout), o.stderr.clone());
+        return text(want) == text(got);
+    }
     if line.words.iter().any(|w| w == "--nosort") || line.input.contains("--nosort") {
         let sorted = |text: &str| crate::guest::sorted_lines(text);
         return (want.exit, sorted(&want.stdout), &want.stderr) == (got.exit, sorted(&got.stdout), &got.stderr);
@@ -138,16 +142,34 @@ fn same(want: &Outcome, got: &Outcome, line: &Line) -> bool {
     want == got
 }
 
+/// A listing or saved rules with the real servers of every service that has both families in the order of their text: the
+/// original's order there depends on the kernel's.
+fn mixed_apart(text: &str) -> String {
+    let real = |l: &str| {
+        l.strip_prefix("  -> ")
+            .or_else(|| l.strip_prefix("-a ")?.split_once(" -r ").map(|(_, r)| r))
+            .map(|r| r.starts_with('['))
+    };
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for service in lines.chunk_by_mut(|a, b| real(a).is_some() && real(b).is_some()) {
+        let six = |l: &&str| real(l) == Some(true);
+        if service.iter().any(six) && !service.iter().all(six) {
+            service.sort_unstable();
+        }
+    }
+    lines.concat()
+}
+
 /// Both programs read both tables.
 fn compare_tables(theirs: &Namespace, ours: &Namespace) -> Result<(), String> {
     for words in VIEWS {
-        let want = view(theirs, Program::Theirs, words)?;
+        let want = mixed_apart(&view(theirs, Program::Theirs, words)?);
         for (who, space, program) in [
             ("ours reads theirs", theirs, Program::Ours),
             ("theirs reads ours", ours, Program::Theirs),
             ("ours reads ours", ours, Program::Ours),
         ] {
-            let got = view(space, program, words)?;
+            let got = mixed_apart(&view(space, program, words)?);
             if got != want {
                 return Err(format!("{words}: theirs reads theirs:\n{want}\n{who}:\n{got}"));
             }

@@ -46,6 +46,8 @@ pub fn gather(args: &Doctor) -> Facts {
     let key = corosync.as_ref().map(|conf| key_file(args, conf));
     let network = network(&mut unreadable);
     let mut kernel = Kernel::new();
+    // A doctor changes nothing, not even which modules are loaded.
+    kernel.set_load_module(false);
     let ipvs = kernel.info().map(|i| i.version).map_err(|e| e.to_string());
     let mut facts = Facts {
         hostname: host_name(),

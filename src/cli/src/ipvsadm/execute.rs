@@ -9,7 +9,7 @@ use kernel::ipvs::render::{self, Options, RuleOptions, View};
 use kernel::ipvs::{Change, Error, Ipvs, Memory};
 
 /// Exit code of a listing that the kernel refused.
-const EXIT_LISTING: i32 = 1;
+pub const EXIT_LISTING: i32 = 1;
 
 /// Performs a request; returns the exit code.
 pub fn execute(request: &Request, table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {

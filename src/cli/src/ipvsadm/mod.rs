@@ -104,12 +104,15 @@ fn report_stop(stop: &Stop, io: &mut Io<'_>) -> i32 {
 }
 
 fn cannot_initialise(error: &Error, io: &mut Io<'_>) -> i32 {
+    let missing = matches!(error, Error::NoIpvs { .. });
+    // Only root can have the module loaded, so that for others whether there is IPVS is not the first question.
+    let not_root = missing && !nix::unistd::geteuid().is_root();
+    let words = messages::of_read(if not_root { &Error::PermissionDenied } else { error });
     let _ = writeln!(
         io.err,
-        "Can't initialize ipvs: {}\nAre you sure that IP Virtual Server is built in the kernel or as module?",
-        messages::of_read(error)
+        "Can't initialize ipvs: {words}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
     );
-    if matches!(error, Error::NoIpvs { .. }) {
+    if missing {
         let _ = writeln!(io.err, "{error}");
     }
     EXIT_USAGE

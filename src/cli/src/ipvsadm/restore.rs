@@ -1,7 +1,7 @@
 //! `-R`: rules from standard input; plain as the original does it, or checked as a whole first.
 //!
-//! Plain: lines are carried out in order; a wrong line ends the run with 2, a refusal by the kernel is told and the run
-//! goes on; the last line's result is the exit code. Changes travel to the kernel in trains.
+//! Plain: lines are carried out in order; a wrong line ends the run with 2, a refused listing with 1; a refused change is
+//! told and the run goes on; the last line's result is the exit code. Changes travel to the kernel in trains.
 //! `--check` reads and tries everything in memory and changes nothing. `--replace` checks, then makes the table equal to the
 //! file by the fewest changes (see `replace`).
 
@@ -59,7 +59,11 @@ fn plain(table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {
         };
         code = if reads(&request) {
             send(&mut train, table, io);
-            execute::execute(&request, table, io)
+            let code = execute::execute(&request, table, io);
+            if code == execute::EXIT_LISTING {
+                return code;
+            }
+            code
         } else {
             match execute::change_of(&request, table) {
                 Ok(Some(change)) => train.push(change),

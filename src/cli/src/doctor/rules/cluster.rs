@@ -233,9 +233,16 @@ fn fencing(conf: Option<&Corosync>, cluster: &Cluster, report: &mut Report) {
     }
 }
 
+/// Agent of the connection synchronisation, and the id that it has unless told otherwise.
+const SYNC_AGENT: &str = "ipvs-sync";
+const DEFAULT_SYNC_ID: &str = "1";
+
 /// Groups that share a synchronisation id overwrite each other's connections on the other director.
 fn sync_ids(cluster: &Cluster, report: &mut Report) {
-    let id = |p: &Primitive| ["syncid", "sync_id", "sync-id"].iter().find_map(|n| p.param(n).map(str::to_owned));
+    let id = |p: &Primitive| {
+        let default = (p.agent == SYNC_AGENT).then_some(DEFAULT_SYNC_ID);
+        p.param("syncid").or(default).map(str::to_owned)
+    };
     let mut groups: BTreeMap<String, Vec<&Primitive>> = BTreeMap::new();
     for primitive in &cluster.primitives {
         if let Some(id) = id(primitive) {

@@ -33,13 +33,21 @@ pub fn check(facts: &Facts, report: &mut Report) {
 
 fn ipvs(facts: &Facts, report: &mut Report) {
     let Err(why) = &facts.ipvs else { return };
-    let installed = facts.modules_available.as_ref().is_some_and(|m| m.contains(MODULE));
-    let cure = if installed {
-        vec!["modprobe ip_vs".to_owned(), "echo ip_vs > /etc/modules-load.d/ipvs.conf".to_owned()]
-    } else {
-        vec!["apt install linux-image-amd64   (the running kernel has no module ip_vs), then reboot into it".to_owned()]
-    };
-    report.add(error("ipvs"), why.clone(), "no virtual service can be set up: this host cannot be a director", cure);
+    if facts.modules_available.as_ref().is_some_and(|m| m.contains(MODULE)) {
+        report.add(
+            note("ipvs"),
+            "module ip_vs is not loaded",
+            "nothing yet: the director loads it at its first start. Settings of IPVS were not looked at",
+            ["modprobe ip_vs", "echo ip_vs > /etc/modules-load.d/ipvs.conf"],
+        );
+        return;
+    }
+    report.add(
+        error("ipvs"),
+        why.clone(),
+        "no virtual service can be set up: this host cannot be a director",
+        ["apt install linux-image-amd64   (the running kernel has no module ip_vs), then reboot into it"],
+    );
 }
 
 fn schedulers(facts: &Facts, report: &mut Report) {

@@ -164,7 +164,11 @@ type Plant = fn(&mut Facts);
 
 /// What is planted, what must be found, and how grave it is.
 const FAULTS: &[(&str, Severity, Plant)] = &[
-    ("ipvs", Severity::Error, |f| f.ipvs = Err("the kernel has no IPVS".into())),
+    ("ipvs", Severity::Note, |f| f.ipvs = Err("the kernel has no IPVS".into())),
+    ("ipvs", Severity::Error, |f| {
+        f.ipvs = Err("the kernel has no IPVS".into());
+        f.modules_available = None;
+    }),
     ("scheduler", Severity::Error, |f| f.directors = vec![services(&SERVICES.replace("=rr", "=mh"))]),
     ("ipvs-setting", Severity::Warning, |f| set(f, "net/ipv4/vs/expire_nodest_conn", "0")),
     ("ipvs-setting", Severity::Warning, |f| set(f, "net/ipv4/vs/sync_threshold", "3 50")),
@@ -243,6 +247,12 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
     ("split-brain", Severity::Error, |f| f.cluster.as_mut().unwrap().no_quorum_policy = Some("ignore".into())),
     ("sync-id", Severity::Error, |f| {
         f.cluster = Some(cluster::read(&xml::parse(&CIB.replace(r#"value="8""#, r#"value="7""#)).unwrap()))
+    }),
+    ("sync-id", Severity::Error, |f| {
+        let text = CIB
+            .replace(r#"value="7""#, r#"value="1""#)
+            .replace(r#"name="syncid" value="8""#, r#"name="ttl" value="2""#);
+        f.cluster = Some(cluster::read(&xml::parse(&text).unwrap()))
     }),
     ("ring-firewall", Severity::Error, |f| f.firewall = filter(&HOLES.replace("5405", "5406"))),
     ("ring-firewall", Severity::Note, |f| {

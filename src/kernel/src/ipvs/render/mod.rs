@@ -107,6 +107,8 @@ fn sort_key(key: &ServiceKey) -> (u32, Family, u16, IpAddr, u16) {
     }
 }
 
+/// IPv4 first, as with services. (The original compares addresses of a mixed service as if both were of the first one's family,
+/// so that its order depends on the kernel's.)
 fn dest_sort_key(key: &DestKey) -> (Family, IpAddr, u16) {
     (Family::of(key.addr), key.addr, key.port)
 }

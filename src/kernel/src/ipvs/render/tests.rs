@@ -61,3 +61,12 @@ fn numbers_are_cut_not_rounded() {
     assert_eq!(short(u64::MAX), "18446744T");
     assert_eq!(exact(123_456_789), " 123456789");
 }
+
+#[test]
+fn the_families_of_a_mixed_service_stay_apart() {
+    let mut mixed = entry();
+    mixed.dests[0].dest.key.addr = "::1".parse().unwrap();
+    let order: Vec<String> =
+        ordered(&[mixed], &Options::default())[0].dests.iter().map(|d| d.dest.key.addr.to_string()).collect();
+    assert_eq!(order, ["10.0.1.9", "::1"]);
+}
