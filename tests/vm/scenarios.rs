@@ -8,8 +8,6 @@ pub const ALL: &[Scenario] = &[
     ("failover: a director group on kernel IPVS", crate::failover::group_fails_over),
     ("takeover: the table is right before the address comes", crate::takeover::warm_takeover),
     ("reload: nothing fails under load", crate::reload::under_load),
-    ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
-    ("topology: long connections without sync", crate::topology::without_sync),
     ("doctor: planted faults are found beside kernel IPVS", crate::doctor::finds_planted_faults),
     ("netlink: every request and refusal, long dumps", ipvsadm::netlink_by_itself),
     ("ipvsadm: random command lines as the original", ipvsadm::same_as_the_original),
