@@ -31,10 +31,9 @@ impl View {
             KeyCode::PageDown => self.scroll = self.scroll.saturating_add(20),
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(20),
             KeyCode::Home => self.scroll = 0,
-            KeyCode::Char(c) => {
-                if !self.switches.remove(&c) && self.switches.len() < 32 {
-                    self.switches.insert(c);
-                }
+            KeyCode::Char(c) if self.switches.remove(&c) => {}
+            KeyCode::Char(c) if self.switches.len() < 32 => {
+                self.switches.insert(c);
             }
             _ => {}
         }
