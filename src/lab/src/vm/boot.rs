@@ -115,9 +115,11 @@ fn spawn(image: &Image, dir: &Path, job: &Job, console: &Path) -> Result<Child, 
 }
 
 fn start_script(image: &Image, cwd: &Path) -> String {
+    // A checkout in /tmp must stay in sight; the host's other files there do no harm.
+    let tmp = if cwd.starts_with("/tmp") { ":" } else { "mount -t tmpfs tmpfs /tmp" };
     format!(
         "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8\n\
-         mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; mkdir -p /dev/shm /dev/pts\n\
+         mount -t tmpfs tmpfs /run; {tmp}; mkdir -p /dev/shm /dev/pts\n\
          mount -t tmpfs tmpfs /dev/shm; mount -t devpts devpts /dev/pts\n\
          mkdir -p /lib/modules; mount --bind '{modules}' /lib/modules\n\
          ln -sfn /run /var/run; mkdir -p /run/lock; hostname vm; ip link set lo up\n\
