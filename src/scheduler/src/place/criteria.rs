@@ -112,7 +112,8 @@ impl Sched {
         }
         let Some(locked) = self[rsc].lock_node else { return };
         if self.options.shutdown_lock_ms > 0 {
-            let expires = self[rsc].lock_time + state_ms_to_s(self.options.shutdown_lock_ms) + 1;
+            let limit_s = state_ms_to_s(self.options.shutdown_lock_ms);
+            let expires = self[rsc].lock_time.saturating_add(limit_s).saturating_add(1);
             self.update_recheck(expires);
         }
         for node in self.node_order.clone() {

@@ -184,7 +184,7 @@ impl<'a> Recorder<'a> {
         let list = state_element.child_or_insert("lrm").child_or_insert("lrm_resources");
         let Some(rsc) = element_at(list, at) else { return };
         let latest = || rsc.elements().filter_map(|e| e.attr("call-id").and_then(parse_int)).max().unwrap_or(0).max(0);
-        let call = self.calls.get(&(state, at)).copied().unwrap_or_else(latest) + 1;
+        let call = self.calls.get(&(state, at)).copied().unwrap_or_else(latest).saturating_add(1);
         // Where a resource has several histories, none tells which call was the last.
         let call = if self.ambiguous.contains(&(state, at)) { 1 } else { call };
         self.calls.insert((state, at), call);

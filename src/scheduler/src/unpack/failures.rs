@@ -66,13 +66,13 @@ impl Sched {
             self[rsc].failure_expiration_ms = 0;
         }
         let expiration = ms_to_s(self[rsc].failure_expiration_ms);
-        if effective && count > 0 && last > 0 && expiration > 0 && self.now > last + expiration {
+        if effective && count > 0 && last > 0 && expiration > 0 && self.now > last.saturating_add(expiration) {
             count = 0;
         }
         if launched && !self[rsc].launched.is_empty() && !self.is_bundled(rsc) {
             for other in self[rsc].launched.clone() {
                 let (more, when) = self.fail_count(node, other, effective, false, op);
-                count += more;
+                count = add_scores(count, more);
                 last = last.max(when);
             }
         }

@@ -304,10 +304,10 @@ impl Sched {
         }
         let (mut expired, mut unexpired_count) = (false, 0);
         if let Some(last_run) = self.history.op(h.at).last_change.filter(|_| expiration > 0) {
-            expired = self.now >= last_run + expiration && !self.ignores_failure_timeout(h);
+            expired = self.now >= last_run.saturating_add(expiration) && !self.ignores_failure_timeout(h);
             let (count, last) = self.fail_count(h.node, h.rsc, true, false, Some(h.at));
             unexpired_count = count;
-            let until = last + expiration + 1;
+            let until = last.saturating_add(expiration).saturating_add(1);
             if count != 0 && self.now < until {
                 self.update_recheck(until);
             }
