@@ -7,7 +7,7 @@
 //! ```
 
 use crate::BASCULE;
-use crate::guest::{Namespace, shell, sorted_lines, wait_until};
+use crate::guest::{Namespace, kill_all, shell, sorted_lines, wait_until};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub fn group_fails_over() -> Result<(), String> {
         site.served_by_all(url)?;
     }
     site.node(&active).run("ip link set eth0 down; ip link set eth1 down")?;
-    shell(&format!("ip netns pids {active} | xargs -r kill -9"))?;
+    kill_all(&active)?;
     let survivor = if active == "d1" { "d2" } else { "d1" };
     let again = wait_until(START, || (site.owner().as_deref() == Some(survivor)).then_some(()));
     again.ok_or_else(|| format!("{survivor} did not take the group over\n{}", site.logs()))?;
@@ -168,7 +168,7 @@ impl Site {
     }
 
     fn dead_server_leaves(&self, director: &str) -> Result<(), String> {
-        shell("ip netns pids w1 | xargs -r kill -9")?;
+        kill_all("w1")?;
         self.wait_for_table(director, 12)?;
         self.webs[0].run("busybox httpd -p '[::]:80' -h /tmp/w1")?;
         self.wait_for_table(director, 16)?;
@@ -178,7 +178,7 @@ impl Site {
 
     fn dead_server_is_quiescent(&self, director: &str) -> Result<(), String> {
         shell("sed -i s/quiescent=no/quiescent=yes/ /tmp/failover/ldirectord.cf")?;
-        shell("ip netns pids w1 | xargs -r kill -9")?;
+        kill_all("w1")?;
         let zero = wait_until(START, || {
             let table = self.node(director).run("ipvsadm -Sn").unwrap_or_default();
             (table.lines().filter(|l| l.ends_with("-w 0")).count() == 4).then_some(())

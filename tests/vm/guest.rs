@@ -9,6 +9,15 @@ pub fn shell(command: &str) -> Result<String, String> {
     finish(command, Command::new("sh").args(["-c", command]))
 }
 
+/// Kills every process in a namespace. One may end by itself between the look and the blow, so what counts is that none is left.
+pub fn kill_all(name: &str) -> Result<(), String> {
+    let gone = wait_until(Duration::from_secs(10), || {
+        let _ = shell(&format!("ip netns pids '{name}' | xargs -r kill -9"));
+        shell(&format!("ip netns pids '{name}'")).ok().filter(|pids| pids.trim().is_empty())
+    });
+    gone.map(drop).ok_or_else(|| format!("processes in {name} do not end"))
+}
+
 fn finish(shown: &str, command: &mut Command) -> Result<String, String> {
     let out = command.output().map_err(|e| format!("{shown}: {e}"))?;
     let stdout = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -60,7 +69,8 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let name = &self.name;
-        let _ = shell(&format!("ip netns pids '{name}' | xargs -r kill -9; ip netns del '{name}'"));
+        let _ = kill_all(name);
+        let _ = shell(&format!("ip netns del '{name}'"));
     }
 }
 

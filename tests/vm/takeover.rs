@@ -10,7 +10,7 @@
 //! dead ones refuse at once, and straight to the client.
 
 use crate::BASCULE;
-use crate::guest::{Namespace, shell, wait_until};
+use crate::guest::{Namespace, kill_all, shell, wait_until};
 use crate::probe::{Prober, tally};
 use lab::probe::{Outcome, Record, monotonic_us};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Site {
         let prober = Prober::start(&self.client, "takeover", &args)?;
         wait_until(START, || prober.records().ok()?.iter().any(Record::is_ok).then_some(()))
             .ok_or_else(|| format!("no request is served\n{}", logs()))?;
-        shell(&format!("ip netns pids {} | xargs -r kill -9", self.dead.name))?;
+        kill_all(&self.dead.name)?;
         let gone = wait_until(START, || (self.table(old).len() == 4).then_some(()));
         gone.ok_or_else(|| format!("the dead servers stay in the table\n{}", logs()))?;
         // The standby's own checks are up to eight seconds old now; what it was told has had a moment to arrive.
@@ -80,7 +80,7 @@ impl Site {
         let name = self.directors[old].name.clone();
         self.directors[old].run("ip link set eth0 down")?;
         let lost_us = monotonic_us();
-        shell(&format!("ip netns pids {name} | xargs -r kill -9"))?;
+        kill_all(&name)?;
         let after =
             |records: &[Record]| -> Option<usize> { records.iter().position(|r| r.sent_us > lost_us && r.is_ok()) };
         let enough = wait_until(START, || {

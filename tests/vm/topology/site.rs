@@ -2,7 +2,7 @@
 
 use super::LIMIT;
 use crate::BASCULE;
-use crate::guest::{Namespace, shell, wait_until};
+use crate::guest::{Namespace, kill_all, shell, wait_until};
 use crate::hold;
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ impl Site {
     /// Power loss.
     pub fn kill(&self, name: &str) -> Result<(), String> {
         self.node(name).run("ip link set eth0 down; ip link set eth1 down")?;
-        shell(&format!("ip netns pids {name} | xargs -r kill -9")).map(drop)
+        kill_all(name)
     }
 
     /// The machine boots again: nothing that was configured is left in its kernel.
