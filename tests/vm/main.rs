@@ -14,6 +14,7 @@ mod reload;
 mod scenarios;
 mod takeover;
 mod topology;
+mod watchdog;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,13 +39,18 @@ fn main() -> ExitCode {
 
 fn in_guest(wanted: &[String]) -> ExitCode {
     let mut failed = 0;
+    let limit = Duration::from_secs(if std::env::var_os("BASCULE_LONG").is_some() { 3600 } else { 600 });
     for (name, run) in scenarios::ALL {
         if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
             continue;
         }
         let began = Instant::now();
         println!("run  {name}");
-        match std::panic::catch_unwind(run).unwrap_or_else(|_| Err("panicked; see above".to_owned())) {
+        let Some(result) = watchdog::within(limit, *run) else {
+            println!("STUCK {name}: no end within {} s\n{}", limit.as_secs(), watchdog::what_hangs());
+            return ExitCode::FAILURE;
+        };
+        match result {
             Ok(()) => println!("ok   {name} ({:.1} s)", began.elapsed().as_secs_f32()),
             Err(why) => {
                 failed += 1;
@@ -61,7 +67,13 @@ fn on_host(wanted: &[String]) -> ExitCode {
         println!("SKIPPED: all VM scenarios; install the Debian packages {}", missing.join(" "));
         return if std::env::var_os("CI").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    match boot(wanted) {
+    let mut result = boot(wanted);
+    if let Err(why @ lab::vm::VmError::Silent { .. }) = &result {
+        // Nothing in user space can stop a whole kernel: that was the emulator, and says nothing of what is tested.
+        println!("{why}\nBOOTING ONCE MORE: the emulated machine stood still");
+        result = boot(wanted);
+    }
+    match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(code) => {
             println!("the guest's run failed with exit code {code}");

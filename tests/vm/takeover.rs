@@ -68,7 +68,7 @@ impl Site {
     fn run(&mut self, warm: &str) -> Result<(), String> {
         let old = wait_until(START, || (0..2).find(|n| self.table(*n).len() == 8 && self.has_address(*n)));
         let old = old.ok_or_else(|| format!("no director with eight servers\n{}", logs()))?;
-        let args = ["--target", "10.11.0.100:80", "--interval-ms", "20", "--timeout-ms", "1500"];
+        let args = ["--target", "10.11.0.100:80", "--interval-ms", "20", "--timeout-ms", "6000"];
         let prober = Prober::start(&self.client, "takeover", &args)?;
         wait_until(START, || prober.records().ok()?.iter().any(Record::is_ok).then_some(()))
             .ok_or_else(|| format!("no request is served\n{}", logs()))?;
@@ -81,32 +81,31 @@ impl Site {
         self.directors[old].run("ip link set eth0 down")?;
         let lost_us = monotonic_us();
         kill_all(&name)?;
-        let after =
-            |records: &[Record]| -> Option<usize> { records.iter().position(|r| r.sent_us > lost_us && r.is_ok()) };
         let enough = wait_until(START, || {
             let records = prober.records().ok()?;
-            (records.len() - after(&records)? >= REQUESTS).then_some(records)
+            let served_us = served_again(&records, lost_us)?;
+            (records.iter().filter(|r| r.sent_us >= served_us).count() >= REQUESTS).then_some((records, served_us))
         });
-        let records = enough.ok_or_else(|| format!("the address did not come back\n{}", logs()))?;
-        self.judge(warm, 1 - old, lost_us, &records, after(&records).unwrap_or_default())
+        let (records, served_us) = enough.ok_or_else(|| format!("the address did not come back\n{}", logs()))?;
+        self.judge(warm, 1 - old, lost_us, served_us, &records)
     }
 
-    fn judge(&self, warm: &str, new: usize, lost_us: u64, records: &[Record], first: usize) -> Result<(), String> {
-        let moved = &records[first..first + REQUESTS];
+    fn judge(&self, warm: &str, new: usize, lost_us: u64, served_us: u64, records: &[Record]) -> Result<(), String> {
+        let moved: Vec<&Record> = records.iter().filter(|r| r.sent_us >= served_us).take(REQUESTS).collect();
         let refused = |r: &&Record| matches!(r.outcome, Outcome::Refused | Outcome::Reset);
         // Neither a dead server nor an address without a table may have refused anyone at any time.
         let refusals = records.iter().filter(|r| r.sent_us > lost_us).filter(refused).count();
-        let outage_ms = (records[first].sent_us - lost_us) / 1000;
+        let outage_ms = (served_us - lost_us) / 1000;
         let slowest_ms = moved.iter().map(|r| r.took_us / 1000).max().unwrap_or_default();
         println!(
             "     warm_standby={warm}: served again after {outage_ms} ms; of {REQUESTS} requests: {}; slowest {slowest_ms} ms; refused since the loss: {refusals}",
-            tally(moved)
+            tally(moved.iter().copied())
         );
-        if refusals > 0 || !moved.iter().all(Record::is_ok) {
+        if refusals > 0 || !moved.iter().all(|r| r.is_ok()) {
             return Err(format!("requests reached a dead server or nobody\n{}", logs()));
         }
         let socket = format!("{DIR}/run{}/api.sock", new + 1);
-        let text = shell(&format!("curl -s --unix-socket {socket} http://x/v1/timeline"))?;
+        let text = shell(&format!("curl -s -m 20 --unix-socket {socket} http://x/v1/timeline"))?;
         let timeline: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))?;
         let events = timeline["events"].as_array().cloned().unwrap_or_default();
         let at = |kind: &str| events.iter().position(|e| e["kind"] == kind);
@@ -130,6 +129,11 @@ impl Site {
     fn has_address(&self, n: usize) -> bool {
         self.directors[n].run("ip -br addr show dev eth0").is_ok_and(|a| a.contains("10.11.0.100/32"))
     }
+}
+
+/// When the first request that was sent after the loss had been served.
+fn served_again(records: &[Record], lost_us: u64) -> Option<u64> {
+    records.iter().filter(|r| r.sent_us > lost_us && r.is_ok()).map(Record::done_us).min()
 }
 
 fn web(switch: &Namespace, name: &str, hosts: std::ops::RangeInclusive<u32>) -> Result<Namespace, String> {

@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Lines of the guest's console that an error shows.
+const CONSOLE_LINES: usize = 60;
+
+/// A guest that does not add to its pulse for this long stands still: it does so every few seconds.
+const SILENCE: Duration = Duration::from_secs(180);
+
 /// What the guest is to do.
 pub struct Job {
     /// Shell commands, run as root in the guest with the working directory of the caller.
@@ -38,20 +44,35 @@ pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)
     let began = Instant::now();
     let mut guest = Guest(spawn(image, &dir, job, &console)?);
     let mut log = Follower { path: dir.join("output.log"), at: 0 };
+    let mut pulse = Follower { path: dir.join("pulse"), at: 0 };
+    let mut last_pulse = Instant::now();
     loop {
         on_output(&log.read());
         if guest.0.try_wait().map_err(io_at("qemu"))?.is_some() {
             break;
         }
+        if !pulse.read().is_empty() {
+            last_pulse = Instant::now();
+        }
+        if last_pulse.elapsed() > SILENCE {
+            return Err(VmError::Silent { seconds: SILENCE.as_secs(), last_words: last_lines(&console), console });
+        }
         if began.elapsed() > job.deadline {
-            return Err(VmError::Deadline(job.deadline.as_secs(), console));
+            return Err(VmError::Deadline { seconds: job.deadline.as_secs(), last_words: last_lines(&console), console });
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     on_output(&log.read());
     let code = fs::read_to_string(dir.join("exit-code")).ok().and_then(|t| t.trim().parse().ok());
-    let exit_code = code.ok_or(VmError::NoResult(console))?;
+    let exit_code = code.ok_or_else(|| VmError::NoResult { last_words: last_lines(&console), console })?;
     Ok(JobResult { exit_code, dir, took: began.elapsed() })
+}
+
+/// The end of what the guest's kernel said: on another machine nobody can look into the file.
+fn last_lines(console: &Path) -> String {
+    let text = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
 }
 
 /// Kills the emulator when the caller gives up or panics.
@@ -124,6 +145,7 @@ fn start_script(image: &Image, cwd: &Path) -> String {
          mkdir -p /lib/modules; mount --bind '{modules}' /lib/modules\n\
          ln -sfn /run /var/run; mkdir -p /run/lock; hostname vm; ip link set lo up\n\
          cd '{cwd}'\n\
+         (while :; do echo alive >>/result/pulse; sleep 5; done) &\n\
          sh /result/job >/result/output.log 2>&1 </dev/null\n\
          echo $? >/result/exit-code; sync; exec /bin/busybox poweroff -f\n",
         modules = image.modules.display(),

@@ -22,10 +22,12 @@ pub enum VmError {
     Io { path: PathBuf, source: io::Error },
     #[error("the Debian package index names no kernel image; run apt-get update")]
     NoKernelPackage,
-    #[error("the guest did not end within {0} s; its console is in {1}")]
-    Deadline(u64, PathBuf),
-    #[error("the guest ended without a result; its console is in {0}")]
-    NoResult(PathBuf),
+    #[error("the guest did not end within {seconds} s; its console is in {console} and ends with:\n{last_words}")]
+    Deadline { seconds: u64, console: PathBuf, last_words: String },
+    #[error("the guest has stood still for {seconds} s; its console is in {console} and ends with:\n{last_words}")]
+    Silent { seconds: u64, console: PathBuf, last_words: String },
+    #[error("the guest ended without a result; its console is in {console} and ends with:\n{last_words}")]
+    NoResult { console: PathBuf, last_words: String },
 }
 
 fn io_at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> VmError {
