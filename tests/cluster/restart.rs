@@ -24,10 +24,13 @@ async fn a_killed_and_restarted_node_of_two_is_never_quorate_alone() {
         cluster.wait_for_ring(&NODES).await;
         let rings: Vec<String> =
             cluster.timeline(again).events.into_iter().filter(|e| e.kind == "ring").map(|e| e.text).collect();
-        // A ring of its own for a moment, without quorum, is possible where both form rings at once; it decides nothing.
-        let alone = rings.iter().any(|text| *text == format!("members {again}, quorate"));
+        let alone = rings.iter().any(|text| text.starts_with(&format!("members {again},")));
         println!("round {round}: {again} restarted: {rings:?}");
-        assert!(!alone, "{again} was quorate alone although the other node lives: {rings:?}\n{}", cluster.logs());
+        assert!(
+            !alone,
+            "{again} formed a ring of its own although the other node lives: {rings:?}\n{}",
+            cluster.logs()
+        );
     }
     // Really alone, it goes on: it listens for a while, and then it is quorate as `two_node` says.
     for name in NODES {

@@ -68,7 +68,7 @@ impl Site {
     fn run(&mut self, warm: &str) -> Result<(), String> {
         let old = wait_until(START, || (0..2).find(|n| self.table(*n).len() == 8 && self.has_address(*n)));
         let old = old.ok_or_else(|| format!("no director with eight servers\n{}", logs()))?;
-        let args = ["--target", "10.11.0.100:80", "--interval-ms", "20", "--timeout-ms", "6000"];
+        let args = ["--target", "10.11.0.100:80", "--interval-ms", "20", "--timeout-ms", "20000"];
         let prober = Prober::start(&self.client, "takeover", &args)?;
         wait_until(START, || prober.records().ok()?.iter().any(Record::is_ok).then_some(()))
             .ok_or_else(|| format!("no request is served\n{}", logs()))?;

@@ -158,7 +158,8 @@ impl Node {
         let welcome = match self.state {
             State::Gather => !self.gather.fail.contains(&from) && (self.gather.knows(from) || invites),
             State::Operational if !partner => invites,
-            State::Operational | State::Commit | State::Recovery => partner && !old_news,
+            State::Operational => partner && !old_news,
+            State::Commit | State::Recovery => partner && !old_news && !self.crosses(&join),
             State::Left => false,
         };
         if !welcome || self.slanders(now, from, &join) {
@@ -180,6 +181,14 @@ impl Node {
     fn slanders(&self, now: Time, from: NodeId, join: &Join) -> bool {
         let living = |n: &NodeId| *n != self.config.me && self.ring.members.contains(n) && self.is_alive(now, *n);
         !self.ring.members.contains(&from) && join.fail.iter().any(living)
+    }
+
+    /// Sent before its sender had seen the ring that is being formed, and asks for just that ring: the two crossed on their
+    /// way. Beginning anew would send a join that crosses the sender's in turn, and so on.
+    fn crosses(&self, join: &Join) -> bool {
+        self.forming.as_ref().is_some_and(|f| {
+            join.ring_seq < f.ring.id.seq && join.proc.difference(&join.fail).eq(f.ring.members.iter())
+        })
     }
 
     fn absorb(&mut self, now: Time, from: NodeId, join: Join) {

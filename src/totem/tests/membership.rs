@@ -156,6 +156,28 @@ fn a_restart_quicker_than_suspicion_is_noticed() {
 }
 
 #[test]
+fn a_node_that_restarts_beside_a_living_one_forms_no_ring_of_its_own() {
+    for seed in 0..400 {
+        for delay in [(20, 10), (100, 50), (500, 2000), (3000, 4000)] {
+            let mut c = Cluster::formed(seed, 2);
+            c.delay = delay;
+            let again = n(1 + (seed % 2) as u32);
+            let (dead_ms, phase_ms) = (c.rng.below(400), c.rng.below(60));
+            c.run_ms(phase_ms);
+            c.crash(again);
+            c.run_ms(dead_ms);
+            c.start(again);
+            let all = c.ids();
+            let what = format!("seed {seed}, delay {delay:?} us, started after {dead_ms} ms");
+            c.run_until_true(3000, |c| c.in_one_view(&all)).unwrap_or_else(|| panic!("{what}: {:?}", c.members()));
+            let views: Vec<_> = c.life(again).views().map(|(t, v)| (t, v.members.clone())).collect();
+            assert_eq!(views.len(), 1, "{what}: {views:?}");
+            c.check();
+        }
+    }
+}
+
+#[test]
 fn partition_and_merge() {
     for (count, side) in [(2, vec![1]), (3, vec![3]), (4, vec![1, 2]), (5, vec![2, 4])] {
         let mut c = Cluster::formed(6, count);

@@ -58,7 +58,11 @@ pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)
             return Err(VmError::Silent { seconds: SILENCE.as_secs(), last_words: last_lines(&console), console });
         }
         if began.elapsed() > job.deadline {
-            return Err(VmError::Deadline { seconds: job.deadline.as_secs(), last_words: last_lines(&console), console });
+            return Err(VmError::Deadline {
+                seconds: job.deadline.as_secs(),
+                last_words: last_lines(&console),
+                console,
+            });
         }
         std::thread::sleep(Duration::from_millis(100));
     }
