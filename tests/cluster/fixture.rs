@@ -15,15 +15,6 @@ pub const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
 /// Time for anything that takes well under a second, on a machine that compiles other things at the same time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `None`, and a word about it, where the tests cannot run.
-pub fn root() -> Option<()> {
-    if nix::unistd::geteuid().is_root() {
-        return Some(());
-    }
-    println!("SKIPPED: needs root for network namespaces");
-    None
-}
-
 pub struct Cluster {
     pub lab: Lab,
     pub names: Vec<&'static str>,

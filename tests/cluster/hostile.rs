@@ -1,6 +1,7 @@
 //! Packets that are not ours, altered or replayed: dropped, counted, and of no effect.
 
 use crate::fixture::{self, Cluster, write_resource};
+use crate::root::root;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -51,7 +52,7 @@ fn noise(seed: u64, count: usize) -> Vec<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_altered_and_replayed_packets_are_dropped_and_counted() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::start(&NODES).await;
     let (n2, n3) = (cluster.lab.host("n2").expect("a host"), cluster.lab.host("n3").expect("a host"));
     let victim = SocketAddr::new(n3.spec.v4.into(), PORT);

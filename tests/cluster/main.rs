@@ -9,3 +9,6 @@ mod resources;
 mod restart;
 mod start;
 mod stops;
+
+#[path = "../support/root.rs"]
+mod root;

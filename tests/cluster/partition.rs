@@ -1,6 +1,7 @@
 //! Partition and merge while clients write the CIB on both sides.
 
 use crate::fixture::{self, Cluster, write_resource};
+use crate::root::root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ async fn one_configuration(cluster: &Cluster) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_safe_is_lost_and_what_lost_is_kept() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let cluster = Cluster::start(&NODES).await;
     for round in 0..3 {
         let cut = NODES[round % 3];
@@ -131,7 +132,7 @@ async fn verify(cluster: &Cluster, cut: &str, told: &BTreeMap<&str, Told>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_holds_what_was_acknowledged() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::start(&NODES).await;
     let ids: Vec<String> = (0..10).map(|n| format!("kept-{n}")).collect();
     for id in &ids {

@@ -1,6 +1,7 @@
 //! Resources on real nodes: they move when their node dies, stop without quorum, recover from failures, leave at shutdown.
 
 use crate::fixture::{self, Cluster, cib_call, post};
+use crate::root::root;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ fn others(node: &str) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_moves_when_its_node_is_killed() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let (mut cluster, old) = start().await;
     let killed = Instant::now();
     cluster.signal(old, Signal::SIGKILL);
@@ -65,7 +66,7 @@ async fn a_group_moves_when_its_node_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_quorum_a_group_stops_and_the_majority_takes_it() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let (cluster, old) = start().await;
     cluster.lab.unplug(old).await.expect("unplugged");
     owner(&cluster, &others(old)).await;
@@ -78,7 +79,7 @@ async fn without_quorum_a_group_stops_and_the_majority_takes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_monitor_restarts_and_a_leaving_node_hands_over() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let (mut cluster, old) = start().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     std::fs::remove_file(state_file(&cluster, old)).expect("it ran");

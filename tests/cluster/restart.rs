@@ -1,7 +1,8 @@
 //! A daemon that is killed and started again on the same boot: it knows that all nodes were seen, and must not believe
 //! itself alone before it has heard the other one.
 
-use crate::fixture::{self, Cluster, corosync_conf};
+use crate::fixture::{Cluster, corosync_conf};
+use crate::root::root;
 use nix::sys::signal::Signal;
 
 const NODES: [&str; 2] = ["n1", "n2"];
@@ -9,7 +10,7 @@ const ROUNDS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_restarted_node_of_two_is_never_quorate_alone() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::prepare(&NODES).await;
     let two = corosync_conf(&NODES).replace("corosync_votequorum\n", "corosync_votequorum\n    two_node: 1\n");
     assert!(two.contains("two_node"));

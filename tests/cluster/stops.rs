@@ -1,6 +1,7 @@
 //! Nodes that die, hang, restart.
 
 use crate::fixture::{self, Cluster, write_resource};
+use crate::root::root;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_is_noticed_at_once_and_comes_back() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::start(&NODES).await;
     // The coordinator is the hardest one to lose.
     let dc = cluster.status("n1").and_then(|s| s.dc_name).expect("a coordinator");
@@ -36,7 +37,7 @@ async fn a_killed_node_is_noticed_at_once_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_is_left_behind_and_rejoins() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let cluster = Cluster::start(&NODES).await;
     cluster.signal("n3", Signal::SIGSTOP);
     cluster.wait_for_ring(&["n1", "n2"]).await;
@@ -53,7 +54,7 @@ async fn a_stopped_node_is_left_behind_and_rejoins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_leaves_in_good_order() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::start(&NODES).await;
     cluster.signal("n2", Signal::SIGTERM);
     let ended = tokio::time::timeout(fixture::PATIENCE, cluster.daemons.get_mut("n2").expect("a daemon").wait()).await;
@@ -66,7 +67,7 @@ async fn a_node_leaves_in_good_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lonely_node_has_no_quorum_and_says_so() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let cluster = Cluster::start(&NODES).await;
     cluster.lab.unplug("n1").await.expect("unplugged");
     cluster.wait_for_ring(&["n1"]).await;
@@ -79,7 +80,7 @@ async fn a_lonely_node_has_no_quorum_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn resources_are_left_running_only_in_maintenance() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::start(&NODES).await;
     let call = wire::api::ShutdownCall { keep_resources: true };
     let ask = |cluster: &Cluster| {

@@ -1,6 +1,7 @@
 //! The newcomer's command, start to end: every event happens, service comes back each time, nothing is left behind.
 
-use crate::fixture::{BASCULE, root};
+use crate::fixture::BASCULE;
+use crate::root::root;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 

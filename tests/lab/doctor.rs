@@ -1,7 +1,8 @@
 //! `bascule doctor` in a namespace: nothing found on a director that is laid out well, and each of the faults that are planted
 //! there one after the other; and its script for real servers, run by `sh`.
 
-use crate::fixture::{BASCULE, root};
+use crate::fixture::BASCULE;
+use crate::root::root;
 use kernel::netns::{Namespace, Spec};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -20,15 +20,6 @@ pub fn vips() -> [IpAddr; 4] {
     [vip_v4(100).into(), vip_v4(101).into(), vip_v6(100).into(), vip_v6(101).into()]
 }
 
-/// `None`, and a word about it, where the tests cannot run.
-pub fn root() -> Option<()> {
-    if nix::unistd::geteuid().is_root() {
-        return Some(());
-    }
-    println!("SKIPPED: needs root for network namespaces");
-    None
-}
-
 pub struct Group {
     pub lab: Lab,
     pub daemons: Vec<tokio::process::Child>,

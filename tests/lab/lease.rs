@@ -1,6 +1,7 @@
 //! A virtual address is a lease (DESIGN §3.7): it goes when its node can no longer answer for it, and stays gone.
 
-use crate::fixture::{Group, NODES, other, root, signal, vips};
+use crate::fixture::{Group, NODES, other, signal, vips};
+use crate::root::root;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 

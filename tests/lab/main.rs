@@ -4,3 +4,6 @@ mod demo;
 mod doctor;
 mod fixture;
 mod lease;
+
+#[path = "../support/root.rs"]
+mod root;
