@@ -92,6 +92,8 @@ pub enum Input {
     Failed { resource: String, code: OcfCode, reason: String },
     /// Answer to [`Output::Schedule`].
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
+    /// The disk holds (or could not take) what [`Output::Persist`] with this ticket gave, and everything before it.
+    Stored { ticket: u64, written: bool },
     /// Answer to [`Output::Fence`].
     Fenced { ticket: u64, result: Result<(), String> },
     /// This process did not run for that long. Others may have taken over what it holds.
@@ -127,7 +129,7 @@ pub enum Output {
         id: u64,
         response: Response,
     },
-    /// Store the CIB; the latest one counts.
+    /// Store the CIB; the latest one counts. Answer with [`Input::Stored`].
     Persist(Persist),
     /// Content that lost at a merge: keep it as a file.
     Discarded {
@@ -153,6 +155,8 @@ pub enum Output {
 /// A CIB to be stored: configuration without status.
 #[derive(Clone, Debug)]
 pub struct Persist {
+    /// Counts up.
+    pub ticket: u64,
     pub cib: Arc<Element>,
     /// Goes beside the CIB and back into [`crate::Controller::new`]: text of one line.
     pub lineage: String,

@@ -1,31 +1,38 @@
 //! This node's own operations on their way: each is applied exactly once, and its client is told what became of it.
 //!
 //! ```text
-//! sent --own delivery--> applied --Safe in a quorate view--> answered "safe"
-//!   ^                       |-----Safe without quorum------> answered "provisional"
-//!   |  view change:         |-----its content lost a merge-> answered "failed"
+//! sent --own delivery--> applied --Safe in a quorate view--> held --on a majority of disks-> answered "safe"
+//!   ^                       |                                 '-- not in time, disks full -> answered "provisional"
+//!   |                       |-----Safe without quorum--------------------------------------> answered "provisional"
+//!   |  view change:         |-----its content lost a merge---------------------------------> answered "failed"
 //!   '- sent again           '- view change: as safe as the end of the exchange
 //! ```
+//!
+//! Only changes of the configuration go to disks; the status belongs to the present life of the cluster.
 
 use crate::api::{Response, Safety, ViewId};
+use crate::disks::{Disks, Durability};
 use crate::message::OpMessage;
 use crate::replica::Applied;
 use base::exit::crm;
 use base::{NodeId, Time};
 use cib::CibError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Operations of one node that may be under way; more are refused.
 pub const MAX_PENDING: usize = 1024;
 /// How long a client waits at most.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a change that all members hold waits for their disks; after that it is called provisional.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Own operations by their number.
 pub struct Clients {
     incarnation: u64,
     next: u64,
     pending: BTreeMap<u64, Pending>,
+    disks: Disks,
 }
 
 struct Pending {
@@ -42,11 +49,13 @@ struct Done {
     seq: u64,
     result: Applied,
     version: (u64, u64, u64),
+    /// Since when all members hold it.
+    held: Option<Time>,
 }
 
 impl Clients {
     pub fn new(incarnation: u64) -> Clients {
-        Clients { incarnation, next: 0, pending: BTreeMap::new() }
+        Clients { incarnation, next: 0, pending: BTreeMap::new(), disks: Disks::default() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -81,7 +90,7 @@ impl Clients {
             Err(e) => Response::Failed { code: e.exit_code(), message: explain(&e) },
             Ok(r) if !r.changed => Response::Done { safety: Safety::Unchanged, answer: r.answer, version },
             Ok(result) => {
-                pending.applied = Some(Done { view: at.0, seq: at.1, result, version });
+                pending.applied = Some(Done { view: at.0, seq: at.1, result, version, held: None });
                 return None;
             }
         };
@@ -90,16 +99,33 @@ impl Clients {
     }
 
     /// All members hold everything of `view` up to `seq`.
-    pub fn safe(&mut self, view: ViewId, seq: u64, firm: bool) -> Vec<(u64, Response)> {
-        self.answer(firm, |done| done.view == view && done.seq <= seq)
+    pub fn safe(&mut self, now: Time, view: ViewId, seq: u64, firm: bool) -> Vec<(u64, Response)> {
+        for done in self.pending.values_mut().filter_map(|p| p.applied.as_mut()) {
+            if done.view == view && done.seq <= seq {
+                done.held.get_or_insert(now);
+            }
+        }
+        self.answer(now, firm)
+    }
+
+    /// A member's disk holds, or could not take, everything of the present view up to `seq`.
+    pub fn stored(&mut self, node: NodeId, seq: u64, written: bool) {
+        self.disks.report(node, seq, written);
     }
 
     /// A view's exchange ended with message `at`. What was applied before is part of the content that all members then
     /// have, so it is as safe as that message; unless this node's content was discarded.
-    pub fn synced(&mut self, at: (ViewId, u64), discarded: bool) -> Vec<(u64, Response)> {
+    pub fn synced(
+        &mut self,
+        at: (ViewId, u64),
+        members: BTreeSet<NodeId>,
+        nodes: usize,
+        discarded: bool,
+    ) -> Vec<(u64, Response)> {
+        self.disks = Disks::new(members, nodes);
         if !discarded {
             for done in self.pending.values_mut().filter_map(|p| p.applied.as_mut()) {
-                (done.view, done.seq) = at;
+                (done.view, done.seq, done.held) = (at.0, at.1, None);
             }
             return Vec::new();
         }
@@ -111,16 +137,27 @@ impl Clients {
         lost.into_iter().filter_map(fail).collect()
     }
 
-    fn answer(&mut self, firm: bool, ready: impl Fn(&Done) -> bool) -> Vec<(u64, Response)> {
-        let safety = if firm { Safety::Safe } else { Safety::Provisional };
-        let due = |p: &Pending| p.applied.as_ref().is_some_and(&ready);
-        let numbers: Vec<u64> = self.pending.iter().filter(|(_, p)| due(p)).map(|(n, _)| *n).collect();
-        let done = |n: u64| {
-            let p = self.pending.remove(&n)?;
+    /// Answers everything of which there is nothing more to wait for.
+    fn answer(&mut self, now: Time, firm: bool) -> Vec<(u64, Response)> {
+        let disks = &self.disks;
+        let safety = |done: &Done| {
+            let held = done.held?;
+            match disks.durability(done.seq) {
+                _ if !firm => Some(Safety::Provisional),
+                _ if !done.result.config_changed => Some(Safety::Safe),
+                Durability::Durable => Some(Safety::Safe),
+                Durability::Failed => Some(Safety::Provisional),
+                Durability::Unknown => (now >= held + DISK_PATIENCE).then_some(Safety::Provisional),
+            }
+        };
+        let ready = |(number, p): (&u64, &Pending)| Some((*number, safety(p.applied.as_ref()?)?));
+        let due: Vec<(u64, Safety)> = self.pending.iter().filter_map(ready).collect();
+        let done = |(number, safety)| {
+            let p = self.pending.remove(&number)?;
             let d = p.applied?;
             Some((p.client?, Response::Done { safety, answer: d.result.answer, version: d.version }))
         };
-        numbers.into_iter().filter_map(done).collect()
+        due.into_iter().filter_map(done).collect()
     }
 
     /// Operations to send again after a view change: receivers drop those that arrive twice.
@@ -142,7 +179,9 @@ impl Clients {
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        self.pending.values().filter(|p| p.client.is_some()).map(|p| p.deadline).min()
+        let held = |p: &Pending| p.applied.as_ref().and_then(|d| d.held).map(|t| t + DISK_PATIENCE);
+        let of = |p: &Pending| held(p).map_or(p.deadline, |t| t.min(p.deadline));
+        self.pending.values().filter(|p| p.client.is_some()).map(of).min()
     }
 
     pub fn is_mine(&self, me: NodeId, origin: NodeId, incarnation: u64) -> bool {

@@ -59,6 +59,11 @@ pub struct Controller {
     /// Resources that this node stops before it joins after a merge.
     unwinding: BTreeSet<String>,
     persist_wanted: bool,
+    /// Position of the last message that was applied.
+    applied: (ViewId, u64),
+    /// What is on its way to the disk: ticket and position.
+    storing: VecDeque<(u64, (ViewId, u64))>,
+    tickets: u64,
     leave: Option<(ViewId, u64, Time)>,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -95,6 +100,9 @@ impl Controller {
             owners: Owners::default(),
             unwinding: BTreeSet::new(),
             persist_wanted: false,
+            applied: (ViewId::default(), 0),
+            storing: VecDeque::new(),
+            tickets: 0,
             leave: None,
             counters: BTreeMap::new(),
             config,
@@ -127,6 +135,7 @@ impl Controller {
                 let commands = self.coordinator.scheduled(self.now, wall, ticket, result.map(|s| *s));
                 self.command(commands);
             }
+            Input::Stored { ticket, written } => self.on_stored(ticket, written),
             Input::Fenced { ticket, result } => self.on_fenced(ticket, &result),
             Input::Stalled { ms } => self.on_stalled(ms),
             Input::DeathConfirmed { node } => self.coordinator.release(node),
@@ -252,6 +261,14 @@ impl Controller {
 
     fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, message: &Message) {
         self.count("messages_applied");
+        self.applied = (view, seq);
+        if let Message::Stored { view: of, seq: upto, written } = message {
+            if *of == view {
+                self.clients.stored(sender, *upto, *written);
+                self.answer_safe();
+            }
+            return;
+        }
         let mut effects = Vec::new();
         self.replica.apply(sender, message, &mut effects);
         for effect in effects {
@@ -334,11 +351,19 @@ impl Controller {
         }
     }
 
+    fn on_stored(&mut self, ticket: u64, written: bool) {
+        let done = self.storing.iter().take_while(|(t, _)| *t <= ticket).count();
+        let Some((_, (view, seq))) = self.storing.drain(..done).next_back() else { return };
+        if self.synced && view == self.replica.view {
+            self.broadcast(&Message::Stored { view, seq, written });
+        }
+    }
+
     /// Answers clients whose changes all members hold. While an exchange is under way nobody can say that.
     fn answer_safe(&mut self) {
         if self.synced {
             let (view, seq) = self.safe;
-            let answers = self.clients.safe(view, seq, self.replica.is_firm());
+            let answers = self.clients.safe(self.now, view, seq, self.replica.is_firm());
             self.reply(answers);
         }
     }
@@ -449,6 +474,7 @@ impl Controller {
     fn on_time(&mut self) {
         let doings = self.local.tick(self.now, self.wall);
         self.perform(doings);
+        self.answer_safe();
         let late = self.clients.expire(self.now);
         self.reply(late);
         if self.leave.is_some_and(|(_, _, at)| at <= self.now) {
@@ -480,7 +506,10 @@ impl Controller {
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {
+            self.tickets += 1;
+            self.storing.push_back((self.tickets, self.applied));
             self.outputs.push_back(Output::Persist(Persist {
+                ticket: self.tickets,
                 cib: self.without_status(),
                 lineage: self.replica.lineage_text(),
             }));

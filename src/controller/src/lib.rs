@@ -10,6 +10,7 @@
 //! | `sync` | the exchange of states at the start of a view, and who wins a merge |
 //! | `status` | node states, attributes and histories in the CIB |
 //! | `clients` | this node's own writes until they are safe |
+//! | `disks` | whose disk holds which changes |
 //! | `local` | this node's operations |
 //! | `coordinator`, `transition` | the DC: scheduling, and executing a graph |
 //!
@@ -22,6 +23,7 @@ mod clients;
 mod controller;
 mod coordinator;
 mod digest;
+mod disks;
 mod local;
 mod message;
 mod replica;

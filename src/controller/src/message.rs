@@ -36,6 +36,8 @@ pub enum Message {
     Quorum { view: ViewId, quorate: bool },
     /// Someone saw that a member's controller hangs, or answers again.
     Ready { view: ViewId, node: NodeId, ready: bool },
+    /// The sender's disk holds, or could not take, the configuration as of message `seq` of this view.
+    Stored { view: ViewId, seq: u64, written: bool },
     /// A member that lost a merge has stopped what runs elsewhere.
     Joined { view: ViewId },
 }

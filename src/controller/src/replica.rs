@@ -16,6 +16,8 @@ use xml::Element;
 
 /// Configurations whose descendants are recognised at a merge.
 const CONFIG_LOG: usize = 256;
+/// As many of them go to the disk: a node that missed a few changes is then known to be merely behind.
+const CONFIG_LOG_ON_DISK: usize = 32;
 /// Operations that may be under way in the whole cluster; the DC's batch limits are far below.
 const MAX_IN_FLIGHT: usize = 4096;
 
@@ -105,12 +107,16 @@ pub struct Applied {
 
 impl Replica {
     pub fn new(cib: Cib, lineage: &str, seed: u64) -> Replica {
-        let (line, config) = lineage.split_once(' ').unwrap_or((lineage, ""));
-        let config = if config.is_empty() { cib.digest() } else { config.to_owned() };
+        let mut words = lineage.split_whitespace();
+        let line = words.next().unwrap_or_default();
+        let mut config_log: VecDeque<String> = words.map(str::to_owned).collect();
+        if config_log.is_empty() {
+            config_log.push_back(cib.digest());
+        }
         Replica {
             cib,
             chain: md5_hex(&seed.to_le_bytes()),
-            config_log: VecDeque::from([config]),
+            config_log,
             lineage: Lineage::parse(line).unwrap_or_default(),
             since: BTreeMap::new(),
             dedup: Dedup::default(),
@@ -131,7 +137,8 @@ impl Replica {
 
     /// Text to keep beside the CIB on disk.
     pub fn lineage_text(&self) -> String {
-        format!("{} {}", self.lineage, self.config_log.back().map_or("", String::as_str))
+        let older = self.config_log.len().saturating_sub(CONFIG_LOG_ON_DISK);
+        self.config_log.iter().skip(older).fold(self.lineage.to_string(), |text, config| text + " " + config)
     }
 
     pub fn version(&self) -> (u64, u64, u64) {

@@ -34,12 +34,17 @@ enum Event {
     Packet { from: NodeId, to: NodeId, link: u8, frame: Vec<u8> },
     Done { node: NodeId, life: u64, request: ExecRequest },
     Scheduled { node: NodeId, life: u64, ticket: u64, cib: Arc<Element>, wall: WallTime },
+    Stored { node: NodeId, life: u64, saved: Persist },
 }
 
 struct World {
     now: Time,
     hosts: BTreeMap<NodeId, Host>,
     disks: BTreeMap<NodeId, Disk>,
+    /// When each disk has done what it was given.
+    disk_free: BTreeMap<NodeId, Time>,
+    /// One write takes less than that.
+    disk_us: u64,
     events: BTreeMap<(Time, u64), Event>,
     order: u64,
     /// Pairs that hear nothing of each other.
@@ -67,6 +72,8 @@ impl World {
             now: Time::from_millis(1000),
             hosts: BTreeMap::new(),
             disks: BTreeMap::new(),
+            disk_free: BTreeMap::new(),
+            disk_us: 2000,
             events: BTreeMap::new(),
             order: 0,
             cut: BTreeSet::new(),
@@ -149,8 +156,10 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         let (now, wall) = (self.now, self.wall());
-        let (Event::Packet { to: owner, .. } | Event::Done { node: owner, .. } | Event::Scheduled { node: owner, .. }) =
-            &event;
+        let (Event::Packet { to: owner, .. }
+        | Event::Done { node: owner, .. }
+        | Event::Scheduled { node: owner, .. }
+        | Event::Stored { node: owner, .. }) = &event;
         if let Some(inbox) = self.paused.get_mut(owner) {
             return inbox.push(event);
         }
@@ -178,6 +187,12 @@ impl World {
                     _ => OcfCode::NOT_RUNNING,
                 };
                 host.brain.handle(now, wall, Input::Executed { call: request.call, result: ExecResult::done(code) });
+                node
+            }
+            Event::Stored { node, life, saved } => {
+                let Some(host) = self.hosts.get_mut(&node).filter(|h| h.life == life) else { return };
+                self.disks.entry(node).or_default().cib = Some((saved.cib, saved.lineage));
+                host.brain.handle(now, wall, Input::Stored { ticket: saved.ticket, written: true });
                 node
             }
             Event::Scheduled { node, life, ticket, cib, wall: at } => {
@@ -247,7 +262,12 @@ impl World {
                 self.push(Duration::from_millis(1), Event::Scheduled { node, life, ticket, cib, wall });
             }
             Output::Reply { id, response } => drop(host.replies.insert(id, response)),
-            Output::Persist(p) => self.disks.entry(node).or_default().cib = Some((p.cib, p.lineage)),
+            Output::Persist(saved) => {
+                let free = self.disk_free.get(&node).copied().unwrap_or_default().max(now);
+                let ready = free + Duration::from_micros(1 + self.below(self.disk_us));
+                self.disk_free.insert(node, ready);
+                self.push(ready.since(now), Event::Stored { node, life, saved });
+            }
             _ => {}
         }
     }
@@ -336,6 +356,51 @@ fn a_stopped_process_that_wakes_up_disturbs_nobody() {
         assert!(world.stops.iter().all(|(_, n, _)| n.0 == owner), "{size} nodes: {:?}", world.stops);
         assert_eq!(world.text(1), world.text(2));
     }
+}
+
+#[test]
+fn what_was_called_safe_outlives_the_power_failing_everywhere() {
+    let mut safe = 0;
+    for seed in harness::seeds(60) {
+        for (size, majority) in [(2, 1), (3, 2)] {
+            safe += power_failure(size, majority, seed);
+        }
+    }
+    assert!(safe > 100, "only {safe} writes were acknowledged before the power failed");
+}
+
+/// Slow disks, writes on all nodes, then all of them are gone at once. How many writes had been called safe.
+fn power_failure(size: u32, majority: usize, seed: u64) -> usize {
+    let mut world = World::with_majority(size, majority, seed);
+    world.disk_us = 40_000;
+    world.run_ms(2000);
+    let mut writes = Vec::new();
+    for round in 0..10 + world.below(10) {
+        let node = 1 + world.below(u64::from(size)) as u32;
+        let name = format!("w{round}");
+        writes.push((node, world.property(node, &name), name));
+        let pause = world.below(30);
+        world.run_ms(pause);
+    }
+    let told = |(node, id, _): &(u32, u64, String)| world.hosts[&NodeId(*node)].replies.get(id).cloned();
+    let is_safe = |w: &(u32, u64, String)| matches!(told(w), Some(Response::Done { safety: Safety::Safe, .. }));
+    let safe: Vec<String> = writes.iter().filter(|w| is_safe(w)).map(|(.., name)| name.clone()).collect();
+    let mut order: Vec<u32> = (1..=size).collect();
+    order.iter().for_each(|n| world.kill(*n));
+    order.rotate_left(seed as usize % size as usize);
+    for node in order {
+        world.boot(node);
+        let pause = world.below(500);
+        world.run_ms(pause);
+    }
+    world.run_ms(5000);
+    for node in 1..=size {
+        let text = world.text(node);
+        for name in &safe {
+            assert!(text.contains(&format!("name=\"{name}\"")), "seed {seed}, {size} nodes: safe write {name} is lost");
+        }
+    }
+    safe.len()
 }
 
 #[test]

@@ -60,9 +60,10 @@ pub enum Safety {
     /// Nothing was changed.
     #[default]
     Unchanged,
-    /// Applied here and ordered, but without quorum: a merge may discard it.
+    /// Applied here and ordered, but without quorum (a merge may discard it), or too few disks could write it in time (a
+    /// power failure everywhere may lose it).
     Provisional,
-    /// Held by a majority of votes.
+    /// Written by a majority of the nodes; status, which is on no disk, is held by all members.
     Safe,
 }
 

@@ -71,7 +71,9 @@ impl Controller {
             self.coordinator.pause(self.now);
         }
         self.was_synced = true;
-        let failed = self.clients.synced((exchange.view, seq), lost_merge);
+        self.applied = (exchange.view, seq);
+        let (members, nodes) = (self.replica.members.clone(), self.config.nodes.len());
+        let failed = self.clients.synced(self.applied, members, nodes, lost_merge);
         self.reply(failed);
         self.answer_safe();
         self.unwind();

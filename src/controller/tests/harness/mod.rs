@@ -41,6 +41,7 @@ enum Event {
     Done { incarnation: u64, request: ExecRequest },
     Scheduled { incarnation: u64, ticket: u64, result: Box<Result<Schedule, String>> },
     Fenced { ticket: u64, node: NodeId },
+    Stored { incarnation: u64, saved: Persist },
 }
 
 struct Ring {
@@ -72,6 +73,9 @@ pub struct Lab {
     /// So many fence actions fail before one succeeds.
     pub fence_failures: u32,
     pub fences: Vec<(Time, NodeId)>,
+    /// How long a node's disk takes to write a CIB; otherwise 2 ms.
+    pub disk_ms: BTreeMap<NodeId, u64>,
+    pub full_disks: BTreeSet<NodeId>,
     /// Every ordered payload with its sender, view and number, if wanted.
     pub tape: Option<Tape>,
 }
@@ -98,6 +102,8 @@ impl Lab {
             next_client: 0,
             fence_failures: 0,
             fences: Vec::new(),
+            disk_ms: BTreeMap::new(),
+            full_disks: BTreeSet::new(),
             tape: None,
         };
         for id in 1..=n {
@@ -279,6 +285,14 @@ impl Lab {
                 self.fence_failures = self.fence_failures.saturating_sub(1);
                 Input::Fenced { ticket, result: if ok { Ok(()) } else { Err("no power switch".to_owned()) } }
             }
+            Event::Stored { incarnation, .. } if incarnation != node.incarnation => return,
+            Event::Stored { saved, .. } => {
+                let written = !self.full_disks.contains(&id);
+                if written {
+                    node.persisted = Some((saved.cib, saved.lineage));
+                }
+                Input::Stored { ticket: saved.ticket, written }
+            }
             Event::Done { incarnation, request } => {
                 if incarnation != node.incarnation || node.cancelled.contains(&request.call) {
                     return;
@@ -358,7 +372,11 @@ impl Lab {
                 self.push(1000, id, Event::Scheduled { incarnation, ticket, result });
             }
             Output::Reply { id, response } => drop(node.replies.insert(id, response)),
-            Output::Persist(p) => node.persisted = Some((p.cib, p.lineage)),
+            Output::Persist(saved) => {
+                let incarnation = node.incarnation;
+                let delay_ms = self.disk_ms.get(&id).copied().unwrap_or(2);
+                self.push(delay_ms * 1000, id, Event::Stored { incarnation, saved });
+            }
             Output::Discarded { reason, .. } => node.discarded.push(reason),
             Output::Owners(owners) => node.owners = owners,
             Output::Fence { ticket, node, .. } => self.push(50_000, id, Event::Fenced { ticket, node }),

@@ -95,8 +95,10 @@ pub(super) fn done(answer: Answer) -> Done {
 pub(super) fn reply(answer: Answer) -> CibReply {
     match answer {
         Answer::Done { safety, answer, version } => {
-            let message =
-                (safety == Safety::Provisional).then(|| "accepted without quorum: a merge may discard it".to_owned());
+            let message = (safety == Safety::Provisional).then(|| {
+                "accepted, but without quorum or on too few disks: it may be lost at a merge or a power failure"
+                    .to_owned()
+            });
             let xml = answer.map(|e| e.to_pretty());
             CibReply { code: crm::OK, message, xml, safety: self::safety(safety), version }
         }

@@ -318,6 +318,7 @@ impl Core {
 
     async fn note(&mut self, note: Note) {
         match note {
+            Note::Stored { ticket, written } => self.step(Input::Stored { ticket, written }).await,
             Note::Failed(text) => self.standing(format!("state directory: {text}")),
             Note::Discarded { file, reason } => {
                 let text = format!("{reason}: what lost is kept in {}", file.display());

@@ -1,5 +1,5 @@
-//! The thread that writes the state directory, so that no disk delays the controller. Replies that acknowledge a change pass
-//! through here behind it: what is acknowledged has been written on this node. Writes that wait are joined into one.
+//! The thread that writes the state directory, so that no disk delays the controller, which is told of each write. Replies
+//! pass through here as well: even a provisional change has been written on this node. Writes that wait are joined into one.
 
 use crate::store::Store;
 use controller::Response;
@@ -11,6 +11,7 @@ use xml::Element;
 
 pub(super) enum Work {
     Cib {
+        ticket: u64,
         cib: Arc<Element>,
         lineage: String,
     },
@@ -27,8 +28,16 @@ pub(super) enum Work {
 /// What the thread has to say.
 #[derive(Debug)]
 pub(super) enum Note {
+    /// The CIB with this ticket was written, or could not be.
+    Stored {
+        ticket: u64,
+        written: bool,
+    },
     Failed(String),
-    Discarded { file: PathBuf, reason: String },
+    Discarded {
+        file: PathBuf,
+        reason: String,
+    },
 }
 
 pub(super) fn start(
@@ -59,7 +68,7 @@ impl Keeper {
         let mut after: Vec<Box<dyn FnOnce() -> bool>> = Vec::new();
         for work in batch {
             match work {
-                Work::Cib { cib, lineage } => newest = Some((cib, lineage)),
+                Work::Cib { ticket, cib, lineage } => newest = Some((ticket, cib, lineage)),
                 Work::Discarded { cib, reason } => self.discard(&cib, reason),
                 Work::Quorum(flags) => {
                     if let Err(error) = crate::store::save_quorum(&self.run_dir, flags) {
@@ -70,10 +79,12 @@ impl Keeper {
                 Work::Flush(to) => after.push(Box::new(move || to.send(()).is_ok())),
             }
         }
-        if let Some((cib, lineage)) = newest
-            && let Err(error) = self.store.save_cib(&cib.to_pretty(), &lineage)
-        {
-            self.fail(format!("the CIB was not written: {error}"));
+        if let Some((ticket, cib, lineage)) = newest {
+            let saved = self.store.save_cib(&cib.to_pretty(), &lineage);
+            let _ = self.notes.send(Note::Stored { ticket, written: saved.is_ok() });
+            if let Err(error) = saved {
+                self.fail(format!("the CIB was not written: {error}"));
+            }
         }
         // A client that has gone needs no answer.
         for answer in after {

@@ -73,7 +73,7 @@ impl Performer {
             }
             Output::Persist(p) => {
                 let _ = self.configured.send(primitives(&p.cib));
-                self.work(Work::Cib { cib: p.cib, lineage: p.lineage });
+                self.work(Work::Cib { ticket: p.ticket, cib: p.cib, lineage: p.lineage });
             }
             Output::Discarded { cib, reason } => self.work(Work::Discarded { cib, reason }),
             Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
