@@ -144,7 +144,9 @@ impl Command for Cibadmin {
             }
         }
         if request.op.writes() && changed.safety == Safety::Provisional {
-            eprintln!("cibadmin: applied, but without quorum or on too few disks: a merge or a power failure may lose it");
+            eprintln!(
+                "cibadmin: applied, but without quorum or on too few disks: a merge or a power failure may lose it"
+            );
         }
         Ok(crm::OK)
     }

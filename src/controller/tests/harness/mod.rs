@@ -434,11 +434,13 @@ impl Lab {
     }
 }
 
-/// Seeds of random lives: `0..usual`, or what BASCULE_SEEDS says, e.g. `1000..2000`. A failure names its seed.
+/// Seeds of random lives: `0..usual`, or what BASCULE_SEEDS says: `1000..2000` for these, a number for so many times as many
+/// as usual as that number is of 300. A failure names its seed.
 pub fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let range = std::env::var("BASCULE_SEEDS").unwrap_or_default();
-    let bounds = range.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-    bounds.unwrap_or(0..usual)
+    let wanted = std::env::var("BASCULE_SEEDS").unwrap_or_default();
+    let bounds = wanted.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    let scaled = || wanted.parse().ok().map(|n: u64| 0..(usual * n).div_ceil(300));
+    bounds.or_else(scaled).unwrap_or(0..usual)
 }
 
 /// The real scheduler.
