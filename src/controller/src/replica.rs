@@ -6,7 +6,7 @@
 
 use crate::api::ViewId;
 use crate::digest::md5_hex;
-use crate::message::{Dedup, Exec, InFlight, Message, Op, OpMessage, OpRecord, Snapshot, State};
+use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Snapshot, State};
 use crate::status::{self, Membership};
 use crate::sync::Merge;
 use base::{NodeId, WallTime};
@@ -358,8 +358,17 @@ impl Replica {
     }
 
     fn begin(&mut self, flight: InFlight) {
+        self.end_recurring(&flight.identity);
         if self.in_flight.len() < MAX_IN_FLIGHT {
             self.in_flight.insert((flight.identity.node, flight.identity.transition_key.clone()), flight);
+        }
+    }
+
+    /// The node cancels recurring operations before these, and reports nothing of them.
+    fn end_recurring(&mut self, ender: &OpIdentity) {
+        if status::ends_recurring(&ender.operation) {
+            let ended = |id: &OpIdentity| id.node == ender.node && id.resource == ender.resource && id.interval_ms > 0;
+            self.in_flight.retain(|_, flight| !ended(&flight.identity));
         }
     }
 
@@ -454,6 +463,7 @@ impl Replica {
             Op::Result(record) => {
                 let at = WallTime(message.wall_ms).secs();
                 self.in_flight.remove(&(record.identity.node, record.identity.transition_key.clone()));
+                self.end_recurring(&record.identity);
                 let changed = self.cib.edit_status(|s| status::record(s, record, at));
                 effects.push(Effect::Result(record.clone()));
                 done(changed)

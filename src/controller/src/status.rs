@@ -213,9 +213,7 @@ pub fn record_pending(status: &mut Element, op: &OpIdentity) -> bool {
         return false;
     }
     let resource = resource_mut(status, op);
-    if ends_recurring(&op.operation) {
-        resource.retain_elements(|e| e.attr("interval").is_none_or(|v| v == "0") || is_failure_entry(e));
-    }
+    remove_ended(resource, op);
     let record = OpRecord {
         identity: op.clone(),
         call: -1,
@@ -228,6 +226,12 @@ pub fn record_pending(status: &mut Element, op: &OpIdentity) -> bool {
     };
     write_entry(resource, &entry_id(&record), &record);
     true
+}
+
+fn remove_ended(resource: &mut Element, op: &OpIdentity) {
+    if ends_recurring(&op.operation) {
+        resource.retain_elements(|e| e.attr("interval").is_none_or(|v| v == "0") || is_failure_entry(e));
+    }
 }
 
 /// Operations before which the node cancels the resource's recurring ones.
@@ -254,6 +258,8 @@ pub fn record(status: &mut Element, record: &OpRecord, now_s: i64) -> bool {
         _ => {}
     }
     let resource = resource_mut(status, op);
+    // A node that stops of its own accord (before it joins after a merge) was not asked, so nothing was noted before.
+    remove_ended(resource, op);
     if record.failed() {
         write_entry(resource, &format!("{}_last_failure_0", op.resource), record);
         if op.interval_ms == 0 {
@@ -482,6 +488,15 @@ mod tests {
         assert_eq!(entries(&s), ["vip_last_0 0"]);
         assert!(record(&mut s, &result(5, "delete", 0, 0, 0), 9));
         assert_eq!(entries(&s), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_stop_that_nobody_ordered_ends_what_was_under_way() {
+        let mut s = Element::new("status");
+        record(&mut s, &result(1, "start", 0, 0, 0), 5);
+        record_pending(&mut s, &identity("monitor", 10, 0));
+        record(&mut s, &result(2, "stop", 0, 0, 0), 6);
+        assert_eq!((entries(&s), is_running(&s)), (vec!["vip_last_0 0".to_owned()], false));
     }
 
     #[test]
