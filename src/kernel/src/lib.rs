@@ -10,6 +10,7 @@ pub mod clock;
 pub mod host;
 pub mod ipvs;
 pub mod links;
+pub mod memory;
 pub mod names;
 pub mod netns;
 pub mod policy_route;
