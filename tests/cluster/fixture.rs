@@ -19,6 +19,8 @@ pub struct Cluster {
     pub lab: Lab,
     pub names: Vec<&'static str>,
     pub daemons: BTreeMap<&'static str, tokio::process::Child>,
+    /// Further words of each node's command line.
+    pub words: Vec<&'static str>,
     dir: tempfile::TempDir,
 }
 
@@ -35,7 +37,7 @@ impl Cluster {
         std::fs::write(dir.path().join("authkey"), key).expect("written");
         let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         std::fs::set_permissions(dir.path().join("authkey"), owner_only).expect("set");
-        Cluster { lab, names: names.to_vec(), daemons: BTreeMap::new(), dir }
+        Cluster { lab, names: names.to_vec(), daemons: BTreeMap::new(), words: Vec::new(), dir }
     }
 
     /// All nodes started and in one ring, each knowing the coordinator.
@@ -70,6 +72,7 @@ impl Cluster {
         command.arg("node").arg("--config").arg(self.path("corosync.conf"));
         command.arg("--authkey").arg(self.path("authkey"));
         command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));
+        command.args(&self.words);
         command.stderr(log.try_clone().expect("a handle")).stdout(log);
         let child = self.lab.host(name).expect("a host").spawn(&mut command).expect("the daemon starts");
         self.daemons.insert(name, child);

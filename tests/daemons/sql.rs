@@ -1,6 +1,6 @@
 //! mysql by mariadb, pgsql by postgresql.
 
-use crate::fixture::{as_user, at, daemon, find, free_port, loopbacks};
+use crate::fixture::{as_user, at, certificates, daemon, find, free_port, loopbacks};
 use std::process::Command;
 
 #[test]
@@ -38,11 +38,23 @@ fn postgresql() {
         })
         .collect();
     d.write("data/pg_hba.conf", rules);
+    certificates(&d, &["localhost"]);
+    ["localhost.pem", "localhost.key"].iter().for_each(|name| d.give(name, "postgres"));
+    // The server takes no key that others may read.
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(d.path("localhost.key"), owner_only).expect("mode");
     d.give("data/pg_hba.conf", "postgres");
     let addresses = loopbacks().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let mut command = as_user(&postgres, "postgres");
     command.args(["-D", &data, "-p", &port.to_string(), "-k", "", "-c", &format!("listen_addresses={addresses}")]);
-    command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB"]);
+    command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "ssl=on"]);
+    let dir = d.dir();
+    command.args([
+        "-c",
+        &format!("ssl_cert_file={dir}/localhost.pem"),
+        "-c",
+        &format!("ssl_key_file={dir}/localhost.key"),
+    ]);
     d.start(command, &at(port));
 
     let sql = |user: &str, passwd: &str, database: &str, request: &str| {
@@ -53,6 +65,14 @@ fn postgresql() {
         d.up(port, &sql(user, "good", "shop", "SELECT 1"));
         d.down(port, &sql(user, "bad", "shop", "SELECT 1"), "password authentication failed");
     }
+    // Within TLS, as the server itself tells; then with its certificate verified, and not.
+    let within = "SELECT 1 FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()";
+    let tls = |more: &str| format!("{}\nsqltls=yes\n{more}", sql("scramuser", "good", "shop", within));
+    d.up(port, &tls(""));
+    d.down(port, &sql("scramuser", "good", "shop", within), "no row");
+    d.up(port, &tls(&format!("virtualhost=localhost\ntlscafile={dir}/ca.pem")));
+    d.down(port, &tls(&format!("virtualhost=localhost\ntlscafile={dir}/other.pem")), "unknown issuer");
+    d.down(port, &tls(&format!("virtualhost=elsewhere.example.test\ntlscafile={dir}/ca.pem")), "TLS");
     d.up(port, &sql("trusted", "x", "shop", "SELECT repeat('x', 1000000) FROM generate_series(1, 100)"));
     d.up(port, &sql("trusted", "x", "postgres", "SELECT * FROM pg_class"));
     d.down(port, &sql("trusted", "x", "shop", "SELECT 1 WHERE false"), "no row");
@@ -102,6 +122,9 @@ fn mariadb() {
     ]);
     command.args([format!("--init-file={}", init.display()), "--skip-name-resolve".to_owned()]);
     command.args(["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"]);
+    certificates(&d, &["localhost"]);
+    ["localhost.pem", "localhost.key"].iter().for_each(|name| d.give(name, "mysql"));
+    command.args([format!("--ssl-cert={dir}/localhost.pem"), format!("--ssl-key={dir}/localhost.key")]);
     if crate::fixture::is_root() {
         command.arg("--user=mysql");
     }
@@ -113,6 +136,13 @@ fn mariadb() {
     };
     d.eventually_up(port, &sql("bob", "good", "shop", "SELECT 1"));
     d.up(port, &sql("bob", "good", "shop", "SELECT a FROM t"));
+    let within =
+        "SELECT 1 FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER' AND VARIABLE_VALUE <> ''";
+    let tls = |more: &str| format!("{}\nsqltls=yes\n{more}", sql("bob", "good", "shop", within));
+    d.up(port, &tls(""));
+    d.down(port, &sql("bob", "good", "shop", within), "no row");
+    d.up(port, &tls(&format!("virtualhost=localhost\ntlscafile={dir}/ca.pem")));
+    d.down(port, &tls(&format!("virtualhost=localhost\ntlscafile={dir}/other.pem")), "unknown issuer");
     d.up(port, &sql("open", "", "shop", "SHOW TABLES"));
     d.up(port, "service=mysql\nlogin=\"bob\"\npasswd=\"good\"\nrequest=\"SELECT 1\"");
     d.down(port, &sql("bob", "bad", "shop", "SELECT 1"), "Access denied");

@@ -219,7 +219,74 @@ fn servers_are_taken_out_and_in_by_command() {
         assert_eq!(place.code(bad), 255, "{bad:?}");
     }
     assert_eq!(place.code(&["stop"]), 0);
-    assert!(!place.path("ldirectord.t.cf.sock").exists());
+    let sockets = std::fs::read_dir(place.dir.path()).unwrap().flatten();
+    assert_eq!(sockets.filter(|e| e.path().extension().is_some_and(|x| x == "sock")).count(), 0);
+}
+
+/// Two directories may each have a `t.cf`: whoever asks for one never gets the other.
+#[test]
+fn each_of_two_files_of_one_name_is_told_from_the_other() {
+    let (one, two) = (Server::start(), Server::start());
+    let (a, b) = (Place::new(&config(&[&one])), Place::new(&config(&[&two])));
+    // In the foreground, where the one pid file of the name is in nobody's way; sockets and marks in the same directories.
+    let ask = |place: &Place, words: &[&str]| -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+        command.args(["ldirectord", "--run-dir"]).arg(a.dir.path()).arg("--state-dir").arg(a.path("state"));
+        command.arg("--table").arg(place.path("table.json"));
+        command.arg(place.path("t.cf")).args(words).output().unwrap()
+    };
+    let start = |place: &Place| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+        command.args(["ldirectord", "-d", "--run-dir"]).arg(a.dir.path()).arg("--state-dir").arg(a.path("state"));
+        command.arg("--table").arg(place.path("table.json")).arg(place.path("t.cf")).arg("start");
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut running = [start(&a), start(&b)];
+    for (place, server) in [(&a, &one), (&b, &two)] {
+        place.wait("its server", || place.table().contains(&format!("{} -m -w 4", server.real())));
+        let status: serde_json::Value = serde_json::from_slice(&ask(place, &["status", "--json"]).stdout).unwrap();
+        assert_eq!(status["config"].as_str(), place.path("t.cf").to_str());
+        assert_eq!(status["virtuals"][0]["reals"][0]["server"].as_str(), Some(server.real().as_str()));
+    }
+    assert_eq!(ask(&b, &["drain", &one.real()]).status.code(), Some(1), "it is the other's server");
+    assert_eq!(ask(&b, &["drain", &two.real()]).status.code(), Some(0));
+    assert!(b.table().contains(&format!("{} -m -w 0", two.real())) && a.table().contains(" -w 4"));
+    // By a link the file has yet another name.
+    let link = a.path("link.cf");
+    std::os::unix::fs::symlink(b.path("t.cf"), &link).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+    let by_link = command.args(["ldirectord", "--run-dir"]).arg(a.dir.path()).arg(&link).args(["undrain", &two.real()]);
+    assert!(by_link.output().unwrap().status.success());
+    b.wait("weight again", || b.table().contains(&format!("{} -m -w 4", two.real())));
+    assert_eq!(ask(&b, &["status"]).status.code(), Some(3), "in the foreground there is no pid file");
+    let marks = std::fs::read_dir(a.path("state")).unwrap().count();
+    assert_eq!(marks, 1, "the one without a command has no file");
+    for child in &mut running {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+/// Daemons share the pid file's name: the second is refused in plain words, and nobody stops the other's daemon.
+#[test]
+fn a_daemon_of_another_file_of_this_name_is_left_alone() {
+    let server = Server::start();
+    let (a, b) = (Place::new(&config(&[&server])), Place::new(&config(&[&server])));
+    let of_b = |words: &[&str]| -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bascule"));
+        command.args(["ldirectord", "--run-dir"]).arg(a.dir.path()).arg("--state-dir").arg(a.path("state"));
+        let output = command.arg("--table").arg(b.path("table.json")).arg(b.path("t.cf")).args(words).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(a.code(&["start"]), 0);
+    let pid = std::fs::read_to_string(a.pid_file()).unwrap();
+    let (code, said) = of_b(&["start"]);
+    assert!(code == 1 && said.contains(pid.trim()) && said.contains("another name"), "{code} {said}");
+    let (code, said) = of_b(&["status"]);
+    assert!(code == 3 && said.contains(a.path("t.cf").to_str().unwrap()), "{code} {said}");
+    assert_eq!((of_b(&["stop"]).0, of_b(&["reload"]).0, of_b(&["drain", &server.real()]).0), (0, 1, 1));
+    assert_eq!((a.code(&["status"]), std::fs::read_to_string(a.pid_file()).unwrap()), (0, pid));
 }
 
 #[test]
@@ -326,7 +393,7 @@ fn samples_are_accepted_without_a_warning() {
         let own: std::collections::BTreeSet<&str> = accepted.own_directives.iter().map(|o| o.name.as_str()).collect();
         if path.ends_with("beyond.cf") {
             assert_eq!(own, config::OWN_DIRECTIVES.iter().copied().collect(), "the sample shows all of them");
-            let tuning = &accepted.config.virtuals[1].tuning;
+            let tuning = &accepted.config.virtuals[2].tuning;
             assert_eq!((accepted.config.virtuals[0].failure_count, tuning.rise, tuning.slow_start_s), (3, 2, 30));
         }
         count += 1;

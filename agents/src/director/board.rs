@@ -3,7 +3,7 @@
 use super::bulletin::{Body, Bulletin};
 use super::outbox::MAX_SHARED;
 use base::NodeId;
-use ldirectord::service::{RealId, VerdictEntry, Verdicts};
+use ldirectord::service::{MarkEntry, Marks, RealId, VerdictEntry, Verdicts};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const MAX_NODES: usize = 32;
 #[derive(Default)]
 pub(crate) struct Board {
     directors: BTreeMap<String, BTreeMap<NodeId, Teller>>,
+    /// What operators have asked for at any node, this one included.
+    marks: BTreeMap<String, Marks>,
 }
 
 /// One node's account of a director's servers.
@@ -43,7 +45,30 @@ struct Told {
 
 impl Board {
     /// Takes a bulletin in that arrived at `now`. What cannot be placed is dropped; the next complete account heals it.
-    pub fn take(&mut self, from: NodeId, bulletin: Bulletin, now: Duration) {
+    /// Tells whether it has brought marks that were not known.
+    pub fn take(&mut self, from: NodeId, bulletin: Bulletin, now: Duration) -> bool {
+        match bulletin.body {
+            Body::Marks { entries } => self.note_marks(&bulletin.director, &entries),
+            body => {
+                self.take_verdicts(from, Bulletin { body, ..bulletin }, now);
+                false
+            }
+        }
+    }
+
+    /// Tells whether something of it is new.
+    pub fn note_marks(&mut self, director: &str, entries: &[MarkEntry]) -> bool {
+        if self.marks.len() >= MAX_DIRECTORS && !self.marks.contains_key(director) {
+            return false;
+        }
+        self.marks.entry(director.to_owned()).or_default().merge(entries).1
+    }
+
+    pub fn marks(&self, director: &str) -> Vec<MarkEntry> {
+        self.marks.get(director).map(Marks::entries).unwrap_or_default()
+    }
+
+    fn take_verdicts(&mut self, from: NodeId, bulletin: Bulletin, now: Duration) {
         let full = self.directors.len() >= MAX_DIRECTORS && !self.directors.contains_key(&bulletin.director);
         if full {
             return;
@@ -67,7 +92,7 @@ impl Board {
                     }
                 }
             }
-            Body::Changed { .. } | Body::Fresh { .. } => {}
+            Body::Changed { .. } | Body::Fresh { .. } | Body::Marks { .. } => {}
         }
     }
 
@@ -92,6 +117,7 @@ impl Board {
 
     pub fn forget(&mut self, director: &str) {
         self.directors.remove(director);
+        self.marks.remove(director);
     }
 }
 

@@ -4,7 +4,7 @@
 //! byte tells it from the controllers' own messages.
 
 use base::ipvs::ServiceKey;
-use ldirectord::service::VerdictEntry;
+use ldirectord::service::{MarkEntry, VerdictEntry};
 use serde::{Deserialize, Serialize};
 
 /// First byte of every bulletin; controllers' messages begin with their version, a small number.
@@ -38,6 +38,8 @@ pub(crate) enum Body {
     Changed { entries: Vec<VerdictEntry> },
     /// All else stands: no check of these services is older than so many ms.
     Fresh { ages_ms: Vec<(ServiceKey, u64)> },
+    /// Drains and maintenance by command; each entry stands for itself, and refers to no account.
+    Marks { entries: Vec<MarkEntry> },
 }
 
 /// Why a payload is not a bulletin.

@@ -32,7 +32,7 @@ use crate::native::{DataPlane, Event};
 use base::NodeId;
 use base::exit::OcfCode;
 use board::Board;
-use ldirectord::service::{self, Director, LoadError, Logger, Options, Status, Verdicts};
+use ldirectord::service::{self, Director, LoadError, Logger, MarkEntry, Options, Status, Verdicts};
 use slot::{Role, Running, Slot, Stamp, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -65,6 +65,8 @@ struct Inner {
     /// There is something to tell the other nodes.
     news: Arc<Notify>,
     newcomers: AtomicBool,
+    /// Drains or maintenance by command at another node that the directors here have not been told of.
+    marks_heard: AtomicBool,
     alone: AtomicBool,
     life: u64,
 }
@@ -86,6 +88,7 @@ impl Directors {
             configured: Mutex::default(),
             news: Arc::default(),
             newcomers: AtomicBool::new(false),
+            marks_heard: AtomicBool::new(false),
             alone: AtomicBool::new(true),
             life: kernel::clock::boottime().as_micros() as u64,
         });
@@ -119,7 +122,10 @@ impl Directors {
     /// A bulletin of another node's directors.
     pub fn receive(&self, from: NodeId, payload: &[u8]) -> Result<(), BulletinError> {
         let bulletin = bulletin::decode(payload)?;
-        lock(&self.inner.board).take(from, bulletin, kernel::clock::boottime());
+        if lock(&self.inner.board).take(from, bulletin, kernel::clock::boottime()) {
+            self.inner.marks_heard.store(true, Ordering::Release);
+            self.inner.news.notify_one();
+        }
         Ok(())
     }
 
@@ -159,7 +165,8 @@ impl Directors {
             None => {
                 let verdicts = self.inner.told(&slot.resource);
                 let options = Options { active: true, verdicts, ..Options::default() };
-                let running = self.inner.launch(state, options, Role::Active).await.map_err(|e| refused(&e))?;
+                let running =
+                    self.inner.launch(&slot.resource, state, options, Role::Active).await.map_err(|e| refused(&e))?;
                 state.running = Some(running);
             }
         }
@@ -220,6 +227,17 @@ impl Inner {
         lock(&self.board).verdicts(base_id(resource), kernel::clock::boottime())
     }
 
+    /// Drains and maintenance by command as this node and the others know them.
+    async fn common_marks(&self, resource: &str, running: Option<&Running>) -> Vec<MarkEntry> {
+        let own = match running {
+            Some(running) => running.director.export_marks().await,
+            None => Vec::new(),
+        };
+        let mut board = lock(&self.board);
+        board.note_marks(base_id(resource), &own);
+        board.marks(base_id(resource))
+    }
+
     /// Takes the call's parameters; what runs with another file ends.
     async fn note(&self, state: &mut State, call: &AgentCall) {
         state.warm = call.flag("warm_standby", true);
@@ -236,6 +254,7 @@ impl Inner {
     async fn demote(&self, slot: &Slot, state: &mut State) -> Result<(), AgentOutcome> {
         let Some(found) = state.running.take_if(|r| r.role != Role::Standby) else { return Ok(()) };
         let verdicts = found.director.export_verdicts().await;
+        self.common_marks(&slot.resource, Some(&found)).await;
         let left = found.director.stop("cluster").await;
         self.stand_by(slot, state, verdicts).await;
         match left.first() {
@@ -252,21 +271,22 @@ impl Inner {
         let room = lock(&self.slots).len() <= MAX_STANDBY;
         if state.warm && room && self.is_configured(&slot.resource) {
             let options = Options { active: false, verdicts, ..Options::default() };
-            match self.launch(state, options, Role::Standby).await {
+            match self.launch(&slot.resource, state, options, Role::Standby).await {
                 Ok(running) => state.running = Some(running),
                 Err(error) => tracing::info!("{}: no warm standby: {error}", slot.resource),
             }
         }
     }
 
-    async fn launch(&self, state: &State, options: Options, role: Role) -> Result<Running, LoadError> {
+    async fn launch(&self, resource: &str, state: &State, options: Options, role: Role) -> Result<Running, LoadError> {
         let stamp = Stamp::of(&state.config);
         let accepted = load(&state.config).await?;
-        self.launch_with(state, accepted.config, stamp, options, role).await
+        self.launch_with(resource, state, accepted.config, stamp, options, role).await
     }
 
     async fn launch_with(
         &self,
+        resource: &str,
         state: &State,
         config: ldirectord::config::Config,
         stamp: Option<Stamp>,
@@ -275,12 +295,12 @@ impl Inner {
     ) -> Result<Running, LoadError> {
         let table =
             (self.data_plane)().map_err(|e| LoadError::Read { path: "the IPVS table".into(), why: e.to_string() })?;
-        let name = state.config.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let options = Options {
             config_path: Some(state.config.clone()),
             logger: Logger::tracing(),
-            control: self.run_dir.as_deref().map(|dir| service::control_path(dir, &name)),
-            state: self.run_dir.as_deref().map(|dir| dir.join(format!("ldirectord.{name}.json"))),
+            marks: lock(&self.board).marks(base_id(resource)),
+            control: self.run_dir.as_deref().map(|dir| service::control_path(dir, &state.config)),
+            state: self.run_dir.as_deref().map(|dir| service::state_path(dir, &state.config)),
             ..options
         };
         let director = Director::start(config, table, options).await;

@@ -5,7 +5,7 @@
 
 use super::bulletin::Body;
 use base::ipvs::ServiceKey;
-use ldirectord::service::{RealId, VerdictEntry, Verdicts};
+use ldirectord::service::{MarkEntry, RealId, VerdictEntry, Verdicts};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub const MAX_SHARED: usize = 20_000;
 const PART_BYTES: usize = 24 * 1024;
 /// Services in one word of freshness.
 const MAX_AGES: usize = 256;
+/// Marks in one bulletin; none is longer than 200 bytes.
+const MARKS_IN_ONE: usize = 120;
 /// Longest answer that travels, in characters.
 const MAX_ANSWER: usize = 60;
 
@@ -29,12 +31,16 @@ pub(crate) struct Outbox {
     told: Option<BTreeMap<RealId, bool>>,
     all_at: Duration,
     fresh_at: Duration,
+    /// The marks that the others were told, and when.
+    marks: Option<Vec<MarkEntry>>,
+    marks_at: Duration,
 }
 
 impl Outbox {
     /// The others know nothing: the next step tells all.
     pub fn reset(&mut self) {
         self.told = None;
+        self.marks = None;
     }
 
     pub fn account(&self) -> u64 {
@@ -62,6 +68,21 @@ impl Outbox {
             self.fresh_at = now;
             bodies.extend(fresh(entries));
         }
+        bodies
+    }
+}
+
+impl Outbox {
+    /// Marks go out whole whenever one has changed, to newcomers, and now and then: they are few. Every director tells them,
+    /// so that one that comes back hears them whoever is active.
+    pub fn step_marks(&mut self, marks: Vec<MarkEntry>, now: Duration, newcomers: bool) -> Vec<Body> {
+        let again = !marks.is_empty() && (newcomers || now.saturating_sub(self.marks_at) >= ALL_EVERY);
+        if !again && self.marks.as_ref().map_or(marks.is_empty(), |told| *told == marks) {
+            return Vec::new();
+        }
+        self.marks_at = now;
+        let bodies = marks.chunks(MARKS_IN_ONE).map(|part| Body::Marks { entries: part.to_vec() }).collect();
+        self.marks = Some(marks);
         bodies
     }
 }

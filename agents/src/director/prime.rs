@@ -57,7 +57,8 @@ impl Inner {
                 Ok(accepted) if serves(&accepted.config, addr) => {
                     let options = Options { active: true, verdicts: told.clone(), ..Options::default() };
                     let stamp = Stamp::of(&state.config);
-                    match self.launch_with(state, accepted.config, stamp, options, Role::Standby).await {
+                    match self.launch_with(&slot.resource, state, accepted.config, stamp, options, Role::Standby).await
+                    {
                         Ok(running) => {
                             let running = state.running.insert(running);
                             running.director.take_over(told, Some(addr)).await

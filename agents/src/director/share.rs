@@ -1,8 +1,10 @@
-//! Tells the other nodes what this node's active directors know: changes at once, ages now and then.
+//! Tells the other nodes what this node's active directors know: changes at once, ages now and then; and what operators have asked
+//! for by command, which every director tells.
 
-use super::bulletin::{Bulletin, encode};
-use super::outbox::{FRESH_EVERY, MAX_SHARED};
-use super::{Inner, Role};
+use super::bulletin::{Body, Bulletin, encode};
+use super::outbox::{FRESH_EVERY, MAX_SHARED, Outbox};
+use super::slot::{Role, Running};
+use super::{Inner, base_id, lock};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,7 +27,26 @@ pub(super) async fn run(inner: Weak<Inner>, share: Share) {
             _ = tick.tick() => {}
         }
         let Some(inner) = inner.upgrade() else { return };
+        hear_marks(&inner).await;
         publish(&inner, &share).await;
+    }
+}
+
+/// Gives marks of other nodes to the directors of this one.
+async fn hear_marks(inner: &Inner) {
+    if !inner.marks_heard.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    for slot in inner.slots() {
+        // One that is just being started or stopped has its turn in the next round.
+        let Ok(state) = slot.state.try_lock() else {
+            inner.marks_heard.store(true, Ordering::Release);
+            continue;
+        };
+        if let Some(running) = &state.running {
+            let marks = lock(&inner.board).marks(base_id(&slot.resource));
+            running.director.import_marks(marks).await;
+        }
     }
 }
 
@@ -41,20 +62,29 @@ async fn publish(inner: &Inner, share: &Share) {
             continue;
         };
         let state = &mut *state;
-        let Some(running) = state.running.as_ref().filter(|r| matches!(r.role, Role::Active)) else { continue };
-        let verdicts = running.director.export_verdicts().await;
-        let over = verdicts.entries.len().saturating_sub(MAX_SHARED);
-        if over > 0 && state.outbox.account() == 0 {
-            tracing::warn!("{}: {over} servers more than {MAX_SHARED}: their state is not shared", slot.resource);
+        let now = kernel::clock::boottime();
+        let marks = inner.common_marks(&slot.resource, state.running.as_ref()).await;
+        let mut bodies = state.outbox.step_marks(marks, now, newcomers);
+        if let Some(running) = state.running.as_ref().filter(|r| matches!(r.role, Role::Active)) {
+            bodies.extend(verdicts(&slot.resource, &mut state.outbox, running, newcomers).await);
         }
-        for body in state.outbox.step(&verdicts, kernel::clock::boottime(), newcomers) {
-            let director = super::base_id(&slot.resource).to_owned();
+        for body in bodies {
+            let director = base_id(&slot.resource).to_owned();
             let bulletin = Bulletin { director, life: inner.life, account: state.outbox.account(), body };
             if !share(encode(&bulletin)) {
-                tracing::debug!("{}: the verdicts could not be shared now", slot.resource);
+                tracing::debug!("{}: what is known could not be shared now", slot.resource);
                 state.outbox.reset();
                 break;
             }
         }
     }
+}
+
+async fn verdicts(resource: &str, outbox: &mut Outbox, running: &Running, newcomers: bool) -> Vec<Body> {
+    let verdicts = running.director.export_verdicts().await;
+    let over = verdicts.entries.len().saturating_sub(MAX_SHARED);
+    if over > 0 && outbox.account() == 0 {
+        tracing::warn!("{resource}: {over} servers more than {MAX_SHARED}: their state is not shared");
+    }
+    outbox.step(&verdicts, kernel::clock::boottime(), newcomers)
 }

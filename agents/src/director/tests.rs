@@ -201,6 +201,19 @@ fn node() -> Node {
 }
 
 impl Node {
+    /// What it has to tell so far.
+    fn tell(&self, to: &Node) {
+        for payload in std::mem::take(&mut *lock(&self.sent)) {
+            to.directors.receive(NodeId(1), &payload).unwrap();
+        }
+    }
+
+    async fn director<T>(&self, f: impl FnOnce(&Director) -> T) -> T {
+        let slot = self.directors.inner.known("lvs").unwrap();
+        let state = slot.state.lock().await;
+        f(&state.running.as_ref().unwrap().director)
+    }
+
     async fn call(&self, operation: &str, params: &[(&str, &str)]) -> i32 {
         let call = AgentCall {
             resource: "lvs".into(),
@@ -265,6 +278,58 @@ async fn what_one_director_knows_is_in_the_next_ones_table_before_the_address() 
         assert_eq!(new.table.ports(), [live], "started is not primed any more");
         assert_eq!(new.call("stop", &params).await, 0);
         assert_eq!(new.table.ports(), [] as [u16; 0]);
+    }
+}
+
+/// A drain at the active director holds after a take-over, and after a restart of the one that it was given to.
+#[tokio::test]
+async fn a_drain_holds_at_the_next_director_and_after_a_restart() {
+    let (first, _one) = open_port().await;
+    let (second, _two) = open_port().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let text = format!(
+        "checktimeout=2\ncheckinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:{first} masq\n\treal=127.0.0.1:{second} masq\n\tchecktype=connect\n\tprotocol=tcp\n"
+    );
+    std::fs::write(&file, &text).unwrap();
+    let file = file.to_str().unwrap();
+    for warm in ["yes", "no"] {
+        let params = [("configfile", file), ("warm_standby", warm)];
+        let (old, new) = (node(), node());
+        assert_eq!(new.call("monitor", &params).await, 7);
+        assert_eq!(old.call("start", &params).await, 0);
+        until("the old director has its table", || old.table.ports().len() == 2).await;
+        old.director(|d| d.handle()).await.drain(&format!("127.0.0.1:{first}"), true).await.unwrap();
+        assert_eq!(old.table.ports(), [second]);
+        until("it has told of the drain", || {
+            old.tell(&new);
+            !lock(&new.directors.inner.board).marks("lvs").is_empty()
+        })
+        .await;
+        assert_eq!(new.call("start", &params).await, 0);
+        until("the next one has only the other", || new.table.ports() == [second]).await;
+        // The one that it was given to comes back without memory, as after a restart of its machine, and hears of it.
+        let back = node();
+        assert_eq!(back.call("monitor", &params).await, 7);
+        lock(&new.sent).clear();
+        new.directors.set_members(2, true);
+        until("it is told of the drain", || {
+            new.tell(&back);
+            !lock(&back.directors.inner.board).marks("lvs").is_empty()
+        })
+        .await;
+        assert_eq!(back.call("start", &params).await, 0);
+        until("its table has only the other", || back.table.ports() == [second]).await;
+        // Taken back there, it is taken back everywhere.
+        back.director(|d| d.handle()).await.drain("127.0.0.1", false).await.unwrap();
+        until("the other director has both again", || {
+            back.tell(&new);
+            new.table.ports().len() == 2
+        })
+        .await;
+        for node in [&old, &new, &back] {
+            assert_eq!(node.call("stop", &params).await, 0);
+        }
     }
 }
 

@@ -11,12 +11,13 @@
 //! ```
 
 use crate::agent::{Admin, AgentReport, AgentState};
-use crate::plan::{Mode, Plan, RealId};
+use crate::plan::{Mode, Plan, RealId, RealPlan, VirtualPlan};
 use crate::tuning::{MAX_FLAP_CHANGES, Tuning};
 use base::Time;
 use base::ipvs::{ServiceEntry, ServiceKey};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,13 +69,14 @@ pub struct Record {
     /// What its agent has said, if one has.
     pub agent: Option<AgentState>,
     /// When it went down lately, as far back as flap damping looks.
-    falls: VecDeque<Time>,
+    falls: Option<Box<VecDeque<Time>>>,
     /// Since when it has this standing.
     pub since: Time,
     /// When the standing was last observed.
     pub observed: Option<Time>,
     pub maintenance: bool,
-    pub answer: String,
+    /// Shared with servers that gave the same.
+    pub answer: Arc<str>,
     pub latency_us: u64,
     /// Its quiescent entry has been in the table in this period of being down.
     pub placed: bool,
@@ -104,15 +106,23 @@ pub enum Transition {
     Damped,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
     records: BTreeMap<RealId, Record>,
     /// When each virtual service was first planned.
     born: BTreeMap<ServiceKey, Time>,
+    /// The newest one, which most servers give.
+    answer: Arc<str>,
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { records: BTreeMap::new(), born: BTreeMap::new(), answer: "".into() }
+    }
 }
 
 impl Record {
-    fn new(now: Time) -> Record {
+    fn new(now: Time, answer: &Arc<str>) -> Record {
         Record {
             standing: Standing::Unknown,
             source: Source::None,
@@ -122,11 +132,11 @@ impl Record {
             risen: None,
             drained: false,
             agent: None,
-            falls: VecDeque::new(),
+            falls: None,
             since: now,
             observed: None,
             maintenance: false,
-            answer: String::new(),
+            answer: answer.clone(),
             latency_us: 0,
             placed: false,
         }
@@ -229,12 +239,13 @@ impl Record {
     /// Counts a fall; tells whether it was one too many.
     fn fell(&mut self, tuning: &Tuning, now: Time) -> bool {
         let Some(flap) = &tuning.flap else { return false };
-        self.falls.push_back(now);
+        let falls = self.falls.get_or_insert_default();
+        falls.push_back(now);
         let limit = flap.changes.clamp(1, MAX_FLAP_CHANGES) as usize;
-        while self.falls.len() > limit || self.falls.front().is_some_and(|t| now.since(*t) > flap.window) {
-            self.falls.pop_front();
+        while falls.len() > limit || falls.front().is_some_and(|t| now.since(*t) > flap.window) {
+            falls.pop_front();
         }
-        let held = self.falls.len() >= limit;
+        let held = falls.len() >= limit;
         self.held_until = held.then(|| now + flap.hold);
         held
     }
@@ -257,12 +268,13 @@ impl Health {
         for v in &plan.virtuals {
             self.born.insert(v.service.key, born.remove(&v.service.key).unwrap_or(now));
         }
-        for (id, v, real) in plan.ids() {
-            let mut record = old.remove(&id).unwrap_or_else(|| Record::new(now));
+        let none: Arc<str> = "".into();
+        let follow = |(id, v, real): (RealId, &VirtualPlan, &RealPlan)| {
+            let mut record = old.remove(&id).unwrap_or_else(|| Record::new(now, &none));
             match real.mode {
                 Mode::AlwaysUp => record.set(Standing::Up, Source::Fixed, now),
                 Mode::AlwaysDown => record.set(Standing::Down, Source::Fixed, now),
-                Mode::Checked if record.source == Source::Fixed => record = Record::new(now),
+                Mode::Checked if record.source == Source::Fixed => record = Record::new(now, &none),
                 Mode::Checked => {}
             }
             if !v.tuning.agent {
@@ -270,10 +282,12 @@ impl Health {
             }
             if v.tuning.flap.is_none() {
                 record.held_until = None;
-                record.falls.clear();
+                record.falls = None;
             }
-            self.records.insert(id, record);
-        }
+            (id, record)
+        };
+        // Built as a whole, the tree has no half empty nodes.
+        self.records = plan.ids().map(follow).collect();
     }
 
     /// Takes servers that have weight in the table for up until a check says otherwise, so that a restart cuts nobody off.
@@ -294,7 +308,12 @@ impl Health {
             return Transition::None;
         };
         record.observed = Some(now);
-        record.answer.clone_from(&verdict.answer);
+        if *record.answer != *verdict.answer {
+            if *self.answer != *verdict.answer {
+                self.answer = verdict.answer.as_str().into();
+            }
+            record.answer = self.answer.clone();
+        }
         record.latency_us = verdict.latency_us;
         if verdict.up { record.passed(tuning, now) } else { record.failed(tuning, now) }
     }

@@ -114,7 +114,7 @@ fn adopt(record: &mut Record, entry: &VerdictEntry, now: Time) {
     record.set(if entry.up { Standing::Up } else { Standing::Down }, Source::Peer, now);
     record.observed = Some(now - Duration::from_millis(entry.age_ms));
     record.failures = entry.failures;
-    record.answer.clone_from(&entry.answer);
+    record.answer = entry.answer.as_str().into();
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Health {
                 up: r.standing == Standing::Up,
                 failures: r.failures,
                 age_ms,
-                answer: r.answer.clone(),
+                answer: r.answer.to_string(),
             })
         });
         Verdicts { entries: entries.collect() }
@@ -62,7 +62,7 @@ impl Health {
                 record.set(if entry.up { Standing::Up } else { Standing::Down }, Source::Peer, now);
                 record.observed = Some(observed);
                 record.failures = entry.failures;
-                record.answer.clone_from(&entry.answer);
+                record.answer = entry.answer.as_str().into();
                 taken += 1;
             }
         }

@@ -5,6 +5,7 @@ use crate::plan::{Plan, VirtualPlan};
 use base::Time;
 use base::ipvs::{Dest, DestKey, Service, ServiceKey};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a new service may wait for first verdicts before its fallback goes in, so that the fallback does not flap at start.
@@ -20,7 +21,8 @@ pub enum Role {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
-    pub services: BTreeMap<ServiceKey, WantedService>,
+    /// Shared, since one table is compared with the next and most services stay as they are.
+    pub services: BTreeMap<ServiceKey, Arc<WantedService>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,29 +44,42 @@ pub struct WantedDest {
 }
 
 pub fn wanted(plan: &Plan, health: &Health, now: Time) -> Wanted {
-    let services = plan.virtuals.iter().map(|v| (v.service.key, wanted_service(plan, v, health, now)));
+    let services = plan.virtuals.iter().map(|v| (v.service.key, Arc::new(wanted_service(plan, v, health, now))));
     Wanted { services: services.collect() }
 }
 
+impl Wanted {
+    /// Takes over the memory of services that are the same in `earlier`.
+    pub fn share(&mut self, earlier: &Wanted) {
+        for (key, service) in &mut self.services {
+            if let Some(same) = earlier.services.get(key).filter(|s| *s == service) {
+                *service = same.clone();
+            }
+        }
+    }
+}
+
 fn wanted_service(plan: &Plan, v: &VirtualPlan, health: &Health, now: Time) -> WantedService {
-    let mut dests = BTreeMap::new();
+    let mut dests = Vec::with_capacity(v.reals.len() + 1);
     let spares = spares(v, health);
     for real in &v.reals {
         let record = health.get(&v.id(real));
         let serves = record.is_some_and(|r| r.serves() || spares && r.spare(v.tuning.rise));
         if let Some(record) = record.filter(|_| serves) {
             let dest = Dest { weight: record.weight(real.dest.weight, &v.tuning, now), ..real.dest.clone() };
-            dests.insert(real.dest.key, WantedDest { dest, role: Role::Real, only_if_present: false });
+            dests.push((real.dest.key, WantedDest { dest, role: Role::Real, only_if_present: false }));
         } else if v.quiescent {
             let only_if_present = !plan.readd_quiescent && record.is_some_and(|r| r.placed);
             let dest = Dest { weight: 0, ..real.dest.clone() };
-            dests.insert(real.dest.key, WantedDest { dest, role: Role::Real, only_if_present });
+            dests.push((real.dest.key, WantedDest { dest, role: Role::Real, only_if_present }));
         }
     }
     let all_down = if spares { Some(false) } else { all_down(v, health, now) };
     if let Some(fallback) = v.fallback.as_ref().filter(|_| all_down == Some(true)) {
-        dests.insert(fallback.key, WantedDest { dest: fallback.clone(), role: Role::Fallback, only_if_present: false });
+        dests.push((fallback.key, WantedDest { dest: fallback.clone(), role: Role::Fallback, only_if_present: false }));
     }
+    // Of two for one destination the last counts. Built as a whole, the tree has no half empty nodes.
+    let dests = dests.into_iter().collect();
     WantedService { service: v.service.clone(), dests, all_down, fallback: v.fallback.as_ref().map(|f| f.key) }
 }
 

@@ -66,6 +66,14 @@ impl Net {
         }
     }
 
+    /// TLS on a stream on which both sides have agreed to it.
+    pub async fn secure(&self, stream: Box<dyn Stream>, addr: IpAddr, tls: &Tls) -> Result<Box<dyn Stream>, Failure> {
+        if self.script.is_some() {
+            return Ok(stream);
+        }
+        Ok(Box::new(tls::wrap(stream, addr, tls).await?))
+    }
+
     /// Datagrams to and from `addr` alone.
     pub async fn udp(&self, addr: SocketAddr) -> Result<Datagrams, Failure> {
         if let Some(script) = &self.script {

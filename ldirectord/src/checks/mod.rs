@@ -248,22 +248,23 @@ impl Check {
 }
 
 impl Kind {
+    /// Each protocol's part is boxed: a check takes the memory of its own protocol, not of the largest.
     async fn run(&self, net: &Net) -> Outcome {
         match self {
             Kind::None => Ok("not checked".to_owned()),
             Kind::Connect(addr) => connect::run(net, *addr).await,
-            Kind::Agent(agent) => agent::run(net, agent).await,
-            Kind::Ping { addr, tries, timeout } => ping::run(net, *addr, *tries, *timeout).await,
-            Kind::External(external) => external::run(external).await,
-            Kind::Http(http) => http.run(net).await,
-            Kind::Simpletcp(exchange) => simpletcp::run(net, exchange).await,
-            Kind::Dialogue(dialogue) => dialogue.run(net).await,
-            Kind::Dns(exchange) => dns::run(net, exchange).await,
-            Kind::Radius(radius) => radius.run(net).await,
-            Kind::Sip(sip) => sip.run(net).await,
-            Kind::Ldap(ldap) => ldap.run(net).await,
-            Kind::Mysql(mysql) => mysql.run(net).await,
-            Kind::Pgsql(pgsql) => pgsql.run(net).await,
+            Kind::Agent(agent) => Box::pin(agent::run(net, agent)).await,
+            Kind::Ping { addr, tries, timeout } => Box::pin(ping::run(net, *addr, *tries, *timeout)).await,
+            Kind::External(external) => Box::pin(external::run(external)).await,
+            Kind::Http(http) => Box::pin(http.run(net)).await,
+            Kind::Simpletcp(exchange) => Box::pin(simpletcp::run(net, exchange)).await,
+            Kind::Dialogue(dialogue) => Box::pin(dialogue.run(net)).await,
+            Kind::Dns(exchange) => Box::pin(dns::run(net, exchange)).await,
+            Kind::Radius(radius) => Box::pin(radius.run(net)).await,
+            Kind::Sip(sip) => Box::pin(sip.run(net)).await,
+            Kind::Ldap(ldap) => Box::pin(ldap.run(net)).await,
+            Kind::Mysql(mysql) => Box::pin(mysql.run(net)).await,
+            Kind::Pgsql(pgsql) => Box::pin(pgsql.run(net)).await,
             Kind::Impossible(why) => Err(failure(why.clone())),
             // `due` has chosen one of its parts; a combination within a combination is never built.
             Kind::Combined { .. } => Err(failure("a combined check within another")),

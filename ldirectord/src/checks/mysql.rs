@@ -1,10 +1,10 @@
 //! `service = mysql`: login, then the request gives at least one row. MySQL and MariaDB.
 //!
-//! Passwords go as `mysql_native_password` or `caching_sha2_password` want them, in clear never. Packets are bounded, and of the
+//! Passwords go as `mysql_native_password` or `caching_sha2_password` want them, in clear never outside of verified TLS. Packets are bounded, and of the
 //! rows only the beginning of the first is read. (No client library takes a socket of ours, so that neither source address nor
 //! limits would hold; the packets that a login and a query need are few.)
 
-use super::io::{Net, Stream};
+use super::io::{Net, Stream, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::Virtual;
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -27,6 +27,7 @@ const MAX_ALLOWED_PACKET: u32 = 16 << 20;
 const LONG_PASSWORD: u32 = 1;
 const CONNECT_WITH_DB: u32 = 1 << 3;
 const PROTOCOL_41: u32 = 1 << 9;
+const SSL: u32 = 1 << 11;
 const TRANSACTIONS: u32 = 1 << 13;
 const SECURE_CONNECTION: u32 = 1 << 15;
 const PLUGIN_AUTH: u32 = 1 << 19;
@@ -55,12 +56,13 @@ pub struct Mysql {
     passwd: String,
     database: String,
     request: String,
+    tls: Option<Tls>,
 }
 
 impl Mysql {
     pub fn of(v: &Virtual, addr: SocketAddr, request: String) -> Mysql {
         let (login, passwd, database) = (v.login.clone(), v.passwd.clone(), v.database.clone());
-        Mysql { addr, login, passwd, database, request }
+        Mysql { addr, login, passwd, database, request, tls: v.sql_tls.then(|| v.into()) }
     }
 
     pub async fn run(&self, net: &Net) -> Outcome {
@@ -70,6 +72,9 @@ impl Mysql {
             return Err(refusal(&greeting));
         }
         let greeting = Greeting::parse(&greeting).ok_or_else(no_mysql)?;
+        if let Some(tls) = &self.tls {
+            packets = self.encrypt(net, packets, &greeting, tls).await?;
+        }
         self.log_in(&mut packets, &greeting).await?;
         packets.sequence = 0;
         packets.write(&[&[COM_QUERY], self.request.as_bytes()].concat()).await?;
@@ -79,6 +84,22 @@ impl Mysql {
         Ok(format!("a row from {}", greeting.version))
     }
 
+    /// The beginning of the login asks for TLS; the login follows as a whole within it.
+    async fn encrypt(
+        &self,
+        net: &Net,
+        mut packets: Packets,
+        greeting: &Greeting,
+        tls: &Tls,
+    ) -> Result<Packets, Failure> {
+        if greeting.capabilities & SSL == 0 {
+            return Err(failure("the server offers no TLS"));
+        }
+        packets.write(&self.settings(greeting)).await?;
+        let stream = net.secure(packets.stream, self.addr.ip(), tls).await?;
+        Ok(Packets { stream, ..packets })
+    }
+
     async fn log_in(&self, packets: &mut Packets, greeting: &Greeting) -> Result<(), Failure> {
         if greeting.capabilities & (PROTOCOL_41 | SECURE_CONNECTION) != PROTOCOL_41 | SECURE_CONNECTION {
             return Err(failure("a server older than MySQL 4.1"));
@@ -86,7 +107,8 @@ impl Mysql {
         // What is not known here the server is asked to change from.
         let known = greeting.plugin == CACHING_SHA2;
         let plugin = if known { CACHING_SHA2 } else { NATIVE }.to_vec();
-        let mut challenge = Challenge { nonce: greeting.nonce.clone(), plugin, passwd: &self.passwd };
+        let secure = self.tls.as_ref().map(|tls| tls.verify);
+        let mut challenge = Challenge { nonce: greeting.nonce.clone(), plugin, passwd: &self.passwd, secure };
         packets.write(&self.login(greeting, &challenge)?).await?;
         for _ in 0..MAX_LOGIN_PACKETS {
             let packet = packets.read().await?;
@@ -112,21 +134,29 @@ impl Mysql {
 
     fn login(&self, greeting: &Greeting, challenge: &Challenge<'_>) -> Result<Vec<u8>, Failure> {
         let named = greeting.capabilities & PLUGIN_AUTH;
-        let database = if self.database.is_empty() { 0 } else { CONNECT_WITH_DB };
-        let capabilities = LONG_PASSWORD | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | named | database;
         let answer = challenge.answer()?;
-        let mut out = capabilities.to_le_bytes().to_vec();
-        out.extend(MAX_ALLOWED_PACKET.to_le_bytes());
-        out.push(UTF8MB4);
-        out.extend([0; 23]);
+        let mut out = self.settings(greeting);
         out.extend([self.login.as_bytes(), &[0, answer.len() as u8], &answer].concat());
-        if database != 0 {
+        if !self.database.is_empty() {
             out.extend([self.database.as_bytes(), &[0]].concat());
         }
         if named != 0 {
             out.extend([challenge.plugin.as_slice(), &[0]].concat());
         }
         Ok(out)
+    }
+
+    /// What stands before the user's name.
+    fn settings(&self, greeting: &Greeting) -> Vec<u8> {
+        let named = greeting.capabilities & PLUGIN_AUTH;
+        let database = if self.database.is_empty() { 0 } else { CONNECT_WITH_DB };
+        let tls = if self.tls.is_some() { SSL } else { 0 };
+        let capabilities = LONG_PASSWORD | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | named | database | tls;
+        let mut out = capabilities.to_le_bytes().to_vec();
+        out.extend(MAX_ALLOWED_PACKET.to_le_bytes());
+        out.push(UTF8MB4);
+        out.extend([0; 23]);
+        out
     }
 
     /// Reads as far as the beginning of the first row.
@@ -218,6 +248,8 @@ struct Challenge<'a> {
     nonce: Vec<u8>,
     plugin: Vec<u8>,
     passwd: &'a str,
+    /// Within TLS: whether the server has proved who it is.
+    secure: Option<bool>,
 }
 
 impl Challenge<'_> {
@@ -244,7 +276,12 @@ impl Challenge<'_> {
         match data {
             _ if self.plugin != CACHING_SHA2 => Err(no_mysql()),
             FAST_AUTH_SUCCESS => Ok(None),
-            FULL_AUTH => Ok(Some(KEY_REQUEST.to_vec())),
+            FULL_AUTH => match self.secure {
+                None => Ok(Some(KEY_REQUEST.to_vec())),
+                // Within TLS a server wants the password itself, which not everybody shall have.
+                Some(true) => Ok(Some(self.passwd.bytes().chain([0]).collect())),
+                Some(false) => Err(failure("the server wants the password within TLS: set tlsverify = yes")),
+            },
             key if key.len() <= MAX_KEY_BYTES => encrypt(key, &self.masked()).map(Some).ok_or_else(no_mysql),
             _ => Err(failure(format!("a key of more than {MAX_KEY_BYTES} bytes"))),
         }
@@ -351,7 +388,9 @@ mod tests {
 
     #[test]
     fn a_password_never_goes_in_clear() {
-        let ask = |plugin: &[u8]| Challenge { nonce: vec![1; 20], plugin: plugin.to_vec(), passwd: "p" }.answer();
+        let ask = |plugin: &[u8]| {
+            Challenge { nonce: vec![1; 20], plugin: plugin.to_vec(), passwd: "p", secure: None }.answer()
+        };
         assert_eq!(ask(NATIVE).unwrap().len(), 20);
         assert_eq!(ask(CACHING_SHA2).unwrap().len(), 32);
         assert!(ask(b"mysql_clear_password").is_err());

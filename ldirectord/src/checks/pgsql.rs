@@ -2,7 +2,7 @@
 //!
 //! Messages are bounded, SCRAM's work as well, and of the rows only the header of the first is read.
 
-use super::io::{Net, Stream};
+use super::io::{Net, Stream, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::Virtual;
 use bytes::BytesMut;
@@ -27,16 +27,22 @@ pub struct Pgsql {
     passwd: String,
     database: String,
     request: String,
+    tls: Option<Tls>,
 }
 
 impl Pgsql {
     pub fn of(v: &Virtual, addr: SocketAddr, request: String) -> Pgsql {
         let (login, passwd, database) = (v.login.clone(), v.passwd.clone(), v.database.clone());
-        Pgsql { addr, login, passwd, database, request }
+        Pgsql { addr, login, passwd, database, request, tls: v.sql_tls.then(|| v.into()) }
     }
 
     pub async fn run(&self, net: &Net) -> Outcome {
-        let mut messages = Messages { stream: net.tcp(self.addr).await?.0 };
+        let stream = net.tcp(self.addr).await?.0;
+        let stream = match &self.tls {
+            Some(tls) => self.encrypt(net, stream, tls).await?,
+            None => stream,
+        };
+        let mut messages = Messages { stream };
         let database = [("database", self.database.as_str())];
         let parameters =
             [("user", self.login.as_str()), ("client_encoding", "UTF8"), ("application_name", "ldirectord")];
@@ -63,6 +69,18 @@ impl Pgsql {
             }
         }
         Err(failure(format!("no row within {MAX_MESSAGES} messages")))
+    }
+
+    /// The server answers the wish for TLS with one byte, behind which nothing may come before the handshake.
+    async fn encrypt(&self, net: &Net, mut stream: Box<dyn Stream>, tls: &Tls) -> Result<Box<dyn Stream>, Failure> {
+        let mut wish = BytesMut::new();
+        frontend::ssl_request(&mut wish);
+        stream.write_all(&wish).await?;
+        match stream.read_u8().await? {
+            b'S' => net.secure(stream, self.addr.ip(), tls).await,
+            b'N' => Err(failure("the server offers no TLS")),
+            _ => Err(no_pgsql()),
+        }
     }
 
     /// Until the server is ready for a query.

@@ -10,14 +10,18 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// Bytes of a `tlscafile`.
 const MAX_CA_BYTES: u64 = 4 << 20;
 
-pub async fn wrap(stream: TcpStream, addr: IpAddr, tls: &Tls) -> Result<TlsStream<TcpStream>, Failure> {
+pub async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    addr: IpAddr,
+    tls: &Tls,
+) -> Result<TlsStream<S>, Failure> {
     let name = match &tls.name {
         Some(name) => ServerName::try_from(host_only(name).to_owned())
             .map_err(|_| failure(format!("`{name}` is no name that TLS can use")))?,

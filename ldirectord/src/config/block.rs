@@ -156,7 +156,7 @@ impl Parser<'_> {
             "persistent" => v.persistent_s = self.integer(entry, 1).or(v.persistent_s),
             "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
             "ops" => v.ops = self.yes_no(entry).or(v.ops),
-            "tlsverify" | "tlscafile" | "sourceaddress" => self.own_of_virtual(entry, v),
+            "tlsverify" | "tlscafile" | "sqltls" | "sourceaddress" => self.own_of_virtual(entry, v),
             "checkport" => match self.integer(entry, 1) {
                 Some(port) if port <= 65535 => v.check_port = Some(port as u16),
                 Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
@@ -188,6 +188,7 @@ impl Parser<'_> {
     fn own_of_virtual(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
         match entry.name.as_str() {
             "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
+            "sqltls" => v.sql_tls = self.yes_no(entry).or(v.sql_tls),
             "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
             _ => v.source_addr = self.source_addr(entry).or(v.source_addr),
         }

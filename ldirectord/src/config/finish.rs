@@ -4,6 +4,7 @@ use super::parser::Parser;
 use super::problem::Deviation;
 use super::raw::{Common, RawGlobal, RawVirtual, Target};
 use super::real::with_slash;
+use super::text::Text;
 use super::types::*;
 use crate::pattern::Pattern;
 use base::ipvs::{Family, Protocol, ServiceKey};
@@ -114,7 +115,7 @@ fn key(parser: &mut Parser<'_>, raw: &RawVirtual) -> Option<ServiceKey> {
     }
 }
 
-fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) -> Option<Virtual> {
+fn finish_virtual(parser: &mut Parser<'_>, mut raw: RawVirtual, global: &RawGlobal) -> Option<Virtual> {
     let key = key(parser, &raw)?;
     let common = &global.common;
     let (check_timeout_s, negotiate_timeout_s) = timeouts(&raw.common, common);
@@ -131,7 +132,7 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
     let check_interval_s = raw.common.check_interval_s.or(common.check_interval_s).unwrap_or(10);
     let request = with_slash(raw.request.as_deref().unwrap_or("/"));
     let receive = raw.receive.as_ref().map(|(text, ..)| text.clone()).unwrap_or_default();
-    let reals = reals(parser, &raw, &request, &receive);
+    let reals = reals(parser, &mut raw, &request, &receive);
     Some(Virtual {
         line: raw.line,
         key,
@@ -158,6 +159,7 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
         virtual_host: raw.virtual_host,
         tls_verify: raw.tls_verify.unwrap_or(raw.tls_ca_file.is_some()),
         tls_ca_file: raw.tls_ca_file,
+        sql_tls: raw.sql_tls.unwrap_or(false),
         source_addr: raw.source_addr.or_else(|| common.own.source_for(raw.family)),
         login: raw.login.unwrap_or_default(),
         passwd: raw.passwd.unwrap_or_default(),
@@ -176,22 +178,22 @@ fn finish_virtual(parser: &mut Parser<'_>, raw: RawVirtual, global: &RawGlobal) 
 }
 
 /// Reals with the block's request and receive where the line has none of its own; patterns are tried once here.
-fn reals(parser: &mut Parser<'_>, raw: &RawVirtual, request: &str, receive: &str) -> Vec<Real> {
+fn reals(parser: &mut Parser<'_>, raw: &mut RawVirtual, request: &str, receive: &str) -> Vec<Real> {
     if let Some((text, line, column)) = &raw.receive {
         pattern(parser, text, *line, *column);
     }
-    let mut out = Vec::with_capacity(raw.reals.len());
-    let mut tried = String::new();
-    for (real, own) in raw.reals.iter().zip(&raw.own_request) {
-        let mut real = real.clone();
+    let (request, receive) = (Text::from(request), Text::from(receive));
+    let mut out = std::mem::take(&mut raw.reals);
+    out.shrink_to_fit();
+    let mut tried = Text::default();
+    for (real, own) in out.iter_mut().zip(&raw.own_request) {
         if !own {
-            request.clone_into(&mut real.request);
-            receive.clone_into(&mut real.receive);
+            real.request.clone_from(&request);
+            real.receive.clone_from(&receive);
         } else if real.receive != tried {
             pattern(parser, &real.receive, real.line, 1);
             tried.clone_from(&real.receive);
         }
-        out.push(real);
     }
     out
 }

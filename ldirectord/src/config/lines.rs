@@ -125,6 +125,7 @@ pub const DIRECTIVES: &[(&str, Place)] = &[
     ("secret", Place::Virtual),
     ("service", Place::Virtual),
     ("servicename", Place::Virtual),
+    ("sqltls", Place::Virtual),
     ("tlscafile", Place::Virtual),
     ("tlsverify", Place::Virtual),
     ("virtualhost", Place::Virtual),

@@ -43,6 +43,10 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     if negotiates(v) {
         sql(v, found);
     }
+    if v.sql_tls && !matches!(v.service, ServiceProtocol::Mysql | ServiceProtocol::Pgsql) {
+        let what = format!("{id}: sqltls with service = {}", v.service.name());
+        warn(found, v.line, None, what, "it acts with mysql and pgsql only", "");
+    }
     if let Some(source) = v.source_addr
         && let Some(real) = v.reals.iter().find(|r| r.addr.is_ipv4() != source.is_ipv4())
     {

@@ -20,6 +20,7 @@ mod raw;
 mod real;
 #[cfg(test)]
 mod tests;
+mod text;
 mod types;
 mod value;
 
@@ -30,6 +31,7 @@ pub use lint::{NO_ORACLE_CHECK, lint};
 pub use own::{Agent, Flap, OWN_DIRECTIVES, OwnDirective, Tuning};
 pub use problem::{DEVIATIONS, Deviation, DeviationRow, Problem, Refused, Severity};
 pub use real::{MAX_RANGE, MAX_REALS};
+pub use text::Text;
 pub use types::*;
 
 /// A configuration that was accepted, and what is worth saying about it.

@@ -13,6 +13,7 @@
 //! | `agentsend` | "text" | sent first; `\n` is a line's end |
 //! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
 //! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
+//! | `sqltls` | yes/no | in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it |
 //!
 //! `checkcount` is none of these: it is the number of echo requests within one ping check, and counts as one failure when all are lost.
 
@@ -35,6 +36,7 @@ pub const OWN_DIRECTIVES: &[&str] = &[
     "rise",
     "slowstart",
     "sourceaddress",
+    "sqltls",
     "tlscafile",
     "tlsverify",
 ];

@@ -28,7 +28,8 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}: {}", self.line, self.column, self.found, self.expected)?;
+        let expected = if self.severity == Severity::Error { "expected " } else { "" };
+        write!(f, "line {}, column {}: {}: {expected}{}", self.line, self.column, self.found, self.expected)?;
         if !self.cure.is_empty() {
             write!(f, "; {}", self.cure)?;
         }

@@ -4,7 +4,8 @@ use super::lines::Entry;
 use super::parser::{Parser, clip};
 use super::problem::Deviation;
 use super::raw::RawVirtual;
-use super::types::{Method, Real};
+use super::text::Text;
+use super::types::Real;
 use super::value::{self, Host, RealHead, RealTail};
 use base::ipvs::Family;
 use std::net::{IpAddr, Ipv4Addr};
@@ -63,10 +64,26 @@ impl Parser<'_> {
         }
         self.real_notes(entry, &tail);
         let name =
-            matches!(head.first, Host::Plain(n) if n.parse::<IpAddr>().is_err()).then(|| head.first.text().to_owned());
+            matches!(head.first, Host::Plain(n) if n.parse::<IpAddr>().is_err()).then(|| Text::from(head.first.text()));
+        let (request, receive) = tail.request_receive.unwrap_or_default();
+        // Lines of one block mostly ask the same: they share the text of the line before.
+        let before = v.reals.last().map(|r| (r.request.clone(), r.receive.clone())).unwrap_or_default();
+        let mut real = Real {
+            line: entry.line,
+            name,
+            addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port,
+            forward: method,
+            weight: tail.weight.unwrap_or(1),
+            request: Text::from(with_slash(request)).shared_with(&before.0),
+            receive: Text::from(receive).shared_with(&before.1),
+            lower_threshold: tail.lower,
+            upper_threshold: tail.upper,
+        };
         for addr in addrs {
+            real.addr = addr;
             v.own_request.push(tail.request_receive.is_some());
-            v.reals.push(new_real(entry.line, name.clone(), addr, port, method, &tail));
+            v.reals.push(real.clone());
         }
     }
 
@@ -147,22 +164,6 @@ impl Parser<'_> {
             );
         }
         Some((from..=to).map(|n| IpAddr::V4(Ipv4Addr::from(n))).collect())
-    }
-}
-
-fn new_real(line: u32, name: Option<String>, addr: IpAddr, port: u16, forward: Method, tail: &RealTail<'_>) -> Real {
-    let (request, receive) = tail.request_receive.unwrap_or_default();
-    Real {
-        line,
-        name,
-        addr,
-        port,
-        forward,
-        weight: tail.weight.unwrap_or(1),
-        request: with_slash(request),
-        receive: receive.to_owned(),
-        lower_threshold: tail.lower,
-        upper_threshold: tail.upper,
     }
 }
 

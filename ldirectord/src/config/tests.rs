@@ -60,7 +60,7 @@ fn directives_of_our_own_are_off_unless_asked_for() {
     assert!(plain.own_directives.is_empty());
     let head = "rise=2\nfall=4\nflapchanges=3\ncheckjitter=10\nslowstart=30\nagentport=8000\nagentinterval=5\nagentsend=\"w\\n\"\n\
         sourceaddress=10.0.0.9\nsourceaddress=2001:db8::9\n";
-    let all = accept(&format!("{head}{ONE}    flapwindow=20\n    flaphold=7\n    tlsverify=yes\n"));
+    let all = accept(&format!("{head}{ONE}    flapwindow=20\n    flaphold=7\n    tlsverify=yes\n    sqltls=no\n"));
     let v = &all.config.virtuals[0];
     let flap = Some(Flap { changes: 3, window_s: 20, hold_s: 7 });
     let agent = Some(Agent { port: 8000, interval_s: 5, send: "w\\n".to_owned() });
@@ -70,7 +70,7 @@ fn directives_of_our_own_are_off_unless_asked_for() {
     let six = accept(&format!("{head}virtual6=[2001:db8::1]:80\n    real6=[2001:db8::2] gate\n")).config;
     assert_eq!(six.virtuals[0].source_addr, "2001:db8::9".parse().ok());
     let names: Vec<(&str, u32)> = all.own_directives.iter().map(|o| (o.name.as_str(), o.line)).collect();
-    assert_eq!((names.len(), names[0], names[12]), (13, ("rise", 1), ("tlsverify", 15)));
+    assert_eq!((names.len(), names[0], names[12], names[13]), (14, ("rise", 1), ("tlsverify", 15), ("sqltls", 16)));
     assert!(names.iter().all(|(n, _)| OWN_DIRECTIVES.contains(n)) && all.warnings.is_empty(), "{:?}", all.warnings);
     // A virtual can turn them off again.
     let none = accept(&format!(

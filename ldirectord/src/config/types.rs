@@ -1,5 +1,6 @@
 //! The typed configuration: every directive with its default filled in.
 
+use super::text::Text;
 use base::ipvs::{DestKey, Family, Forward, Protocol, Service, ServiceKey, service_flags};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -217,6 +218,8 @@ pub struct Virtual {
     /// Whether a TLS check verifies the certificate, against `tls_ca_file` or the system's roots.
     pub tls_verify: bool,
     pub tls_ca_file: Option<PathBuf>,
+    /// Whether mysql and pgsql checks speak TLS.
+    pub sql_tls: bool,
     /// Local address that checks come from; the kernel chooses if absent.
     pub source_addr: Option<IpAddr>,
     pub login: String,
@@ -247,14 +250,14 @@ pub enum Netmask {
 pub struct Real {
     pub line: u32,
     /// The host as written, when it is a name.
-    pub name: Option<String>,
+    pub name: Option<Text>,
     pub addr: IpAddr,
     /// As written; 0 = none given.
     pub port: u16,
     pub forward: Method,
     pub weight: u32,
-    pub request: String,
-    pub receive: String,
+    pub request: Text,
+    pub receive: Text,
     pub lower_threshold: Option<u32>,
     pub upper_threshold: Option<u32>,
 }

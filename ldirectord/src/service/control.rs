@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client: {"op":"status"}\n                                     director: {…one line of JSON…}\n, closed
+//!         {"op":"config"}\n                                               {"config":"/etc/ha.d/www.cf","pid":7}\n
 //!         {"op":"mark","wish":"drain","on":true,"real":"10.0.1.1:80"}\n
 //! ```
 //!
@@ -14,6 +15,7 @@ use super::Handle;
 use super::log::Logger;
 use super::operator::MarkRequest;
 use serde::{Deserialize, Serialize};
+use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,12 +35,39 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Request {
     Status,
+    /// Only which configuration it runs.
+    Config,
     Mark(MarkRequest),
 }
 
-/// Where the socket of a configuration is: beside its pid file.
-pub fn control_path(run_dir: &Path, name: &str) -> PathBuf {
-    run_dir.join(format!("ldirectord.{name}.sock"))
+/// Who answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    pub config: Option<PathBuf>,
+    pub pid: u32,
+}
+
+/// How sockets' names end.
+pub const SOCKET_SUFFIX: &str = ".sock";
+
+/// Where the socket of a configuration is. The name tells which file it is, not only what it is called: two directories may each have
+/// a `www.cf`.
+pub fn control_path(run_dir: &Path, config: &Path) -> PathBuf {
+    run_dir.join(format!("ldirectord.{}{SOCKET_SUFFIX}", tag(config)))
+}
+
+/// Where drains and maintenance by command are kept for a configuration.
+pub fn state_path(dir: &Path, config: &Path) -> PathBuf {
+    dir.join(format!("ldirectord.{}.json", tag(config)))
+}
+
+/// The file's name, and a number that stands for its place.
+fn tag(config: &Path) -> String {
+    let place = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+    let name: String = place.file_name().map(|n| n.to_string_lossy().chars().take(64).collect()).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    hasher.write(place.as_os_str().as_encoded_bytes());
+    format!("{name}.{:08x}", hasher.finish() as u32)
 }
 
 /// The listening socket; removed when dropped, unless another director has taken the name.
@@ -152,6 +181,10 @@ async fn respond(request: Request, handle: &Handle, turn: &Mutex<()>) -> String 
                 None => refusal("the director has stopped"),
             }
         }
+        Request::Config => match handle.config_path().await {
+            Some(config) => line(&Identity { config, pid: std::process::id() }),
+            None => refusal("the director has stopped"),
+        },
         Request::Mark(request) => match handle.mark(request).await {
             Ok(marked) => line(&serde_json::json!({ "marked": marked })),
             Err(e) => refusal(&e.to_string()),

@@ -1,7 +1,7 @@
 //! The running director: checks, policy and table kept together, with reload and takeover.
 //!
 //! ```text
-//!   runner (one task a check) --results--> core (one task owns configuration, health, timers) --wanted--> table (one thread)
+//!   runner (what is due, when) --results--> core (one task owns configuration, health, timers) --wanted--> table (one thread)
 //!        ^                                   |   ^                                                            |
 //!        +------- checks of the plan --------+   +--------------------- what was changed -------------------+
 //! ```
@@ -27,10 +27,10 @@ mod takeover;
 mod tests;
 mod watch;
 
-pub use control::{MAX_REQUEST_BYTES, Request, control_path};
+pub use control::{Identity, MAX_REQUEST_BYTES, Request, SOCKET_SUFFIX, control_path, state_path};
 pub use log::{LogMode, Logger};
 pub use operator::{MarkError, MarkRequest, Marked, Wish};
-pub use policy::{RealId, Standing, TakenOver, VerdictEntry, Verdicts};
+pub use policy::{Mark, MarkEntry, Marks, RealId, Standing, TakenOver, VerdictEntry, Verdicts};
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
@@ -53,6 +53,8 @@ pub struct Options {
     pub active: bool,
     /// What a peer knew; with it the first table is complete.
     pub verdicts: Verdicts,
+    /// Drains and maintenance by command that other directors of the group know.
+    pub marks: Vec<MarkEntry>,
     pub max_verdict_age: Duration,
     /// Says each check's outcome to the logger.
     pub debug: bool,
@@ -69,6 +71,7 @@ impl Default for Options {
             logger: Logger::tracing(),
             active: true,
             verdicts: Verdicts::default(),
+            marks: Vec::new(),
             max_verdict_age: DEFAULT_MAX_VERDICT_AGE,
             debug: false,
             control: None,
@@ -164,6 +167,16 @@ impl Director {
         self.ask(|done| core::Command::Import { verdicts, done }).await.unwrap_or(0)
     }
 
+    /// Drains and maintenance by command, with their versions.
+    pub async fn export_marks(&self) -> Vec<MarkEntry> {
+        self.ask(core::Command::Marks).await.unwrap_or_default()
+    }
+
+    /// Takes what another director of the group knows of them; returns how many servers it changes.
+    pub async fn import_marks(&self, entries: Vec<MarkEntry>) -> usize {
+        self.ask(|done| core::Command::ImportMarks { entries, done }).await.unwrap_or(0)
+    }
+
     pub async fn status(&self) -> Option<Status> {
         self.ask(core::Command::Status).await
     }
@@ -193,6 +206,10 @@ pub struct Handle {
 }
 
 impl Handle {
+    async fn config_path(&self) -> Option<Option<PathBuf>> {
+        self.ask(core::Command::ConfigPath).await
+    }
+
     pub async fn status(&self) -> Option<Status> {
         self.ask(core::Command::Status).await
     }

@@ -1,12 +1,12 @@
-//! Drain and maintenance that an operator has asked for by command: kept in a file, so that a restarted daemon goes on with them.
+//! Drain and maintenance that an operator has asked for by command: kept in a file, so that a restarted daemon goes on with them, and
+//! in common with the group's other directors (`policy::Marks` has the rules), so that the next one does.
 
 use super::log::Logger;
 use crate::config::{Config, service_id, service_label};
 use crate::plan::real_id;
 use crate::service::maintenance::Mark as Name;
-use policy::RealId;
+use policy::{Mark, MarkEntry, Marks, RealId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -68,69 +68,61 @@ pub enum MarkError {
     Stopped,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Mark {
-    #[serde(default)]
-    pub maintenance: bool,
-    #[serde(default)]
-    pub drained: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    real: RealId,
-    #[serde(flatten)]
-    mark: Mark,
-}
-
-/// All marks, also of servers that the present configuration does not have: who removes a server by mistake finds them again.
+/// The marks and their file.
 #[derive(Default)]
-pub struct Marks {
+pub struct Kept {
     path: Option<PathBuf>,
-    reals: BTreeMap<RealId, Mark>,
+    marks: Marks,
     /// Number of the newest state, and of the newest on disk.
     newest: u64,
     written: Arc<Mutex<u64>>,
 }
 
-impl Marks {
+impl Kept {
     /// Reads the file; blocking, at start. One that cannot be read is told of and left alone until the next command.
-    pub fn load(path: Option<&Path>, logger: &Logger) -> Marks {
-        let mut marks = Marks { path: path.map(Path::to_owned), ..Marks::default() };
-        let Some(path) = path.filter(|p| p.exists()) else { return marks };
+    pub fn load(path: Option<&Path>, logger: &Logger) -> Kept {
+        let mut kept = Kept { path: path.map(Path::to_owned), ..Kept::default() };
+        let Some(path) = path.filter(|p| p.exists()) else { return kept };
         match read(path) {
-            Ok(lines) => marks.reals = lines.into_iter().map(|l| (l.real, l.mark)).collect(),
+            Ok(entries) => drop(kept.marks.merge(&entries)),
             Err(why) => logger.log(&format!("Cannot read drains and maintenance from {}: {why}", path.display())),
         }
-        marks
+        kept
     }
 
     pub fn get(&self, id: &RealId) -> Mark {
-        self.reals.get(id).copied().unwrap_or_default()
+        self.marks.get(id)
     }
 
     /// Tells whether that is a change.
     pub fn set(&mut self, id: RealId, wish: Wish, on: bool) -> bool {
-        let mark = self.reals.entry(id).or_default();
-        let field = match wish {
-            Wish::Drain => &mut mark.drained,
-            Wish::Maintenance => &mut mark.maintenance,
-        };
-        let changed = std::mem::replace(field, on) != on;
-        self.reals.retain(|_, mark| *mark != Mark::default());
-        changed
+        let mut mark = self.marks.get(&id);
+        match wish {
+            Wish::Drain => mark.drained = on,
+            Wish::Maintenance => mark.maintenance = on,
+        }
+        self.marks.set(id, mark)
+    }
+
+    /// What others of the group know; as [`Marks::merge`].
+    pub fn merge(&mut self, entries: &[MarkEntry]) -> (Vec<RealId>, bool) {
+        self.marks.merge(entries)
+    }
+
+    pub fn entries(&self) -> Vec<MarkEntry> {
+        self.marks.entries()
     }
 
     /// Marks of servers that are not in `known`.
     pub fn absent(&self, known: impl Fn(&RealId) -> bool) -> Vec<RealId> {
-        self.reals.keys().filter(|id| !known(id)).copied().collect()
+        self.marks.absent(known)
     }
 
     /// Writes the present state; an older one never replaces a newer.
     pub fn save(&mut self) -> impl Future<Output = Result<(), MarkError>> + use<> {
         self.newest += 1;
-        let lines: Vec<Line> = self.reals.iter().map(|(real, mark)| Line { real: *real, mark: *mark }).collect();
-        let (path, number, written) = (self.path.clone(), self.newest, self.written.clone());
+        let (entries, path, number) = (self.marks.entries(), self.path.clone(), self.newest);
+        let written = self.written.clone();
         async move {
             let Some(path) = path else { return Ok(()) };
             let to = path.clone();
@@ -139,7 +131,7 @@ impl Marks {
                 if *written >= number {
                     return Ok(());
                 }
-                write(&to, &lines)?;
+                write(&to, &entries)?;
                 *written = number;
                 Ok(())
             });
@@ -153,7 +145,7 @@ impl Marks {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Line>, String> {
+fn read(path: &Path) -> Result<Vec<MarkEntry>, String> {
     let bytes = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if bytes > MAX_BYTES {
         return Err(format!("{bytes} bytes, at most {MAX_BYTES} are read"));
@@ -163,13 +155,13 @@ fn read(path: &Path) -> Result<Vec<Line>, String> {
 }
 
 /// Whole or not at all: a new file takes the old one's place.
-fn write(path: &Path, lines: &[Line]) -> std::io::Result<()> {
+fn write(path: &Path, entries: &[MarkEntry]) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
     let new = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    serde_json::to_writer_pretty(&mut file, lines)?;
+    serde_json::to_writer_pretty(&mut file, entries)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
     std::fs::rename(&new, path)

@@ -83,20 +83,16 @@ pub struct RealStatus {
 impl super::core::Core {
     pub(super) fn status(&self) -> Status {
         let wanted = policy::wanted(&self.plan, &self.health, self.now());
-        let checks: std::collections::BTreeMap<_, String> =
-            self.runner.by_real().into_iter().map(|(id, check)| (id, check.label())).collect();
-        let read_by_key: std::collections::BTreeMap<_, _> = self.entries.iter().map(|e| (e.service.key, e)).collect();
+        let checks = self.runner.by_real();
         let virtuals = self.plan.virtuals.iter().map(|v| {
             let key = v.service.key;
             let want = wanted.services.get(&key);
-            let read: std::collections::BTreeMap<_, _> =
-                read_by_key.get(&key).map(|e| e.dests.iter().map(|d| (d.dest.key, d)).collect()).unwrap_or_default();
             VirtualStatus {
                 id: crate::config::service_id(&key),
                 scheduler: v.service.scheduler.clone(),
                 all_down: want.and_then(|w| w.all_down),
                 fallback_active: want.is_some_and(|w| w.dests.values().any(|d| d.role == policy::Role::Fallback)),
-                reals: v.reals.iter().filter_map(|r| self.real_status(v, r, want, &read, &checks)).collect(),
+                reals: v.reals.iter().filter_map(|r| self.real_status(v, r, want, &checks)).collect(),
             }
         });
         Status {
@@ -123,14 +119,13 @@ impl super::core::Core {
         &self,
         v: &policy::VirtualPlan,
         real: &policy::RealPlan,
-        want: Option<&policy::WantedService>,
-        read: &std::collections::BTreeMap<base::ipvs::DestKey, &base::ipvs::DestEntry>,
+        want: Option<&std::sync::Arc<policy::WantedService>>,
         checks: &std::collections::BTreeMap<policy::RealId, String>,
     ) -> Option<RealStatus> {
         let id = v.id(real);
         let record = self.health.get(&id)?;
         let now = self.now();
-        let entry = read.get(&id.dest);
+        let counts = self.counts.get(&id);
         let ms = |d: std::time::Duration| d.as_millis() as u64;
         Some(RealStatus {
             server: super::notices::server(&id.dest),
@@ -147,11 +142,11 @@ impl super::core::Core {
             failures: record.failures,
             since_ms: now.since(record.since).as_millis() as u64,
             last_check_age_ms: record.observed.map(|t| now.since(t).as_millis() as u64),
-            last_answer: record.answer.clone(),
+            last_answer: record.answer.to_string(),
             latency_us: record.latency_us,
             check: checks.get(&id).cloned().unwrap_or_default(),
-            active_conns: entry.map(|e| e.active_conns),
-            inactive_conns: entry.map(|e| e.inactive_conns),
+            active_conns: counts.map(|c| c.active),
+            inactive_conns: counts.map(|c| c.inactive),
         })
     }
 

@@ -5,6 +5,7 @@ use base::ipvs::ServiceKey;
 use policy::{TakenOver, Verdicts, WantedService};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -58,7 +59,7 @@ impl Core {
         let wanted = policy::wanted(&self.plan, &self.health, self.now());
         let known =
             |v: &policy::VirtualPlan| v.reals.iter().all(|r| self.health.get(&v.id(r)).is_none_or(|r| r.known()));
-        let up = |w: Option<&WantedService>| w.is_some_and(|w| w.all_down == Some(false));
+        let up = |w: Option<&Arc<WantedService>>| w.is_some_and(|w| w.all_down == Some(false));
         let here = self.plan.virtuals.iter().filter(|v| is_on(&v.service.key, addr));
         here.into_iter().all(|v| up(wanted.services.get(&v.service.key)) || known(v))
     }

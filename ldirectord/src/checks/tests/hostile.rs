@@ -29,6 +29,8 @@ const STREAMS: &[&str] = &[
     "service=ldaps",
     "service=mysql\nlogin=\"a\"\npasswd=\"b\"\nrequest=\"SELECT 1\"",
     "service=pgsql\nlogin=\"a\"\npasswd=\"b\"\nrequest=\"SELECT 1\"",
+    "service=mysql\nlogin=\"a\"\npasswd=\"b\"\nrequest=\"SELECT 1\"\nsqltls=yes",
+    "service=pgsql\nlogin=\"a\"\npasswd=\"b\"\nrequest=\"SELECT 1\"\nsqltls=yes",
     "service=simpletcp\nrequest=\"x\"\nreceive=\"alive\"",
 ];
 

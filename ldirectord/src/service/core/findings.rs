@@ -9,24 +9,25 @@ use std::time::{Duration, Instant};
 
 impl Core {
     pub(super) fn finding(&mut self, finding: Finding) {
-        let Some((check, reals)) = self.runner.reals(finding.id) else { return };
-        let (check, reals) = (check.clone(), reals.clone());
+        let Some((agent, reals)) = self.runner.reals(finding.id) else { return };
         let verdict = match finding.outcome {
             Ok(verdict) => verdict,
             Err(why) => {
                 // Said at most every ten seconds: with no descriptors left every check would say it.
                 if self.local_trouble.is_none_or(|t| t.elapsed() > Duration::from_secs(10)) {
                     self.local_trouble = Some(Instant::now());
-                    self.log(&format!("Cannot check, verdicts stay as they are: {}: {why}", check.label()));
+                    let check = self.runner.label(finding.id);
+                    self.log(&format!("Cannot check, verdicts stay as they are: {check}: {why}"));
                 }
                 return;
             }
         };
         if self.options.debug {
             let state = if verdict.up { "up" } else { "down" };
-            self.log(&format!("check {}: {state}: {} ({} us)", check.label(), verdict.answer, verdict.latency_us));
+            let check = self.runner.label(finding.id);
+            self.log(&format!("check {check}: {state}: {} ({} us)", verdict.answer, verdict.latency_us));
         }
-        if check.is_agent() {
+        if agent {
             return self.agent_answer(finding.id, &reals, &verdict);
         }
         for id in reals.iter() {

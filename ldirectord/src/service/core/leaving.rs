@@ -9,6 +9,7 @@ use crate::service::notices;
 use base::ipvs::{Dest, ServiceEntry, ServiceKey};
 use policy::{Plan, RealId, Record, Role, Wanted, WantedDest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long it goes on serving while none of those that replace it is up yet: they wait for their first checks.
@@ -46,7 +47,7 @@ impl Core {
         let served: BTreeSet<ServiceKey> =
             wanted.services.iter().filter(|(_, s)| s.dests.values().any(serves)).map(|(k, _)| *k).collect();
         for (id, last) in &self.leaving.0 {
-            let Some(service) = wanted.services.get_mut(&id.service) else { continue };
+            let Some(service) = wanted.services.get_mut(&id.service).map(Arc::make_mut) else { continue };
             let covers = last.since.elapsed() < COVER && !served.contains(&id.service);
             let weight = if covers { last.dest.weight } else { 0 };
             let dest = Dest { weight, ..last.dest.clone() };

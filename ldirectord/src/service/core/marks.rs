@@ -5,7 +5,7 @@ use crate::config::service_id;
 use crate::plan::real_id;
 use crate::service::notices;
 use crate::service::operator::{MarkError, MarkRequest, Marked, Wish, select};
-use policy::{RealId, Record};
+use policy::{MarkEntry, RealId, Record};
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
@@ -31,6 +31,9 @@ impl Core {
             self.log(&format!("{text} real server, by command: {}", notices::pair(&id.service, &id.dest)));
         }
         self.apply_marks();
+        if !changed.is_empty() {
+            self.changed.send_modify(|n| *n += 1);
+        }
         let saved = self.marks.save();
         let (placed, in_table) = oneshot::channel();
         if self.active {
@@ -49,6 +52,33 @@ impl Core {
         });
     }
 
+    /// Marks that were set at another director of the group hold here as well, and over a restart.
+    pub(super) fn import_marks(&mut self, entries: &[MarkEntry]) -> usize {
+        let (changed, new) = self.marks.merge(entries);
+        for id in &changed {
+            let mark = self.marks.get(id);
+            let text = match (mark.drained, mark.maintenance) {
+                (true, true) => "Draining and maintenance",
+                (true, false) => "Draining",
+                (false, true) => "Maintenance",
+                (false, false) => "Neither drain nor maintenance",
+            };
+            let pair = notices::pair(&id.service, &id.dest);
+            self.log(&format!("{text}, by command at another director: {pair}"));
+        }
+        self.apply_marks();
+        self.whole_due |= self.active && !changed.is_empty();
+        if new {
+            let (saved, logger) = (self.marks.save(), self.options.logger.clone());
+            tokio::spawn(async move {
+                if let Err(why) = saved.await {
+                    logger.log(&format!("Drains and maintenance of another director: {why}"));
+                }
+            });
+        }
+        changed.len()
+    }
+
     pub(super) fn marked(
         &mut self,
         reals: &[RealId],
@@ -60,8 +90,7 @@ impl Core {
     }
 
     fn describe(&self, id: RealId, changed: bool) -> Marked {
-        let entry = self.entries.iter().find(|e| e.service.key == id.service);
-        let dest = entry.and_then(|e| e.dests.iter().find(|d| d.dest.key == id.dest));
+        let counts = self.counts.get(&id);
         let v = self.plan.virtuals.iter().find(|v| v.service.key == id.service);
         let others = v.map(|v| v.reals.iter().filter(|r| self.health.get(&v.id(r)).is_some_and(Record::takes)).count());
         let persistent = v.is_some_and(|v| v.service.flags & base::ipvs::service_flags::PERSISTENT != 0);
@@ -70,8 +99,8 @@ impl Core {
             server: notices::server(&id.dest),
             changed,
             in_directory: self.in_directory(&id),
-            active_conns: dest.map(|d| d.active_conns),
-            inactive_conns: dest.map(|d| d.inactive_conns),
+            active_conns: counts.map(|c| c.active),
+            inactive_conns: counts.map(|c| c.inactive),
             persistent,
             takers: others.unwrap_or(0),
         }

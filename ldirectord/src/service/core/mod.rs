@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `counts` | connections of each server, as last read |
 //! | `findings` | takes in what checks and agents say |
 //! | `upkeep` | the tick: maintenance directory, reminders, the file's changes |
 //! | `leaving` | servers that a reload has taken out while they served |
@@ -9,6 +10,7 @@
 //! | `reconcile` | hands passes over the table to its thread, tells of their changes |
 //! | `reload` | new configurations |
 
+mod counts;
 mod findings;
 mod leaving;
 mod marks;
@@ -21,7 +23,7 @@ use super::control::{ControlSocket, serve};
 use super::hooks::Hooks;
 use super::maintenance::{Mark, Scanner};
 use super::monitor::Monitor;
-use super::operator::{MarkError, MarkRequest, Marked, Marks};
+use super::operator::{Kept, MarkError, MarkRequest, Marked};
 use super::runner::{CheckId, Finding, Runner};
 use super::status::Status;
 use super::table::{Failed, Report, Table};
@@ -30,11 +32,13 @@ use super::{Handle, LoadError, Options};
 use crate::config::{Accepted, Config, Problem};
 use crate::plan::plan;
 use base::Time;
-use base::ipvs::{ServiceEntry, ServiceKey};
+use base::ipvs::ServiceKey;
 use kernel::ipvs::Ipvs;
-use policy::{Health, Plan, RealId, TakenOver, Tuning, Verdicts, Wanted};
+use policy::{Health, MarkEntry, Plan, RealId, TakenOver, Tuning, Verdicts, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -76,6 +80,14 @@ pub enum Command {
         done: oneshot::Sender<bool>,
     },
     Status(oneshot::Sender<Status>),
+    ConfigPath(oneshot::Sender<Option<PathBuf>>),
+    /// All drains and maintenance by command, also those taken back.
+    Marks(oneshot::Sender<Vec<MarkEntry>>),
+    /// What another director of the group knows of them; the answer is how many servers it changes.
+    ImportMarks {
+        entries: Vec<MarkEntry>,
+        done: oneshot::Sender<usize>,
+    },
     Mark {
         request: MarkRequest,
         done: oneshot::Sender<Result<Vec<Marked>, MarkError>>,
@@ -102,7 +114,7 @@ enum Event {
 }
 
 pub struct Core {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) plan: Plan,
     pub(super) health: Health,
     pub(super) options: Options,
@@ -114,10 +126,10 @@ pub struct Core {
     pub(super) refused: BTreeSet<String>,
     pub(super) repairs: u64,
     /// As read at the last whole pass, and when.
-    pub(super) entries: Vec<ServiceEntry>,
+    pub(super) counts: counts::Counts,
     pub(super) entries_read: Option<Instant>,
     /// What the operator has asked for by command, and what stands in the maintenance directory.
-    pub(super) marks: Marks,
+    pub(super) marks: Kept,
     pub(super) dir_marks: BTreeSet<Mark>,
     /// Where each service stands in the plan.
     index: BTreeMap<ServiceKey, usize>,
@@ -152,6 +164,8 @@ pub struct Core {
     /// Agents that did not answer when last asked.
     mute_agents: BTreeSet<CheckId>,
     control: Option<ControlSocket>,
+    /// When memory that is no longer used is given back.
+    tidy_at: Instant,
 }
 
 impl Core {
@@ -160,7 +174,8 @@ impl Core {
         let (events_in, events) = mpsc::channel(64);
         let logger = options.logger.clone();
         let control = options.control.as_deref().and_then(|path| serve(path, handle, &logger));
-        let marks = Marks::load(options.state.as_deref(), &logger);
+        let mut marks = Kept::load(options.state.as_deref(), &logger);
+        marks.merge(&options.marks);
         let plan = plan(&config);
         Core {
             index: index(&plan),
@@ -173,7 +188,7 @@ impl Core {
             table_error: None,
             refused: BTreeSet::new(),
             repairs: 0,
-            entries: Vec::new(),
+            counts: counts::Counts::default(),
             entries_read: None,
             marks,
             dir_marks: BTreeSet::new(),
@@ -201,7 +216,8 @@ impl Core {
             local_trouble: None,
             mute_agents: BTreeSet::new(),
             control,
-            config,
+            tidy_at: Instant::now() + upkeep::TIDY_SOON,
+            config: Arc::new(config),
             options,
         }
     }
@@ -306,6 +322,15 @@ impl Core {
             }
             Command::Status(done) => {
                 let _ = done.send(self.status());
+            }
+            Command::ConfigPath(done) => {
+                let _ = done.send(self.options.config_path.clone());
+            }
+            Command::Marks(done) => {
+                let _ = done.send(self.marks.entries());
+            }
+            Command::ImportMarks { entries, done } => {
+                let _ = done.send(self.import_marks(&entries));
             }
             Command::Mark { request, done } => self.mark(request, done),
             // Handled by the loop, which ends with it.

@@ -1,8 +1,8 @@
 //! The table: when a pass is handed to its thread, and what is said of its changes.
 
-use super::Core;
-use super::Event;
-use crate::config::{Config, Virtual, service_label};
+use super::counts::Counts;
+use super::{Core, Event};
+use crate::config::{Virtual, service_label};
 use crate::service::alerts::Phase;
 use crate::service::notices;
 use crate::service::table::{Failed, Job, Report};
@@ -30,6 +30,9 @@ impl Core {
         }
         let mut wanted = wanted(&self.plan, &self.health, self.now());
         self.keep_leaving(&mut wanted);
+        if let Some(settled) = &self.settled {
+            wanted.share(settled);
+        }
         self.fallback_commands(&wanted);
         let dirty = std::mem::take(&mut self.dirty);
         let whole = std::mem::take(&mut self.whole_due);
@@ -55,7 +58,7 @@ impl Core {
             Ok(entries) => {
                 self.table_trouble(None);
                 if report.whole {
-                    self.entries.clone_from(entries);
+                    self.counts = Counts::of(entries);
                     self.entries_read = Some(std::time::Instant::now());
                     self.release_leaving(entries);
                 }
@@ -178,7 +181,7 @@ impl Core {
 
     pub(super) async fn stop(&mut self, reason: &str) -> Vec<Failed> {
         self.phase = Phase::Stopping;
-        self.runner.follow(&Config { virtuals: Vec::new(), ..self.config.clone() });
+        self.runner.stop();
         let clean = self.config.virtuals.iter().filter(|v| v.clean_stop).map(|v| v.key);
         let dropped: BTreeSet<ServiceKey> = clean.chain(self.dropped.iter().copied()).collect();
         let mut failed = Vec::new();

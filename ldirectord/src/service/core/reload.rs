@@ -24,9 +24,10 @@ impl Core {
         self.monitor = Monitor::new(&config);
         self.options.logger.set_target(&config.global.log);
         self.plan = plan;
-        self.config = config;
+        self.config = std::sync::Arc::new(config);
         self.phase = Phase::Reloading;
         self.whole_due = true;
+        self.tidy_at = Instant::now() + super::upkeep::TIDY_SOON;
         self.settled = None;
         self.last_reload = Some((Instant::now(), None));
         self.changed.send_modify(|n| *n += 1);

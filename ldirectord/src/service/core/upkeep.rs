@@ -5,10 +5,18 @@ use crate::plan::real_id;
 use crate::service::notices;
 use std::time::{Duration, Instant};
 
+/// After a start or a reload, when first checks are done, freed memory is given back; then now and then.
+pub(super) const TIDY_SOON: Duration = Duration::from_secs(3);
+const TIDY_EVERY: Duration = Duration::from_secs(20);
+
 impl Core {
     pub(super) fn tick(&mut self) {
         self.whole_due = true;
         self.remind();
+        if Instant::now() >= self.tidy_at {
+            self.tidy_at = Instant::now() + TIDY_EVERY;
+            tokio::task::spawn_blocking(kernel::memory::trim);
+        }
         if let (Some(dir), Some(mut scanner)) = (self.config.global.maintenance_dir.clone(), self.scanner.take()) {
             let events = self.events_in.clone();
             tokio::task::spawn_blocking(move || {

@@ -18,8 +18,11 @@ pub fn script(facts: &Facts, wanted: &str) -> Result<String, String> {
         return Err(format!("{}: {why}", file.display()));
     }
     if served.is_empty() {
-        let known: BTreeSet<String> =
-            facts.reals().map(|(_, r)| r.name.clone().unwrap_or_else(|| r.addr.to_string())).take(20).collect();
+        let known: BTreeSet<String> = facts
+            .reals()
+            .map(|(_, r)| r.name.as_ref().map_or_else(|| r.addr.to_string(), |n| n.to_string()))
+            .take(20)
+            .collect();
         let known = if known.is_empty() {
             "none (name a file with --config)".to_owned()
         } else {

@@ -1,23 +1,31 @@
 //! Asking the running director over its control socket.
 
 use super::paths::Paths;
-use ::ldirectord::service::{MarkRequest, Marked, Request, Status, control_path};
+use ::ldirectord::service::{Identity, MarkRequest, Marked, Request, SOCKET_SUFFIX, Status, control_path};
+use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The director itself gives up earlier, and says so.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Of an answer; a status of all servers that a file can have is smaller.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
+/// Directors of one machine that are asked which file they run.
+const MAX_SOCKETS: usize = 256;
 
 /// Why nothing was learnt.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    #[error("no director for this configuration listens on {}", join(tried))]
-    NotRunning { tried: Vec<PathBuf> },
+    #[error(
+        "no director runs for {}: nobody listens on {}; start it with `ldirectord {0} start`, or ask on the node where the cluster \
+         runs it",
+        config.display(),
+        join(tried)
+    )]
+    NotRunning { config: PathBuf, tried: Vec<PathBuf> },
     #[error("{}: {why}", socket.display())]
     Connection { socket: PathBuf, why: String },
     #[error("{0}")]
@@ -41,8 +49,12 @@ pub fn mark(paths: &Paths, request: MarkRequest) -> Result<Vec<Marked>, AskError
 }
 
 fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Result<T, AskError> {
-    let (mut stream, socket) = connect(paths)?;
-    let trouble = |why: String| AskError::Connection { socket: socket.clone(), why };
+    let (stream, socket) = connect(paths)?;
+    exchange(stream, &socket, request)
+}
+
+fn exchange<T: DeserializeOwned>(mut stream: UnixStream, socket: &Path, request: &Request) -> Result<T, AskError> {
+    let trouble = |why: String| AskError::Connection { socket: socket.to_owned(), why };
     let io = |e: std::io::Error| trouble(e.to_string());
     stream.set_read_timeout(Some(DEADLINE)).and_then(|()| stream.set_write_timeout(Some(DEADLINE))).map_err(io)?;
     let mut line = serde_json::to_vec(request).map_err(|e| trouble(e.to_string()))?;
@@ -63,22 +75,70 @@ fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Result<T, AskEr
     serde_json::from_slice(&answer).map_err(|e| trouble(format!("not an answer: {e}")))
 }
 
-/// A daemon's socket bears the name that the configuration was given by; one within the cluster's node that of the file.
+/// The socket that is named after this file; or, since a file may have several names (links), the one of a director that says it runs
+/// the same file.
 fn connect(paths: &Paths) -> Result<(UnixStream, PathBuf), AskError> {
-    let file = paths.config.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let node = std::env::var_os("BASCULE_RUN_DIR").map_or_else(|| PathBuf::from("/run/bascule"), PathBuf::from);
-    let mut tried = vec![control_path(&paths.run_dir, &paths.name)];
-    for other in [control_path(&paths.run_dir, &file), control_path(&node, &file)] {
-        if !tried.contains(&other) {
-            tried.push(other);
+    let mut tried: Vec<PathBuf> = Vec::new();
+    for dir in [&paths.run_dir, &node] {
+        let socket = control_path(dir, &paths.config);
+        if !tried.contains(&socket) {
+            tried.push(socket);
         }
     }
     for socket in &tried {
-        match UnixStream::connect(socket) {
-            Ok(stream) => return Ok((stream, socket.clone())),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
-            Err(e) => return Err(AskError::Connection { socket: socket.clone(), why: e.to_string() }),
+        if let Some(stream) = open(socket)? {
+            return Ok((stream, socket.clone()));
         }
     }
-    Err(AskError::NotRunning { tried })
+    for socket in [&paths.run_dir, &node].into_iter().flat_map(|dir| sockets(dir)) {
+        if runs(&socket, &paths.config)
+            && let Some(stream) = open(&socket)?
+        {
+            return Ok((stream, socket));
+        }
+    }
+    Err(AskError::NotRunning { config: paths.config.clone(), tried })
+}
+
+/// `None`: nobody listens there.
+fn open(socket: &Path) -> Result<Option<UnixStream>, AskError> {
+    match UnixStream::connect(socket) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) => Err(AskError::Connection { socket: socket.to_owned(), why: e.to_string() }),
+    }
+}
+
+/// Of all directors with a socket in `dir`.
+fn sockets(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = |name: &str| name.starts_with("ldirectord.") && name.ends_with(SOCKET_SUFFIX);
+    let found = entries.filter(|e| e.file_name().to_str().is_some_and(named)).map(|e| e.path());
+    found.take(MAX_SOCKETS).collect()
+}
+
+/// Whether the director behind this socket runs this very file.
+fn runs(socket: &Path, config: &Path) -> bool {
+    identify(socket).and_then(|identity| identity.config).is_some_and(|other| same_file(&other, config))
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+fn identify(socket: &Path) -> Option<Identity> {
+    let stream = open(socket).ok()??;
+    exchange(stream, socket, &Request::Config).ok()
+}
+
+/// The file of another place and the same name that this process runs, if it does: they share the pid file's name.
+pub fn runs_namesake(paths: &Paths, pid: Pid) -> Option<PathBuf> {
+    let own = control_path(&paths.run_dir, &paths.config);
+    let name = format!("ldirectord.{}.", paths.config.file_name()?.to_str()?);
+    let others = sockets(&paths.run_dir).into_iter().filter(|socket| *socket != own);
+    let namesakes = others.filter(|s| s.file_name().and_then(|f| f.to_str()).is_some_and(|f| f.starts_with(&name)));
+    let found = namesakes.filter_map(|socket| identify(&socket)).find(|i| i.pid == pid.as_raw() as u32);
+    found.and_then(|i| i.config).filter(|other| !same_file(other, &paths.config))
 }

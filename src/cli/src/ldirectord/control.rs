@@ -17,6 +17,15 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     if paths.running().is_some() {
         return exit::OK;
     }
+    if let Some((pid, other)) = paths.namesake() {
+        let (own, file) = (paths.config.display(), paths.pid_file.display());
+        eprintln!(
+            "ldirectord: process {pid} runs {}, which has the same name as {own}, and holds the pid file {file}; give one of the two \
+             files another name",
+            other.display()
+        );
+        return exit::FAILED;
+    }
     let exe = match std::env::current_exe() {
         Ok(exe) => exe,
         Err(e) => {
@@ -118,7 +127,11 @@ fn one_status(paths: &Paths) -> i32 {
         eprintln!("ldirectord for {file} is running with pid: {pid}");
         return exit::OK;
     }
-    let stale = paths.pid_file.exists();
+    let namesake = paths.namesake();
+    if let Some((pid, other)) = &namesake {
+        eprintln!("ldirectord process {pid} runs another file of this name: {}", other.display());
+    }
+    let stale = namesake.is_none() && paths.pid_file.exists();
     if stale {
         eprintln!("ldirectord stale pid file {} for {file}", paths.pid_file.display());
     }

@@ -5,7 +5,7 @@
 use super::paths::Paths;
 use super::{Ldirectord, exit, table};
 use ::ldirectord::config::Accepted;
-use ::ldirectord::service::{Director, LogMode, Logger, Options, control_path, load};
+use ::ldirectord::service::{Director, LogMode, Logger, Options, control_path, load, state_path};
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -27,6 +27,10 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
             eprintln!("ldirectord: {why}");
             return exit::FAILED;
         }
+        Some(Ok(None)) if paths.namesake().is_some() => {
+            eprintln!("ldirectord: the pid file {} is held for another file of this name", paths.pid_file.display());
+            return exit::FAILED;
+        }
         Some(Ok(None)) => {
             // Somebody else was quicker.
             println!("ready");
@@ -35,6 +39,7 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         Some(Ok(Some(pid_file))) => Some(pid_file),
         None => None,
     };
+    kernel::memory::one_heap();
     if args.daemon {
         // Fails only for a group's leader, which has its own session or terminal anyway.
         let _ = nix::unistd::setsid();
@@ -73,8 +78,8 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         config_path: Some(paths.config.clone()),
         logger: logger.clone(),
         debug: args.debug,
-        control: Some(control_path(&paths.run_dir, &paths.name)),
-        state: Some(args.state_dir.join(format!("{}.json", paths.name))),
+        control: Some(control_path(&paths.run_dir, &paths.config)),
+        state: Some(state_path(&args.state_dir, &paths.config)),
         ..Options::default()
     };
     let director = Director::start(accepted.config, table::open(args.table.as_deref()), options).await;

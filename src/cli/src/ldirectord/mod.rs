@@ -20,7 +20,7 @@ use base::applet::Applet;
 use clap::Parser;
 use paths::Paths;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub const LDIRECTORD: Applet = Applet {
@@ -39,6 +39,8 @@ mod exit {
     pub const STOPPED: i32 = 3;
     pub const USAGE: i32 = 255;
 }
+
+const ACTIONS: &str = "start, stop, restart, try-restart, reload, status, check, top, drain, undrain, maintenance";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +99,8 @@ pub struct Ldirectord {
     /// Directory of the files that keep drains and maintenance over a restart
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ldirectord")]
     state_dir: PathBuf,
-    /// Directory of the pid file and the control socket
+    /// Directory of the pid file and of the control socket (a director that runs as a cluster resource has its socket in
+    /// /run/bascule, which is looked at as well)
     #[arg(long, value_name = "DIR", default_value = "/var/run")]
     run_dir: PathBuf,
     /// Show the version
@@ -189,25 +192,30 @@ fn words(words: &[String]) -> Option<(Option<&str>, Action, &[String])> {
         (Some(action), _) => (words.first().map(String::as_str), action, &words[2..]),
         (None, Some(action)) => (None, action, &words[1..]),
         (None, None) => {
-            match words.last() {
-                Some(word) if words.len() <= 2 => {
-                    eprintln!("ldirectord: unknown action '{word}'; 'ldirectord --help' lists them")
+            match words {
+                [file] if Path::new(file).is_file() => {
+                    eprintln!("ldirectord: what shall be done with {file}? Give one of {ACTIONS}")
                 }
-                _ => eprintln!(
-                    "ldirectord: what shall be done? give one of start, stop, restart, reload, status, check\n\n{EXAMPLES}"
-                ),
+                [.., word] if words.len() <= 2 => {
+                    eprintln!(
+                        "ldirectord: unknown action '{word}': expected one of {ACTIONS}; 'ldirectord --help' explains them"
+                    )
+                }
+                _ => eprintln!("ldirectord: what shall be done? Give one of {ACTIONS}\n\n{EXAMPLES}"),
             }
             return None;
         }
     };
     let on_off = action != Action::Maintenance || rest.get(1).is_some_and(|w| w == "on" || w == "off");
     if rest.len() != action.operands() || !on_off {
-        let expected = match action {
-            Action::Drain | Action::Undrain => "a real server: ADDRESS[:PORT] or its name",
-            Action::Maintenance => "a real server and `on` or `off`",
-            _ => "nothing",
+        let name = words[words.len() - rest.len() - 1].as_str();
+        let (expected, example) = match action {
+            Action::Drain | Action::Undrain => ("a real server, by ADDRESS[:PORT] or name", " 10.0.1.1:80"),
+            Action::Maintenance => ("a real server, by ADDRESS[:PORT] or name, and `on` or `off`", " 10.0.1.1:80 on"),
+            _ => ("nothing behind it", ""),
         };
-        eprintln!("ldirectord: behind {action:?} stands {expected}; got {rest:?}");
+        let got = if rest.is_empty() { "nothing".to_owned() } else { format!("'{}'", rest.join(" ")) };
+        eprintln!("ldirectord: '{name}' takes {expected}; got {got}. Example: ldirectord www.cf {name}{example}");
         return None;
     }
     Some((config, action, rest))

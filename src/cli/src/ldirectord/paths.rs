@@ -44,8 +44,19 @@ impl Paths {
         text.trim().parse().ok().filter(|p| *p > 0).map(Pid::from_raw)
     }
 
-    /// The process that runs for this configuration: recorded, and an ldirectord by its command line.
+    /// The process that runs for this configuration: recorded, an ldirectord by its command line, and not for a file of the same name
+    /// in another directory, whose pid file has the same name.
     pub fn running(&self) -> Option<Pid> {
+        self.alive().filter(|pid| super::ask::runs_namesake(self, *pid).is_none())
+    }
+
+    /// The process and its file, if the pid file is held for another file of this name.
+    pub fn namesake(&self) -> Option<(Pid, PathBuf)> {
+        let pid = self.alive()?;
+        super::ask::runs_namesake(self, pid).map(|file| (pid, file))
+    }
+
+    fn alive(&self) -> Option<Pid> {
         self.recorded().filter(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains("ldirectord") && !is_zombie(*pid)

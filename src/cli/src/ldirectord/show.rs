@@ -26,12 +26,9 @@ pub fn long(paths: &Paths, accepted: Option<&Accepted>) -> i32 {
 pub fn json(paths: &Paths) -> i32 {
     let (value, code) = match ask::status(paths) {
         Ok(status) => (with_running(&status), exit::OK),
-        Err(AskError::NotRunning { tried }) => match paths.running() {
+        Err(e @ AskError::NotRunning { .. }) => match paths.running() {
             // An older daemon, or one whose socket could not be made.
-            Some(pid) => {
-                let why = AskError::NotRunning { tried }.to_string();
-                (json!({"running": true, "pid": pid.as_raw(), "error": why}), exit::OK)
-            }
+            Some(pid) => (json!({"running": true, "pid": pid.as_raw(), "error": e.to_string()}), exit::OK),
             None if paths.pid_file.exists() => {
                 (json!({"running": false, "stale_pid_file": paths.pid_file}), exit::FAILED)
             }
