@@ -1,6 +1,7 @@
 //! Directors within real nodes: commands reach the right one over its control socket, and what they ask for holds after a take-over.
 
 use crate::fixture::{self, BASCULE, Cluster, cib_call, post};
+use crate::root::root;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ async fn active(cluster: &Cluster, among: &[&'static str], file: &PathBuf) -> &'
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drains_and_maintenance_by_command_hold_after_a_take_over() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let mut cluster = Cluster::prepare(&NODES).await;
     cluster.words = vec!["--data-plane", "relay"];
     NODES.iter().for_each(|name| cluster.start_node(name));

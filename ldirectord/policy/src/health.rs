@@ -69,7 +69,7 @@ pub struct Record {
     /// What its agent has said, if one has.
     pub agent: Option<AgentState>,
     /// When it went down lately, as far back as flap damping looks.
-    falls: Option<Box<VecDeque<Time>>>,
+    falls: Option<Box<Falls>>,
     /// Since when it has this standing.
     pub since: Time,
     /// When the standing was last observed.
@@ -81,6 +81,10 @@ pub struct Record {
     /// Its quiescent entry has been in the table in this period of being down.
     pub placed: bool,
 }
+
+/// Apart from the record, since few servers ever have any.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Falls(VecDeque<Time>);
 
 /// What a verdict changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,7 +243,7 @@ impl Record {
     /// Counts a fall; tells whether it was one too many.
     fn fell(&mut self, tuning: &Tuning, now: Time) -> bool {
         let Some(flap) = &tuning.flap else { return false };
-        let falls = self.falls.get_or_insert_default();
+        let falls = &mut self.falls.get_or_insert_default().0;
         falls.push_back(now);
         let limit = flap.changes.clamp(1, MAX_FLAP_CHANGES) as usize;
         while falls.len() > limit || falls.front().is_some_and(|t| now.since(*t) > flap.window) {

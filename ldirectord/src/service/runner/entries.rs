@@ -146,12 +146,15 @@ impl Entries {
         Some((self.config.clone()?, self.list.get(&id)?.place))
     }
 
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.config.clone()
+    }
+
     /// Every server with its check.
-    pub fn all(&self) -> Option<(Arc<Config>, Vec<(RealId, Place)>)> {
-        let config = self.config.clone()?;
-        let of = |entry: &Entry| entry.places().filter_map(|p| Some((p.id(&config)?, p))).collect::<Vec<_>>();
-        let list = self.list.values().flat_map(of).collect();
-        Some((config, list))
+    pub fn all(&self) -> Vec<(RealId, Place)> {
+        let Some(config) = &self.config else { return Vec::new() };
+        let of = |entry: &Entry| entry.places().filter_map(|p| Some((p.id(config)?, p))).collect::<Vec<_>>();
+        self.list.values().flat_map(of).collect()
     }
 }
 

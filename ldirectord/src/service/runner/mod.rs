@@ -94,7 +94,11 @@ impl Runner {
 
     /// The check of each real server, in a few words.
     pub fn by_real(&self) -> BTreeMap<RealId, String> {
-        let Some((config, all)) = self.plan.entries().all() else { return BTreeMap::new() };
+        let (config, all) = {
+            let entries = self.plan.entries();
+            let Some(config) = entries.config() else { return BTreeMap::new() };
+            (config, entries.all())
+        };
         let checks = all.into_iter().filter(|(_, place)| !place.agent);
         checks.filter_map(|(id, place)| Some((id, place.check(&config)?.label()))).collect()
     }

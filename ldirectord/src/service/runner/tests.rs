@@ -86,8 +86,7 @@ fn a_reload_knows_its_checks_again() {
     let first = config(both);
     let mut entries = Entries::default();
     entries.follow(&first, entries::distinct(&first), now);
-    let (_, all) = entries.all().unwrap();
-    assert_eq!(all.len(), 3);
+    assert_eq!(entries.all().len(), 3);
     assert_eq!(entries.reals(CheckId(0)).unwrap().1.len(), 1);
     assert_eq!(entries.reals(CheckId(1)).unwrap().1.len(), 2, "one check for the server of two services");
     // A line goes, one comes, one asks something else.
@@ -111,7 +110,7 @@ fn a_reload_knows_its_checks_again() {
 #[tokio::test]
 async fn a_waiting_check_is_small() {
     assert!(std::mem::size_of::<crate::config::Real>() <= 104, "{}", std::mem::size_of::<crate::config::Real>());
-    assert!(entries::ENTRY_BYTES <= 72, "{}", entries::ENTRY_BYTES);
+    const { assert!(entries::ENTRY_BYTES <= 72) };
     let config = config("virtual=192.0.2.1:80\n    real=127.0.0.1:80 masq\n    service=http\n");
     let check = Check::of(&config.virtuals[0], &config.virtuals[0].reals[0]).unwrap();
     let mut progress = Default::default();
