@@ -10,8 +10,9 @@ use clap::Parser;
 use scheduler::simulate::{self, Depth, Events, Options, Simulated};
 use scheduler::status::Cluster;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use xml::Element;
+use xml::{Element, Node};
 
 /// Simulate a Pacemaker cluster's response to events
 #[derive(Parser, Debug)]
@@ -142,51 +143,64 @@ impl Command for CrmSimulate {
         if !self.quiet {
             self.common.print(|| result.summary.clone(), || self.elements(&result))?;
         } else if self.show_scores || self.show_utilization {
-            self.common.print(|| result.scores.clone(), || vec![allocations(&result.scores)])?;
+            self.common.print(|| result.scores.clone(), || vec![self.allocations(&result.scores)])?;
         }
         Ok(if result.complete { crm::OK } else { crm::SOFTWARE })
     }
 }
 
-/// Scores as elements, from their lines.
-fn allocations(scores: &str) -> Element {
-    let mut list = Element::new("allocations");
-    for line in scores.lines() {
-        if let Some((rest, score)) = line.rsplit_once(": ")
-            && let Some((head, node)) = rest.split_once(" allocation score on ")
-        {
-            let (stage, id) = head.split_once(": ").unwrap_or(("", head));
-            let e = Element::new("node_weight").with("function", stage).with("node", node).with("score", score);
-            list.push(e.with("id", id));
-        } else if let Some((rest, score)) = line.rsplit_once(": ")
-            && let Some((id, place)) = rest.split_once(" promotion score ")
-        {
-            let mut e = Element::new("promotion_score").with("id", id).with("score", score);
-            if let Some(node) = place.strip_prefix("on ") {
-                e.set("node", node);
-            }
-            list.push(e);
-        } else if let Some((head, values)) = line.split_once(" capacity:")
-            && let Some((comment, node)) = head.split_once(' ')
-        {
-            list.push(pairs(Element::new("capacity").with("node", node).with("comment", comment), values));
-        } else if let Some((head, rest)) = line.split_once(" utilization on ")
-            && let Some((node, values)) = rest.split_once(':')
-        {
-            let (stage, id) = head.split_once(": ").unwrap_or(("", head));
-            let e = Element::new("utilization").with("function", stage).with("node", node).with("resource", id);
-            list.push(pairs(e, values));
-        }
+/// One line of scores as an element.
+fn score(line: &str) -> Option<Element> {
+    if let Some((rest, score)) = line.rsplit_once(": ")
+        && let Some((head, node)) = rest.split_once(" allocation score on ")
+    {
+        let (stage, id) = head.split_once(": ").unwrap_or(("", head));
+        let e = Element::new("node_weight").with("function", stage).with("node", node).with("score", score);
+        Some(e.with("id", id))
+    } else if let Some((rest, score)) = line.rsplit_once(": ")
+        && let Some((id, place)) = rest.split_once(" promotion score ")
+    {
+        let e = Element::new("promotion_score").with("id", id).with("score", score);
+        Some(place.strip_prefix("on ").into_iter().fold(e, |e, node| e.with("node", node)))
+    } else if let Some((head, values)) = line.split_once(" capacity:")
+        && let Some((comment, node)) = head.split_once(' ')
+    {
+        Some(pairs(Element::new("capacity").with("node", node).with("comment", comment), values))
+    } else if let Some((head, rest)) = line.split_once(" utilization on ")
+        && let Some((node, values)) = rest.split_once(':')
+    {
+        let (stage, id) = head.split_once(": ").unwrap_or(("", head));
+        let e = Element::new("utilization").with("function", stage).with("node", node).with("resource", id);
+        Some(pairs(e, values))
+    } else {
+        None
+    }
+}
+
+/// Adds `name=value` words as elements.
+fn pairs(mut e: Element, values: &str) -> Element {
+    for (name, value) in values.split_whitespace().filter_map(|w| w.split_once('=')) {
+        let mut amount = Element::new(name);
+        amount.nodes_mut().push(Node::Text(value.to_owned()));
+        e.push(amount);
+    }
+    e
+}
+
+/// What was changed before the run, in the order that the original's schema has.
+fn modifications(parts: &[Element]) -> Element {
+    let mut list = Element::new("modifications");
+    for (name, value) in parts.iter().filter(|p| p.name() == "modify").flat_map(Element::attrs) {
+        list.set(name, value);
+    }
+    for name in ["modify_node", "modify_ticket", "inject_spec", "inject_attr"] {
+        parts.iter().filter(|p| p.name() == name).for_each(|p| list.push(p.clone()));
     }
     list
 }
 
-/// Adds `name=value` words as attributes.
-fn pairs(mut e: Element, values: &str) -> Element {
-    for (name, value) in values.split_whitespace().filter_map(|w| w.split_once('=')) {
-        e.set(name, value);
-    }
-    e
+fn cannot_write(path: &Path, why: &std::io::Error) -> Failure {
+    Failure::new(crm::CANTCREAT, format!("cannot write {}: {why}", path.display()))
 }
 
 fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
@@ -194,6 +208,20 @@ fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
 }
 
 impl CrmSimulate {
+    /// Scores and utilization as elements, from their lines.
+    fn allocations(&self, scores: &str) -> Element {
+        let name = match (self.show_scores, self.show_utilization) {
+            (true, true) => "allocations_utilizations",
+            (false, true) => "utilizations",
+            _ => "allocations",
+        };
+        let shown = |e: &Element| match e.name() {
+            "capacity" | "utilization" => self.show_utilization,
+            _ => self.show_scores,
+        };
+        scores.lines().filter_map(score).filter(shown).fold(Element::new(name), Element::with_child)
+    }
+
     fn input(&self) -> Result<Element, Failure> {
         if self.live_check {
             return Source::open().cib();
@@ -238,6 +266,7 @@ impl CrmSimulate {
             sanitized: !self.live_check,
             events,
             keep_input: self.save_input.is_some(),
+            list_scores: false,
             draw: self.save_dotfile.is_some(),
             all_actions: self.all_actions,
             number_actions: self.common.verbose > 0,
@@ -260,29 +289,34 @@ impl CrmSimulate {
         let list = |name: &str, parts: &[Element]| parts.iter().cloned().fold(Element::new(name), Element::with_child);
         let mut all = vec![status("cluster_status", &report.before)];
         if !report.modifications.is_empty() {
-            all.push(list("modifications", &report.modifications));
+            all.push(modifications(&report.modifications));
         }
         if self.show_scores || self.show_utilization {
-            all.push(allocations(&result.scores));
+            all.push(self.allocations(&result.scores));
         }
         let depth = self.options().depth;
         if depth >= Depth::Decide {
             all.push(list("actions", &report.changes));
         }
         if let Some(after) = report.after.as_ref().filter(|_| depth >= Depth::Execute) {
-            all.push(list("transition", &report.executed));
+            // The original's schema has no place for changed attributes here.
+            let done = report.executed.iter().filter(|e| e.name() != "inject_attr").cloned();
+            all.push(done.fold(Element::new("transition"), Element::with_child));
             all.push(status("revised_cluster_status", after));
         }
         all
     }
 
     fn save(&self, result: &Simulated) -> Result<(), Failure> {
-        let write = |path: &Path, text: String| {
-            std::fs::write(path, text)
-                .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
-        };
+        let write = |path: &Path, text: String| std::fs::write(path, text).map_err(|e| cannot_write(path, &e));
         if let Some(path) = &self.save_graph {
-            write(path, result.graph.to_pretty())?;
+            // Part by part: the text can be larger than all else.
+            let file = std::fs::File::create(path).map(std::io::BufWriter::new);
+            let written = file.and_then(|mut file| {
+                result.graph.write(|part| file.write_all(part.as_bytes()))?;
+                file.flush()
+            });
+            written.map_err(|e| cannot_write(path, &e))?;
         }
         if let Some(path) = &self.save_dotfile {
             write(path, result.dot.clone())?;
@@ -306,15 +340,18 @@ impl CrmSimulate {
         files.sort();
         let options = Options { depth: Depth::Decide, ..self.options() };
         let mut out = String::from("Timings:\n");
+        let mut list = Element::new("timings");
         for file in files {
             let Some((cib, name)) = read_xml(Some(&file), None, false)? else { continue };
             let started = std::time::Instant::now();
             for _ in 0..self.repeat.max(1) {
                 run(cib.clone(), &options)?;
             }
-            out.push_str(&format!("  * Testing {name} ... {:.4} secs\n", started.elapsed().as_secs_f64()));
+            let seconds = started.elapsed().as_secs_f64();
+            out.push_str(&format!("  * Testing {name} ... {seconds:.4} secs\n"));
+            list.push(Element::new("timing").with("file", name).with("duration", format!("{seconds:.4}")));
         }
-        self.common.write(&out)?;
+        self.common.print(|| out, || vec![list])?;
         Ok(crm::OK)
     }
 }

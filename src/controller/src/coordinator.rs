@@ -307,7 +307,7 @@ impl Coordinator {
 
     fn is_held(&self, action: &Action) -> bool {
         match &action.kind {
-            ActionKind::Resource(op) => op.operation == "start" && self.holds.contains_key(&op.primitive.id),
+            ActionKind::Resource(op) => op.operation == "start" && self.holds.contains_key(op.primitive.id.as_str()),
             _ => false,
         }
     }
@@ -354,7 +354,7 @@ impl Coordinator {
         commands: &mut Vec<Command>,
     ) {
         let resource = match &action.kind {
-            ActionKind::Cluster { primitive: Some(p), .. } => p.id.clone(),
+            ActionKind::Cluster { primitive: Some(p), .. } => p.id.to_string(),
             _ => String::new(),
         };
         match action.operation() {
@@ -363,7 +363,7 @@ impl Coordinator {
                 let timeout_ms = transition.setting("fencing-timeout").and_then(duration_ms).unwrap_or(60_000);
                 self.ticket += 1;
                 let ticket = self.ticket;
-                let name = action.target().map(|t| t.node.clone()).unwrap_or_default();
+                let name = action.target().map(|t| t.node.to_string()).unwrap_or_default();
                 let deadline = now + Duration::from_millis(timeout_ms) + FENCE_GRACE;
                 self.fences.insert(ticket, Fence { deadline, action: action.id, node, verb: verb.clone() });
                 commands.push(Command::Output(Output::Fence { ticket, node, name, action: verb, timeout_ms }));

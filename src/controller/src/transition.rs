@@ -144,7 +144,8 @@ impl Transition {
 
     /// The order to a node that belongs to a resource action.
     pub fn exec(&self, action: &Action, op: &ResourceAction, node: NodeId, view: ViewId, uuid: &str) -> Exec {
-        let params: BTreeMap<String, String> = action.attributes.iter().cloned().collect();
+        let params: BTreeMap<String, String> =
+            action.attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let target_rc = meta(action, "op_target_rc").and_then(|v| v.parse().ok()).unwrap_or(0);
         let mut extra = Vec::new();
         for (attr, name) in [("migrate_source", "migrate_source"), ("migrate_target", "migrate_target")] {
@@ -154,14 +155,14 @@ impl Transition {
         }
         let identity = OpIdentity {
             node,
-            node_name: op.target.node.clone(),
-            resource: op.primitive.id.clone(),
-            class: op.primitive.class.clone(),
-            provider: op.primitive.provider.clone(),
-            agent: op.primitive.agent.clone(),
-            operation: op.operation.clone(),
+            node_name: op.target.node.to_string(),
+            resource: op.primitive.id.to_string(),
+            class: op.primitive.class.to_string(),
+            provider: op.primitive.provider.as_ref().map(ToString::to_string),
+            agent: op.primitive.agent.to_string(),
+            operation: op.operation.to_string(),
             interval_ms: recurring_interval(op),
-            key: op.key.clone(),
+            key: op.key.to_string(),
             transition_key: format!("{}:{}:{target_rc}:{uuid}", action.id, self.number),
             target_rc,
             digest: digest::of_params(&params, op.interval_ms),
@@ -238,16 +239,16 @@ mod tests {
 
     fn action(id: ActionId, node: &str, inputs: &[ActionId]) -> Action {
         let kind = if node.is_empty() {
-            ActionKind::Pseudo { key: format!("p{id}"), operation: "start".into(), target: None }
+            ActionKind::Pseudo { key: format!("p{id}").into(), operation: "start".into(), target: None }
         } else {
             ActionKind::Resource(ResourceAction {
-                key: format!("r{id}_start_0"),
+                key: format!("r{id}_start_0").into(),
                 operation: "start".into(),
                 interval_ms: 0,
                 target: Target { node: node.into(), uuid: "1".into() },
                 router_node: None,
                 primitive: PrimitiveRef {
-                    id: format!("r{id}"),
+                    id: format!("r{id}").into(),
                     long_id: None,
                     class: "ocf".into(),
                     provider: None,

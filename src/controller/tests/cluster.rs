@@ -430,13 +430,13 @@ fn plan_with_fencing(cib: &xml::Element, wall: base::WallTime) -> Result<schedul
     let Some(state) = unclean else { return plan(cib, wall) };
     let target = Target { node: state.attr("uname").unwrap().into(), uuid: state.id().unwrap().into() };
     let kind = ActionKind::Cluster {
-        key: format!("stonith-{}-reboot", target.node),
+        key: format!("stonith-{}-reboot", target.node).into(),
         operation: "stonith".into(),
         target,
         router_node: None,
         primitive: None,
     };
-    let attributes = vec![("CRM_meta_stonith_action".to_owned(), "reboot".to_owned())];
+    let attributes = vec![("CRM_meta_stonith_action".into(), "reboot".into())];
     let action = Action {
         id: 1,
         kind,

@@ -75,7 +75,8 @@ impl Sched {
             let monitors =
                 conf.ops.iter().filter(|o| o.name.as_deref() == Some("monitor") && o.interval_ms > 0 && o.enabled);
             if let Some(timeout) = monitors.min_by_key(|o| o.interval_ms).and_then(|o| o.timeout.clone()) {
-                meta.insert("timeout".into(), timeout);
+                let name = self.word("timeout");
+                meta.insert(name, timeout);
             }
         }
         let defaults = std::mem::take(&mut self.op_defaults);
@@ -83,7 +84,8 @@ impl Sched {
         self.op_defaults = defaults;
         meta.remove("id");
         if interval_ms > 0 {
-            meta.insert("interval".into(), interval_ms.to_string().into());
+            let (name, value) = (self.word("interval"), self.word(&interval_ms.to_string()));
+            meta.insert(name, value);
         } else {
             meta.remove("interval");
         }
@@ -94,7 +96,8 @@ impl Sched {
             meta.insert("timeout".into(), timeout);
         }
         let timeout = meta.get("timeout").and_then(|t| parse_ms(t)).filter(|t| *t > 0).unwrap_or(DEFAULT_TIMEOUT_MS);
-        meta.insert("timeout".into(), timeout.min(i64::from(i32::MAX)).to_string().into());
+        let (name, timeout) = (self.word("timeout"), self.word(&timeout.min(i64::from(i32::MAX)).to_string()));
+        meta.insert(name, timeout);
         self.validate_on_fail(rsc, task, config, &mut meta);
         self.set_start_delay(&mut meta, interval_ms);
         meta
@@ -321,12 +324,14 @@ impl Sched {
             let on_fail = meta.get("on-fail").cloned();
             self.parse_on_fail(rsc, task, interval_ms, on_fail.as_deref());
         }
+        meta.shrink();
+        let task = self.word(task);
         let a = ActIdx(self.actions.len() as u32);
         self.actions.push(Action {
             id: a.0 + 1,
             rsc,
             node,
-            task: task.into(),
+            task,
             key: key.clone(),
             cancel_task: None,
             reason: None,

@@ -77,7 +77,7 @@ fn is_fence_param(name: &str) -> bool {
 }
 
 fn add(params: &mut BTreeMap<String, String>, map: &Map) {
-    for (name, value) in map {
+    for (name, value) in map.iter() {
         params.entry(name.to_string()).or_insert_with(|| value.to_string());
     }
 }
@@ -103,7 +103,7 @@ impl Sched {
         let own_params = interval_ms == 0 && !own.is_empty();
         add(&mut all, &own);
         let meta = self.action_meta(rsc, Some(node), task, interval_ms, config.as_deref());
-        for (name, value) in &meta {
+        for (name, value) in meta.iter() {
             if !name.contains(['#', ':']) {
                 all.entry(meta_name(name)).or_insert_with(|| value.to_string());
             }

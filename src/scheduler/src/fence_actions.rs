@@ -56,9 +56,9 @@ impl Sched {
             Some(known) => *known,
             None => {
                 let a = self.custom_action(None, key, "stonith", Some(node), true);
-                self[a].insert_meta("on_node", &name);
-                self[a].insert_meta("on_node_uuid", &id);
-                self[a].insert_meta("stonith_action", &op);
+                self.set_action_meta(a, "on_node", &name);
+                self.set_action_meta(a, "on_node_uuid", &id);
+                self.set_action_meta(a, "stonith_action", &op);
                 if self.enable_unfencing {
                     optional &= !self.add_unfencing_digests(a, node);
                 }
@@ -68,7 +68,7 @@ impl Sched {
         if self.options.priority_fencing_ms > 0 && (priority_delay || self[a].meta("priority-fencing-delay").is_some())
         {
             let delay = self.priority_delay_s(node);
-            self[a].insert_meta("priority-fencing-delay", &delay.to_string());
+            self.set_action_meta(a, "priority-fencing-delay", &delay.to_string());
         }
         if !optional && self.can_fence(node) {
             self[a].flags &= !act::OPTIONAL;
@@ -101,8 +101,8 @@ impl Sched {
             all.push_str(&format!("{}:{agent}:{},", self[device].id, digests.all));
             secure.push_str(&format!("{}:{agent}:{},", self[device].id, digests.secure));
         }
-        self[a].insert_meta("digests-all", &all);
-        self[a].insert_meta("digests-secure", &secure);
+        self.set_action_meta(a, "digests-all", &all);
+        self.set_action_meta(a, "digests-secure", &secure);
         changed
     }
 

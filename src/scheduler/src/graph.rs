@@ -5,7 +5,77 @@
 
 use base::NodeId;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use xml::Element;
+
+/// A text that many actions have in common; cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Text(Arc<str>);
+
+impl Text {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text(text.into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        Text(text.into())
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Text {
+        Text(text)
+    }
+}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 /// One action's number within its transition.
 pub type ActionId = u32;
@@ -31,21 +101,21 @@ pub struct Action {
     /// Ids of the actions (or phantoms) that must be confirmed first; never contains `id`.
     pub inputs: Vec<ActionId>,
     /// The `<attributes>` of the action, sorted by name: instance parameters and `CRM_meta_*`.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: Vec<(Text, Text)>,
     /// `internal_operation_key`: the scheduler's own key, where the agent sees an instance under another name.
-    pub internal_key: Option<String>,
+    pub internal_key: Option<Text>,
     /// Ids of the nodes that this action takes down when it succeeds.
-    pub downed: Vec<String>,
+    pub downed: Vec<Text>,
     /// Maintenance states to record, by node id (only in `maintenance_nodes`).
-    pub maintenance: Vec<(String, bool)>,
+    pub maintenance: Vec<(Text, bool)>,
 }
 
 /// Node on which an action runs: its name in the CIB and its id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
-    pub node: String,
+    pub node: Text,
     /// `on_node_uuid`: the corosync node id as text for cluster nodes, the name for remote nodes.
-    pub uuid: String,
+    pub uuid: Text,
 }
 
 impl Target {
@@ -60,29 +130,23 @@ pub enum ActionKind {
     /// A resource operation: `<rsc_op>`.
     Resource(ResourceAction),
     /// An ordering point without work: `<pseudo_event>`; `key` is its `operation_key`. Only implied fencing has a target.
-    Pseudo { key: String, operation: String, target: Option<Target> },
+    Pseudo { key: Text, operation: Text, target: Option<Target> },
     /// Work for the controller itself: `<crm_event>` — fencing (`stonith`), `do_shutdown`, `clear_failcount`,
     /// `lrm_delete`.
-    Cluster {
-        key: String,
-        operation: String,
-        target: Target,
-        router_node: Option<String>,
-        primitive: Option<PrimitiveRef>,
-    },
+    Cluster { key: Text, operation: Text, target: Target, router_node: Option<Text>, primitive: Option<PrimitiveRef> },
 }
 
 /// One operation of one resource instance on one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResourceAction {
     /// `RSC_OPERATION_INTERVALMS`, e.g. `vip_monitor_10000`.
-    pub key: String,
+    pub key: Text,
     /// `start`, `stop`, `monitor`, `promote`, `demote`, `notify`, `migrate_to`, `migrate_from`, `reload-agent`, `cancel`, `delete`.
-    pub operation: String,
+    pub operation: Text,
     pub interval_ms: u64,
     pub target: Target,
     /// Remote node's host, where the action goes through one.
-    pub router_node: Option<String>,
+    pub router_node: Option<Text>,
     pub primitive: PrimitiveRef,
     /// Timeout in ms, as the graph's `CRM_meta_timeout` says.
     pub timeout_ms: u64,
@@ -94,12 +158,12 @@ pub struct ResourceAction {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PrimitiveRef {
     /// Instance id as the agent sees it, e.g. `web:1` for a unique clone's instance, `web` for an anonymous one's.
-    pub id: String,
-    pub long_id: Option<String>,
+    pub id: Text,
+    pub long_id: Option<Text>,
     /// `ocf`, `lsb`, `systemd`, `service`, `stonith`.
-    pub class: String,
-    pub provider: Option<String>,
-    pub agent: String,
+    pub class: Text,
+    pub provider: Option<Text>,
+    pub agent: Text,
 }
 
 impl PrimitiveRef {
@@ -153,7 +217,7 @@ impl Action {
 
     /// Value of one entry of `attributes`.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.attributes.iter().find(|(n, _)| *n == *name).map(|(_, v)| v.as_str())
     }
 
     /// The element as it stands in triggers: what the action is, without its details.
@@ -236,12 +300,28 @@ impl Graph {
 
     /// Text of [`Graph::to_element`], without the whole tree in memory.
     pub fn to_pretty(&self) -> String {
+        let mut out = String::new();
+        let written = self.write(|part| {
+            out.push_str(part);
+            Ok::<(), Infallible>(())
+        });
+        match written {
+            Ok(()) => out,
+        }
+    }
+
+    /// [`Graph::to_pretty`] in parts, one action each, until `sink` fails.
+    pub fn write<E>(&self, mut sink: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let empty = Graph { settings: self.settings.clone(), ..Graph::default() }.to_element().to_pretty();
-        let Some(open) = empty.strip_suffix("/>\n").filter(|_| !self.actions.is_empty()) else { return empty };
-        let mut out = format!("{open}>\n");
-        self.synapses().for_each(|s| s.write_pretty(&mut out, 1));
-        out.push_str("</transition_graph>\n");
-        out
+        let Some(open) = empty.strip_suffix("/>\n").filter(|_| !self.actions.is_empty()) else { return sink(&empty) };
+        sink(&format!("{open}>\n"))?;
+        let mut part = String::new();
+        for synapse in self.synapses() {
+            part.clear();
+            synapse.write_pretty(&mut part, 1);
+            sink(&part)?;
+        }
+        sink("</transition_graph>\n")
     }
 
     fn synapses(&self) -> impl Iterator<Item = Element> {

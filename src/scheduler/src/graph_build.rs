@@ -1,9 +1,9 @@
 //! From actions and orderings to the transition graph.
 
 use crate::digest::meta_name;
-use crate::graph::{Action as GraphAction, ActionKind, Graph, PrimitiveRef, ResourceAction, Target};
+use crate::graph::{Action as GraphAction, ActionKind, Graph, PrimitiveRef, ResourceAction, Target, Text};
 use crate::model::flags::{act, rel, rsc as rf};
-use crate::model::{ActIdx, Action, Before, NodeIdx, RscIdx, Sched, Variant, op_key};
+use crate::model::{ActIdx, Action, Before, Map, NodeIdx, RscIdx, Sched, Variant, op_key};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Relations that only say what comes first, or what is shown, but change nothing.
@@ -257,7 +257,7 @@ impl Sched {
     }
 
     fn target(&self, node: NodeIdx) -> Target {
-        Target { node: self[node].name.to_string(), uuid: self[node].id.to_string() }
+        Target { node: self[node].name.clone().into(), uuid: self[node].id.clone().into() }
     }
 
     fn primitive_ref(&self, rsc: RscIdx) -> PrimitiveRef {
@@ -269,40 +269,41 @@ impl Sched {
             id = r.xml_id().clone();
             long_id = Some(r.history_id.as_ref().filter(|h| **h != id).unwrap_or(&r.id).clone());
         }
+        let meta = |name: &str| r.meta.get(name).cloned().map(Text::from);
         PrimitiveRef {
-            id: id.to_string(),
-            long_id: long_id.map(|l| l.to_string()),
-            class: r.meta("class").unwrap_or_default().to_owned(),
-            provider: r.meta("provider").map(str::to_owned),
-            agent: r.meta("type").unwrap_or_default().to_owned(),
+            id: id.into(),
+            long_id: long_id.map(Text::from),
+            class: meta("class").unwrap_or_else(|| "".into()),
+            provider: meta("provider"),
+            agent: meta("type").unwrap_or_else(|| "".into()),
         }
     }
 
     /// The key as the agent's history will have it.
-    fn keys(&self, action: &Action) -> (String, Option<String>) {
+    fn keys(&self, action: &Action) -> (Text, Option<Text>) {
         let Some(history) = action.rsc.and_then(|r| self[r].history_id.clone()) else {
-            return (action.key.to_string(), None);
+            return (action.key.clone().into(), None);
         };
         let key = if &*action.task == "notify" {
             let meta = |name: &str| action.meta(name).unwrap_or_default();
-            format!("{history}_{}_notify_{}_0", meta("notify_type"), meta("notify_operation"))
+            format!("{history}_{}_notify_{}_0", meta("notify_type"), meta("notify_operation")).into()
         } else {
-            op_key(&history, action.cancel_task.as_ref().unwrap_or(&action.task), action.interval_ms()).to_string()
+            op_key(&history, action.cancel_task.as_ref().unwrap_or(&action.task), action.interval_ms()).into()
         };
-        (key, Some(action.key.to_string()))
+        (key, Some(action.key.clone().into()))
     }
 
     fn graph_action_of(&mut self, a: ActIdx, details: bool) -> GraphAction {
         let action = &self[a];
         let (key, internal_key) = self.keys(action);
-        let operation = action.task.to_string();
+        let operation = Text::from(action.task.clone());
         let pseudo = action.is(act::PSEUDO);
         let cluster = matches!(&*action.task, "do_shutdown" | "clear_failcount" | "lrm_delete")
             || (&*action.task == "stonith" && !pseudo);
         let target = action.node.map(|n| self.target(n));
-        let router_node = self.router_of(a).map(|n| self[n].name.to_string());
+        let router_node = self.router_of(a).map(|n| Text::from(self[n].name.clone()));
         let primitive = action.rsc.filter(|_| !pseudo).map(|r| self.primitive_ref(r));
-        let no_target = || Target { node: String::new(), uuid: String::new() };
+        let no_target = || Target { node: "".into(), uuid: "".into() };
         let lock = action.rsc.and_then(|r| self.lock_of(action, r));
         let kind = if cluster {
             ActionKind::Cluster { key, operation, target: target.unwrap_or_else(no_target), router_node, primitive }
@@ -313,20 +314,15 @@ impl Sched {
             let interval_ms = action.interval_ms();
             let timeout_ms =
                 action.meta("timeout").and_then(base::text::parse_int).and_then(|t| u64::try_from(t).ok()).unwrap_or(0);
-            let nobody = PrimitiveRef {
-                id: String::new(),
-                long_id: None,
-                class: String::new(),
-                provider: None,
-                agent: String::new(),
-            };
+            let nobody =
+                || PrimitiveRef { id: "".into(), long_id: None, class: "".into(), provider: None, agent: "".into() };
             ActionKind::Resource(ResourceAction {
                 key,
                 operation,
                 interval_ms,
                 target: target.unwrap_or_else(no_target),
                 router_node,
-                primitive: primitive.unwrap_or(nobody),
+                primitive: primitive.unwrap_or_else(nobody),
                 timeout_ms,
                 shutdown_lock: lock,
             })
@@ -350,7 +346,7 @@ impl Sched {
             }
             if &*self[a].task == "maintenance_nodes" && pseudo {
                 made.maintenance =
-                    self.maintenance_changes().map(|n| (self[n].id.to_string(), self[n].maintenance)).collect();
+                    self.maintenance_changes().map(|n| (self[n].id.clone().into(), self[n].maintenance)).collect();
             }
         }
         made
@@ -363,42 +359,41 @@ impl Sched {
         stays.then_some(self[rsc].lock_time)
     }
 
-    fn downed_by(&self, a: ActIdx) -> Vec<String> {
+    fn downed_by(&self, a: ActIdx) -> Vec<Text> {
         let action = &self[a];
         let Some(node) = action.node else { return Vec::new() };
         match &*action.task {
-            "do_shutdown" => vec![self[node].id.to_string()],
+            "do_shutdown" => vec![self[node].id.clone().into()],
             "stonith" if matches!(action.meta("stonith_action"), Some("off" | "reboot")) => {
                 let guests = self[node]
                     .running
                     .iter()
                     .filter(|r| self[**r].is(rf::REMOTE_CONNECTION) && self[**r].launcher.is_some());
-                let guests = guests.filter_map(|r| self.find_node(&self[*r].id)).map(|n| self[n].id.to_string());
-                std::iter::once(self[node].id.to_string()).chain(guests).collect()
+                let guests = guests.filter_map(|r| self.find_node(&self[*r].id)).map(|n| self[n].id.clone().into());
+                std::iter::once(self[node].id.clone().into()).chain(guests).collect()
             }
             "stop" => {
                 let Some(rsc) = action.rsc.filter(|r| self[*r].is(rf::REMOTE_CONNECTION)) else { return Vec::new() };
                 let migrating = |b: &Before| self[b.action].rsc == Some(rsc) && &*self[b.action].task == "migrate_from";
-                if action.before.iter().any(migrating) { Vec::new() } else { vec![self[rsc].id.to_string()] }
+                if action.before.iter().any(migrating) { Vec::new() } else { vec![self[rsc].id.clone().into()] }
             }
             _ => Vec::new(),
         }
     }
 
-    fn graph_attributes(&mut self, a: ActIdx, has_node_info: bool) -> Vec<(String, String)> {
-        let mut out: BTreeMap<String, String> = BTreeMap::new();
+    fn graph_attributes(&mut self, a: ActIdx, has_node_info: bool) -> Vec<(Text, Text)> {
+        let mut out = Map::new();
         let (rsc, node) = (self[a].rsc, self[a].node);
         if let Some(node) = node.filter(|_| has_node_info) {
             let (name, id) = (self[node].name.clone(), self[node].id.clone());
-            self[a].insert_meta("on_node", &name);
-            self[a].insert_meta("on_node_uuid", &id);
+            for (key, value) in [("on_node", name), ("on_node_uuid", id)] {
+                let key = self.word(key);
+                self[a].meta.insert(key, value);
+            }
         }
-        out.insert("crm_feature_set".into(), crate::unpack::FEATURE_SET.into());
-        let mut add = |name: String, value: &str| {
-            out.entry(name).or_insert_with(|| value.to_owned());
-        };
-        for (name, value) in &self[a].extra {
-            add(name.to_string(), value);
+        out.insert(self.word("crm_feature_set"), self.word(crate::unpack::FEATURE_SET));
+        for (name, value) in self[a].extra.iter() {
+            out.insert_new(name, value);
         }
         if let Some(rsc) = rsc.filter(|r| node.is_some() || self[*r].is_primitive()) {
             let params = self.params(rsc, node);
@@ -408,25 +403,25 @@ impl Sched {
                 .and_then(|_| self.params(rsc, None).get("addr").cloned());
             for (name, value) in params.iter() {
                 let value = if &**name == "addr" { address.as_ref().unwrap_or(value) } else { value };
-                add(name.to_string(), value);
+                out.insert_new(name, value);
             }
         }
-        for (name, value) in &self[a].meta {
-            if !name.contains(['#', ':']) {
-                add(meta_name(name), value);
-            }
+        let meta = std::mem::take(&mut self[a].meta);
+        for (name, value) in meta.iter().filter(|(name, _)| !name.contains(['#', ':'])) {
+            out.insert_new(&self.word(&meta_name(name)), value);
         }
+        self[a].meta = meta;
         let mut at = rsc;
         while let Some(r) = at {
             for (name, value) in self.resource_graph_meta(r) {
-                out.insert(name, value);
+                out.insert(self.word(&name), self.word(&value));
             }
             at = self[r].parent;
         }
         for (name, value) in rsc.map(|r| self.guest_graph_meta(a, r)).unwrap_or_default() {
-            out.entry(name).or_insert(value);
+            out.insert_new(&self.word(&name), &self.word(&value));
         }
-        out.into_iter().collect()
+        out.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect()
     }
 
     fn resource_graph_meta(&self, rsc: RscIdx) -> Vec<(String, String)> {

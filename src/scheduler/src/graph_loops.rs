@@ -4,7 +4,7 @@
 
 use crate::graph::{ActionId, Graph};
 use crate::model::Sched;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Actions that a message names.
 const MAX_NAMED: usize = 8;
@@ -39,41 +39,61 @@ impl Sched {
 
 /// Numbers of the actions that are in loops, or between two of them.
 fn looping(graph: &Graph) -> BTreeSet<ActionId> {
-    let mut inputs: BTreeMap<ActionId, BTreeSet<ActionId>> = BTreeMap::new();
-    let mut outputs: BTreeMap<ActionId, BTreeSet<ActionId>> = BTreeMap::new();
-    for action in &graph.actions {
-        inputs.entry(action.id).or_default().extend(&action.inputs);
-        for input in &action.inputs {
-            outputs.entry(*input).or_default().insert(action.id);
-        }
+    let mut at: Vec<(ActionId, u32)> = graph.actions.iter().map(|a| a.id).zip(0..).collect();
+    at.sort_unstable();
+    let place = |id: &ActionId| at.binary_search_by_key(id, |x| x.0).ok().map(|found| at[found].1);
+    let mut pairs: Vec<(u32, u32)> = Vec::new();
+    for (action, then) in graph.actions.iter().zip(0..) {
+        pairs.extend(action.inputs.iter().filter_map(place).map(|first| (then, first)));
     }
-    let present: BTreeSet<ActionId> = inputs.keys().copied().collect();
-    let stuck = trim(present, &inputs, &outputs);
-    trim(stuck, &outputs, &inputs)
+    let waits_for = Links::new(graph.actions.len(), &pairs);
+    pairs.iter_mut().for_each(|p| *p = (p.1, p.0));
+    let waited_by = Links::new(graph.actions.len(), &pairs);
+    let mut left = vec![true; graph.actions.len()];
+    trim(&mut left, &waits_for, &waited_by);
+    trim(&mut left, &waited_by, &waits_for);
+    graph.actions.iter().zip(left).filter(|(_, stuck)| *stuck).map(|(a, _)| a.id).collect()
 }
 
-/// What is left when all that waits for nothing left is taken away, again and again.
-fn trim(
-    mut left: BTreeSet<ActionId>,
-    waits_for: &BTreeMap<ActionId, BTreeSet<ActionId>>,
-    waited_by: &BTreeMap<ActionId, BTreeSet<ActionId>>,
-) -> BTreeSet<ActionId> {
-    let none = BTreeSet::new();
-    let mut waiting: BTreeMap<ActionId, usize> = left
-        .iter()
-        .map(|id| (*id, waits_for.get(id).unwrap_or(&none).iter().filter(|other| left.contains(other)).count()))
-        .collect();
-    let mut ready: Vec<ActionId> = waiting.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
-    while let Some(id) = ready.pop() {
-        left.remove(&id);
-        for next in waited_by.get(&id).unwrap_or(&none) {
-            if let Some(n) = waiting.get_mut(next).filter(|n| **n > 0) {
-                *n -= 1;
-                if *n == 0 {
-                    ready.push(*next);
-                }
+/// For each action the others that it is linked to, in one list.
+struct Links {
+    start: Vec<u32>,
+    to: Vec<u32>,
+}
+
+impl Links {
+    fn new(actions: usize, pairs: &[(u32, u32)]) -> Links {
+        let mut start = vec![0u32; actions + 1];
+        pairs.iter().for_each(|(from, _)| start[*from as usize + 1] += 1);
+        for i in 0..actions {
+            start[i + 1] += start[i];
+        }
+        let mut free = start.clone();
+        let mut to = vec![0u32; pairs.len()];
+        for (from, other) in pairs {
+            to[free[*from as usize] as usize] = *other;
+            free[*from as usize] += 1;
+        }
+        Links { start, to }
+    }
+
+    fn of(&self, action: usize) -> &[u32] {
+        &self.to[self.start[action] as usize..self.start[action + 1] as usize]
+    }
+}
+
+/// Takes away all that waits for nothing left, again and again.
+fn trim(left: &mut [bool], waits_for: &Links, waited_by: &Links) {
+    let open = |i: usize| waits_for.of(i).iter().filter(|other| left[**other as usize]).count();
+    let mut waiting: Vec<usize> = (0..left.len()).map(open).collect();
+    let mut ready: Vec<usize> = (0..left.len()).filter(|i| left[*i] && waiting[*i] == 0).collect();
+    while let Some(i) = ready.pop() {
+        left[i] = false;
+        for next in waited_by.of(i).iter().map(|n| *n as usize).filter(|n| left[*n]) {
+            waiting[next] = waiting[next].saturating_sub(1);
+            if waiting[next] == 0 {
+                ready.push(next);
             }
         }
     }
-    left
 }

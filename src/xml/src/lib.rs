@@ -6,6 +6,7 @@
 pub mod diff;
 mod parse;
 pub mod path;
+mod shared;
 mod tree;
 mod write;
 

@@ -9,6 +9,17 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
+impl Name {
+    pub(crate) fn shared(text: Arc<str>) -> Name {
+        Name(text)
+    }
+
+    /// The text itself, to be kept beyond the document.
+    pub fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
 impl From<&str> for Name {
     fn from(text: &str) -> Name {
         Name(Arc::from(text))
@@ -65,7 +76,7 @@ pub enum Node {
 #[derive(Clone, Debug)]
 pub struct Element {
     name: Name,
-    attrs: Vec<(Name, Box<str>)>,
+    attrs: Vec<(Name, Arc<str>)>,
     children: Vec<Node>,
     line: u32,
     column: u32,
@@ -123,6 +134,16 @@ impl Element {
         self.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| &**v)
     }
 
+    /// [`Element::attr`], to be kept beyond the document without a copy.
+    pub fn shared_attr(&self, name: &str) -> Option<Arc<str>> {
+        self.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| Arc::clone(v))
+    }
+
+    /// [`Element::attrs`], to be kept beyond the document without copies.
+    pub fn shared_attrs(&self) -> impl ExactSizeIterator<Item = (Arc<str>, Arc<str>)> {
+        self.attrs.iter().map(|(n, v)| (n.to_shared(), Arc::clone(v)))
+    }
+
     /// The `id` attribute.
     pub fn id(&self) -> Option<&str> {
         self.attr("id")
@@ -134,14 +155,14 @@ impl Element {
 
     /// Replaces the value in place, or appends the attribute.
     pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
-        let value = Box::from(value.as_ref());
+        let value = Arc::from(value.as_ref());
         match self.attrs.iter_mut().find(|(n, _)| *n == *name) {
             Some(slot) => slot.1 = value,
             None => self.attrs.push((Name::from(name), value)),
         }
     }
 
-    pub fn remove_attr(&mut self, name: &str) -> Option<Box<str>> {
+    pub fn remove_attr(&mut self, name: &str) -> Option<Arc<str>> {
         let at = self.attrs.iter().position(|(n, _)| *n == *name)?;
         Some(self.attrs.remove(at).1)
     }
@@ -243,7 +264,7 @@ impl Element {
 
     pub(crate) fn from_parts(
         name: Name,
-        attrs: Vec<(Name, Box<str>)>,
+        attrs: Vec<(Name, Arc<str>)>,
         children: Vec<Node>,
         (line, column): (u32, u32),
     ) -> Element {

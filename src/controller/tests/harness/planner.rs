@@ -4,7 +4,7 @@
 
 use base::{Score, WallTime};
 use scheduler::Schedule;
-use scheduler::graph::{Action, ActionKind, Graph, PrimitiveRef, ResourceAction, Target};
+use scheduler::graph::{Action, ActionKind, Graph, PrimitiveRef, ResourceAction, Target, Text};
 use xml::Element;
 
 struct Node<'a> {
@@ -18,7 +18,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn add(&mut self, kind: ActionKind, inputs: Vec<u32>, attributes: Vec<(String, String)>) -> u32 {
+    fn add(&mut self, kind: ActionKind, inputs: Vec<u32>, attributes: Vec<(Text, Text)>) -> u32 {
         let id = self.graph.actions.len() as u32 + 1;
         let action = Action {
             id,
@@ -45,24 +45,24 @@ impl Plan {
     ) -> u32 {
         let id = p.id().unwrap().to_owned();
         let kind = ActionKind::Resource(ResourceAction {
-            key: format!("{id}_{operation}_{interval_ms}"),
+            key: format!("{id}_{operation}_{interval_ms}").into(),
             operation: operation.into(),
             interval_ms,
-            target: Target { node: node.name.clone(), uuid: node.id.clone() },
+            target: Target { node: node.name.clone().into(), uuid: node.id.clone().into() },
             router_node: None,
             primitive: PrimitiveRef {
-                id,
+                id: id.into(),
                 long_id: None,
                 class: p.attr("class").unwrap().into(),
-                provider: p.attr("provider").map(str::to_owned),
+                provider: p.attr("provider").map(Text::from),
                 agent: p.attr("type").unwrap().into(),
             },
             timeout_ms: 20_000,
             shutdown_lock: None,
         });
-        let mut attributes = vec![("CRM_meta_timeout".to_owned(), "20000".to_owned())];
+        let mut attributes = vec![("CRM_meta_timeout".into(), "20000".into())];
         if target_rc != 0 {
-            attributes.push(("CRM_meta_op_target_rc".into(), target_rc.to_string()));
+            attributes.push(("CRM_meta_op_target_rc".into(), target_rc.to_string().into()));
         }
         self.add(kind, inputs, attributes)
     }
@@ -173,9 +173,9 @@ pub fn plan(cib: &Element, _wall: WallTime) -> Result<Schedule, String> {
         }
     }
     for node in online.iter().filter(|n| attribute(n, "shutdown").is_some()) {
-        let target = Target { node: node.name.clone(), uuid: node.id.clone() };
+        let target = Target { node: node.name.clone().into(), uuid: node.id.clone().into() };
         let kind = ActionKind::Cluster {
-            key: format!("do_shutdown-{}", node.name),
+            key: format!("do_shutdown-{}", node.name).into(),
             operation: "do_shutdown".into(),
             target,
             router_node: None,

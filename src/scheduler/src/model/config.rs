@@ -158,7 +158,7 @@ impl Reader<'_> {
             return None;
         }
         let e = self.expand_template(raw, id)?;
-        let text = |name: &str| e.attr(name).map(Str::from);
+        let text = |name: &str| e.shared_attr(name);
         let blocks = |kind: &str| Blocks::read(&e, kind, None, self.index, self.now);
         let (meta, instance, utilization) =
             (blocks("meta_attributes"), blocks("instance_attributes"), blocks("utilization"));
@@ -177,8 +177,8 @@ impl Reader<'_> {
             provider: text("provider"),
             agent: text("type"),
             description: text("description"),
-            template: raw.attr("template").map(Str::from),
-            attrs: e.attrs().map(|(n, v)| (n.into(), v.into())).collect(),
+            template: raw.shared_attr("template"),
+            attrs: e.shared_attrs().collect(),
             meta,
             instance,
             utilization,
@@ -225,7 +225,7 @@ impl Reader<'_> {
     }
 
     fn op(&self, e: &Element) -> OpConfig {
-        let text = |name: &str| e.attr(name).map(Str::from);
+        let text = |name: &str| e.shared_attr(name);
         OpConfig {
             id: text("id"),
             name: text("name"),
@@ -234,7 +234,7 @@ impl Reader<'_> {
             on_fail: text("on-fail"),
             timeout: text("timeout"),
             enabled: e.attr("enabled").and_then(parse_bool) != Some(false),
-            attrs: e.attrs().map(|(n, v)| (n.into(), v.into())).collect(),
+            attrs: e.shared_attrs().collect(),
             meta: Blocks::read(e, "meta_attributes", None, self.index, self.now),
             instance: Blocks::read(e, "instance_attributes", None, self.index, self.now),
         }

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod flags;
 pub mod ids;
+mod map;
 pub mod nvpair;
 pub mod options;
 mod queries;
@@ -16,14 +17,16 @@ use crate::status::Role;
 use crate::{Message, Severity};
 use config::{OpConfig, RscConfig};
 pub use ids::{ActIdx, ColocIdx, LocIdx, NodeIdx, RscIdx};
+pub use map::Map;
 use nvpair::Blocks;
 use options::ClusterOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use xml::Element;
 
-pub type Str = Rc<str>;
-pub type Map = BTreeMap<Str, Str>;
+/// Text that the CIB's tree and the model hold together.
+pub type Str = Arc<str>;
 
 pub const INFINITY: i32 = 1_000_000;
 
@@ -420,10 +423,6 @@ impl Action {
         self.meta.get(name).map(|v| &**v)
     }
 
-    pub fn insert_meta(&mut self, name: &str, value: &str) {
-        self.meta.insert(name.into(), value.into());
-    }
-
     pub fn interval_ms(&self) -> u64 {
         self.meta("interval").and_then(base::text::parse_int).and_then(|v| u64::try_from(v).ok()).unwrap_or(0)
     }
@@ -531,6 +530,8 @@ pub struct Sched {
     pub instances: usize,
     pub disabled: usize,
     pub blocked: usize,
+    /// Words that many actions have in common.
+    pub words: BTreeSet<Str>,
     pub digest_cache: BTreeMap<(NodeIdx, Str), Rc<crate::digest::Digests>>,
     pub update_depth: usize,
     /// Look-ups of others' preferences for the resource that is being placed.
@@ -561,6 +562,22 @@ impl Sched {
     /// Key of a resource's action.
     pub fn key(&self, rsc: RscIdx, task: &str, interval_ms: u64) -> Str {
         op_key(&self[rsc].id, task, interval_ms)
+    }
+
+    /// The one copy of a text that many actions have.
+    pub fn word(&mut self, text: &str) -> Str {
+        if let Some(known) = self.words.get(text) {
+            return known.clone();
+        }
+        let made = Str::from(text);
+        self.words.insert(made.clone());
+        made
+    }
+
+    /// Sets a meta-attribute of an action.
+    pub fn set_action_meta(&mut self, a: ActIdx, name: &str, value: &str) {
+        let (name, value) = (self.word(name), self.word(value));
+        self[a].meta.insert(name, value);
     }
 
     pub fn score_of(&self, text: &str) -> Option<i32> {

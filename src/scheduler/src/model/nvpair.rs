@@ -27,7 +27,7 @@ impl Blocks {
             // Very old schemas have an <attributes> element between the block and its pairs.
             let holder = e.elements().next().filter(|c| c.name() == "attributes").unwrap_or(e);
             let pairs = holder.elements_named("nvpair").filter_map(|p| index.resolve(p));
-            let pairs = pairs.filter_map(|p| Some((p.attr("name")?.into(), p.attr("value")?.into()))).collect();
+            let pairs = pairs.filter_map(|p| Some((p.shared_attr("name")?, p.shared_attr("value")?))).collect();
             let rule = e.child("rule").map(|r| Rule::read(r, index, now));
             found.push((is_first, score, Block { rule, pairs }));
         }
@@ -49,8 +49,8 @@ impl Blocks {
             for (name, value) in &block.pairs {
                 if value.eq_ignore_ascii_case("#default") {
                     values.remove(name);
-                } else if !values.contains_key(name) {
-                    values.insert(name.clone(), value.clone());
+                } else {
+                    values.insert_new(name, value);
                 }
             }
         }

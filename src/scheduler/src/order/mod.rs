@@ -105,6 +105,8 @@ impl Sched {
             self.block_colocation_dependents(ActIdx(a));
         }
         self.order_probes();
+        // All that they ask for is in the actions now.
+        self.orderings = Vec::new();
         for a in (0..self.actions.len() as u32).rev() {
             self.update_for_orderings(ActIdx(a));
         }

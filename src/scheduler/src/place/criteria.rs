@@ -29,8 +29,7 @@ impl Sched {
     }
 
     fn node_health_sum(&self, node: NodeIdx) -> i32 {
-        let attrs =
-            self[node].attrs.range(crate::model::Str::from("#health")..).take_while(|(n, _)| n.starts_with("#health"));
+        let attrs = self[node].attrs.starting_with("#health");
         attrs.filter_map(|(_, v)| self.score_of(v)).fold(self.options.health_base, add_scores)
     }
 

@@ -14,7 +14,7 @@ fn value(text: Option<&Str>) -> i64 {
 
 /// Adds `amounts` times `sign` to `total`.
 fn accumulate(total: &mut Map, amounts: &Map, sign: i64) {
-    for (name, amount) in amounts {
+    for (name, amount) in amounts.iter() {
         let sum = (value(total.get(name)) + sign * value(Some(amount))).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
         total.insert(name.clone(), sum.to_string().into());
     }

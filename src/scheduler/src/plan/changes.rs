@@ -39,7 +39,11 @@ impl Sched {
     fn agent_changed(&mut self, rsc: RscIdx, node: NodeIdx, state: u32, at: u32, active: bool) -> bool {
         let entry = self.history.rsc(state, at);
         let conf = &self[rsc].conf;
-        let differing = [(&conf.agent, &entry.agent), (&conf.class, &entry.class), (&conf.provider, &entry.provider)];
+        let differing = [
+            (conf.agent.as_ref(), entry.attr("type")),
+            (conf.class.as_ref(), entry.attr("class")),
+            (conf.provider.as_ref(), entry.attr("provider")),
+        ];
         let changes = differing.iter().filter(|(a, b)| a != b).count();
         for _ in 0..changes {
             self.trigger_unfencing(Some(rsc), Some(node), "Device definition changed", None);

@@ -17,8 +17,8 @@ impl Sched {
 
     fn add_migration_meta(&mut self, a: ActIdx, source: NodeIdx, target: NodeIdx) {
         let (source, target) = (self[source].name.clone(), self[target].name.clone());
-        self[a].insert_meta("migrate_source", &source);
-        self[a].insert_meta("migrate_target", &target);
+        self.set_action_meta(a, "migrate_source", &source);
+        self.set_action_meta(a, "migrate_target", &target);
     }
 
     pub(super) fn create_migration_actions(&mut self, rsc: RscIdx, current: NodeIdx) {
@@ -52,7 +52,7 @@ impl Sched {
         if let Some(to) = to {
             self.add_migration_meta(to, current, assigned);
             if !self[rsc].is(rf::REMOTE_CONNECTION) {
-                self[to].insert_meta("record-pending", "true");
+                self.set_action_meta(to, "record-pending", "true");
             }
         }
         self.add_migration_meta(from, current, assigned);

@@ -219,7 +219,7 @@ impl Sched {
         let key = format!("do_shutdown-{}", self[node].name).into();
         let a = self.custom_action(None, key, "do_shutdown", Some(node), false);
         self.order_stops_before_shutdown(node, a);
-        self[a].insert_meta("op_no_wait", "true");
+        self.set_action_meta(a, "op_no_wait", "true");
         a
     }
 

@@ -43,8 +43,8 @@ impl Sched {
         let a = self.custom_action(Some(rsc), key, task, None, optional);
         self[a].flags |= act::PSEUDO;
         let around_task = self[around].task.clone();
-        self[a].insert_meta("notify_key_type", kind);
-        self[a].insert_meta("notify_key_operation", &around_task);
+        self.set_action_meta(a, "notify_key_type", kind);
+        self.set_action_meta(a, "notify_key_operation", &around_task);
         a
     }
 
@@ -65,8 +65,8 @@ impl Sched {
             let pre_done = self.notify_pseudo(rsc, before, "notified", "confirmed-pre");
             for a in [pre, pre_done] {
                 self[a].flags |= act::RUNNABLE;
-                self[a].insert_meta("notify_type", "pre");
-                self[a].insert_meta("notify_operation", task);
+                self.set_action_meta(a, "notify_type", "pre");
+                self.set_action_meta(a, "notify_operation", task);
             }
             self.order_actions(pre, pre_done, rel::ORDERED);
             self.order_actions(pre_done, before, rel::ORDERED);
@@ -79,8 +79,8 @@ impl Sched {
             for a in [post, post_done] {
                 self[a].priority = crate::model::INFINITY;
                 self[a].flags = if runnable { self[a].flags | act::RUNNABLE } else { self[a].flags & !act::RUNNABLE };
-                self[a].insert_meta("notify_type", "post");
-                self[a].insert_meta("notify_operation", task);
+                self.set_action_meta(a, "notify_type", "post");
+                self.set_action_meta(a, "notify_operation", task);
             }
             self.order_actions(after, post, rel::FIRST_IMPLIES_THEN);
             self.order_actions(post, post_done, rel::FIRST_IMPLIES_THEN);
@@ -252,7 +252,8 @@ impl Sched {
     fn add_keys_to(&mut self, a: ActIdx, n: &NotifyData) {
         // Of a key that was added twice the first value stays.
         for (name, value) in n.keys.iter().rev() {
-            self[a].meta.insert((*name).into(), value.clone());
+            let name = self.word(name);
+            self[a].meta.insert(name, value.clone());
         }
     }
 
@@ -273,8 +274,8 @@ impl Sched {
         let key = notify_key(&self[rsc].id, &kind, &task);
         let (op_task, optional) = (self[op].task.clone(), self[op].is(act::OPTIONAL));
         let a = self.custom_action(Some(rsc), key, &op_task, Some(node), optional);
-        for (name, value) in self[op].meta.clone() {
-            self[a].meta.entry(name).or_insert(value);
+        for (name, value) in self[op].meta.clone().iter() {
+            self[a].meta.insert_new(name, value);
         }
         self.add_keys_to(a, n);
         self.order_actions(op, a, rel::ORDERED);

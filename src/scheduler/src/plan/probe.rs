@@ -178,9 +178,9 @@ impl Sched {
         self[probe].flags &= !act::OPTIONAL;
         self.order_vs_unfencing(rsc, node, probe, rel::ORDERED);
         if !self[rsc].active_nodes.contains(&node) {
-            self[probe].insert_meta("op_target_rc", "7");
+            self.set_action_meta(probe, "op_target_rc", "7");
         } else if self[rsc].orig_role == Role::Promoted {
-            self[probe].insert_meta("op_target_rc", "8");
+            self.set_action_meta(probe, "op_target_rc", "8");
         }
         probe
     }

@@ -98,7 +98,7 @@ impl Sched {
             self[mon].flags &= !act::RUNNABLE;
         }
         if next == Role::Promoted {
-            self[mon].insert_meta("op_target_rc", "8");
+            self.set_action_meta(mon, "op_target_rc", "8");
         }
         if node.is_none() || self[rsc].is(rf::MANAGED) {
             for task in ["start", "reload-agent"] {
@@ -135,7 +135,7 @@ impl Sched {
             }
             let optional = !self.find_actions_exact(rsc, &op.key, Some(stop_node)).is_empty();
             let mon = self.custom_action(Some(rsc), op.key.clone(), &op.name, Some(stop_node), optional);
-            self[mon].insert_meta("op_target_rc", "7");
+            self.set_action_meta(mon, "op_target_rc", "7");
             if self[rsc].is(rf::MANAGED) {
                 for probe in self.actions_of(rsc, Some(stop_node), "monitor", false) {
                     self.order_actions(probe, mon, rel::UNRUNNABLE_FIRST_BLOCKS);
@@ -178,8 +178,8 @@ impl Sched {
         let a = self.custom_action(Some(rsc), self.key(rsc, task, interval_ms), "cancel", node, false);
         self[a].task = "cancel".into();
         self[a].cancel_task = Some(task.into());
-        self[a].insert_meta("operation", task);
-        self[a].insert_meta("interval", &interval_ms.to_string());
+        self.set_action_meta(a, "operation", task);
+        self.set_action_meta(a, "interval", &interval_ms.to_string());
         a
     }
 
@@ -193,7 +193,7 @@ impl Sched {
     ) {
         let cancel = self.cancel_action(rsc, task, interval_ms, Some(node));
         if let Some(call_id) = call_id {
-            self[cancel].insert_meta("call-id", call_id);
+            self.set_action_meta(cancel, "call-id", call_id);
         }
         let first = Side { rsc: Some(rsc), key: Some(self.key(rsc, "stop", 0)), action: None };
         self.new_ordering(first, Side { rsc: Some(rsc), key: None, action: Some(cancel) }, rel::ORDERED);

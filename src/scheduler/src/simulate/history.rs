@@ -2,7 +2,7 @@
 
 use super::outline::Outline;
 use crate::digest::{digest_params, filter_params};
-use crate::graph::ResourceAction;
+use crate::graph::{ResourceAction, Text};
 use base::text::parse_int;
 use std::collections::{BTreeMap, BTreeSet};
 use xml::{Element, Node};
@@ -135,6 +135,8 @@ impl<'a> Recorder<'a> {
         for (name, value) in [(count, value), (format!("last-failure-{stem}"), now.to_string())] {
             set_pair(set, &name, &value);
             out.item(&format!("Injecting attribute {name}={value} into /node_state '{id}'"));
+            let e = Element::new("inject_attr").with("name", &name).with("value", &value);
+            out.element(e.with("node_path", "/node_state").with("cib_node", &id));
         }
     }
 
@@ -171,12 +173,12 @@ impl<'a> Recorder<'a> {
         made.set("type", &p.agent);
         list.push(made);
         let at = list.nodes().len() - 1;
-        self.resources.insert((state, p.id.clone()), at);
+        self.resources.insert((state, p.id.to_string()), at);
         Some(at)
     }
 
     /// Writes the result of an operation; the expected one unless `rc` says otherwise.
-    pub fn record(&mut self, name: &str, op: &ResourceAction, attributes: &[(String, String)], rc: Option<i32>) {
+    pub fn record(&mut self, name: &str, op: &ResourceAction, attributes: &[(Text, Text)], rc: Option<i32>) {
         let id = if op.router_node.is_none() { &op.target.uuid } else { &op.target.node };
         let state = self.state_of(&op.target.node, id);
         let Some(at) = self.resource_of(state, name, op) else { return };
@@ -205,12 +207,12 @@ pub(super) fn set_pair(set: &mut Element, name: &str, value: &str) {
 fn write_entry(
     rsc: &mut Element,
     op: &ResourceAction,
-    attributes: &[(String, String)],
+    attributes: &[(Text, Text)],
     result: Option<i32>,
     call: i64,
     now: i64,
 ) {
-    let meta = |name: &str| attributes.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let meta = |name: &str| attributes.iter().find(|(n, _)| *n == *name).map(|(_, v)| v.as_str());
     let task = if matches!(&*op.operation, "reload" | "reload-agent") { "start" } else { &*op.operation };
     let target = meta("CRM_meta_op_target_rc").and_then(parse_int).unwrap_or(0);
     let rc = result.map_or(target, i64::from);
@@ -229,7 +231,7 @@ fn write_entry(
         _ => format!("{id}_last_0"),
     };
     let transition = format!("-1:{call}:{target}:{SIMULATED}");
-    let mut params: BTreeMap<String, String> = attributes.iter().cloned().collect();
+    let mut params: BTreeMap<String, String> = attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     filter_params(&mut params);
     let mut fresh = Element::new("lrm_rsc_op").with("id", &entry_id);
     let known = rsc.elements().any(|e| e.name() == "lrm_rsc_op" && e.id() == Some(&entry_id));

@@ -2,7 +2,7 @@
 
 use super::history::{Recorder, set_pair};
 use super::outline::Outline;
-use crate::graph::{PrimitiveRef, ResourceAction, Target};
+use crate::graph::{PrimitiveRef, ResourceAction, Target, Text};
 use crate::model::{Sched, parse_op_key};
 use xml::Element;
 
@@ -116,17 +116,17 @@ fn inject_operation(s: &Sched, spec: &str, status: &mut Recorder<'_>, out: &mut 
     let conf = &s[rsc].conf;
     let uuid = s.find_node(node).map_or(node.to_owned(), |n| s[n].id.to_string());
     let op = ResourceAction {
-        key: key.to_owned(),
-        operation: task.to_owned(),
+        key: key.into(),
+        operation: task.into(),
         interval_ms,
-        target: Target { node: node.to_owned(), uuid },
+        target: Target { node: node.into(), uuid: uuid.into() },
         router_node: None,
         primitive: PrimitiveRef {
-            id: resource.to_owned(),
+            id: resource.into(),
             long_id: None,
-            class: conf.class().to_owned(),
-            provider: conf.provider.as_ref().map(|p| p.to_string()),
-            agent: conf.agent.as_ref().map(|a| a.to_string()).unwrap_or_default(),
+            class: conf.class().into(),
+            provider: conf.provider.clone().map(Text::from),
+            agent: conf.agent.clone().unwrap_or_else(|| "".into()).into(),
         },
         timeout_ms: 0,
         shutdown_lock: None,

@@ -48,6 +48,8 @@ pub struct Options {
     pub keep_input: bool,
     /// Capacities of nodes and what resources take of them, among the scores.
     pub show_utilization: bool,
+    /// Give the scores as lines, even if the summary does not show them.
+    pub list_scores: bool,
     /// Draw the graph at all.
     pub draw: bool,
     /// Draw optional and unmanaged actions too.
@@ -72,6 +74,7 @@ impl Default for Options {
             events: Events::default(),
             keep_input: false,
             show_utilization: false,
+            list_scores: true,
             draw: true,
             all_actions: false,
             show_attributes: false,
@@ -212,11 +215,14 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     if options.depth >= Depth::Decide {
         let mode = Mode { transition: 1, show_utilization: options.show_utilization, sanitized: options.sanitized };
         result.graph = pipeline::decide(&mut s, &cib, now, &mode);
-        result.scores = s.score_lines();
+        let shows_scores = options.show_scores || options.show_utilization;
+        if options.list_scores || shows_scores {
+            result.scores = s.score_lines();
+        }
         if options.draw {
             result.dot = s.draw(options.all_actions, options.number_actions);
         }
-        if options.show_scores || options.show_utilization {
+        if shows_scores {
             write_scores(&result.scores, options, &mut out);
         }
         out.spacer();

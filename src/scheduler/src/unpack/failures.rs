@@ -46,10 +46,8 @@ impl Sched {
         let name = self.fail_name(rsc);
         let unique = self[rsc].is(rf::UNIQUE);
         let (mut count, mut last) = (0, 0i64);
-        let range = |prefix: &str| (Str::from(format!("{prefix}-{name}")), format!("{prefix}-{name}"));
         for prefix in ["fail-count", "last-failure"] {
-            let (from, stem) = range(prefix);
-            for (attr, value) in self[node].attrs.range(from..).take_while(|(a, _)| a.starts_with(&stem)) {
+            for (attr, value) in self[node].attrs.starting_with(&format!("{prefix}-{name}")) {
                 if !counts_for(attr, prefix, &name, unique) {
                     continue;
                 }
@@ -109,7 +107,7 @@ impl Sched {
     pub fn clear_fail_count(&mut self, rsc: RscIdx, node: NodeIdx) -> ActIdx {
         let key = self.key(rsc, "clear_failcount", 0);
         let action = self.custom_action(Some(rsc), key, "clear_failcount", Some(node), false);
-        self[action].insert_meta("op_no_wait", "true");
+        self.set_action_meta(action, "op_no_wait", "true");
         action
     }
 

@@ -3,7 +3,8 @@
 use crate::model::{NodeIdx, RscIdx, Str};
 use base::text::parse_int;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use xml::Element;
 
 /// `op-status` values.
@@ -59,16 +60,14 @@ pub struct OpEntry {
 #[derive(Clone, Debug, Default)]
 pub struct RscHistory {
     pub id: Option<Str>,
-    pub class: Option<Str>,
-    pub provider: Option<Str>,
-    pub agent: Option<Str>,
-    pub container: Option<Str>,
     pub shutdown_lock: Option<i64>,
     pub has_entries: bool,
-    pub ops: Vec<OpEntry>,
-    /// Attributes of the element, for resources that are configured no more.
-    pub attrs: Vec<(Str, Str)>,
+    pub ops: Box<[OpEntry]>,
+    /// Attributes of the element but its id: class, type, …; shared by all elements with the same.
+    pub attrs: Rc<Attrs>,
 }
+
+pub type Attrs = [(Str, Str)];
 
 /// One `<node_state>`.
 #[derive(Clone, Debug, Default)]
@@ -81,14 +80,16 @@ pub struct NodeState {
     pub expected: Option<Str>,
     pub in_maintenance: bool,
     pub fenced: bool,
-    pub resources: Vec<RscHistory>,
+    pub resources: Box<[RscHistory]>,
+    /// Numbers of the resources that have ids, sorted by these; of equal ones in document order.
+    by_id: Box<[u32]>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Histories {
     pub states: Vec<NodeState>,
-    /// Places of a resource's history on a node, by node name and resource id.
-    by_name: BTreeMap<(Str, Str), Vec<(u32, u32)>>,
+    /// Numbers of the states of a node, by its name.
+    by_name: BTreeMap<Str, Vec<u32>>,
 }
 
 /// A failed operation that is still in the history.
@@ -118,7 +119,7 @@ fn time(e: &Element, name: &str) -> Option<i64> {
 
 impl OpEntry {
     fn read(e: &Element) -> OpEntry {
-        let text = |name: &str| e.attr(name).map(Str::from);
+        let text = |name: &str| e.shared_attr(name);
         OpEntry {
             id: text("id"),
             key: text("operation_key").or_else(|| text("id")),
@@ -232,19 +233,25 @@ pub fn compare_ops(a: &OpEntry, b: &OpEntry) -> Ordering {
 }
 
 impl RscHistory {
-    fn read(e: &Element) -> RscHistory {
-        let text = |name: &str| e.attr(name).map(Str::from);
+    fn read(e: &Element, known: &mut BTreeSet<Rc<Attrs>>) -> RscHistory {
+        let attrs: Vec<(Str, Str)> = e.shared_attrs().filter(|(n, _)| **n != *"id").collect();
+        let attrs = known.get(&attrs[..]).cloned().unwrap_or_else(|| {
+            let made: Rc<Attrs> = attrs.into();
+            known.insert(Rc::clone(&made));
+            made
+        });
+        let ops: Vec<OpEntry> = e.elements_named("lrm_rsc_op").map(OpEntry::read).collect();
         RscHistory {
-            id: text("id"),
-            class: text("class"),
-            provider: text("provider"),
-            agent: text("type"),
-            container: text("container"),
+            id: e.shared_attr("id"),
             shutdown_lock: time(e, "shutdown-lock"),
             has_entries: !e.nodes().is_empty(),
-            ops: e.elements_named("lrm_rsc_op").map(OpEntry::read).collect(),
-            attrs: e.attrs().map(|(n, v)| (n.into(), v.into())).collect(),
+            ops: ops.into(),
+            attrs,
         }
+    }
+
+    pub fn attr(&self, name: &str) -> Option<&Str> {
+        self.attrs.iter().find(|(n, _)| **n == *name).map(|(_, v)| v)
     }
 
     /// Numbers of the operations, oldest first.
@@ -298,34 +305,46 @@ pub fn active_range(ops: &[&OpEntry]) -> (i32, i32) {
     (start, stop)
 }
 
+impl NodeState {
+    fn read(e: &Element, known: &mut BTreeSet<Rc<Attrs>>) -> NodeState {
+        let text = |name: &str| e.shared_attr(name);
+        let flag = |name: &str| e.attr(name).and_then(parse_int).unwrap_or(0) > 0;
+        let lrm = e.child("lrm").and_then(|l| l.child("lrm_resources"));
+        let list = lrm.into_iter().flat_map(|l| l.elements_named("lrm_resource"));
+        let resources: Box<[RscHistory]> = list.map(|r| RscHistory::read(r, known)).collect();
+        let mut by_id: Vec<u32> = (0..resources.len() as u32).filter(|r| resources[*r as usize].id.is_some()).collect();
+        by_id.sort_by(|a, b| resources[*a as usize].id.cmp(&resources[*b as usize].id));
+        NodeState {
+            id: text("id"),
+            name: text("uname"),
+            in_ccm: text("in_ccm"),
+            crmd: text("crmd"),
+            join: text("join"),
+            expected: text("expected"),
+            in_maintenance: flag("node_in_maintenance"),
+            fenced: flag("node_fenced"),
+            resources,
+            by_id: by_id.into(),
+        }
+    }
+
+    /// Numbers of the resource's histories.
+    fn places(&self, rsc: &str) -> &[u32] {
+        let id = |r: &u32| self.resources[*r as usize].id.as_deref().unwrap_or_default();
+        let from = self.by_id.partition_point(|r| id(r) < rsc);
+        let to = from + self.by_id[from..].partition_point(|r| id(r) == rsc);
+        &self.by_id[from..to]
+    }
+}
+
 impl Histories {
     pub fn read(status: Option<&Element>) -> Histories {
         let mut all = Histories::default();
+        let mut known = BTreeSet::new();
         for e in status.into_iter().flat_map(|s| s.elements_named("node_state")) {
-            let text = |name: &str| e.attr(name).map(Str::from);
-            let lrm = e.child("lrm").and_then(|l| l.child("lrm_resources"));
-            let state = NodeState {
-                id: text("id"),
-                name: text("uname"),
-                in_ccm: text("in_ccm"),
-                crmd: text("crmd"),
-                join: text("join"),
-                expected: text("expected"),
-                in_maintenance: e.attr("node_in_maintenance").and_then(parse_int).unwrap_or(0) > 0,
-                fenced: e.attr("node_fenced").and_then(parse_int).unwrap_or(0) > 0,
-                resources: lrm
-                    .into_iter()
-                    .flat_map(|l| l.elements_named("lrm_resource"))
-                    .map(RscHistory::read)
-                    .collect(),
-            };
-            let at = all.states.len() as u32;
+            let state = NodeState::read(e, &mut known);
             if let Some(name) = &state.name {
-                for (r, rsc) in state.resources.iter().enumerate() {
-                    if let Some(id) = &rsc.id {
-                        all.by_name.entry((name.clone(), id.clone())).or_default().push((at, r as u32));
-                    }
-                }
+                all.by_name.entry(name.clone()).or_default().push(all.states.len() as u32);
             }
             all.states.push(state);
         }
@@ -344,26 +363,24 @@ impl Histories {
         &self.states[state as usize].resources[rsc as usize]
     }
 
-    fn places(&self, node: &str, rsc: &str) -> &[(u32, u32)] {
-        self.by_name.get(&(Str::from(node), Str::from(rsc))).map_or(&[], |p| p)
+    /// Places of a resource's histories on a node.
+    fn places(&self, node: &str, rsc: &str) -> impl Iterator<Item = (u32, u32)> {
+        let states = self.by_name.get(node).into_iter().flatten();
+        states.flat_map(move |state| self.states[*state as usize].places(rsc).iter().map(|r| (*state, *r)))
     }
 
     /// The only history of the resource on the node.
     pub fn find_resource(&self, node: &str, rsc: &str) -> Option<(u32, u32)> {
-        match self.places(node, rsc) {
-            [one] => Some(*one),
-            _ => None,
-        }
+        let mut places = self.places(node, rsc);
+        places.next().filter(|_| places.next().is_none())
     }
 
     /// All entries of the resource on the node.
     pub fn ops_of(&self, node: &str, rsc: &str) -> Vec<OpRef> {
-        let places = self.places(node, rsc).iter();
-        places
-            .flat_map(|&(state, rsc)| {
-                (0..self.rsc(state, rsc).ops.len() as u32).map(move |op| OpRef { state, rsc, op })
-            })
-            .collect()
+        let entries = |(state, rsc): (u32, u32)| {
+            (0..self.rsc(state, rsc).ops.len() as u32).map(move |op| OpRef { state, rsc, op })
+        };
+        self.places(node, rsc).flat_map(entries).collect()
     }
 
     /// The only operation `task` of the resource on the node (for migrations: between this and the other node), if it had

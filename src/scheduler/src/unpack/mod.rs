@@ -107,6 +107,7 @@ impl Sched {
             instances: 0,
             disabled: 0,
             blocked: 0,
+            words: Default::default(),
             digest_cache: Default::default(),
             update_depth: 0,
             gathered: 0,

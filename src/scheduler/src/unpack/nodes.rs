@@ -109,7 +109,9 @@ impl Sched {
         let blocks = Blocks::read(e, "instance_attributes", None, index, now);
         let mut values = if overwrite { Map::new() } else { std::mem::take(&mut self[node].attrs) };
         self.unpack_blocks(&blocks, &input, &mut values);
-        self[node].attrs.append(&mut values);
+        for (name, value) in values.iter() {
+            self[node].attrs.insert(name.clone(), value.clone());
+        }
         let blocks = Blocks::read(e, "utilization", None, index, now);
         let mut utilization = std::mem::take(&mut self[node].utilization);
         self.unpack_blocks(&blocks, &input, &mut utilization);

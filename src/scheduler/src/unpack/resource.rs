@@ -127,14 +127,14 @@ impl Sched {
             self.unpack_blocks(&parent_conf.meta, &input, &mut inherited);
             at = self[parent].parent;
         }
-        for (name, value) in &inherited {
+        for (name, value) in inherited.iter() {
             add_if_absent(&mut meta, name, value);
         }
         let defaults = std::mem::take(&mut self.rsc_defaults);
         self.unpack_blocks(&defaults, &input, &mut meta);
         self.rsc_defaults = defaults;
         if let Some(parent) = self[rsc].parent {
-            for (name, value) in &self[parent].meta {
+            for (name, value) in self[parent].meta.iter() {
                 add_if_absent(&mut meta, name, value);
             }
         }
@@ -146,7 +146,7 @@ impl Sched {
         if let Some(known) = self[rsc].params.get(&node) {
             return Rc::clone(known);
         }
-        let attrs = node.map(|n| self[n].attrs.clone());
+        let attrs = node.map(|n| std::mem::take(&mut self[n].attrs));
         let input = RuleInput { now: self.now, node_attrs: attrs.as_ref(), ..Default::default() };
         let mut values = Map::new();
         let mut at = Some(rsc);
@@ -157,7 +157,15 @@ impl Sched {
             }
             at = self[r].parent;
         }
-        let values = Rc::new(values);
+        if let (Some(node), Some(attrs)) = (node, attrs) {
+            self[node].attrs = attrs;
+        }
+        // Mostly they are the same for all nodes.
+        let same = self[rsc].params.values().next().filter(|known| ***known == values);
+        let values = match same {
+            Some(known) => Rc::clone(known),
+            None => Rc::new(values),
+        };
         self[rsc].params.insert(node, Rc::clone(&values));
         values
     }
@@ -479,8 +487,8 @@ impl Sched {
 }
 
 fn add_if_absent(meta: &mut Map, name: &Str, value: &Str) {
-    if !value.eq_ignore_ascii_case("#default") && !meta.contains_key(name) {
-        meta.insert(name.clone(), value.clone());
+    if !value.eq_ignore_ascii_case("#default") {
+        meta.insert_new(name, value);
     }
 }
 

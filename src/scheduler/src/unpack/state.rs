@@ -66,7 +66,7 @@ impl Sched {
 
     fn unpack_ticket_state(&mut self, e: &Element) {
         let Some(id) = e.id().filter(|id| !id.is_empty()) else { return };
-        let attrs: Map = e.attrs().filter(|(n, _)| *n != "id").map(|(n, v)| (n.into(), v.into())).collect();
+        let attrs: Map = e.shared_attrs().filter(|(n, _)| **n != *"id").collect();
         let ticket = TicketState {
             granted: e.attr("granted").is_some_and(is_true),
             standby: e.attr("standby").is_some_and(is_true),
@@ -185,7 +185,7 @@ impl Sched {
 
     fn link_removed_launched(&mut self, state: u32, at: u32) {
         let entry = self.history.rsc(state, at);
-        let (Some(container), Some(id)) = (entry.container.clone(), entry.id.clone()) else { return };
+        let (Some(container), Some(id)) = (entry.attr("container").cloned(), entry.id.clone()) else { return };
         let (Some(launcher), Some(rsc)) = (self.find_resource(&container), self.find_resource(&id)) else { return };
         if self[rsc].launcher.is_none() && self[rsc].is(rf::REMOVED_LAUNCHED) {
             self[rsc].launcher = Some(launcher);
@@ -333,8 +333,8 @@ impl Sched {
 
     /// A resource that is active but configured no more.
     fn create_removed(&mut self, state: u32, at: u32, id: &Str) -> Option<RscIdx> {
-        let attrs = self.history.rsc(state, at).attrs.clone();
-        let launched = self.history.rsc(state, at).container.is_some();
+        let attrs = Rc::clone(&self.history.rsc(state, at).attrs);
+        let launched = self.history.rsc(state, at).attr("container").is_some();
         let rsc = self.unpack_resource(Rc::new(RscConfig::bare(id, &attrs)), None, None)?;
         if self[rsc].conf.is_remote() {
             let node = match self.find_node(id) {
