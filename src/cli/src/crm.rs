@@ -125,7 +125,7 @@ impl Shell {
         let cib = self.source.cib()?;
         let now = crate::source::now();
         let view = crate::crm_mon::View {
-            cluster: crate::cluster::read(&cib, now),
+            cluster: crate::cluster::read(&cib, now)?,
             operations: crate::cluster::operations(&cib),
             now,
             cib: &cib,

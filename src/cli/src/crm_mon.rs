@@ -160,7 +160,7 @@ impl Command for CrmMon {
         loop {
             let cib = source.cib()?;
             let view = View {
-                cluster: cluster::read(&cib, now()),
+                cluster: cluster::read(&cib, now())?,
                 operations: cluster::operations(&cib),
                 now: now(),
                 cib: &cib,

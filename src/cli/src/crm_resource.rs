@@ -191,7 +191,7 @@ impl Command for CrmResource {
             return self.forget(&source);
         }
         let cib = source.cib()?;
-        let cluster = cluster::read(&cib, now());
+        let cluster = cluster::read(&cib, now())?;
         let view = View { cib: &cib, cluster, operations: cluster::operations(&cib), now: now() };
         if self.list || self.list_raw {
             let text = if self.list { listing::list(&view) } else { listing::raw(&view.cluster.resources) };

@@ -68,11 +68,27 @@ pub fn main(args: Vec<OsString>) -> i32 {
     args::run::<Iso8601>(args)
 }
 
-/// One line of output: element, words before, text.
+/// One line of output: element, words before, text, and the end of a period.
 struct Line {
     element: &'static str,
     words: &'static str,
     text: String,
+    until: Option<String>,
+}
+
+impl Line {
+    fn shown(&self) -> String {
+        match &self.until {
+            None => self.text.clone(),
+            Some(end) => format!("{} to {end}", self.text),
+        }
+    }
+}
+
+fn with_text(name: &str, text: &str) -> Element {
+    let mut e = Element::new(name);
+    e.nodes_mut().push(xml::Node::Text(text.to_owned()));
+    e
 }
 
 impl Command for Iso8601 {
@@ -87,12 +103,17 @@ impl Command for Iso8601 {
         if lines.is_empty() {
             return Err(Failure::usage("Nothing to do: use one of --now, --date, --period, --duration"));
         }
-        let text = || lines.iter().map(|l| format!("{}: {}\n", l.words, l.text)).collect();
-        let element = |l: &Line| Element::new(l.element).with("text", &l.text);
+        let text = || lines.iter().map(|l| format!("{}: {}\n", l.words, l.shown())).collect();
+        let element = |l: &Line| match &l.until {
+            None => with_text(l.element, &l.text),
+            Some(end) => {
+                Element::new(l.element).with_child(with_text("start", &l.text)).with_child(with_text("end", end))
+            }
+        };
         self.common.print(text, || lines.iter().map(element).collect())?;
-        let result = lines.last().map(|l| l.text.as_str());
+        let result = lines.last().map(Line::shown);
         Ok(match (&self.expected, result) {
-            (Some(wanted), Some(got)) if !wanted.eq_ignore_ascii_case(got) => crm::ERROR,
+            (Some(wanted), Some(got)) if !wanted.eq_ignore_ascii_case(&got) => crm::ERROR,
             _ => crm::OK,
         })
     }
@@ -102,7 +123,7 @@ impl Iso8601 {
     fn lines(&self) -> Result<Vec<Line>, Failure> {
         let now = crate::source::now();
         let mut lines = Vec::new();
-        let mut line = |element, words, text| lines.push(Line { element, words, text });
+        let mut line = |element, words, text| lines.push(Line { element, words, text, until: None });
         if self.now {
             let offset_s = if self.local { crate::clock::offset_s(now) } else { 0 };
             line("date", "Current date/time", self.form(now.secs(), offset_s)?);
@@ -118,13 +139,14 @@ impl Iso8601 {
             line("duration", "Duration", words(&duration));
             if let Some((at, offset_s)) = start {
                 let end = duration.after(at).ok_or_else(|| invalid("duration", text))?;
-                line("date", "Duration ends at", self.form(end, offset_s)?);
+                line("duration_ends", "Duration ends at", self.form(end, offset_s)?);
             }
         }
         if let Some(text) = &self.period {
             let (from, to) = period(text)?;
             let offset_s = self.offset_of(text.split('/').next().unwrap_or_default());
-            line("period", "Period", format!("{} to {}", self.form(from, offset_s)?, self.form(to, offset_s)?));
+            let (text, until) = (self.form(from, offset_s)?, Some(self.form(to, offset_s)?));
+            lines.push(Line { element: "period", words: "Period", text, until });
         }
         Ok(lines)
     }

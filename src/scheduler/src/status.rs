@@ -100,10 +100,37 @@ impl Role {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResourceKind {
-    Primitive { class: String, provider: Option<String>, agent: String },
+    Primitive {
+        class: String,
+        provider: Option<String>,
+        agent: String,
+    },
     Group,
-    Clone { promotable: bool, unique: bool, child: String },
-    Bundle { image: String },
+    Clone {
+        promotable: bool,
+        unique: bool,
+        child: String,
+    },
+    Bundle {
+        image: String,
+        /// `docker` or `podman`.
+        container: &'static str,
+        unique: bool,
+        replicas: Vec<Replica>,
+    },
+}
+
+/// One container of a bundle; its parts follow each other among the bundle's children.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replica {
+    /// How displays call it: its connection (else its container), with its address.
+    pub title: String,
+    /// Number of children that belong to it.
+    pub parts: usize,
+    /// Which of them stands for all: the service, else the container.
+    pub shown: usize,
+    /// Where the container is.
+    pub node: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,9 @@
 //! The status section as the scheduler understands it, as plain data for display.
 
+use crate::model::config::Agent;
 use crate::model::flags::rsc as rf;
 use crate::model::{Map, NodeIdx, RscIdx, Sched, Variant};
-use crate::status::{Cluster, FailedAction, Node, NodeKind, Resource, ResourceKind, Role, Ticket};
+use crate::status::{Cluster, FailedAction, Node, NodeKind, Replica, Resource, ResourceKind, Role, Ticket};
 use crate::{ScheduleError, with_deep_stack};
 use base::WallTime;
 use std::collections::BTreeMap;
@@ -107,7 +108,29 @@ impl Sched {
                 unique: r.is(rf::UNIQUE),
                 child: r.clone.child.as_ref().map(|c| c.id.to_string()).unwrap_or_default(),
             },
-            Variant::Bundle => ResourceKind::Bundle { image: r.bundle.image.clone() },
+            Variant::Bundle => self.bundle_kind(rsc),
+        }
+    }
+
+    fn bundle_kind(&self, rsc: RscIdx) -> ResourceKind {
+        let r = &self[rsc];
+        let replica = |p: &crate::model::Replica| {
+            let name = self.printable_id(p.remote.unwrap_or(p.container));
+            Replica {
+                title: p.ip_addr.as_ref().map_or(name.to_string(), |ip| format!("{name} ({ip})")),
+                parts: 1 + [p.ip, p.child, p.remote].iter().flatten().count(),
+                shown: usize::from(p.ip.is_some()),
+                node: self.current_node(p.container).map(|n| self[n].name.to_string()),
+            }
+        };
+        ResourceKind::Bundle {
+            image: r.bundle.image.clone(),
+            container: match r.conf.bundle.as_ref().map(|b| b.agent) {
+                Some(Agent::Docker) => "docker",
+                _ => "podman",
+            },
+            unique: r.is(rf::UNIQUE),
+            replicas: r.bundle.replicas.iter().map(replica).collect(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! Operation histories of the status section.
 
-use scheduler::status::FailedAction;
 use xml::Element;
 
 /// One recorded operation.
@@ -63,23 +62,6 @@ impl Operation {
         match self.expected {
             Some(expected) => self.rc != expected && !matches!((self.rc, expected), (190, 0) | (191, 8)),
             None => !matches!(self.rc, 0 | 8),
-        }
-    }
-
-    pub fn as_failure(&self) -> FailedAction {
-        FailedAction {
-            key: self.key.clone(),
-            resource: self.resource.clone(),
-            operation: self.task.clone(),
-            interval_ms: self.interval_ms,
-            node: self.node.clone(),
-            rc: self.rc,
-            status: self.status,
-            call_id: self.call_id,
-            exit_reason: self.exit_reason.clone(),
-            last_change: self.last_change,
-            exec_ms: self.exec_ms,
-            queue_ms: self.queue_ms,
         }
     }
 }

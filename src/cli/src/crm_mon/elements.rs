@@ -1,6 +1,6 @@
 //! The status as elements: Pacemaker's XML, and by [`crate::report::json`] our JSON.
 
-use super::text::{agent, dc_version, status_words, threshold, visible_attributes};
+use super::text::{agent, dc_version, pending_role, replicas_of, status_words, threshold, visible_attributes};
 use super::{CrmMon, Section, View, bans};
 use crate::clock;
 use crate::cluster::Operation;
@@ -108,7 +108,7 @@ fn node(n: &Node) -> Element {
         NodeKind::Cluster => "member",
         NodeKind::Remote | NodeKind::Guest => "remote",
     };
-    Element::new("node")
+    let mut e = Element::new("node")
         .with("name", &n.name)
         .with("id", &n.id)
         .with("online", yes(n.online))
@@ -117,13 +117,18 @@ fn node(n: &Node) -> Element {
         .with("maintenance", yes(n.maintenance))
         .with("pending", yes(n.pending))
         .with("unclean", yes(n.unclean))
-        .with("health", health)
-        .with("feature_set", cib::FEATURE_SET)
+        .with("health", health);
+    if n.kind == NodeKind::Cluster {
+        // A node that does not say is older than the attribute.
+        e.set("feature_set", n.attributes.get("#feature-set").map_or("<3.15.1", String::as_str));
+    }
+    e = e
         .with("shutdown", yes(n.shutdown))
         .with("expected_up", yes(n.expected_up))
         .with("is_dc", yes(n.is_dc))
         .with("resources_running", n.running.len().to_string())
-        .with("type", kind)
+        .with("type", kind);
+    n.launcher.iter().fold(e, |e, launcher| e.with("id_as_resource", launcher))
 }
 
 fn resources(options: &CrmMon, view: &View<'_>) -> Element {
@@ -138,13 +143,18 @@ fn resources(options: &CrmMon, view: &View<'_>) -> Element {
 }
 
 pub fn resource(view: &View<'_>, r: &Resource) -> Element {
+    resource_as(view, r, false)
+}
+
+/// With instance numbers, if the instances differ.
+fn resource_as(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     let common = |e: Element| {
         let e =
             e.with("maintenance", yes(r.maintenance)).with("managed", yes(r.managed)).with("disabled", yes(r.disabled));
         r.description.iter().fold(e, |e, d| e.with("description", d))
     };
     let mut e = match &r.kind {
-        ResourceKind::Primitive { .. } => return primitive(view, r),
+        ResourceKind::Primitive { .. } => return primitive(view, r, numbered),
         ResourceKind::Group => {
             common(Element::new("group").with("id", &r.id).with("number_resources", r.children.len().to_string()))
         }
@@ -153,19 +163,29 @@ pub fn resource(view: &View<'_>, r: &Resource) -> Element {
                 .with("id", &r.id)
                 .with("multi_state", yes(*promotable))
                 .with("unique", yes(*unique));
-            common(e).with("failed", yes(r.failed)).with("failure_ignored", yes(r.failure_ignored))
+            let e = common(e).with("failed", yes(r.failed)).with("failure_ignored", yes(r.failure_ignored));
+            r.target_role.iter().fold(e, |e, role| e.with("target_role", role))
         }
-        ResourceKind::Bundle { image } => {
-            common(Element::new("bundle").with("id", &r.id).with("image", image)).with("failed", yes(r.failed))
+        ResourceKind::Bundle { image, container, unique, replicas } => {
+            let e = Element::new("bundle").with("id", &r.id).with("type", container).with("image", image);
+            let e = e.with("unique", yes(*unique)).with("maintenance", yes(r.maintenance));
+            let e = r.description.iter().fold(e, |e, d| e.with("description", d));
+            let e = e.with("managed", yes(r.managed)).with("failed", yes(r.failed));
+            return replicas_of(r, replicas).zip(0..).fold(e, |e, ((_, parts), number)| {
+                let replica = Element::new("replica").with("id", number.to_string());
+                e.with_child(parts.iter().fold(replica, |e, part| e.with_child(resource(view, part))))
+            });
         }
     };
-    r.children.iter().for_each(|c| e.push(resource(view, c)));
+    let numbered = numbered || matches!(r.kind, ResourceKind::Clone { unique: true, .. });
+    r.children.iter().for_each(|c| e.push(resource_as(view, c, numbered)));
     e
 }
 
-fn primitive(view: &View<'_>, r: &Resource) -> Element {
-    let id = if r.id == r.name { &r.id } else { &r.name };
-    let mut e = Element::new("resource").with("id", id).with("resource_agent", agent(r)).with("role", r.role.text());
+fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
+    let id = if numbered { &r.id } else { &r.name };
+    let state = pending_role(r).unwrap_or(r.role.text());
+    let mut e = Element::new("resource").with("id", id).with("resource_agent", agent(r)).with("role", state);
     if let Some(role) = &r.target_role {
         e.set("target_role", role);
     }
@@ -178,14 +198,17 @@ fn primitive(view: &View<'_>, r: &Resource) -> Element {
         .with("failed", yes(r.failed))
         .with("failure_ignored", yes(r.failure_ignored))
         .with("nodes_running_on", r.active_on.len().to_string());
-    if let Some(pending) = &r.pending {
-        e.set("pending", pending);
+    if r.pending.as_deref() == Some("monitor") {
+        e.set("pending", "Monitoring");
+    }
+    if let Some(node) = &r.locked_to {
+        e.set("locked_to", node);
     }
     for name in &r.active_on {
         let node = view.cluster.nodes.iter().find(|n| n.name == *name);
         let id = node.map_or("", |n| n.id.as_str());
         e.push(
-            Element::new("node").with("name", name).with("id", id).with("cached", yes(node.is_some_and(|n| !n.online))),
+            Element::new("node").with("name", name).with("id", id).with("cached", yes(node.is_some_and(|n| n.online))),
         );
     }
     e

@@ -21,7 +21,7 @@ update-origin='d1' update-client='cibadmin' update-user='root'><configuration><c
 fn shown(options: &CrmMon) -> String {
     let cib = xml::parse(CIB).expect("well-formed");
     let view = View {
-        cluster: cluster::read(&cib, WallTime(0)),
+        cluster: cluster::read(&cib, WallTime::from_secs(1_700_000_100)).expect("a CIB"),
         operations: cluster::operations(&cib),
         now: WallTime(0),
         cib: &cib,

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::cluster::Operation;
 use base::WallTime;
 use base::exit::OcfCode;
-use scheduler::status::{FailedAction, Node, NodeKind, Resource, ResourceKind, Role};
+use scheduler::status::{FailedAction, Node, NodeKind, Replica, Resource, ResourceKind, Role};
 use std::fmt::Write;
 
 pub fn render(options: &CrmMon, view: &View<'_>) -> String {
@@ -100,7 +100,8 @@ fn kind_word(node: &Node) -> &'static str {
 fn nodes(options: &CrmMon, view: &View<'_>) -> String {
     let mut out = String::from("Node List:\n");
     let shown = view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| *w == n.name));
-    let (mut online, mut offline) = (Vec::new(), Vec::new());
+    let titles = ["Online", "OFFLINE", "RemoteOnline", "RemoteOFFLINE", "GuestOnline"];
+    let mut plain: [Vec<String>; 5] = Default::default();
     for node in shown {
         let state = match (node_state(node), node.health) {
             (state, health) if health > 0 || !node.online => state.to_owned(),
@@ -114,13 +115,20 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
             node_resources(options, view, node, &mut out);
         } else if options.show_detail || !["online", "OFFLINE"].contains(&state) {
             let _ = writeln!(out, "  * {} {name}: {state}", kind_word(node));
-        } else if node.online {
-            online.push(name);
         } else {
-            offline.push(name);
+            let list = match (node.kind, node.online) {
+                (NodeKind::Cluster, true) => 0,
+                (NodeKind::Cluster, false) => 1,
+                (NodeKind::Remote, true) => 2,
+                (NodeKind::Remote, false) => 3,
+                (NodeKind::Guest, true) => 4,
+                // A guest that is off is the resource that runs it, and shown as such.
+                (NodeKind::Guest, false) => continue,
+            };
+            plain[list].push(name);
         }
     }
-    for (word, names) in [("Online", online), ("OFFLINE", offline)] {
+    for (word, names) in titles.into_iter().zip(plain) {
         if !names.is_empty() {
             let _ = writeln!(out, "  * {word}: [ {} ]", names.join(" "));
         }
@@ -220,10 +228,36 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
                 false => clone_summary(options, view, r, level + 1, out),
             }
         }
-        ResourceKind::Bundle { image } => {
-            let _ = writeln!(out, "{indent}* Container bundle: {} [{image}]{flags}", r.id);
+        ResourceKind::Bundle { image, unique, replicas, .. } => {
+            let set = if replicas.len() > 1 { " set" } else { "" };
+            let unique = if *unique { " (unique)" } else { "" };
+            let managed = match (r.maintenance, r.managed) {
+                (true, _) => " (maintenance)",
+                (_, false) => " (unmanaged)",
+                _ => "",
+            };
+            let _ = writeln!(out, "{indent}* Container bundle{set}: {} [{image}]{unique}{managed}:", r.id);
+            for (replica, parts) in replicas_of(r, replicas) {
+                let Some(shown) = parts.get(replica.shown) else { continue };
+                let (id, active_on) = (replica.title.clone(), replica.node.iter().cloned().collect());
+                let shown = Resource { name: id.clone(), id, active_on, ..shown.clone() };
+                let _ = writeln!(out, "{indent}  * {}", line(&shown, options, view, numbered));
+            }
         }
     }
+}
+
+/// The replicas of a bundle, each with its parts.
+pub fn replicas_of<'a>(
+    bundle: &'a Resource,
+    replicas: &'a [Replica],
+) -> impl Iterator<Item = (&'a Replica, &'a [Resource])> {
+    let mut rest = &bundle.children[..];
+    replicas.iter().map(move |replica| {
+        let (parts, others) = rest.split_at(replica.parts.min(rest.len()));
+        rest = others;
+        (replica, parts)
+    })
 }
 
 fn flags_of_clone(r: &Resource, promotable: bool, unique: bool) -> String {
@@ -310,7 +344,7 @@ fn flags(r: &Resource) -> Vec<String> {
 }
 
 /// What is being done with a resource, in place of its role.
-fn pending_role(r: &Resource) -> Option<&'static str> {
+pub fn pending_role(r: &Resource) -> Option<&'static str> {
     match r.pending.as_deref()? {
         "start" => Some("Starting"),
         "stop" => Some("Stopping"),
@@ -381,7 +415,10 @@ fn attributes(options: &CrmMon, view: &View<'_>) -> String {
 /// Those that an operator set; not what the cluster keeps for itself.
 pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&String, &String)> {
     let own = ["standby", "shutdown", "probe_complete", "terminate", "maintenance"];
-    node.attributes.iter().filter(move |(name, _)| !own.contains(&name.as_str()) && !name.starts_with('#'))
+    let is_own = move |name: &str| {
+        own.contains(&name) || ["#", "fail-count-", "last-failure-"].iter().any(|stem| name.starts_with(stem))
+    };
+    node.attributes.iter().filter(move |(name, _)| !is_own(name))
 }
 
 /// `rsc: migration-threshold=3 fail-count=1 last-failure='…'`.

@@ -11,7 +11,7 @@ use xml::Element;
 /// Performs it and says what was done.
 pub fn run(source: &Source, call: &CleanupCall) -> Result<String, Failure> {
     let cib = source.cib()?;
-    let view = cluster::read(&cib, now());
+    let view = cluster::read(&cib, now())?;
     if let Some(id) = call.resource.as_ref().filter(|id| cluster::find(&view.resources, id).is_none()) {
         return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
     }

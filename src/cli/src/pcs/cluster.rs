@@ -32,7 +32,7 @@ fn no_options() -> super::Line {
 
 fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
     let cib = source.cib()?;
-    let cluster = crate::cluster::read(&cib, now());
+    let cluster = crate::cluster::read(&cib, now())?;
     work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
 }
 

@@ -63,7 +63,7 @@ fn with_view<T>(
     work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let cib = source.cib()?;
-    let cluster = crate::cluster::read(&cib, now());
+    let cluster = crate::cluster::read(&cib, now())?;
     work(&crate::crm_mon::View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
 }
 
