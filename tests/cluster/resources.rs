@@ -23,7 +23,7 @@ fn runs_on(cluster: &Cluster, node: &str) -> bool {
     state_file(cluster, node).exists()
 }
 
-async fn owner(cluster: &Cluster, among: &[&'static str]) -> &'static str {
+pub async fn owner(cluster: &Cluster, among: &[&'static str]) -> &'static str {
     cluster
         .until(&format!("the group runs on exactly one of {among:?}"), || {
             let all: Vec<&'static str> = among.iter().copied().filter(|n| runs_on(cluster, n)).collect();
@@ -32,7 +32,7 @@ async fn owner(cluster: &Cluster, among: &[&'static str]) -> &'static str {
         .await
 }
 
-async fn start() -> (Cluster, &'static str) {
+pub async fn start() -> (Cluster, &'static str) {
     let cluster = Cluster::start(&NODES).await;
     for (section, xml) in [("crm_config", NO_FENCING), ("resources", GROUP)] {
         let op = if section == "resources" { CibOp::Create } else { CibOp::Modify };

@@ -4,6 +4,7 @@ pub mod elements;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod words;
 
 use crate::args::{self, Command};
 use crate::cluster::{self, Operation};

@@ -2,7 +2,7 @@
 
 use crate::args::{self, Command};
 use crate::cibadmin::read_xml;
-use crate::report::Common;
+use crate::report::{Common, Format};
 use crate::source::{Failure, Source};
 use base::WallTime;
 use base::exit::crm;
@@ -95,13 +95,17 @@ impl CrmRule {
             };
             checked.iter().map(element).collect()
         };
-        self.common.print(text, elements)?;
-        for (id, outcome) in &checked {
-            if let Err(problem) = outcome {
-                eprintln!("crm_rule: Could not determine whether rule {id} is in effect: {problem}");
-            }
+        let result = checked.iter().map(|(_, outcome)| code(outcome)).find(|c| *c != crm::OK).unwrap_or(crm::OK);
+        let problem = |(id, outcome): &(&String, Result<RuleState, RuleProblem>)| {
+            let problem = outcome.as_ref().err()?;
+            Some(format!("Could not determine whether rule {id} is in effect: {problem}"))
+        };
+        let problems: Vec<String> = checked.iter().filter_map(problem).collect();
+        self.common.print_result(result, &problems, text, elements)?;
+        if matches!(self.common.output_as, Format::Text | Format::Console) {
+            problems.iter().for_each(|p| eprintln!("crm_rule: {p}"));
         }
-        Ok(checked.iter().map(|(_, outcome)| code(outcome)).find(|c| *c != crm::OK).unwrap_or(crm::OK))
+        Ok(result)
     }
 }
 

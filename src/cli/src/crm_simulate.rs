@@ -140,12 +140,13 @@ impl Command for CrmSimulate {
         let result = run(cib, &self.options())?;
         eprint!("{}", result.warnings);
         self.save(&result)?;
+        let code = if result.complete { crm::OK } else { crm::SOFTWARE };
         if !self.quiet {
-            self.common.print(|| result.summary.clone(), || self.elements(&result))?;
+            self.common.print_result(code, &[], || result.summary.clone(), || self.elements(&result))?;
         } else if self.show_scores || self.show_utilization {
             self.common.print(|| result.scores.clone(), || vec![self.allocations(&result.scores)])?;
         }
-        Ok(if result.complete { crm::OK } else { crm::SOFTWARE })
+        Ok(code)
     }
 }
 

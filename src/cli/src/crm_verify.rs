@@ -93,24 +93,23 @@ fn scheduled(root: &Element, known: &[Problem]) -> Vec<Problem> {
 
 impl CrmVerify {
     fn report(&self, problems: &[Problem], name: &str) -> Result<i32, Failure> {
-        let elements = || {
-            let mut list = Element::new("problems");
-            for p in problems {
-                let e = Element::new("problem")
-                    .with("severity", p.severity.word())
-                    .with("line", p.line.to_string())
-                    .with("column", p.column.to_string());
-                list.push(e.with("path", &p.path).with("message", &p.message));
-            }
-            vec![list]
-        };
-        // Text goes to standard error, as the original's does.
-        self.common.print(String::new, elements)?;
         let worst = problems.iter().map(|p| p.severity).min().unwrap_or(Severity::Info);
-        if !self.quiet && !matches!(self.common.output_as, Format::Xml | Format::Json) {
-            self.say(problems, name, worst);
+        let code = if worst == Severity::Info { crm::OK } else { crm::CONFIG };
+        match self.common.output_as {
+            // The original's XML has nothing but the result's errors.
+            Format::Xml => {
+                let shown = problems.iter().filter(|p| p.severity < Severity::Info).map(Problem::to_string);
+                let mut errors: Vec<String> = shown.collect();
+                errors.extend(verdict(worst).filter(|_| !self.quiet).map(str::to_owned));
+                self.common.print_result(code, &errors, String::new, Vec::new)?;
+            }
+            Format::Json => self.common.print_result(code, &[], String::new, || vec![list(problems)])?,
+            Format::None => {}
+            // Text goes to standard error, as the original's does.
+            Format::Text | Format::Console if !self.quiet => self.say(problems, name, worst),
+            Format::Text | Format::Console => {}
         }
-        Ok(if worst == Severity::Info { crm::OK } else { crm::CONFIG })
+        Ok(code)
     }
 
     /// The worst kind always; the rest with --verbose.
@@ -122,14 +121,32 @@ impl CrmVerify {
                 name => eprintln!("{name}: {p}"),
             }
         }
-        match worst {
-            Severity::Error => eprintln!("crm_verify: Errors found during check: config not valid"),
-            Severity::Warning => eprintln!("crm_verify: Warnings found during check: config may not be valid"),
-            Severity::Info if self.common.verbose > 0 => eprintln!("crm_verify: Configuration valid"),
-            Severity::Info => {}
-        }
-        if problems.iter().any(|p| !shown(&p)) && worst < Severity::Info {
-            eprintln!("-V may provide more detail");
+        let hint = if self.common.verbose == 0 { " (-V may provide more detail)" } else { "" };
+        match verdict(worst) {
+            Some(verdict) => eprintln!("{verdict}{hint}"),
+            None if self.common.verbose > 0 => eprintln!("Configuration valid"),
+            None => {}
         }
     }
+}
+
+fn verdict(worst: Severity) -> Option<&'static str> {
+    match worst {
+        Severity::Error => Some("Configuration invalid (with errors)"),
+        Severity::Warning => Some("Configuration invalid (with warnings)"),
+        Severity::Info => None,
+    }
+}
+
+/// All problems with their places, for programs.
+fn list(problems: &[Problem]) -> Element {
+    let mut list = Element::new("problems");
+    for p in problems {
+        let e = Element::new("problem")
+            .with("severity", p.severity.word())
+            .with("line", p.line.to_string())
+            .with("column", p.column.to_string());
+        list.push(e.with("path", &p.path).with("message", &p.message));
+    }
+    list
 }

@@ -110,12 +110,12 @@ impl Command for Iso8601 {
                 Element::new(l.element).with_child(with_text("start", &l.text)).with_child(with_text("end", end))
             }
         };
-        self.common.print(text, || lines.iter().map(element).collect())?;
-        let result = lines.last().map(Line::shown);
-        Ok(match (&self.expected, result) {
+        let code = match (&self.expected, lines.last().map(Line::shown)) {
             (Some(wanted), Some(got)) if !wanted.eq_ignore_ascii_case(&got) => crm::ERROR,
             _ => crm::OK,
-        })
+        };
+        self.common.print_result(code, &[], text, || lines.iter().map(element).collect())?;
+        Ok(code)
     }
 }
 

@@ -39,11 +39,22 @@ pub struct Common {
 impl Common {
     /// Prints text, or elements within the result envelope; `text` is not made when it is not wanted.
     pub fn print(&self, text: impl FnOnce() -> String, elements: impl FnOnce() -> Vec<Element>) -> Result<(), Failure> {
+        self.print_result(crm::OK, &[], text, elements)
+    }
+
+    /// [`Common::print`] with the exit code that the command is going to end with, and what it has to complain of.
+    pub fn print_result(
+        &self,
+        code: i32,
+        errors: &[String],
+        text: impl FnOnce() -> String,
+        elements: impl FnOnce() -> Vec<Element>,
+    ) -> Result<(), Failure> {
         let out = match self.output_as {
             Format::None => return Ok(()),
             Format::Text | Format::Console => text(),
-            Format::Xml => envelope(elements(), crm::OK, &[]).to_document(),
-            Format::Json => format!("{:#}\n", json(&envelope(elements(), crm::OK, &[]))),
+            Format::Xml => envelope(elements(), code, errors).to_document(),
+            Format::Json => format!("{:#}\n", json(&envelope(elements(), code, errors))),
         };
         self.write(&out)
     }

@@ -32,6 +32,21 @@ pub struct Digests {
     pub own_params: bool,
 }
 
+/// What digests are made of: an operation, and the entry of the history that they are to be compared with.
+struct Subject<'a> {
+    rsc: RscIdx,
+    task: &'a str,
+    interval_ms: u64,
+    node: NodeIdx,
+    entry: Option<&'a OpEntry>,
+}
+
+impl<'a> Subject<'a> {
+    fn of(rsc: RscIdx, node: NodeIdx, entry: &'a OpEntry) -> Subject<'a> {
+        Subject { rsc, task: entry.task(), interval_ms: entry.interval_ms, node, entry: Some(entry) }
+    }
+}
+
 /// MD5 of the sorted attributes as an element of the name.
 pub fn digest_params(params: &BTreeMap<String, String>) -> String {
     let mut e = Element::new("parameters");
@@ -83,15 +98,8 @@ fn add(params: &mut BTreeMap<String, String>, map: &Map) {
 }
 
 impl Sched {
-    fn calculate(
-        &mut self,
-        rsc: RscIdx,
-        task: &str,
-        interval_ms: u64,
-        node: NodeIdx,
-        entry: Option<&OpEntry>,
-        secure: bool,
-    ) -> Digests {
+    fn calculate(&mut self, of: &Subject<'_>, secure: bool) -> Digests {
+        let Subject { rsc, task, interval_ms, node, entry } = *of;
         let params = self.params(rsc, Some(node));
         let mut all = BTreeMap::new();
         if let Some(name) = self.bundle_remote_name(rsc) {
@@ -155,20 +163,12 @@ impl Sched {
         digest_params(&kept)
     }
 
-    fn cached_digests(
-        &mut self,
-        rsc: RscIdx,
-        task: &str,
-        interval_ms: u64,
-        node: NodeIdx,
-        entry: Option<&OpEntry>,
-        secure: bool,
-    ) -> Rc<Digests> {
-        let cache_key = (node, self.key(rsc, task, interval_ms));
+    fn cached_digests(&mut self, of: &Subject<'_>, secure: bool) -> Rc<Digests> {
+        let cache_key = (of.node, self.key(of.rsc, of.task, of.interval_ms));
         if let Some(known) = self.digest_cache.get(&cache_key) {
             return Rc::clone(known);
         }
-        let made = Rc::new(self.calculate(rsc, task, interval_ms, node, entry, secure));
+        let made = Rc::new(self.calculate(of, secure));
         self.digest_cache.insert(cache_key, Rc::clone(&made));
         made
     }
@@ -176,7 +176,7 @@ impl Sched {
     /// Compares what a history entry recorded with the configuration as it is now.
     pub fn compare_digest(&mut self, rsc: RscIdx, node: NodeIdx, at: OpRef) -> Match {
         let entry = self.history.op(at).clone();
-        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), self.sanitized);
+        let digests = self.cached_digests(&Subject::of(rsc, node, &entry), self.sanitized);
         if let (Some(now), Some(then)) = (&digests.restart, &entry.restart_digest)
             && **now != **then
         {
@@ -196,13 +196,14 @@ impl Sched {
             return false;
         }
         let entry = self.history.op(at).clone();
-        let digests = self.cached_digests(rsc, entry.task(), entry.interval_ms, node, Some(&entry), true);
+        let digests = self.cached_digests(&Subject::of(rsc, node, &entry), true);
         entry.secure_digest.is_some_and(|d| *d == *digests.secure)
     }
 
     /// Compares a fence device's parameters with those of the last unfencing of the node.
     pub fn compare_fencing_digest(&mut self, rsc: RscIdx, agent: &str, node: NodeIdx) -> (Match, Rc<Digests>) {
-        let digests = self.cached_digests(rsc, "stonith-on", 0, node, None, true);
+        let unfencing = Subject { rsc, task: "stonith-on", interval_ms: 0, node, entry: None };
+        let digests = self.cached_digests(&unfencing, true);
         let Some(known) = self[node].attrs.get("#digests-all").cloned() else { return (Match::Unknown, digests) };
         let id = self[rsc].id.clone();
         let recorded = |summary: &str, digest: &str| summary.contains(&format!("{id}:{agent}:{digest}"));

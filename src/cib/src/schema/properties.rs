@@ -95,6 +95,8 @@ pub static PROPERTIES: &[Property] = &[
     p("priority-fencing-delay", "duration", "0", "", ""),
     p("node-pending-timeout", "duration", "0", "", ""),
     p("cluster-delay", "duration", "60s", "", ""),
+    // Our own: what a lost node's addresses and lease-only resources wait for.
+    p("bascule-takeover", "select", "fast", "fast,safe", ""),
     p("load-threshold", "percentage", "80%", "", ""),
     p("node-action-limit", "integer", "0", "", ""),
     p("batch-limit", "integer", "0", "", ""),

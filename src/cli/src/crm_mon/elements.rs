@@ -276,9 +276,9 @@ fn failure(f: &FailedAction) -> Element {
         .with("exitcode", f.rc.to_string())
         .with("call", f.call_id.to_string())
         .with("status", status_words(f.status));
-    if let Some(at) = f.last_change {
-        e.set("last-rc-change", clock::stamp(WallTime::from_secs(at)));
-    }
+    // The original's schema has the rest with a time or not at all.
+    let Some(at) = f.last_change else { return e };
+    e.set("last-rc-change", clock::stamp(WallTime::from_secs(at)));
     e.with("queued", f.queue_ms.to_string())
         .with("exec", f.exec_ms.to_string())
         .with("interval", f.interval_ms.to_string())

@@ -104,6 +104,6 @@ fn xml_and_json_say_the_same() {
 fn times_for_people() {
     let cases = [(0, "0s"), (250, "250ms"), (1500, "1.500s"), (10_000, "10s"), (90_000, "1m30s"), (3_600_000, "1h")];
     for (ms, words) in cases {
-        assert_eq!(text::readable_ms(ms), words);
+        assert_eq!(words::readable_ms(ms), words);
     }
 }

@@ -10,6 +10,7 @@ const FEW: usize = 48;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Map {
     Few(Vec<(Str, Str)>),
+    #[expect(clippy::box_collection, reason = "the usual case is to be small")]
     Many(Box<BTreeMap<Str, Str>>),
 }
 

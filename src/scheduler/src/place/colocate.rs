@@ -113,13 +113,18 @@ impl Sched {
         if orig != rsc && orig != *last {
             return;
         }
-        self.add_all(list, rsc, false);
+        self.collect_group(rsc, orig, false, list);
+    }
+
+    /// The group's own, its parent's, and its members' where they go together.
+    fn collect_group(&self, rsc: RscIdx, orig: RscIdx, this_with: bool, list: &mut Vec<ColocIdx>) {
+        self.add_all(list, rsc, this_with);
         if let Some(parent) = self[rsc].parent {
-            self.collect(parent, orig, false, list);
+            self.collect(parent, orig, this_with, list);
         }
         if self[rsc].group.colocated {
             for member in self[rsc].children.iter().filter(|m| **m != orig) {
-                self.collect(*member, orig, false, list);
+                self.collect(*member, orig, this_with, list);
             }
         }
     }
@@ -127,15 +132,7 @@ impl Sched {
     fn collect_group_this_with(&self, rsc: RscIdx, orig: RscIdx, list: &mut Vec<ColocIdx>) {
         let Some(first) = self[rsc].children.first() else { return };
         if orig == rsc || orig == *first {
-            self.add_all(list, rsc, true);
-            if let Some(parent) = self[rsc].parent {
-                self.collect(parent, orig, true, list);
-            }
-            if self[rsc].group.colocated {
-                for member in self[rsc].children.iter().filter(|m| **m != orig) {
-                    self.collect(*member, orig, true, list);
-                }
-            }
+            self.collect_group(rsc, orig, true, list);
             return;
         }
         // A later member need not care, unless an unmanaged one before it might be elsewhere.

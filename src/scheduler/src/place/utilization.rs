@@ -24,7 +24,7 @@ impl Sched {
     /// Negative if the first node has more in more respects.
     pub(super) fn compare_capacities(&self, a: NodeIdx, b: NodeIdx) -> i32 {
         let (x, y) = (&self[a].utilization, &self[b].utilization);
-        let names = x.keys().chain(y.keys().filter(|n| !x.contains_key(*n)));
+        let names = x.keys().chain(y.keys().filter(|n| !x.contains_key(n)));
         names.map(|n| value(y.get(n)).cmp(&value(x.get(n))) as i32).sum()
     }
 

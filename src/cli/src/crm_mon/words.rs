@@ -1,0 +1,73 @@
+//! Failed operations and times in words.
+
+use crate::clock;
+use base::WallTime;
+use base::exit::OcfCode;
+use scheduler::status::FailedAction;
+use std::fmt::Write;
+
+/// Words of `op-status`.
+pub fn status_words(status: i32) -> &'static str {
+    match status {
+        -1 => "pending",
+        0 => "complete",
+        1 => "Cancelled",
+        2 => "Timed Out",
+        3 => "NOT SUPPORTED",
+        4 => "Error",
+        5 => "Hard error",
+        6 => "Fatal error",
+        7 => "Not installed",
+        8 => "Internal communication failure",
+        9 => "Not connected",
+        10 => "No fence device",
+        11 => "Invalid contents",
+        _ => "unknown",
+    }
+}
+
+/// `vip 10s-interval monitor on d1 returned 'not running' at Fri … after 12ms`.
+pub fn failed_action(f: &FailedAction) -> String {
+    let task = match (f.operation.as_str(), f.interval_ms) {
+        ("monitor", 0) => "probe".to_owned(),
+        (task, 0) => task.to_owned(),
+        (task, ms) => format!("{}-interval {task}", readable_ms(ms)),
+    };
+    let mut out = format!("{} {task} on {}", f.resource, f.node);
+    let reason = f.exit_reason.as_deref();
+    if f.status == 0 {
+        let _ = write!(out, " returned '{}'", OcfCode(f.rc));
+        if let Some(reason) = reason {
+            let _ = write!(out, " ({reason})");
+        }
+    } else {
+        let more = reason.map(|r| format!(": {r}")).unwrap_or_default();
+        let _ = write!(out, " could not be executed ({}{more})", status_words(f.status));
+    }
+    if let Some(at) = f.last_change {
+        let _ = write!(out, " at {}", clock::ctime(WallTime::from_secs(at)));
+    }
+    if f.exec_ms > 0 {
+        let _ = write!(out, " after {}", readable_ms(f.exec_ms as u64));
+    }
+    out
+}
+
+/// `1m30s`, `10s`, `1.500s`, `250ms`.
+pub fn readable_ms(ms: u64) -> String {
+    let (hours, minutes, seconds, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);
+    let mut out = String::new();
+    if hours > 0 {
+        let _ = write!(out, "{hours}h");
+    }
+    if minutes > 0 {
+        let _ = write!(out, "{minutes}m");
+    }
+    let _ = match (seconds, rest) {
+        (0, 0) if !out.is_empty() => Ok(()),
+        (s, 0) => write!(out, "{s}s"),
+        (0, r) => write!(out, "{r}ms"),
+        (s, r) => write!(out, "{s}.{r:03}s"),
+    };
+    out
+}
