@@ -1,7 +1,8 @@
 //! What the commands say of a running cluster: all of them the same, and looking changes nothing.
 
-use crate::fixture::{self, BASCULE, Cluster};
+use crate::fixture::{BASCULE, Cluster};
 use crate::resources;
+use crate::root::root;
 use std::path::Path;
 use std::process::Output;
 
@@ -28,7 +29,7 @@ fn line<'a>(text: &'a str, resource: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_agree_about_a_running_cluster() {
-    let Some(()) = fixture::root() else { return };
+    let Some(()) = root() else { return };
     let (cluster, owner) = resources::start().await;
     cluster
         .until("nothing is left to be done", || {
