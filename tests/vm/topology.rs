@@ -86,6 +86,8 @@ fn fails_back(site: &Site) -> Result<(), String> {
     if let Some(lost) = out.iter().find(|h| !h.survived()) {
         return Err(format!("a long connection did not survive the way back: {lost:?}\n{}", site.logs()));
     }
+    served(site, &WEB, &["w1", "w2"])?;
+    served(site, &MARK, &["w1", "w2"])?;
     served(site, &LOCAL, &["d1", "d2"])
 }
 

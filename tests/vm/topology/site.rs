@@ -177,8 +177,11 @@ impl Site {
         let d = self.node(name);
         d.run("ipvsadm -C; ipvsadm --stop-daemon master; ipvsadm --stop-daemon backup; nft flush ruleset; true")?;
         d.run("ip link set eth1 up; ip link set eth0 up")?;
+        // The kernel took the IPv6 addresses of the link that went down; a booting machine sets them again.
+        let n = if name == "d1" { 1 } else { 2 };
+        d.run(&format!("ip addr add fd00:7::{n}/64 dev eth1 nodad"))?;
         hold::serve(d)?;
-        self.run_node(if name == "d1" { 1 } else { 2 })
+        self.run_node(n)
     }
 
     pub fn logs(&self) -> String {
