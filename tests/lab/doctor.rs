@@ -24,27 +24,7 @@ virtual=192.0.2.100:25
     checktype=connect
 ";
 
-const COROSYNC: &str = "\
-totem {
-    version: 2
-}
-nodelist {
-    node {
-        ring0_addr: 192.0.2.1
-        name: d1
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 192.0.2.2
-        name: d2
-        nodeid: 2
-    }
-}
-quorum {
-    provider: corosync_votequorum
-    two_node: 1
-}
-";
+const COROSYNC: &str = include_str!("../support/two-directors.conf");
 
 const CIB: &str = r#"<cib crm_feature_set="3.20.0" validate-with="pacemaker-4.0" epoch="1" num_updates="0" admin_epoch="0">
 <configuration><crm_config><cluster_property_set id="o"><nvpair id="o-f" name="fencing-enabled" value="false"/>

@@ -12,27 +12,7 @@ virtual=192.0.2.100:80
     scheduler=wlc
 ";
 
-const COROSYNC: &str = "\
-totem {
-    version: 2
-}
-nodelist {
-    node {
-        ring0_addr: 192.0.2.1
-        name: d1
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 192.0.2.2
-        name: d2
-        nodeid: 2
-    }
-}
-quorum {
-    provider: corosync_votequorum
-    two_node: 1
-}
-";
+const COROSYNC: &str = include_str!("../support/two-directors.conf");
 
 const LAYOUT: &str = "\
 modprobe ip_vs

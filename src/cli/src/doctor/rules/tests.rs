@@ -26,27 +26,7 @@ virtual=192.0.2.100:25
     scheduler=rr
 ";
 
-const COROSYNC: &str = "\
-totem {
-    version: 2
-}
-nodelist {
-    node {
-        ring0_addr: 192.0.2.1
-        name: d1
-        nodeid: 1
-    }
-    node {
-        ring0_addr: 192.0.2.2
-        name: d2
-        nodeid: 2
-    }
-}
-quorum {
-    provider: corosync_votequorum
-    two_node: 1
-}
-";
+const COROSYNC: &str = include_str!("../../../../../tests/support/two-directors.conf");
 
 const CIB: &str = r#"<cib><configuration><crm_config><cluster_property_set id="o">
 <nvpair id="o-f" name="fencing-enabled" value="false"/></cluster_property_set></crm_config><nodes/><resources>
