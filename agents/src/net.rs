@@ -110,8 +110,10 @@ impl Net {
             if round > 0 {
                 tokio::time::sleep(Duration::from_millis(how.interval_ms)).await;
                 // Given up meanwhile, it is another node's: one more packet would draw the clients back here.
-                if !matches!(self.present(vip).await, Ok(true)) {
-                    return;
+                match self.present(vip).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(_) => continue,
                 }
             }
             if let Err(error) = announce(&link, vip.addr) {
@@ -144,7 +146,7 @@ fn holds(known: &Address, addr: IpAddr, links: &[Link]) -> bool {
     !loopback && same_prefix(known.addr, addr, known.prefix_len)
 }
 
-fn same_prefix(a: IpAddr, b: IpAddr, bits: u8) -> bool {
+pub(crate) fn same_prefix(a: IpAddr, b: IpAddr, bits: u8) -> bool {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
             bits > 0 && (a.to_bits() ^ b.to_bits()).checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0) == 0

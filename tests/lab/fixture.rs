@@ -29,6 +29,11 @@ pub struct Group {
 impl Group {
     /// Starts both nodes and the group, and waits until one of them holds all addresses.
     pub async fn start(takeover: &str) -> Group {
+        Group::start_with(takeover, &[]).await
+    }
+
+    /// With more parameters for each address.
+    pub async fn start_with(takeover: &str, params: &[(&str, &str)]) -> Group {
         let mut lab = Lab::new().await.expect("a lab");
         for (n, name) in (1..).zip(NODES) {
             lab.add_host(HostSpec::numbered(name, n)).await.expect("a director");
@@ -36,7 +41,7 @@ impl Group {
         lab.add_host(HostSpec::numbered("client", 50)).await.expect("a client");
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("corosync.conf"), corosync_conf()).expect("written");
-        std::fs::write(dir.path().join("cib.xml"), cib(takeover)).expect("written");
+        std::fs::write(dir.path().join("cib.xml"), cib(takeover, params)).expect("written");
         let group = Group { lab, daemons: Vec::new(), dir };
         group.command("d1", &["corosync-keygen", "-k", group.path("authkey").to_str().expect("UTF-8")]);
         let mut group = group;
@@ -169,7 +174,10 @@ fn corosync_conf() -> String {
     text + "}\nquorum {\n    provider: corosync_votequorum\n    two_node: 1\n    wait_for_all: 0\n}\n"
 }
 
-fn cib(takeover: &str) -> String {
+fn cib(takeover: &str, params: &[(&str, &str)]) -> String {
+    let more = |n: usize| -> String {
+        params.iter().map(|(name, v)| format!("<nvpair id=\"vip{n}-{name}\" name=\"{name}\" value=\"{v}\"/>")).collect()
+    };
     let primitives: String = vips()
         .iter()
         .enumerate()
@@ -177,7 +185,8 @@ fn cib(takeover: &str) -> String {
             format!(
                 "<primitive id=\"vip{n}\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">\
                  <instance_attributes id=\"vip{n}-p\"><nvpair id=\"vip{n}-ip\" name=\"ip\" value=\"{vip}\"/>\
-                 </instance_attributes></primitive>"
+                 {}</instance_attributes></primitive>",
+                more(n)
             )
         })
         .collect();

@@ -163,7 +163,7 @@ impl Worker {
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = tokio::time::interval(BEAT_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Without it, links are looked at by monitor operations only.
+        // Without it, links are looked at by monitor operations only, and addresses at their renewal.
         let mut links = watch().inspect_err(|error| tracing::warn!(%error, "links are not watched")).ok();
         loop {
             tokio::select! {
@@ -176,6 +176,7 @@ impl Worker {
                 _ = beat.tick() => self.guard.beat(),
                 event = next(&mut links) => match event {
                     Some(Event::Link(link)) => self.link(&link),
+                    Some(Event::AddressGone(gone)) => self.missed(gone.link, gone.addr).await,
                     Some(_) => {}
                     None => links = None,
                 },
@@ -243,12 +244,21 @@ impl Worker {
         }
     }
 
+    /// An address has gone from a link. If it is one of ours, the next round says so, now.
+    async fn missed(&mut self, link: u32, addr: std::net::IpAddr) {
+        if self.table.vips().any(|vip| (vip.interface_index, vip.addr) == (link, addr)) {
+            self.round().await;
+        }
+    }
+
     /// A renewal re-creates an absent address, so presence is looked at before it, and a stop of the process between
     /// the two is noticed after it.
     async fn renew(&mut self, resource: &str, vip: Vip) {
         let asked = kernel::clock::boottime();
         match self.net.present(&vip).await {
             Ok(true) => {}
+            // A list that others change while it is read may lack an entry.
+            Ok(false) if matches!(self.net.present(&vip).await, Ok(true)) => {}
             Ok(false) => return self.lose(resource.to_owned(), vip, Lost::Removed).await,
             Err(error) => {
                 let reason = error.to_string();

@@ -15,7 +15,7 @@ pub mod watch;
 pub(crate) use convert::error as plain_error;
 pub use watch::{Event, Events, watch};
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStream, TryStreamExt};
 use rtnetlink::packet_route::address::AddressMessage;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +24,8 @@ use tokio::task::AbortHandle;
 
 /// How long an answer may take, unless set otherwise.
 pub const DEFAULT_DEADLINE_MS: u64 = 2_000;
+/// Before a list that the kernel was too busy for is asked for again.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// Longest label of an IPv4 address (`IFNAMSIZ` - 1).
 pub const MAX_LABEL_LEN: usize = 15;
 
@@ -116,6 +118,8 @@ pub enum AddrError {
 pub struct Addresses {
     handle: rtnetlink::Handle,
     deadline: Duration,
+    /// Held by the one who lists.
+    turn: std::sync::Arc<tokio::sync::Mutex<()>>,
     _task: std::sync::Arc<Task>,
 }
 
@@ -135,7 +139,7 @@ impl Addresses {
             rtnetlink::new_connection().map_err(|e| AddrError::Connection { what: e.to_string() })?;
         let task = tokio::spawn(connection).abort_handle();
         let deadline = Duration::from_millis(DEFAULT_DEADLINE_MS);
-        Ok(Addresses { handle, deadline, _task: std::sync::Arc::new(Task(task)) })
+        Ok(Addresses { handle, deadline, turn: std::sync::Arc::default(), _task: std::sync::Arc::new(Task(task)) })
     }
 
     pub fn with_deadline_ms(self, deadline_ms: u64) -> Addresses {
@@ -149,8 +153,27 @@ impl Addresses {
         }
     }
 
+    /// One list at a time: the kernel refuses a second one on the same socket. One that was given up may still be running there.
+    async fn dump<M, S>(&self, ask: impl Fn() -> S) -> Result<Vec<M>, AddrError>
+    where
+        S: TryStream<Ok = M, Error = rtnetlink::Error>,
+    {
+        let work = async {
+            let _turn = self.turn.lock().await;
+            loop {
+                match ask().try_collect().await {
+                    Err(rtnetlink::Error::NetlinkError(e)) if e.raw_code() == -libc::EBUSY => {
+                        tokio::time::sleep(BUSY_PAUSE).await;
+                    }
+                    other => return other,
+                }
+            }
+        };
+        self.within(work).await
+    }
+
     pub async fn links(&self) -> Result<Vec<Link>, AddrError> {
-        let found: Vec<_> = self.within(self.handle.link().get().execute().try_collect()).await?;
+        let found = self.dump(|| self.handle.link().get().execute()).await?;
         Ok(found.iter().map(convert::link).collect())
     }
 
@@ -162,7 +185,7 @@ impl Addresses {
 
     /// All addresses of all links.
     pub async fn list(&self) -> Result<Vec<Address>, AddrError> {
-        let found: Vec<_> = self.within(self.handle.address().get().execute().try_collect()).await?;
+        let found = self.dump(|| self.handle.address().get().execute()).await?;
         Ok(found.iter().filter_map(convert::address).collect())
     }
 

@@ -121,6 +121,28 @@ fn a_lease_can_be_made_permanent() {
     });
 }
 
+/// The kernel takes one list at a time from a socket; whoever shares a connection must not notice.
+#[test]
+fn many_may_list_at_the_same_time() {
+    in_namespace(async || {
+        let addresses = Addresses::connect().unwrap();
+        let (here, _) = pair(&addresses).await;
+        for n in 0..200u8 {
+            let wanted = Wanted::host(here.index, [10, 9, 1, n].into(), Lifetime::Permanent);
+            addresses.add(&wanted).await.unwrap();
+        }
+        let lists = (0..50)
+            .map(|_| async { (addresses.list().await.map(|all| all.len() >= 200), addresses.links().await.is_ok()) });
+        let seen = futures_util::future::join_all(lists).await;
+        assert!(seen.iter().all(|s| *s == (Ok(true), true)), "{seen:?}");
+        // Given up in the middle.
+        for _ in 0..20 {
+            let _ = tokio::time::timeout(Duration::from_micros(50), addresses.list()).await;
+            assert!(addresses.list().await.is_ok());
+        }
+    });
+}
+
 /// A packet socket that hears one Ethernet protocol on a link.
 fn listener(link: &Link, protocol: u16) -> Socket {
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(i32::from(protocol.to_be())))).unwrap();
