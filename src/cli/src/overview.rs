@@ -118,10 +118,21 @@ fn links(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
     for applet in applets.iter().filter(|a| !a.hidden) {
         let path = dir.join(applet.name);
+        let (program, compat) = match small(&program, applet.name) {
+            Some(small) => (small, false),
+            None => (program.clone(), compat),
+        };
         link(&path, &program, applet.name, compat).map_err(|e| format!("cannot make {}: {e}", path.display()))?;
     }
     put(&format!("Put {} first in PATH to use these commands.\n", dir.display()));
     Ok(())
+}
+
+/// The program that has this command alone and starts faster, where it is installed beside this one.
+fn small(program: &Path, name: &str) -> Option<PathBuf> {
+    let known = crate::ipvsadm::APPLETS.iter().any(|a| a.name == name);
+    let beside = program.with_file_name(crate::ipvsadm::PROGRAM);
+    (known && beside.is_file()).then_some(beside)
 }
 
 fn compat_error() -> Result<bool, String> {

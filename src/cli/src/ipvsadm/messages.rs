@@ -52,8 +52,19 @@ fn strerror(errno: i32) -> String {
 /// A hint for a person, where the original's words leave one alone.
 pub fn hint(error: &Error) -> Option<String> {
     match error {
-        Error::NoScheduler { .. } | Error::NoInterface { .. } | Error::OutOfRange => Some(error.to_string()),
+        Error::NoScheduler { scheduler, .. } => Some(format!("{error} {}", scheduler_module(scheduler))),
+        Error::NoInterface { .. } | Error::OutOfRange => Some(error.to_string()),
         _ => None,
+    }
+}
+
+/// The answer to the question that the error asks, where the system's lists of modules have it.
+fn scheduler_module(scheduler: &str) -> String {
+    let module = format!("ip_vs_{scheduler}");
+    match kernel::host::available_modules() {
+        Some(all) if all.contains(&module) => format!("It is; 'modprobe {module}' says why it is not loaded."),
+        Some(_) => format!("This kernel's modules have no {module}."),
+        None => String::new(),
     }
 }
 

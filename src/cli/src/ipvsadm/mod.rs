@@ -47,6 +47,11 @@ pub const RESTORE: Applet = Applet {
     hidden: false,
 };
 
+/// All commands of this module.
+pub const APPLETS: &[Applet] = &[IPVSADM, SAVE, RESTORE];
+/// The program that has these commands alone.
+pub const PROGRAM: &str = "bascule-ipvsadm";
+
 /// Everything outside that a command line touches, except the table.
 pub struct Io<'a> {
     pub input: &'a mut dyn BufRead,

@@ -2,12 +2,28 @@
 
 use super::parse::EXIT_USAGE;
 use super::values::number;
+use crate::terminal;
+use base::ipvs::{Info, Protocol, ServiceEntry};
 use kernel::ipvs::render::{self, Names, Numeric, Options, View};
 use kernel::ipvs::{Error, Ipvs, Kernel, Memory};
 use kernel::names::SystemNames;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::Modifier;
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
+
+const KEYS: &str = "q quit   arrows scroll   s rates or counters   n names or numbers";
+/// Version and titles, which do not scroll.
+const HEAD_LINES: usize = 3;
+/// Hosts whose names are remembered at most.
+const MAX_HOSTS: usize = 100_000;
 
 const HELP: &str = "\
 Shows services and real servers with their rates, busiest first, until interrupted.
@@ -18,6 +34,7 @@ Shows services and real servers with their rates, busiest first, until interrupt
   --stats      counters instead of rates
   --interval   seconds between two looks (default 2, as often as the kernel estimates)
   --rounds     stop after so many looks
+On a terminal: q quits, arrows scroll, s switches between rates and counters, n between names and numbers.
 Example: ipvsadm top -n --interval 5
 ";
 
@@ -56,39 +73,116 @@ pub fn run(words: &[String]) -> i32 {
 }
 
 fn show(settings: &Settings, table: &mut dyn Ipvs) -> i32 {
-    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
-    let mut round = 0;
-    loop {
-        let text = match look(settings, table) {
-            Ok(text) => text,
-            Err(e) => {
-                eprintln!("{e}");
-                return 1;
-            }
-        };
-        // Home and clear: no flicker from scrolling.
-        let clear = if terminal { "\x1b[H\x1b[2J" } else { "" };
-        let mut out = std::io::stdout().lock();
-        if write!(out, "{clear}{text}").and_then(|()| out.flush()).is_err() {
-            return 0;
+    let names = Remembered::default();
+    let result = if terminal::is_live() { live(settings, table, &names) } else { print(settings, table, &names) };
+    match result {
+        Ok(()) => 0,
+        Err(message) => {
+            eprintln!("{message}");
+            1
         }
-        round += 1;
-        if round == settings.rounds {
-            return 0;
-        }
-        std::thread::sleep(Duration::from_secs(settings.interval_s));
     }
 }
 
-fn look(settings: &Settings, table: &mut dyn Ipvs) -> Result<String, Error> {
+fn interval(settings: &Settings) -> Duration {
+    Duration::from_secs(settings.interval_s)
+}
+
+fn live(settings: &Settings, table: &mut dyn Ipvs, names: &Remembered) -> Result<(), String> {
+    // No IPVS at the start is said on the command line; what goes wrong later, on the screen.
+    table.info().map_err(|e| e.to_string())?;
+    let draw = |frame: &mut Frame<'_>, seen: &Result<Seen, Error>, keys: &mut terminal::View| {
+        draw(frame, seen, settings, names, keys);
+    };
+    terminal::run(interval(settings), settings.rounds, || look(table), draw).map_err(|e| format!("terminal: {e}"))
+}
+
+fn print(settings: &Settings, table: &mut dyn Ipvs, names: &Remembered) -> Result<(), String> {
+    let mut round = 0;
+    loop {
+        let text = text(&look(table).map_err(|e| e.to_string())?, settings.view, settings.numeric, names);
+        let mut out = std::io::stdout().lock();
+        // A closed pipe (`| head`) is no error of ours.
+        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            return Ok(());
+        }
+        round += 1;
+        if round == settings.rounds {
+            return Ok(());
+        }
+        std::thread::sleep(interval(settings));
+    }
+}
+
+/// The table, busiest first.
+struct Seen {
+    info: Info,
+    services: Vec<ServiceEntry>,
+}
+
+fn look(table: &mut dyn Ipvs) -> Result<Seen, Error> {
     let mut services = table.services()?;
     services.sort_by_key(|s| std::cmp::Reverse((s.stats.cps, s.stats.inpps + s.stats.outpps)));
     for service in &mut services {
         service.dests.sort_by_key(|d| std::cmp::Reverse((d.stats.cps, d.stats.inpps + d.stats.outpps)));
     }
-    let names: &dyn Names = if settings.numeric { &Numeric } else { &SystemNames };
-    let options = Options { view: settings.view, exact: false, no_sort: true };
-    Ok(render::table(&table.info()?, &services, &options, names))
+    Ok(Seen { info: table.info()?, services })
+}
+
+fn text(seen: &Seen, view: View, numeric: bool, names: &Remembered) -> String {
+    let names: &dyn Names = if numeric { &Numeric } else { names };
+    render::table(&seen.info, &seen.services, &Options { view, exact: false, no_sort: true }, names)
+}
+
+fn draw(
+    frame: &mut Frame<'_>,
+    seen: &Result<Seen, Error>,
+    settings: &Settings,
+    names: &Remembered,
+    keys: &mut terminal::View,
+) {
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(e) => return frame.render_widget(Paragraph::new(e.to_string()), frame.area()),
+    };
+    let other = if matches!(settings.view, View::Stats) { View::Rate } else { View::Stats };
+    let view = if keys.is_on('s') { other } else { settings.view };
+    let text = text(seen, view, settings.numeric != keys.is_on('n'), names);
+    let mut lines = text.lines().map(Line::raw);
+    let head: Vec<Line<'_>> = lines.by_ref().take(HEAD_LINES).map(|l| l.style(Modifier::BOLD)).collect();
+    let rows: Vec<Line<'_>> = lines.collect();
+    let layout = Layout::vertical([Constraint::Length(HEAD_LINES as u16), Constraint::Min(1), Constraint::Length(1)]);
+    let [top, body, bottom] = layout.areas(frame.area());
+    frame.render_widget(Paragraph::new(head), top);
+    let room = usize::from(body.height).max(1);
+    keys.scroll = keys.scroll.min(rows.len().saturating_sub(room));
+    let shown: Vec<Line<'_>> = rows.into_iter().skip(keys.scroll).take(room).collect();
+    frame.render_widget(Paragraph::new(shown), body);
+    frame.render_widget(Line::styled(KEYS, Modifier::DIM), bottom);
+}
+
+/// The system's names, each host asked for once: a resolver may take seconds to say that there is none.
+#[derive(Default)]
+struct Remembered {
+    hosts: RefCell<BTreeMap<IpAddr, Option<String>>>,
+}
+
+impl Names for Remembered {
+    fn host(&self, addr: IpAddr) -> Option<String> {
+        if let Some(known) = self.hosts.borrow().get(&addr) {
+            return known.clone();
+        }
+        let name = SystemNames.host(addr);
+        let mut hosts = self.hosts.borrow_mut();
+        if hosts.len() < MAX_HOSTS {
+            hosts.insert(addr, name.clone());
+        }
+        name
+    }
+
+    fn port(&self, port: u16, protocol: Protocol) -> Option<String> {
+        SystemNames.port(port, protocol)
+    }
 }
 
 fn parse(words: &[String]) -> Result<Option<Settings>, String> {
@@ -115,4 +209,42 @@ fn parse(words: &[String]) -> Result<Option<Settings>, String> {
 fn positive(name: &str, text: &str) -> Result<u64, String> {
     let value = number(text, 1, 86_400).and_then(|n| u64::try_from(n).ok());
     value.ok_or_else(|| format!("{name}: expected a number from 1 to 86400, got '{text}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::ipvs::{Service, ServiceKey};
+    use kernel::ipvs::Change;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn screen(table: &mut Memory, keys: &mut terminal::View) -> Vec<String> {
+        let settings = parse(&["-n".to_owned()]).unwrap().unwrap();
+        let mut terminal = Terminal::new(TestBackend::new(100, 8)).unwrap();
+        let seen = look(table);
+        terminal.draw(|frame| draw(frame, &seen, &settings, &Remembered::default(), keys)).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        (0..8)
+            .map(|y| (0..100).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>().trim_end().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn titles_stay_and_rows_scroll() {
+        let mut table = Memory::default();
+        for n in 1..=9u8 {
+            let key = ServiceKey::Address { protocol: Protocol::Tcp, addr: [10, 0, 0, n].into(), port: 80 };
+            table.apply(&Change::AddService(Service::new(key, "rr"))).unwrap();
+        }
+        let mut keys = terminal::View::default();
+        let lines = screen(&mut table, &mut keys);
+        assert!(lines[0].starts_with("IP Virtual Server version") && lines[1].contains("CPS"), "{lines:#?}");
+        assert!(lines[3].starts_with("TCP  10.0.0.1:80") && lines[7].starts_with("q quit"), "{lines:#?}");
+        keys.scroll = 100;
+        keys.switches.insert('s');
+        let lines = screen(&mut table, &mut keys);
+        assert!(lines[1].contains("InPkts") && lines[6].starts_with("TCP  10.0.0.9:80"), "{lines:#?}");
+        assert_eq!(keys.scroll, 5, "bounded by what there is");
+    }
 }
