@@ -6,6 +6,7 @@
 
 mod bench;
 mod lines;
+mod words;
 
 use crate::BASCULE;
 use base::ipvs::{Dest, DestKey, Family, Forward, Protocol, Service, ServiceKey, Timeouts, Tunnel};
@@ -17,7 +18,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 pub use bench::bench;
+pub use words::clear_words;
 
+/// What `bascule links` calls `ipvsadm`.
+const OURS: &str = env!("CARGO_BIN_EXE_bascule-ipvsadm");
 const THEIRS: &str = "/sbin/ipvsadm";
 const LINES: usize = 300;
 const LONG_LINES: usize = 3_000;
@@ -46,22 +50,19 @@ enum Program {
 
 /// The release build beside the build under test, or that one.
 fn released() -> std::path::PathBuf {
-    let ours = std::path::Path::new(BASCULE);
-    let release = ours.ancestors().nth(2).map(|target| target.join("release/bascule"));
+    let ours = std::path::Path::new(OURS);
+    let release = ours.ancestors().nth(2).map(|target| target.join("release/bascule-ipvsadm"));
     release.filter(|path| path.exists()).unwrap_or_else(|| ours.to_owned())
 }
 
 fn run(space: &Namespace, program: Program, line: &Line) -> Result<Outcome, String> {
     let mut command = match program {
         Program::Theirs => Command::new(THEIRS),
-        Program::Ours => Command::new(BASCULE),
+        Program::Ours => Command::new(OURS),
         Program::Released => Command::new(released()),
     };
-    match program {
-        // Messages quote the program's name.
-        Program::Theirs => std::os::unix::process::CommandExt::arg0(&mut command, "ipvsadm"),
-        Program::Ours | Program::Released => command.arg("ipvsadm"),
-    };
+    // Messages quote the program's name.
+    std::os::unix::process::CommandExt::arg0(&mut command, "ipvsadm");
     command.args(&line.words);
     if program == Program::Ours && line.words.first().is_some_and(|w| w.starts_with("-S")) {
         command.arg("--classic");
@@ -129,17 +130,12 @@ pub fn same_as_the_original() -> Result<(), String> {
     if differences.is_empty() { Ok(()) } else { Err(differences) }
 }
 
-/// Same bytes; with `--nosort`, whose order depends on the namespace, the same lines; so within services of both families.
+/// Same bytes, apart from two orders that are the kernel's: with `--nosort` that of all lines, and that of the real servers
+/// of a service that has both families.
 fn same(want: &Outcome, got: &Outcome, line: &Line) -> bool {
-    if mixed_apart(&want.stdout) != want.stdout {
-        let text = |o: &Outcome| (o.exit, mixed_apart(&o.stdout), o.stderr.clone());
-        return text(want) == text(got);
-    }
-    if line.words.iter().any(|w| w == "--nosort") || line.input.contains("--nosort") {
-        let sorted = |text: &str| crate::guest::sorted_lines(text);
-        return (want.exit, sorted(&want.stdout), &want.stderr) == (got.exit, sorted(&got.stdout), &got.stderr);
-    }
-    want == got
+    let unsorted = line.words.iter().any(|w| w == "--nosort") || line.input.contains("--nosort");
+    let text = |o: &Outcome| if unsorted { crate::guest::sorted_lines(&o.stdout) } else { mixed_apart(&o.stdout) };
+    (want.exit, &want.stderr) == (got.exit, &got.stderr) && text(want) == text(got)
 }
 
 /// A listing or saved rules with the real servers of every service that has both families in the order of their text: the

@@ -14,6 +14,7 @@ mod reload;
 mod scenarios;
 mod takeover;
 mod topology;
+mod tunnels;
 mod watchdog;
 
 use std::path::Path;

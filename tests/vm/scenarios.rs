@@ -4,6 +4,7 @@ use crate::{Scenario, ipvsadm, ldirectord};
 use std::process::Command;
 
 pub const ALL: &[Scenario] = &[
+    ("ipvsadm: clear words where something is missing", ipvsadm::clear_words),
     ("the guest's kernel has IPVS", kernel_has_ipvs),
     ("failover: a director group on kernel IPVS", crate::failover::group_fails_over),
     ("takeover: the table is right before the address comes", crate::takeover::warm_takeover),
@@ -15,6 +16,7 @@ pub const ALL: &[Scenario] = &[
     ("ldirectord: the same table as the original", ldirectord::same_tables_as_the_original),
     ("ipvsadm: a killed replace leaves the old or the new table", ipvsadm::killed_replace),
     ("ipvsadm: bench against the original", ipvsadm::bench),
+    ("tunnels: ipip, gue and gre carry traffic", crate::tunnels::carry_traffic),
     ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
     ("topology: long connections without sync", crate::topology::without_sync),
 ];

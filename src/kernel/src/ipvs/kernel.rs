@@ -18,12 +18,16 @@ use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use neli::utils::Groups;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long an answer may take, unless set otherwise.
 pub const DEFAULT_DEADLINE_MS: u64 = 5_000;
+const MODULE: &str = "ip_vs";
+/// Of what `modprobe` says, so much is read.
+const MAX_SAID_BYTES: u64 = 4096;
 /// How long `modprobe` may take.
 const MODPROBE_DEADLINE_MS: u64 = 10_000;
 /// Changes sent before their refusals are collected: if all are refused, that must fit the socket's receive buffer.
@@ -95,14 +99,16 @@ impl Kernel {
     fn open(&mut self) -> Result<Connection, Error> {
         let mut connection = Connection::open()?;
         let mut found = connection.resolve(self.deadline);
+        let mut said = None;
         if found == Err(Error::Refused { errno: libc::ENOENT }) && self.load_module {
             self.load_module = false;
-            if modprobe() {
-                found = connection.resolve(self.deadline);
+            match modprobe() {
+                Ok(()) => found = connection.resolve(self.deadline),
+                Err(why) => said = Some(why),
             }
         }
         connection.family = found.map_err(|e| match e {
-            Error::Refused { errno: libc::ENOENT } => Error::NoIpvs { hint: module_hint() },
+            Error::Refused { errno: libc::ENOENT } => Error::NoIpvs { hint: module_hint(said) },
             other => other,
         })?;
         Ok(connection)
@@ -385,30 +391,43 @@ impl Connection {
     }
 }
 
-/// Tries to load the module; true if `modprobe` said that it did.
-fn modprobe() -> bool {
+/// Tries to load the module, or says what `modprobe` said.
+fn modprobe() -> Result<(), String> {
     let child =
-        Command::new("modprobe").arg("ip_vs").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let Ok(mut child) = child else { return false };
+        Command::new("modprobe").arg(MODULE).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|e| format!("cannot be started: {e}"))?;
     let until = Instant::now() + Duration::from_millis(MODPROBE_DEADLINE_MS);
     loop {
         match child.try_wait() {
-            Ok(Some(status)) => return status.success(),
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(first_line(child.stderr.take()).unwrap_or_else(|| status.to_string())),
             Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return false;
+                return Err(format!("did not end within {MODPROBE_DEADLINE_MS} ms"));
             }
         }
     }
 }
 
-/// Which package brings the module for the kernel that runs.
-fn module_hint() -> String {
+fn first_line(stderr: Option<std::process::ChildStderr>) -> Option<String> {
+    let mut text = String::new();
+    stderr?.take(MAX_SAID_BYTES).read_to_string(&mut text).ok()?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.strip_prefix("modprobe: ").unwrap_or(line).to_owned())
+}
+
+/// Why there is no module: which package brings it for the kernel that runs, or what keeps it from being loaded.
+fn module_hint(said: Option<String>) -> String {
     let release = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
-    format!(
-        "kernel {release}; Debian: package linux-image-{release}, Ubuntu: linux-modules-extra-{release}; \
-         in a container the host must load it"
-    )
+    let installed = crate::host::available_modules().is_some_and(|all| all.contains(MODULE));
+    match said {
+        Some(said) if installed => format!("it is installed for kernel {release}, but modprobe said: {said}"),
+        None if installed => format!("it is installed for kernel {release}"),
+        _ => format!(
+            "kernel {release}; Debian: package linux-image-{release}, Ubuntu: linux-modules-extra-{release}; \
+             in a container the host must load it"
+        ),
+    }
 }
