@@ -161,7 +161,7 @@ impl Agents {
             "ldirectord" => director::run(call, &self.shared.directors).await,
             "ipvs-sync" => self.shared.sync.run(call, self.all_checked(call).await).await,
             "director-settings" => self.shared.settings.run(call).await,
-            "fwmark" => fwmark::run(call).await,
+            "fwmark" => fwmark::run(call, &self.shared.directors).await,
             "ping" => ping::run(call, &self.shared.run_dir, &self.shared.attributes).await,
             "Dummy" => dummy::run(call, &self.shared.run_dir).await,
             other => {

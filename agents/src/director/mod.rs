@@ -35,6 +35,7 @@ use board::Board;
 use ldirectord::service::{self, Director, LoadError, Logger, MarkEntry, Options, Status, Verdicts};
 use slot::{Role, Running, Slot, Stamp, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +63,8 @@ struct Inner {
     board: Mutex<Board>,
     /// Resources of the configuration; `None` as long as nobody has said.
     configured: Mutex<Option<BTreeSet<String>>>,
+    /// What gets which firewall mark, by the resource of the mark agent.
+    fwmarks: Mutex<BTreeMap<String, FwMarks>>,
     /// There is something to tell the other nodes.
     news: Arc<Notify>,
     newcomers: AtomicBool,
@@ -69,6 +72,12 @@ struct Inner {
     marks_heard: AtomicBool,
     alone: AtomicBool,
     life: u64,
+}
+
+/// Addresses and subnets whose packets get a firewall mark.
+pub(crate) struct FwMarks {
+    pub mark: u32,
+    pub prefixes: Vec<(IpAddr, u8)>,
 }
 
 impl Directors {
@@ -86,6 +95,7 @@ impl Directors {
             slots: Mutex::default(),
             board: Mutex::default(),
             configured: Mutex::default(),
+            fwmarks: Mutex::default(),
             news: Arc::default(),
             newcomers: AtomicBool::new(false),
             marks_heard: AtomicBool::new(false),
@@ -119,6 +129,14 @@ impl Directors {
         self.inner.news.notify_one();
     }
 
+    /// What a mark agent of this node does or, once its group is here, will do: by it an address primes services by mark.
+    pub(crate) fn note_fwmarks(&self, resource: &str, marking: FwMarks) {
+        let mut marks = lock(&self.inner.fwmarks);
+        if marks.len() < MAX_SLOTS || marks.contains_key(resource) {
+            marks.insert(resource.to_owned(), marking);
+        }
+    }
+
     /// A bulletin of another node's directors.
     pub fn receive(&self, from: NodeId, payload: &[u8]) -> Result<(), BulletinError> {
         let bulletin = bulletin::decode(payload)?;
@@ -132,6 +150,7 @@ impl Directors {
     /// The resources that the cluster's configuration has. Those that are gone are forgotten: nobody checks for them.
     pub async fn set_configured(&self, resources: BTreeSet<String>) {
         *lock(&self.inner.configured) = Some(resources);
+        lock(&self.inner.fwmarks).retain(|resource, _| self.inner.is_configured(resource));
         for slot in self.inner.slots() {
             if self.inner.is_configured(&slot.resource) {
                 continue;

@@ -1,9 +1,10 @@
 //! The table before the address: directors are primed when one of their addresses is about to come here.
 
 use super::slot::{Role, Slot, Stamp, State};
-use super::{Directors, Inner, load};
+use super::{Directors, Inner, load, lock};
+use crate::net::same_prefix;
 use ldirectord::config::Config;
-use ldirectord::service::Options;
+use ldirectord::service::{Options, Place};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,10 +21,11 @@ impl Directors {
     /// Programs the tables of all directors of this node that serve `addr` and are not active. Returns when they are
     /// complete as far as anything is known, or after [`PRIME_LIMIT`]: an address without its table is better than none.
     pub(crate) async fn prime(&self, addr: IpAddr) {
+        let place = self.inner.place(addr);
         let all = async {
             for slot in self.inner.slots() {
                 let mut state = slot.state.lock().await;
-                self.inner.prime_one(&slot, &mut state, addr).await;
+                self.inner.prime_one(&slot, &mut state, &place).await;
             }
         };
         if tokio::time::timeout(PRIME_LIMIT, all).await.is_err() {
@@ -43,7 +45,15 @@ impl Directors {
 }
 
 impl Inner {
-    async fn prime_one(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State, addr: IpAddr) {
+    /// The address, and the marks that packets to it get by the mark agents of this node.
+    fn place(&self, addr: IpAddr) -> Place {
+        let marked = lock(&self.fwmarks);
+        let these = marked.values().filter(|m| m.prefixes.iter().any(|(at, len)| same_prefix(*at, addr, *len)));
+        Place { addr, marks: these.map(|m| m.mark).collect() }
+    }
+
+    async fn prime_one(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State, place: &Place) {
+        let addr = place.addr;
         let told = self.told(&slot.resource);
         let taken = match &mut state.running {
             Some(r) if r.role == Role::Active => return,
@@ -51,17 +61,17 @@ impl Inner {
                 if let Err(error) = r.follow_file(&state.config).await {
                     tracing::warn!("{}: the former configuration is used: {error}", slot.resource);
                 }
-                r.director.take_over(told, Some(addr)).await
+                r.director.take_over(told, Some(place.clone())).await
             }
             None => match load(&state.config).await {
-                Ok(accepted) if serves(&accepted.config, addr) => {
+                Ok(accepted) if serves(&accepted.config, place) => {
                     let options = Options { active: true, verdicts: told.clone(), ..Options::default() };
                     let stamp = Stamp::of(&state.config);
                     match self.launch_with(&slot.resource, state, accepted.config, stamp, options, Role::Standby).await
                     {
                         Ok(running) => {
                             let running = state.running.insert(running);
-                            running.director.take_over(told, Some(addr)).await
+                            running.director.take_over(told, Some(place.clone())).await
                         }
                         Err(_) => None,
                     }
@@ -78,7 +88,7 @@ impl Inner {
         running.role = Role::Primed;
         running.primed_for.insert(addr);
         if taken.unchecked > 0 {
-            settle(&running.director, addr).await;
+            settle(&running.director, place).await;
         }
         if first {
             self.say_taken(&slot.resource, Some(taken), &format!("table programmed before {addr} is announced"));
@@ -96,9 +106,9 @@ impl Inner {
 }
 
 /// First checks of unknown servers are under way: what they find goes into the table before the address is there.
-async fn settle(director: &ldirectord::service::Director, addr: IpAddr) {
+async fn settle(director: &ldirectord::service::Director, place: &Place) {
     let all = async {
-        while !director.is_settled(addr).await {
+        while !director.is_settled(place.clone()).await {
             tokio::time::sleep(SETTLE_LOOK).await;
         }
     };
@@ -115,7 +125,6 @@ async fn expire(inner: Weak<Inner>, slot: Arc<Slot>) {
     }
 }
 
-fn serves(config: &Config, at: IpAddr) -> bool {
-    let on = |key: &base::ipvs::ServiceKey| matches!(key, base::ipvs::ServiceKey::Address { addr, .. } if *addr == at);
-    config.virtuals.iter().any(|v| on(&v.key))
+fn serves(config: &Config, place: &Place) -> bool {
+    config.virtuals.iter().any(|v| place.is_of(&v.key))
 }

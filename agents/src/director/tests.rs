@@ -333,6 +333,32 @@ async fn a_drain_holds_at_the_next_director_and_after_a_restart() {
     }
 }
 
+/// A service by mark alone: which address brings its packets is known by the mark agent.
+#[tokio::test]
+async fn an_address_primes_the_services_of_its_marks() {
+    let (live, _listener) = open_port().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let text = format!(
+        "checktimeout=2\ncheckinterval=1\nvirtual=7\n\treal=127.0.0.1:{live} masq\n\tchecktype=connect\n\tprotocol=fwm\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let params = [("configfile", file.to_str().unwrap())];
+    let node = node();
+    assert_eq!(node.call("monitor", &params).await, 7);
+    let marking = |mark| FwMarks { mark, prefixes: vec![([192, 0, 2, 0].into(), 28)] };
+    node.directors.note_fwmarks("other", marking(8));
+    node.directors.prime([192, 0, 2, 1].into()).await;
+    assert_eq!(node.table.ports(), [] as [u16; 0], "another mark");
+    node.directors.note_fwmarks("marks", marking(7));
+    node.directors.prime([192, 0, 2, 99].into()).await;
+    assert_eq!(node.table.ports(), [] as [u16; 0], "not marked");
+    node.directors.prime([192, 0, 2, 1].into()).await;
+    assert_eq!(node.table.ports(), [live], "and the first check was waited for");
+    node.directors.unprime([192, 0, 2, 1].into()).await;
+    assert_eq!(node.table.ports(), [] as [u16; 0]);
+}
+
 #[tokio::test]
 async fn a_primed_director_stands_down_with_its_address_and_a_deleted_one_ends() {
     let (live, listener) = open_port().await;

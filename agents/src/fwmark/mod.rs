@@ -8,6 +8,7 @@
 mod ruleset;
 
 use crate::call::{AgentCall, AgentOutcome};
+use crate::director::{Directors, FwMarks};
 use crate::metadata::{Agent, Param, param};
 use base::exit::OcfCode;
 use kernel::policy_route::{LocalRoute, PolicyRoutes, RouteError};
@@ -61,11 +62,13 @@ struct Settings {
     routes: Vec<LocalRoute>,
 }
 
-pub(crate) async fn run(call: &AgentCall) -> AgentOutcome {
+pub(crate) async fn run(call: &AgentCall, directors: &Directors) -> AgentOutcome {
     let settings = match Settings::of(call) {
         Ok(settings) => settings,
         Err(outcome) => return outcome,
     };
+    let prefixes = settings.marks.prefixes.iter().map(|p| (p.addr, p.len)).collect();
+    directors.note_fwmarks(&call.resource, FwMarks { mark: settings.marks.mark, prefixes });
     let result = match call.operation.as_str() {
         "start" => settings.start().await,
         "stop" => settings.stop().await,

@@ -34,10 +34,10 @@ pub use policy::{Mark, MarkEntry, Marks, RealId, Standing, TakenOver, VerdictEnt
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
+pub use takeover::Place;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
 use kernel::ipvs::Ipvs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -140,16 +140,16 @@ impl Director {
 
     /// Takes the table over from a peer with what it knew (`policy::TakenOver` has the rules), and returns after a first pass
     /// over the table. `None`, and nothing done, if there is no virtual service on `serving`.
-    pub async fn take_over(&self, verdicts: Verdicts, serving: Option<IpAddr>) -> Option<TakenOver> {
+    pub async fn take_over(&self, verdicts: Verdicts, serving: Option<Place>) -> Option<TakenOver> {
         let (placed, pass) = oneshot::channel();
         let taken = self.ask(|done| core::Command::TakeOver { verdicts, serving, placed, done }).await??;
         let _ = pass.await;
         Some(taken)
     }
 
-    /// Whether every virtual service on this address has a server that is up, or none that is still unchecked.
-    pub async fn is_settled(&self, addr: IpAddr) -> bool {
-        self.ask(|done| core::Command::Settled { addr, done }).await.unwrap_or(true)
+    /// Whether every virtual service in this place has a server that is up, or none that is still unchecked.
+    pub async fn is_settled(&self, place: Place) -> bool {
+        self.ask(|done| core::Command::Settled { place, done }).await.unwrap_or(true)
     }
 
     /// Changes whenever a server comes up or goes down, or the configuration changes.

@@ -1,13 +1,36 @@
 //! Taking the table over from another director, with what it knew of the servers.
 
 use super::core::Core;
-use base::ipvs::ServiceKey;
+use base::ipvs::{Family, ServiceKey};
 use policy::{TakenOver, Verdicts, WantedService};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+
+/// Where clients' packets come in: an address, and the firewall marks that packets to it get.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub addr: IpAddr,
+    pub marks: BTreeSet<u32>,
+}
+
+impl From<IpAddr> for Place {
+    fn from(addr: IpAddr) -> Place {
+        Place { addr, marks: BTreeSet::new() }
+    }
+}
+
+impl Place {
+    /// Whether packets to this place are this service's.
+    pub fn is_of(&self, service: &ServiceKey) -> bool {
+        match *service {
+            ServiceKey::Address { addr, .. } => addr == self.addr,
+            ServiceKey::Fwmark { mark, family } => Family::of(self.addr) == family && self.marks.contains(&mark),
+        }
+    }
+}
 
 impl Core {
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
@@ -37,10 +60,10 @@ impl Core {
     pub(super) fn take_over(
         &mut self,
         verdicts: &Verdicts,
-        serving: Option<IpAddr>,
+        serving: Option<&Place>,
         placed: oneshot::Sender<()>,
     ) -> Option<TakenOver> {
-        if serving.is_some_and(|addr| !self.plan.virtuals.iter().any(|v| is_on(&v.service.key, addr))) {
+        if serving.is_some_and(|place| !self.plan.virtuals.iter().any(|v| place.is_of(&v.service.key))) {
             return None;
         }
         let taken = self.believe(verdicts);
@@ -55,16 +78,12 @@ impl Core {
         Some(taken)
     }
 
-    pub(super) fn is_settled(&self, addr: IpAddr) -> bool {
+    pub(super) fn is_settled(&self, place: &Place) -> bool {
         let wanted = policy::wanted(&self.plan, &self.health, self.now());
         let known =
             |v: &policy::VirtualPlan| v.reals.iter().all(|r| self.health.get(&v.id(r)).is_none_or(|r| r.known()));
         let up = |w: Option<&Arc<WantedService>>| w.is_some_and(|w| w.all_down == Some(false));
-        let here = self.plan.virtuals.iter().filter(|v| is_on(&v.service.key, addr));
+        let here = self.plan.virtuals.iter().filter(|v| place.is_of(&v.service.key));
         here.into_iter().all(|v| up(wanted.services.get(&v.service.key)) || known(v))
     }
-}
-
-fn is_on(key: &ServiceKey, at: IpAddr) -> bool {
-    matches!(key, ServiceKey::Address { addr, .. } if *addr == at)
 }

@@ -319,9 +319,9 @@ async fn a_standby_takes_over_what_it_cannot_know_itself() {
     two.set(0);
     let table = Shared::default();
     let director = start(&text(&[&one, &two], ""), &table, Options { active: false, ..Options::default() }).await;
-    let virtual_addr: std::net::IpAddr = [10, 0, 0, 1].into();
-    assert_eq!(director.take_over(Verdicts::default(), Some([10, 0, 0, 9].into())).await, None, "not its address");
-    assert!(!director.is_settled(virtual_addr).await);
+    let place = |n| Place::from(IpAddr::from([10, 0, 0, n]));
+    assert_eq!(director.take_over(Verdicts::default(), Some(place(9))).await, None, "not its address");
+    assert!(!director.is_settled(place(1)).await);
     let entry = |web: &Web, up| policy::VerdictEntry {
         real: policy::RealId {
             service: config(&text(&[web], "")).virtuals[0].key,
@@ -333,10 +333,10 @@ async fn a_standby_takes_over_what_it_cannot_know_itself() {
         answer: String::new(),
     };
     let verdicts = Verdicts { entries: vec![entry(&one, true), entry(&two, false)] };
-    let taken = director.take_over(verdicts, Some(virtual_addr)).await;
+    let taken = director.take_over(verdicts, Some(place(1))).await;
     assert_eq!(taken, Some(policy::TakenOver { own: 0, peer: 2, table: 0, unchecked: 0 }));
     assert_eq!(table.weights(), [w(&one, 5)], "complete when take_over returns");
-    assert!(director.is_settled(virtual_addr).await);
+    assert!(director.is_settled(place(1)).await);
     director.stop("TERM").await;
 }
 

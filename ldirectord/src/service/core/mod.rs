@@ -27,6 +27,7 @@ use super::operator::{Kept, MarkError, MarkRequest, Marked};
 use super::runner::{CheckId, Finding, Runner};
 use super::status::Status;
 use super::table::{Failed, Report, Table};
+use super::takeover::Place;
 use super::watch::Seen;
 use super::{Handle, LoadError, Options};
 use crate::config::{Accepted, Config, Problem};
@@ -36,7 +37,6 @@ use base::ipvs::ServiceKey;
 use kernel::ipvs::Ipvs;
 use policy::{Health, MarkEntry, Plan, RealId, TakenOver, Tuning, Verdicts, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,12 +71,12 @@ pub enum Command {
     },
     TakeOver {
         verdicts: Verdicts,
-        serving: Option<IpAddr>,
+        serving: Option<Place>,
         placed: oneshot::Sender<()>,
         done: oneshot::Sender<Option<TakenOver>>,
     },
     Settled {
-        addr: IpAddr,
+        place: Place,
         done: oneshot::Sender<bool>,
     },
     Status(oneshot::Sender<Status>),
@@ -315,10 +315,10 @@ impl Core {
                 let _ = done.send(taken);
             }
             Command::TakeOver { verdicts, serving, placed, done } => {
-                let _ = done.send(self.take_over(&verdicts, serving, placed));
+                let _ = done.send(self.take_over(&verdicts, serving.as_ref(), placed));
             }
-            Command::Settled { addr, done } => {
-                let _ = done.send(self.is_settled(addr));
+            Command::Settled { place, done } => {
+                let _ = done.send(self.is_settled(&place));
             }
             Command::Status(done) => {
                 let _ = done.send(self.status());
