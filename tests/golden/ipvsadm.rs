@@ -31,6 +31,7 @@ const ALSO_DIFFERENT: &[&str] = &[
     "a firewall mark of 2^31 and more is printed as it is; the original prints it negative, and cannot restore it",
     "weights above 65535 are refused, as recorded; Debian's build of 1.31 takes them",
     "'-b ,' sets no flag; the original crashes",
+    "an IPv4 address in brackets has the port behind them; the original forgets it, and takes 0 or the service's",
     "statistics of real servers are 64-bit; the original's wrap at 2^32",
     "real servers of a service that has both families are listed IPv4 first; the original's order depends on the kernel's",
 ];
@@ -344,6 +345,7 @@ fn differences_by_intent() {
     assert!(effects("-A -M 64 -t [2001:db8::1]:80").contains("netmask=00000040"));
     assert!(effects("-a -r 10.0.0.2 -t 10.0.0.1:80 -m").contains("addr=10.0.0.2 port=80 "));
     assert!(effects("-A -t 10.0.0.1:80 -b ,").contains("flags=0x0"));
+    assert_eq!(effects("-A -t [10.0.0.1]:80"), effects("-A -t 10.0.0.1:80"));
     let mut table = Memory::new();
     table.add_service(&Service::new(ServiceKey::Fwmark { mark: u32::MAX, family: Family::IPv4 }, "rr")).expect("added");
     table.entries_mut()[0].stats.conns = 1 << 40;

@@ -64,13 +64,19 @@ fn run(space: &Namespace, program: Program, line: &Line) -> Result<Outcome, Stri
     // Messages quote the program's name.
     std::os::unix::process::CommandExt::arg0(&mut command, "ipvsadm");
     command.args(&line.words);
+    // What the original saves is had by an option of its own.
+    let classic = |l: &str| if l.starts_with("-S") { format!("{l} --classic\n") } else { format!("{l}\n") };
+    let input = match program {
+        Program::Ours => line.input.lines().map(classic).collect(),
+        _ => line.input.clone(),
+    };
     if program == Program::Ours && line.words.first().is_some_and(|w| w.starts_with("-S")) {
         command.arg("--classic");
     }
     let work = || -> std::io::Result<Outcome> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            let _ = stdin.write_all(line.input.as_bytes());
+            let _ = stdin.write_all(input.as_bytes());
         }
         let out = child.wait_with_output()?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
