@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<Element, ParseError> {
         return Err(ParseError { line: 1, column: 1, reason: format!("document is larger than {MAX_BYTES} bytes") });
     }
     let mut builder = Builder {
-        names: Words::with_room(256),
+        names: Words::with_room(512),
         values: Words::for_text(text.len()),
         lines: LineCounter { text: text.as_bytes(), at: 0, line: 1, line_start: 0 },
         open: Vec::new(),
@@ -136,9 +136,9 @@ impl<'a> Builder<'a> {
                 self.leave();
             }
             Token::ElementEnd { end: ElementEnd::Close(prefix, local), span } => {
-                let names = self.open.last().map(|o| (o.prefix, o.local));
-                if names != Some((prefix.as_str(), local.as_str())) {
-                    let expected = names.map_or("no end tag".to_owned(), |(_, open)| format!("</{open}>"));
+                let open = self.open.last();
+                if !open.is_some_and(|o| same_name((o.prefix, o.local), (prefix.as_str(), local.as_str()))) {
+                    let expected = open.map_or("no end tag".to_owned(), |o| format!("</{}>", o.local));
                     return Err(self.lines.error(span.start(), format!("expected {expected}, found </{local}>")));
                 }
                 self.leave();
@@ -241,14 +241,20 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Prefixes and local names. The usual prefix is empty, and to compare nothing with nothing can cost more than all the rest:
+/// it is a masked load from an address that may not be there.
+fn same_name(a: (&str, &str), b: (&str, &str)) -> bool {
+    a.1 == b.1 && a.0.len() == b.0.len() && (a.0.is_empty() || a.0 == b.0)
+}
+
 /// The first attribute whose name came before, in the same tag.
 fn repeated<'t, 'a>(attrs: &'t [Attr<'a>]) -> Option<&'t Attr<'a>> {
-    let name = |a: &Attr<'a>| (a.prefix, a.local);
+    let same = |a: &Attr<'a>, b: &Attr<'a>| same_name((a.prefix, a.local), (b.prefix, b.local));
     if attrs.len() <= FEW_ATTRIBUTES {
-        return attrs.iter().enumerate().find(|(i, a)| attrs[..*i].iter().any(|b| name(b) == name(a))).map(|(_, a)| a);
+        return attrs.iter().enumerate().find(|(i, a)| attrs[..*i].iter().any(|b| same(a, b))).map(|(_, a)| a);
     }
     let mut seen = BTreeSet::new();
-    attrs.iter().find(|a| !seen.insert(name(a)))
+    attrs.iter().find(|a| !seen.insert((a.local, a.prefix)))
 }
 
 /// XML 1.0 §2.11: every line end is a line feed.
