@@ -123,7 +123,8 @@ fn wait(paths: &Paths, marked: &[Marked], deadline: Option<Duration>) -> Result<
         let status = ask::status(paths).map_err(|e| e.to_string())?;
         if !status.active {
             return Err(
-                "this director is on standby: the drain is noted, connections are counted where the table is kept"
+                "this director is on standby: the drain is noted and told to the active one; connections are counted where the table is \
+                 kept: ask there"
                     .to_owned(),
             );
         }
