@@ -67,7 +67,8 @@ fn steady(text: &str, home: &Path) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let mut line = line.to_owned();
-        for name in ["cib-last-written", "update-origin", "update-user"] {
+        let dated = line.contains("name=\"last-failure-").then_some("value");
+        for name in ["cib-last-written", "update-origin", "update-user"].into_iter().chain(dated) {
             if let Some((before, rest)) = line.clone().split_once(&format!("{name}=\"")) {
                 let after = rest.split_once('"').map_or("", |(_, a)| a);
                 line = format!("{before}{name}=\"*\"{after}");
