@@ -32,6 +32,7 @@ const ALSO_DIFFERENT: &[&str] = &[
     "weights above 65535 are refused, as recorded; Debian's build of 1.31 takes them",
     "'-b ,' sets no flag; the original crashes",
     "an IPv4 address in brackets has the port behind them; the original forgets it, and takes 0 or the service's",
+    "flag-3 is shown and saved with sh and mh too; the original forgets it there",
     "statistics of real servers are 64-bit; the original's wrap at 2^32",
     "real servers of a service that has both families are listed IPv4 first; the original's order depends on the kernel's",
 ];
@@ -349,7 +350,10 @@ fn differences_by_intent() {
     let mut table = Memory::new();
     table.add_service(&Service::new(ServiceKey::Fwmark { mark: u32::MAX, family: Family::IPv4 }, "rr")).expect("added");
     table.entries_mut()[0].stats.conns = 1 << 40;
+    let words = ["-A", "-f", "3", "-s", "sh", "-b", "sh-port,flag-3"].map(str::to_owned);
+    assert_eq!(run(&words, "", &mut table).exit, 0);
     let listed = run(&["-Ln".to_owned()], "", &mut table).stdout;
+    assert!(listed.contains("FWM  3 sh (sh-port,flag-3)"), "{listed}");
     assert!(listed.contains("FWM  4294967295 rr"), "{listed}");
     assert!(!ALSO_DIFFERENT.is_empty());
 }

@@ -361,8 +361,11 @@ fn differs_by_intent(line: &Line) -> bool {
         // Debian's build takes weights above 65535; 1.31 as recorded refuses them.
         let weight = at(&["-w", "--weight"]).is_some_and(|w| words[w..].iter().take(2).any(|v| is_heavy(v)));
         let v4_in_brackets = words.iter().any(|w| w.contains("[10.0.0.1]"));
+        let third_flag = at(&["-b", "--sched-flags"])
+            .is_some_and(|b| words[b..].iter().take(2).any(|w| w.contains("flag-3")))
+            && words.iter().any(|w| matches!(w.strip_prefix("-s").unwrap_or(w), "sh" | "mh"));
         let help = words.iter().any(|w| w.starts_with("-h") || w == "--help");
-        reordered || mask_then_v6 || huge_mark || empty_flags || weight || v4_in_brackets || help
+        reordered || mask_then_v6 || huge_mark || empty_flags || weight || v4_in_brackets || third_flag || help
     })
 }
 

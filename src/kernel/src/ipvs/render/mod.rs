@@ -154,15 +154,17 @@ fn service(entry: &ServiceEntry, options: &Options, names: &dyn Names) -> String
     };
     text.push('\n');
     for dest in &entry.dests {
-        text.push_str(&dest_row(dest, protocol_of(&s.key), options, names));
+        text.push_str(&dest_row(dest, &s.key, options, names));
     }
     text
 }
 
-fn protocol_of(key: &ServiceKey) -> Protocol {
-    match *key {
-        ServiceKey::Address { protocol, .. } => protocol,
-        ServiceKey::Fwmark { .. } => Protocol::Tcp,
+/// A destination's address and port. A service by mark has no protocol, so its ports have no names.
+fn dest_name(service: &ServiceKey, dest: &DestKey, names: &dyn Names) -> String {
+    let (addr, port) = (dest.addr, dest.port);
+    match *service {
+        ServiceKey::Address { protocol, .. } => address_and_port(addr, port, protocol, names),
+        ServiceKey::Fwmark { .. } => joined(addr, &port.to_string(), names),
     }
 }
 
@@ -183,8 +185,11 @@ fn service_name(key: &ServiceKey, names: &dyn Names) -> String {
 
 /// `ADDRESS:PORT`, brackets around IPv6, names where there are any.
 pub fn address_and_port(addr: IpAddr, port: u16, protocol: Protocol, names: &dyn Names) -> String {
+    joined(addr, &names.port(port, protocol).unwrap_or_else(|| port.to_string()), names)
+}
+
+fn joined(addr: IpAddr, port: &str, names: &dyn Names) -> String {
     let host = names.host(addr).unwrap_or_else(|| addr.to_string());
-    let port = names.port(port, protocol).unwrap_or_else(|| port.to_string());
     if addr.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
@@ -219,9 +224,9 @@ fn unusual_mask(s: &Service) -> Option<String> {
     }
 }
 
-fn dest_row(entry: &DestEntry, protocol: Protocol, options: &Options, names: &dyn Names) -> String {
+fn dest_row(entry: &DestEntry, service: &ServiceKey, options: &Options, names: &dyn Names) -> String {
     let d = &entry.dest;
-    let mut name = address_and_port(d.key.addr, d.key.port, protocol, names);
+    let mut name = dest_name(service, &d.key, names);
     if d.key.addr.is_ipv4() {
         name = name.chars().take(MAX_DEST_NAME_LEN).collect();
     }

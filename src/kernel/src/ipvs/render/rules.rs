@@ -1,6 +1,6 @@
 //! A table as the command lines that make it: `ipvsadm -S`, and with extensions all that the original forgets.
 
-use super::{Names, Options, address_and_port, ordered, protocol_of, unusual_mask};
+use super::{Names, Options, address_and_port, dest_name, ordered, unusual_mask};
 use base::ipvs::{
     Dest, Family, Forward, Protocol, Service, ServiceEntry, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelChecksum,
     service_flags,
@@ -25,7 +25,7 @@ pub fn service_rules(entry: &ServiceEntry, options: RuleOptions, names: &dyn Nam
     let mut text = format!("-A {name} -s {}{}\n", entry.service.scheduler, service_settings(&entry.service));
     for dest in &entry.dests {
         let d = &dest.dest;
-        let real = address_and_port(d.key.addr, d.key.port, protocol_of(&entry.service.key), names);
+        let real = dest_name(&entry.service.key, &d.key, names);
         let _ = write!(text, "-a {name} -r {real} {} -w {}", forward_option(d.forward), d.weight);
         text.push_str(&tunnel_settings(d));
         if options.thresholds && (d.u_threshold != 0 || d.l_threshold != 0) {
