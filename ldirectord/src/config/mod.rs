@@ -20,10 +20,10 @@ mod raw;
 mod real;
 #[cfg(test)]
 mod tests;
-mod text;
 mod types;
 mod value;
 
+pub use base::Text;
 pub use environment::{Environment, System};
 pub use finish::DEFAULT_LOG;
 pub use lines::{MAX_BYTES, MAX_LINES};
@@ -31,7 +31,6 @@ pub use lint::{NO_ORACLE_CHECK, lint};
 pub use own::{Agent, Flap, OWN_DIRECTIVES, OwnDirective, Tuning};
 pub use problem::{DEVIATIONS, Deviation, DeviationRow, Problem, Refused, Severity};
 pub use real::{MAX_RANGE, MAX_REALS};
-pub use text::Text;
 pub use types::*;
 
 /// A configuration that was accepted, and what is worth saying about it.

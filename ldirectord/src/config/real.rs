@@ -4,9 +4,9 @@ use super::lines::Entry;
 use super::parser::{Parser, clip};
 use super::problem::Deviation;
 use super::raw::RawVirtual;
-use super::text::Text;
 use super::types::Real;
 use super::value::{self, Host, RealHead, RealTail};
+use base::Text;
 use base::ipvs::Family;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,6 +1,6 @@
 //! The typed configuration: every directive with its default filled in.
 
-use super::text::Text;
+use base::Text;
 use base::ipvs::{DestKey, Family, Forward, Protocol, Service, ServiceKey, service_flags};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -7,10 +7,14 @@ pub mod dates;
 pub mod exit;
 pub mod ids;
 pub mod ipvs;
+pub mod operation;
 pub mod score;
+pub mod shared;
 pub mod text;
 pub mod time;
 
 pub use ids::NodeId;
+pub use operation::{Instance, Operation};
 pub use score::Score;
+pub use shared::Text;
 pub use time::{Time, WallTime};

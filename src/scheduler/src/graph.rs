@@ -3,79 +3,10 @@
 //! An action may run when every action in `inputs` is confirmed done. Ids are positive and unique within the graph. Only
 //! the scheduler makes graphs; the controller reads them.
 
-use base::NodeId;
+use base::{NodeId, Text};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
 use xml::Element;
-
-/// A text that many actions have in common; cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Text(Arc<str>);
-
-impl Text {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl AsRef<str> for Text {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Text {
-        Text(text.into())
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Text {
-        Text(text.into())
-    }
-}
-
-impl From<Arc<str>> for Text {
-    fn from(text: Arc<str>) -> Text {
-        Text(text)
-    }
-}
-
-impl PartialEq<str> for Text {
-    fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
-    }
-}
-
-impl PartialEq<&str> for Text {
-    fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
 
 /// One action's number within its transition.
 pub type ActionId = u32;

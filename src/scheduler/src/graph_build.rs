@@ -1,9 +1,10 @@
 //! From actions and orderings to the transition graph.
 
 use crate::digest::meta_name;
-use crate::graph::{Action as GraphAction, ActionKind, Graph, PrimitiveRef, ResourceAction, Target, Text};
+use crate::graph::{Action as GraphAction, ActionKind, Graph, PrimitiveRef, ResourceAction, Target};
 use crate::model::flags::{act, rel, rsc as rf};
 use crate::model::{ActIdx, Action, Before, Map, NodeIdx, RscIdx, Sched, Variant, op_key};
+use base::Text;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Relations that only say what comes first, or what is shown, but change nothing.

@@ -2,9 +2,10 @@
 //!
 //! It knows probes, order, standby, `cli-prefer`, fail counts against a threshold of 3, quorum, shutdown.
 
+use base::Text;
 use base::{Score, WallTime};
 use scheduler::Schedule;
-use scheduler::graph::{Action, ActionKind, Graph, PrimitiveRef, ResourceAction, Target, Text};
+use scheduler::graph::{Action, ActionKind, Graph, PrimitiveRef, ResourceAction, Target};
 use xml::Element;
 
 struct Node<'a> {

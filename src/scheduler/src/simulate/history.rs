@@ -2,7 +2,8 @@
 
 use super::outline::Outline;
 use crate::digest::{digest_params, filter_params};
-use crate::graph::{ResourceAction, Text};
+use crate::graph::ResourceAction;
+use base::Text;
 use base::text::parse_int;
 use std::collections::{BTreeMap, BTreeSet};
 use xml::{Element, Node};

@@ -2,8 +2,9 @@
 
 use super::history::{Recorder, set_pair};
 use super::outline::Outline;
-use crate::graph::{PrimitiveRef, ResourceAction, Target, Text};
+use crate::graph::{PrimitiveRef, ResourceAction, Target};
 use crate::model::{Sched, parse_op_key};
+use base::Text;
 use xml::Element;
 
 /// Events to simulate.

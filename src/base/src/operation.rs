@@ -1,0 +1,53 @@
+//! What an agent is asked to do: one type from the transition to the agent, and the instance that it is done to.
+//!
+//! An [`Instance`] is what runs (or shall run): agent and parameters as it was started with. Whoever stops, demotes or checks
+//! something that runs takes the instance from the node's record of it, never from the present configuration.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A resource instance: which agent, with which parameters.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Instance {
+    /// Instance id, e.g. `vip` or `web:0`.
+    pub id: String,
+    /// `ocf`, `lsb`, `systemd`, `service`, `stonith`.
+    pub class: String,
+    pub provider: Option<String>,
+    /// `IPaddr2`, `ldirectord`, …
+    pub agent: String,
+    /// Instance parameters, without any prefix.
+    pub params: BTreeMap<String, String>,
+}
+
+/// One action on one instance.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Operation {
+    pub instance: Instance,
+    /// `start`, `stop`, `monitor`, `promote`, `notify`, …
+    pub action: String,
+    /// 0 for a single run; recurring operations are asked for anew each round.
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// What the cluster tells the agent beside its parameters: names without `CRM_meta_`, e.g. `notify_type`.
+    pub meta: BTreeMap<String, String>,
+    /// Name of the node that performs it, as the CIB has it.
+    pub node: String,
+}
+
+impl Operation {
+    /// A parameter that is present and not empty.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.instance.params.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// `RESOURCE_ACTION_INTERVAL`, as logs and histories name it.
+    pub fn key(&self) -> String {
+        format!("{}_{}_{}", self.instance.id, self.action, self.interval_ms)
+    }
+}
