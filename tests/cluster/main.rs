@@ -9,6 +9,7 @@ mod hostile;
 mod partition;
 mod resources;
 mod restart;
+mod scheduler;
 mod start;
 mod stops;
 

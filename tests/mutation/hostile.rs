@@ -129,6 +129,39 @@ fn long_chains_end() {
     run("one group", &cluster(&format!("<group id=\"g\">\n{resources}</group>\n"), ""));
 }
 
+/// Collectives are assigned by ways of their own, each of which can lead back to itself or on without end.
+#[test]
+fn chains_of_collectives_end() {
+    const LENGTH: usize = 3_000;
+    let clones: String = (0..LENGTH)
+        .map(|i| format!("<clone id=\"k{i}\"><meta_attributes id=\"k{i}-m\"><nvpair id=\"k{i}-x\" name=\"clone-max\" value=\"1\"/></meta_attributes>{}</clone>\n", primitive(&format!("r{i}"))))
+        .collect();
+    let groups: String =
+        (0..LENGTH).map(|i| format!("<group id=\"k{i}\">{}</group>\n", primitive(&format!("r{i}")))).collect();
+    let colocations: String = (1..LENGTH)
+        .map(|i| format!("<rsc_colocation id=\"c{i}\" rsc=\"k{}\" with-rsc=\"k{i}\" score=\"INFINITY\"/>\n", i - 1))
+        .collect();
+    run("chain of groups", &cluster(&groups, &colocations));
+    run("chain of clones", &cluster(&clones, &colocations));
+}
+
+#[test]
+fn what_a_bundle_holds_may_name_the_bundle() {
+    for (kind, meta) in [("", ""), ("promoted-max", "<nvpair id=\"b-p\" name=\"promotable\" value=\"true\"/>")] {
+        let bundle = format!(
+            "<bundle id=\"b\"><podman image=\"i\" replicas=\"3\"/><network control-port=\"3121\"/><primitive id=\"r\" \
+             class=\"ocf\" provider=\"pacemaker\" type=\"Stateful\"><meta_attributes id=\"r-m\">{meta}</meta_attributes></primitive></bundle>\n"
+        );
+        for (dependent, primary) in [("r", "b"), ("b", "r"), ("b", "b"), ("r", "r")] {
+            let constraints = format!(
+                "<rsc_colocation id=\"c\" rsc=\"{dependent}\" with-rsc=\"{primary}\" score=\"100\"/>\n\
+                 <rsc_order id=\"o\" first=\"{dependent}\" then=\"{primary}\"/>\n"
+            );
+            run(&format!("{dependent} with {primary} {kind}"), &cluster(&bundle, &constraints));
+        }
+    }
+}
+
 #[test]
 fn cycles_are_broken_and_named() {
     const LENGTH: usize = 100;

@@ -10,15 +10,24 @@ pub mod exec;
 mod logging;
 mod node;
 mod ring;
+mod schedule;
 pub mod store;
 mod timeline;
 
 use base::applet::Applet;
 
 /// Commands of this crate.
-pub const APPLETS: &[Applet] = &[Applet {
-    name: "node",
-    about: "Run this host's node of the cluster; --check explains its configuration",
-    run: node::run,
-    hidden: false,
-}];
+pub const APPLETS: &[Applet] = &[
+    Applet {
+        name: "node",
+        about: "Run this host's node of the cluster; --check explains its configuration",
+        run: node::run,
+        hidden: false,
+    },
+    Applet {
+        name: schedule::APPLET,
+        about: "Compute transitions for the node daemon (started by it)",
+        run: schedule::run_worker,
+        hidden: true,
+    },
+];

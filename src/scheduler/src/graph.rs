@@ -4,6 +4,7 @@
 //! the scheduler makes graphs; the controller reads them.
 
 use base::{NodeId, Text};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use xml::Element;
@@ -12,7 +13,7 @@ use xml::Element;
 pub type ActionId = u32;
 
 /// A whole transition.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Graph {
     /// Cluster-wide parameters of the `transition_graph` element (`cluster-delay`, `fencing-timeout`, `batch-limit`,
     /// `migration-limit`, `failed-start-offset`, …), as written.
@@ -23,7 +24,7 @@ pub struct Graph {
 }
 
 /// One action with the ids of what must be done before it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Action {
     pub id: ActionId,
     pub kind: ActionKind,
@@ -42,7 +43,7 @@ pub struct Action {
 }
 
 /// Node on which an action runs: its name in the CIB and its id.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Target {
     pub node: Text,
     /// `on_node_uuid`: the corosync node id as text for cluster nodes, the name for remote nodes.
@@ -56,7 +57,7 @@ impl Target {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ActionKind {
     /// A resource operation: `<rsc_op>`.
     Resource(ResourceAction),
@@ -68,7 +69,7 @@ pub enum ActionKind {
 }
 
 /// One operation of one resource instance on one node.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ResourceAction {
     /// `RSC_OPERATION_INTERVALMS`, e.g. `vip_monitor_10000`.
     pub key: Text,
@@ -86,7 +87,7 @@ pub struct ResourceAction {
 }
 
 /// `<primitive …/>` inside `<rsc_op>`: which agent runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PrimitiveRef {
     /// Instance id as the agent sees it, e.g. `web:1` for a unique clone's instance, `web` for an anonymous one's.
     pub id: Text,

@@ -23,6 +23,7 @@ use base::WallTime;
 pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
 pub use rule_check::{RuleProblem, RuleState, check_rule};
+use serde::{Deserialize, Serialize};
 use xml::Element;
 
 /// What is not in the CIB.
@@ -39,17 +40,15 @@ impl Default for Options {
 }
 
 /// Result of one run.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Schedule {
     pub graph: Graph,
-    /// State before the transition.
-    pub cluster: status::Cluster,
     /// When the same CIB may give another result (rules, timeouts), in seconds since the epoch.
     pub recheck_by: Option<i64>,
     pub messages: Vec<Message>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Severity {
     Info,
     Warning,
@@ -57,7 +56,7 @@ pub enum Severity {
 }
 
 /// Something that the operator should know about the configuration or the result.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Message {
     pub severity: Severity,
     pub text: String,
@@ -93,9 +92,8 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Schedu
 pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
     with_deep_stack(|| {
         let mut s = model::Sched::unpack(cib, now)?;
-        let cluster = s.cluster();
         let mode = pipeline::Mode { transition: options.transition, ..Default::default() };
         let graph = pipeline::decide(&mut s, cib, now, &mode);
-        Ok(Schedule { graph, cluster, recheck_by: s.recheck_by, messages: s.messages })
+        Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages })
     })?
 }

@@ -5,10 +5,10 @@
 
 use super::keep::{Note, Work};
 use super::perform::Performer;
-use super::schedule::Answer;
 use super::view;
 use crate::clock;
 use crate::ring::{Report, Ring, RingEvent};
+use crate::schedule::Answer;
 use crate::timeline::Timeline;
 use base::exit::OcfCode;
 use base::{NodeId, Time};
@@ -25,6 +25,8 @@ const TICK_EVERY: Duration = Duration::from_millis(100);
 const LISTEN: Duration = Duration::from_secs(3);
 /// Inputs handled before the task looks at its timers again.
 const BURST: usize = 256;
+/// Begins the warning that nothing can be decided.
+const NO_TRANSITION: &str = "no transition: ";
 /// The controller's client number of the daemon's own requests.
 const OWN: u64 = 0;
 
@@ -153,7 +155,7 @@ impl Core {
                     }
                 }
                 Some((call, result)) = inbox.executed.recv() => self.step(Input::Executed { call, result }).await,
-                Some((ticket, result)) = inbox.scheduled.recv() => self.step(Input::Scheduled { ticket, result }).await,
+                Some((ticket, result)) = inbox.scheduled.recv() => self.scheduled(ticket, result).await,
                 Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
                 Some(Failure { resource, code, reason }) = inbox.failures.recv() => {
@@ -314,6 +316,16 @@ impl Core {
             totem::Event::LinkUp { .. } | totem::Event::Gather { .. } => tracing::debug!("{kind} {subject}: {text}"),
             _ => tracing::info!("{kind} {subject}: {text}"),
         }
+    }
+
+    /// A failed run is shown until one succeeds.
+    async fn scheduled(&mut self, ticket: u64, result: Result<Box<scheduler::Schedule>, String>) {
+        self.identity.standing.retain(|t| !t.starts_with(NO_TRANSITION));
+        if let Err(why) = &result {
+            tracing::error!("{NO_TRANSITION}{why}");
+            self.standing(format!("{NO_TRANSITION}{why}"));
+        }
+        self.step(Input::Scheduled { ticket, result }).await;
     }
 
     async fn note(&mut self, note: Note) {

@@ -4,7 +4,8 @@
 //!   args -> settings (files read, checked) -> start (threads, tasks) -> core task until the ring is left -> exit code
 //! ```
 //!
-//! [`core`] is the one task that owns controller and quorum; [`schedule`] and [`keep`] are threads that it gives work to.
+//! [`core`] is the one task that owns controller and quorum; [`keep`] is a thread that it gives work to, as is
+//! [`crate::schedule`].
 
 mod args;
 mod check;
@@ -12,7 +13,6 @@ mod core;
 mod keep;
 mod native;
 mod perform;
-mod schedule;
 mod settings;
 mod start;
 mod view;

@@ -2,8 +2,8 @@
 //! for, state kept, fencing, alerts.
 
 use super::keep::Work;
-use super::schedule::Job;
 use crate::exec::{Runner, fence};
+use crate::schedule::Job;
 use crate::timeline::Timeline;
 use agents::Agents;
 use controller::{Alert, ExecRequest, ExecResult, Output};

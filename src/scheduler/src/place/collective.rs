@@ -11,9 +11,6 @@ impl Sched {
         if !self[rsc].is(rf::UNASSIGNED) {
             return self[rsc].assigned.map(|a| a.node);
         }
-        if self[rsc].is(rf::ASSIGNING) {
-            return None;
-        }
         let Some(first) = self[rsc].children.first().copied() else {
             self.clear(rsc, rf::UNASSIGNED);
             return None;
@@ -32,7 +29,7 @@ impl Sched {
     }
 
     pub(super) fn assign_clone(&mut self, rsc: RscIdx, prefer: Option<NodeIdx>, stop_if_fail: bool) -> Option<NodeIdx> {
-        if !self[rsc].is(rf::UNASSIGNED) || self[rsc].is(rf::ASSIGNING) {
+        if !self[rsc].is(rf::UNASSIGNED) {
             return None;
         }
         self.set(rsc, rf::ASSIGNING);

@@ -15,6 +15,9 @@ use crate::status::Role;
 use crate::unpack::history::merge_sort;
 use std::cmp::Ordering;
 
+/// Longest chain of resources that wait for each other's placement; the stack has room for it ([`crate::STACK_BYTES`]).
+const MAX_DEPTH: usize = 4_000;
+
 impl Sched {
     /// The node could run resources, whatever its score.
     pub fn node_available(&self, node: NodeIdx) -> bool {
@@ -214,13 +217,23 @@ impl Sched {
     }
 
     /// Decides where a resource goes; gives the node.
+    ///
+    /// The one way into the assignment of any resource, and so the place where its recursion ends: a collective that is
+    /// reached again on the way to its own place has none yet, and neither has the end of a chain that is too long.
     pub fn assign(&mut self, rsc: RscIdx, prefer: Option<NodeIdx>, stop_if_fail: bool) -> Option<NodeIdx> {
-        match self[rsc].variant {
+        let again = self[rsc].variant != Variant::Primitive && self[rsc].is(rf::ASSIGNING);
+        if again || self.update_depth >= MAX_DEPTH {
+            return None;
+        }
+        self.update_depth += 1;
+        let node = match self[rsc].variant {
             Variant::Primitive => self.assign_primitive(rsc, prefer, stop_if_fail),
             Variant::Group => self.assign_group(rsc, prefer, stop_if_fail),
             Variant::Clone => self.assign_clone(rsc, prefer, stop_if_fail),
             Variant::Bundle => self.assign_bundle(rsc, prefer, stop_if_fail),
-        }
+        };
+        self.update_depth -= 1;
+        node
     }
 
     /// Puts a resource on a node, or nowhere; true if that is a change.

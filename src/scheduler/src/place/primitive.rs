@@ -7,9 +7,6 @@ use crate::model::options::NoQuorum;
 use crate::model::{ColocIdx, INFINITY, NodeIdx, RscIdx, Sched};
 use crate::status::Role;
 
-/// Longest chain of resources that wait for each other's placement.
-const MAX_DEPTH: usize = 2_000;
-
 impl Sched {
     pub(super) fn assign_primitive(
         &mut self,
@@ -23,14 +20,12 @@ impl Sched {
         if !self[rsc].is(rf::UNASSIGNED) {
             return self[rsc].assigned.map(|a| a.node);
         }
-        if self[rsc].is(rf::ASSIGNING) || self.update_depth >= MAX_DEPTH {
+        if self[rsc].is(rf::ASSIGNING) {
             return None;
         }
         self.set(rsc, rf::ASSIGNING);
-        self.update_depth += 1;
         self.gathered = 0;
         self.apply_all_colocations(rsc);
-        self.update_depth -= 1;
         if self[rsc].next_role == Role::Stopped {
             self.add_location(rsc, None, -INFINITY, "target-role");
         } else if self[rsc].next_role > self[rsc].orig_role
