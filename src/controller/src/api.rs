@@ -4,7 +4,7 @@
 //! [`Output`]. Nothing here touches a clock, a socket or a file.
 
 use base::exit::OcfCode;
-use base::{NodeId, Time, WallTime};
+use base::{NodeId, Operation, Time, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ pub enum Input {
     Ring { current: bool },
     /// A client of this node asks; the answer comes as [`Output::Reply`] with the same `id`.
     Client { id: u64, request: Request },
-    /// An [`ExecRequest`] has ended, or (recurring ones) one round of it.
+    /// An operation has ended, or (recurring ones) one round of it.
     Executed { call: u64, result: ExecResult },
     /// A resource of this node has failed without being asked: its address was lost, its link went down. Recorded like a
     /// failed monitor. Nothing happens if this node does not hold the resource.
@@ -114,7 +114,10 @@ pub enum Output {
     /// Send as an ordered message to all members, this node included.
     Broadcast(Vec<u8>),
     /// Run an agent; answer with [`Input::Executed`] of the same call.
-    Execute(ExecRequest),
+    Execute {
+        call: u64,
+        operation: Operation,
+    },
     /// Stop waiting for this call: kill it if it runs. It needs no answer; a late one is ignored.
     Cancel {
         call: u64,
@@ -219,7 +222,7 @@ pub enum Response {
     },
 }
 
-/// An agent's action to be run on this node.
+/// An agent's action in its former shape, for runners that do not take an [`Operation`] yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExecRequest {
     pub call: u64,
@@ -235,6 +238,25 @@ pub struct ExecRequest {
     pub interval_ms: u64,
     /// Name of this node in the CIB.
     pub node: String,
+}
+
+impl ExecRequest {
+    pub fn of(call: u64, operation: &Operation) -> ExecRequest {
+        let instance = &operation.instance;
+        let meta = operation.meta.iter().map(|(n, v)| (format!("CRM_meta_{n}"), v.clone()));
+        ExecRequest {
+            call,
+            resource: instance.id.clone(),
+            class: instance.class.clone(),
+            provider: instance.provider.clone(),
+            agent: instance.agent.clone(),
+            operation: operation.action.clone(),
+            params: instance.params.clone().into_iter().chain(meta).collect(),
+            timeout_ms: operation.timeout_ms,
+            interval_ms: operation.interval_ms,
+            node: operation.node.clone(),
+        }
+    }
 }
 
 /// Status of an operation as the history writes it (`op-status`).

@@ -6,7 +6,7 @@
 //!   '- asked for                                    | cancelled, or its resource is stopped: gone
 //! ```
 
-use crate::api::{ExecRequest, ExecResult, OpStatus, Output};
+use crate::api::{ExecResult, OpStatus, Output};
 use crate::message::{Exec, OpIdentity, OpRecord};
 use crate::status::ends_recurring;
 use base::exit::OcfCode;
@@ -143,7 +143,7 @@ impl Local {
             if operation.reported.is_none() {
                 doings.begun.push(id.clone());
             }
-            doings.outputs.push(Output::Execute(request(*call, &operation.exec)));
+            doings.outputs.push(Output::Execute { call: *call, operation: operation.exec.operation.clone() });
         }
     }
 
@@ -254,22 +254,6 @@ impl Local {
     }
 }
 
-fn request(call: u64, exec: &Exec) -> ExecRequest {
-    let id = &exec.identity;
-    ExecRequest {
-        call,
-        resource: id.resource.clone(),
-        class: id.class.clone(),
-        provider: id.provider.clone(),
-        agent: id.agent.clone(),
-        operation: id.operation.clone(),
-        params: exec.params.clone(),
-        timeout_ms: exec.timeout_ms,
-        interval_ms: id.interval_ms,
-        node: id.node_name.clone(),
-    }
-}
-
 fn report(exec: &Exec, call: u64, result: &ExecResult, changed_s: i64) -> OpRecord {
     OpRecord {
         identity: exec.identity.clone(),
@@ -298,6 +282,8 @@ fn own_operation(exec: &Exec, operation: &str, bump: crate::message::Bump) -> Ex
     let id = &mut own.identity;
     id.operation = operation.to_owned();
     id.interval_ms = 0;
+    own.operation.action = operation.to_owned();
+    own.operation.interval_ms = 0;
     id.key = format!("{}_{operation}_0", id.resource);
     id.target_rc = 0;
     id.bump = bump;
@@ -332,12 +318,13 @@ mod tests {
             bump: Bump::One,
             extra: vec![],
         };
-        Exec { view: ViewId::default(), identity, params: BTreeMap::new(), timeout_ms: 20000, wait_ms: 20000 }
+        let operation = base::Operation { action: operation.into(), interval_ms, ..base::Operation::default() };
+        Exec { view: ViewId::default(), identity, operation, own: vec![], wait_ms: 20000 }
     }
 
     fn calls(doings: &Doings) -> Vec<String> {
         let text = |o: &Output| match o {
-            Output::Execute(r) => format!("{} {}", r.call, r.operation),
+            Output::Execute { call, operation } => format!("{call} {}", operation.action),
             Output::Cancel { call } => format!("cancel {call}"),
             other => format!("{other:?}"),
         };

@@ -5,7 +5,7 @@
 //! on the token's path.
 
 use crate::api::{OpStatus, ViewId};
-use base::NodeId;
+use base::{NodeId, Operation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -173,8 +173,10 @@ pub struct InFlight {
 pub struct Exec {
     pub view: ViewId,
     pub identity: OpIdentity,
-    pub params: BTreeMap<String, String>,
-    pub timeout_ms: u64,
+    /// With the instance as the configuration has it; the node puts its record of it in its place where it has one.
+    pub operation: Operation,
+    /// Parameters that belong to this operation alone, and never to the instance.
+    pub own: Vec<String>,
     pub wait_ms: u64,
 }
 

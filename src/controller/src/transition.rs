@@ -11,7 +11,7 @@
 use crate::api::ViewId;
 use crate::digest;
 use crate::message::{Bump, Exec, OpIdentity};
-use base::NodeId;
+use base::{Instance, NodeId, Operation};
 use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
 use std::collections::BTreeMap;
 
@@ -144,7 +144,7 @@ impl Transition {
 
     /// The order to a node that belongs to a resource action.
     pub fn exec(&self, action: &Action, op: &ResourceAction, node: NodeId, view: ViewId, uuid: &str) -> Exec {
-        let params: BTreeMap<String, String> =
+        let attributes: BTreeMap<String, String> =
             action.attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let target_rc = meta(action, "op_target_rc").and_then(|v| v.parse().ok()).unwrap_or(0);
         let mut extra = Vec::new();
@@ -165,14 +165,15 @@ impl Transition {
             key: op.key.to_string(),
             transition_key: format!("{}:{}:{target_rc}:{uuid}", action.id, self.number),
             target_rc,
-            digest: digest::of_params(&params, op.interval_ms),
+            digest: digest::of_params(&attributes, op.interval_ms),
             ignore_failure: meta(action, "on_fail") == Some("ignore"),
             bump: self.bump(op),
             extra,
         };
-        let timeout_ms = op.timeout_ms;
-        let wait_ms = timeout_ms.saturating_add(self.delay_ms()).saturating_add(start_delay_ms(action));
-        Exec { view, identity, params, timeout_ms, wait_ms }
+        let operation = operation(&identity, op.timeout_ms, attributes);
+        let own = op.own.iter().map(ToString::to_string).collect();
+        let wait_ms = op.timeout_ms.saturating_add(self.delay_ms()).saturating_add(start_delay_ms(action));
+        Exec { view, identity, operation, own, wait_ms }
     }
 
     fn delay_ms(&self) -> u64 {
@@ -192,6 +193,28 @@ impl Transition {
             _ => Bump::None,
         }
     }
+}
+
+/// What the agent is asked to do: instance parameters, and what the cluster adds as `CRM_meta_*`.
+fn operation(id: &OpIdentity, timeout_ms: u64, attributes: BTreeMap<String, String>) -> Operation {
+    let (mut params, mut meta) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in attributes {
+        match name.strip_prefix("CRM_meta_") {
+            Some(name) => drop(meta.insert(name.to_owned(), value)),
+            // The version of the graph's form: no parameter of the instance.
+            None if name == "crm_feature_set" => {}
+            None => drop(params.insert(name, value)),
+        }
+    }
+    let instance = Instance {
+        id: id.resource.clone(),
+        class: id.class.clone(),
+        provider: id.provider.clone(),
+        agent: id.agent.clone(),
+        params,
+    };
+    let (action, node) = (id.operation.clone(), id.node_name.clone());
+    Operation { instance, action, interval_ms: id.interval_ms, timeout_ms, meta, node }
 }
 
 /// A cancellation carries the interval of what it cancels, but is itself done once.
@@ -255,6 +278,7 @@ mod tests {
                     agent: "Dummy".into(),
                 },
                 timeout_ms: 1000,
+                own: vec![],
                 shutdown_lock: None,
             })
         };

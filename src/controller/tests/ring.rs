@@ -32,7 +32,7 @@ struct Disk {
 
 enum Event {
     Packet { from: NodeId, to: NodeId, link: u8, frame: Vec<u8> },
-    Done { node: NodeId, life: u64, request: ExecRequest },
+    Done { node: NodeId, life: u64, call: u64, operation: base::Operation },
     Scheduled { node: NodeId, life: u64, ticket: u64, cib: Arc<Element>, wall: WallTime },
     Stored { node: NodeId, life: u64, saved: Persist },
 }
@@ -169,24 +169,24 @@ impl World {
                 host.ring.handle(now, from, link, &frame);
                 to
             }
-            Event::Done { node, life, request } => {
+            Event::Done { node, life, call, operation } => {
                 let Some(host) = self.hosts.get_mut(&node).filter(|h| h.life == life) else { return };
-                let there = host.running.contains(&request.resource);
-                let code = match request.operation.as_str() {
+                let there = host.running.contains(&operation.instance.id);
+                let code = match operation.action.as_str() {
                     "start" => {
-                        host.running.insert(request.resource.clone());
-                        self.starts.push((now, node, request.resource.clone()));
+                        host.running.insert(operation.instance.id.clone());
+                        self.starts.push((now, node, operation.instance.id.clone()));
                         OcfCode::OK
                     }
                     "stop" => {
-                        self.stops.push((now, node, request.resource.clone()));
-                        host.running.remove(&request.resource);
+                        self.stops.push((now, node, operation.instance.id.clone()));
+                        host.running.remove(&operation.instance.id);
                         OcfCode::OK
                     }
                     _ if there => OcfCode::OK,
                     _ => OcfCode::NOT_RUNNING,
                 };
-                host.brain.handle(now, wall, Input::Executed { call: request.call, result: ExecResult::done(code) });
+                host.brain.handle(now, wall, Input::Executed { call: call, result: ExecResult::done(code) });
                 node
             }
             Event::Stored { node, life, saved } => {
@@ -257,7 +257,9 @@ impl World {
         let life = host.life;
         match output {
             Output::Broadcast(payload) => host.ring.broadcast(now, payload).unwrap(),
-            Output::Execute(request) => self.push(Duration::from_millis(5), Event::Done { node, life, request }),
+            Output::Execute { call, operation } => {
+                self.push(Duration::from_millis(5), Event::Done { node, life, call, operation })
+            }
             Output::Schedule { ticket, cib, wall } => {
                 self.push(Duration::from_millis(1), Event::Scheduled { node, life, ticket, cib, wall });
             }

@@ -82,6 +82,8 @@ pub struct ResourceAction {
     pub primitive: PrimitiveRef,
     /// Timeout in ms, as the graph's `CRM_meta_timeout` says.
     pub timeout_ms: u64,
+    /// Names of parameters that belong to the operation, not to the resource.
+    pub own: Vec<Text>,
     /// Seconds since the epoch since which the resource is locked to this node; to be recorded with the action.
     pub shutdown_lock: Option<i64>,
 }

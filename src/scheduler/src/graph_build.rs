@@ -313,6 +313,7 @@ impl Sched {
             ActionKind::Pseudo { key, operation, target }
         } else {
             let interval_ms = action.interval_ms();
+            let own = action.extra.iter().map(|(name, _)| Text::from(name.clone())).collect();
             let timeout_ms =
                 action.meta("timeout").and_then(base::text::parse_int).and_then(|t| u64::try_from(t).ok()).unwrap_or(0);
             let nobody =
@@ -325,6 +326,7 @@ impl Sched {
                 router_node,
                 primitive: primitive.unwrap_or_else(nobody),
                 timeout_ms,
+                own,
                 shutdown_lock: lock,
             })
         };

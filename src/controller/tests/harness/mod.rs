@@ -38,7 +38,7 @@ enum Event {
     Safe { view: ViewId, seq: u64 },
     View { id: ViewId, members: Vec<NodeId>, quorate: bool },
     Tick,
-    Done { incarnation: u64, request: ExecRequest },
+    Done { incarnation: u64, call: u64, operation: base::Operation },
     Scheduled { incarnation: u64, ticket: u64, result: Box<Result<Schedule, String>> },
     Fenced { ticket: u64, node: NodeId },
     Stored { incarnation: u64, saved: Persist },
@@ -293,38 +293,38 @@ impl Lab {
                 }
                 Input::Stored { ticket: saved.ticket, written }
             }
-            Event::Done { incarnation, request } => {
-                if incarnation != node.incarnation || node.cancelled.contains(&request.call) {
+            Event::Done { incarnation, call, operation } => {
+                if incarnation != node.incarnation || node.cancelled.contains(&call) {
                     return;
                 }
-                let code = self.act(id, &request);
-                Input::Executed { call: request.call, result: ExecResult::done(code) }
+                let code = self.act(id, &operation);
+                Input::Executed { call: call, result: ExecResult::done(code) }
             }
         };
         self.input(id, input);
     }
 
-    fn act(&mut self, id: NodeId, request: &ExecRequest) -> OcfCode {
-        let key = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
+    fn act(&mut self, id: NodeId, operation: &base::Operation) -> OcfCode {
+        let key = operation.key();
         let fault = self.faults.get(&(id, key)).copied();
-        let others = self.nodes.iter().any(|(n, o)| *n != id && o.running.contains(&request.resource));
+        let others = self.nodes.iter().any(|(n, o)| *n != id && o.running.contains(&operation.instance.id));
         let Some(node) = self.nodes.get_mut(&id) else { return OcfCode::ERROR };
         if let Some(code) = fault {
             return code;
         }
-        match request.operation.as_str() {
+        match operation.action.as_str() {
             "start" => {
-                node.running.insert(request.resource.clone());
+                node.running.insert(operation.instance.id.clone());
                 if others {
-                    self.doubles.push((self.now, request.resource.clone()));
+                    self.doubles.push((self.now, operation.instance.id.clone()));
                 }
                 OcfCode::OK
             }
             "stop" => {
-                node.running.remove(&request.resource);
+                node.running.remove(&operation.instance.id);
                 OcfCode::OK
             }
-            "monitor" if node.running.contains(&request.resource) => OcfCode::OK,
+            "monitor" if node.running.contains(&operation.instance.id) => OcfCode::OK,
             "monitor" => OcfCode::NOT_RUNNING,
             _ => OcfCode::UNIMPLEMENTED,
         }
@@ -358,12 +358,12 @@ impl Lab {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         match output {
             Output::Broadcast(payload) => self.broadcast(id, payload),
-            Output::Execute(request) => {
-                let key = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
+            Output::Execute { call, operation } => {
+                let key = operation.key();
                 let delay = self.delays.get(&key).copied().unwrap_or(5);
                 let incarnation = node.incarnation;
                 self.log.push((now, id, key));
-                self.push(delay * 1000, id, Event::Done { incarnation, request });
+                self.push(delay * 1000, id, Event::Done { incarnation, call, operation });
             }
             Output::Cancel { call } => drop(node.cancelled.insert(call)),
             Output::Schedule { ticket, cib, wall } => {

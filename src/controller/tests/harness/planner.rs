@@ -59,6 +59,7 @@ impl Plan {
                 agent: p.attr("type").unwrap().into(),
             },
             timeout_ms: 20_000,
+            own: vec![],
             shutdown_lock: None,
         });
         let mut attributes = vec![("CRM_meta_timeout".into(), "20000".into())];

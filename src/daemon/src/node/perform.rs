@@ -60,7 +60,7 @@ impl Performer {
 
     pub fn perform(&mut self, output: Output) {
         match output {
-            Output::Execute(request) => self.execute(request),
+            Output::Execute { call, operation } => self.execute(ExecRequest::of(call, &operation)),
             Output::Cancel { call } => {
                 if let Some(handle) = self.running.remove(&call) {
                     handle.abort();

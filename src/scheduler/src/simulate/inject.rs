@@ -130,6 +130,7 @@ fn inject_operation(s: &Sched, spec: &str, status: &mut Recorder<'_>, out: &mut 
             agent: conf.agent.clone().unwrap_or_else(|| "".into()).into(),
         },
         timeout_ms: 0,
+        own: Vec::new(),
         shutdown_lock: None,
     };
     let fatal = task == "stop" || (task == "start" && s.options.start_failure_fatal);
