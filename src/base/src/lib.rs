@@ -8,6 +8,7 @@ pub mod exit;
 pub mod ids;
 pub mod ipvs;
 pub mod operation;
+pub mod outside;
 pub mod score;
 pub mod shared;
 pub mod text;
@@ -15,6 +16,7 @@ pub mod time;
 
 pub use ids::NodeId;
 pub use operation::{Instance, Operation};
+pub use outside::{Reason, Value, Word, XmlText};
 pub use score::Score;
 pub use shared::Text;
 pub use time::{Time, WallTime};

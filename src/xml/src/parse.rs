@@ -300,7 +300,7 @@ fn reference(text: &str) -> Result<(char, usize), String> {
     let number = |digits: &str, radix: u32| {
         let valid = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
         let c = char::from_u32(u32::from_str_radix(digits, radix).ok().filter(|_| valid)?)?;
-        (matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}')).then_some(c)
+        base::outside::is_xml_char(c).then_some(c)
     };
     let meant = match name {
         "amp" => Some('&'),

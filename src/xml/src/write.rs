@@ -1,7 +1,14 @@
 //! From tree to text: indented for people and files, compact for wires and digests.
+//!
+//! Whatever a program has put into a tree, the text is one that [`crate::parse`] reads: a character that XML cannot hold is
+//! written as U+FFFD, a name that is none gets `_` where it must. Text from outside is checked long before
+//! (`base::outside`); this is the last line, since one unreadable document would be so for every node.
 
 use crate::tree::{Element, Node};
-use std::fmt::{self, Write};
+use base::outside::{REPLACEMENT, is_xml_char};
+use std::borrow::Cow;
+use std::fmt;
+use xmlparser::XmlCharExt;
 
 impl Element {
     /// Two blanks per level, one element per line, `\n` at the end: the form of files and of `cibadmin -Q`.
@@ -32,15 +39,10 @@ impl fmt::Display for Element {
 
 fn write_element(out: &mut String, e: &Element, level: Option<usize>) {
     indent(out, level);
+    let name = written_name(e.name());
     out.push('<');
-    out.push_str(e.name());
-    for (name, value) in e.attrs() {
-        out.push(' ');
-        out.push_str(name);
-        out.push_str("=\"");
-        escape(out, value, true);
-        out.push('"');
-    }
+    out.push_str(&name);
+    write_attributes(out, e);
     if e.nodes().is_empty() {
         out.push_str("/>");
         newline(out, level);
@@ -55,7 +57,7 @@ fn write_element(out: &mut String, e: &Element, level: Option<usize>) {
     }
     indent(out, inner);
     out.push_str("</");
-    out.push_str(e.name());
+    out.push_str(&name);
     out.push('>');
     newline(out, level);
 }
@@ -66,9 +68,56 @@ fn write_node(out: &mut String, node: &Node, level: Option<usize>) {
         Node::Text(t) => escape(out, t, false),
         Node::Comment(c) => {
             indent(out, level);
-            let _ = write!(out, "<!--{c}-->");
+            write_comment(out, c);
             newline(out, level);
         }
+    }
+}
+
+fn write_attributes(out: &mut String, e: &Element) {
+    for (at, (name, value)) in e.attrs().enumerate() {
+        let mut name = written_name(name);
+        if let Cow::Owned(changed) = &mut name {
+            // Two that were different stay so.
+            let other = |changed: &str| e.attrs().enumerate().any(|(i, (n, _))| i != at && written_name(n) == changed);
+            while other(changed) {
+                changed.push_str(&format!("_{at}"));
+            }
+        }
+        out.push(' ');
+        out.push_str(&name);
+        out.push_str("=\"");
+        escape(out, value, true);
+        out.push('"');
+    }
+}
+
+/// XML 1.0 §2.5: no two hyphens in a row, and none at the end.
+fn write_comment(out: &mut String, text: &str) {
+    out.push_str("<!--");
+    let mut hyphen = false;
+    for c in text.chars() {
+        if hyphen && c == '-' {
+            out.push(' ');
+        }
+        hyphen = c == '-';
+        out.push(if is_xml_char(c) { c } else { REPLACEMENT });
+    }
+    out.push_str(if hyphen { " -->" } else { "-->" });
+}
+
+/// The name itself if it is one (XML 1.0 §2.3, without a colon: trees have no prefixes).
+fn written_name(name: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
+    if name.as_bytes().first().is_some_and(first) && name.bytes().all(plain) {
+        return name.into();
+    }
+    let good: String = name.chars().map(|c| if c != ':' && c.is_xml_name() { c } else { '_' }).collect();
+    match good.chars().next().is_some_and(|c| c.is_xml_name_start()) {
+        true if good == name => name.into(),
+        true => good.into(),
+        false => format!("_{good}").into(),
     }
 }
 
@@ -86,23 +135,89 @@ fn newline(out: &mut String, level: Option<usize>) {
 
 /// XML 1.0 §2.4 and §3.3.3: control characters in attribute values as references, so that they survive normalisation.
 fn escape(out: &mut String, text: &str, attribute: bool) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' if attribute => out.push_str("&quot;"),
-            '\n' if attribute => out.push_str("&#10;"),
-            '\t' if attribute => out.push_str("&#9;"),
-            '\r' => out.push_str("&#13;"),
-            c => out.push(c),
-        }
+    let mut plain = 0;
+    for (at, b) in text.bytes().enumerate() {
+        let written = match b {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' if attribute => "&quot;",
+            b'\n' if attribute => "&#10;",
+            b'\t' if attribute => "&#9;",
+            b'\r' => "&#13;",
+            b'\n' | b'\t' => continue,
+            0..=0x1f => "\u{fffd}",
+            0xef if text[at..].starts_with(['\u{fffe}', '\u{ffff}']) => "\u{fffd}",
+            _ => continue,
+        };
+        out.push_str(&text[plain..at]);
+        out.push_str(written);
+        plain = at + if b == 0xef { 3 } else { 1 };
     }
+    out.push_str(&text[plain..]);
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::parse;
+    use crate::{Element, Node, parse};
+    use proptest::prelude::*;
+
+    fn every_char() -> impl Iterator<Item = char> {
+        (0..=u32::from(char::MAX)).filter_map(char::from_u32)
+    }
+
+    #[test]
+    fn every_character_anywhere_gives_text_that_is_read_back() {
+        let all: String = every_char().collect();
+        let mut tree = Element::new("a").with("x", &all);
+        tree.nodes_mut().push(Node::Text(all.clone()));
+        tree.nodes_mut().push(Node::Comment(all.clone()));
+        let back = parse(&tree.to_compact()).expect("text and values");
+        let held: String = all.chars().map(|c| if base::outside::is_xml_char(c) { c } else { '\u{fffd}' }).collect();
+        assert_eq!(back.attr("x"), Some(held.as_str()));
+        assert_eq!(back.text(), held);
+        for c in every_char() {
+            let name = format!("{c}");
+            let tree = Element::new(name.as_str()).with(&name, "1").with(&format!("a{c}"), "2").with("a_", "3");
+            let back = parse(&tree.to_compact()).unwrap_or_else(|e| panic!("{c:?}: {e}: {}", tree.to_compact()));
+            assert_eq!(back.attr("a_"), Some("3"), "{c:?}");
+        }
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..24);
+        prop_oneof![
+            bytes.prop_map(|b| String::from_utf8_lossy(&b).into_owned()),
+            proptest::collection::vec(any::<char>(), 0..8).prop_map(|c| c.into_iter().collect()),
+            proptest::string::string_regex("[-<>&:\"'\\]\\[! xa\u{1}\u{1b}\r\n\t]{0,10}").expect("an expression"),
+        ]
+    }
+
+    fn any_tree() -> impl Strategy<Value = Element> {
+        let flat = (any_text(), proptest::collection::vec((any_text(), any_text()), 0..4))
+            .prop_map(|(name, attrs)| attrs.iter().fold(Element::new(name.as_str()), |e, (n, v)| e.with(n, v)));
+        flat.prop_recursive(4, 24, 4, |inner| {
+            let node = prop_oneof![
+                inner.clone().prop_map(Node::Element),
+                any_text().prop_map(Node::Text),
+                any_text().prop_map(Node::Comment)
+            ];
+            (inner, proptest::collection::vec(node, 0..4)).prop_map(|(mut e, nodes)| {
+                e.nodes_mut().extend(nodes);
+                e
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_tree_its_text_is_read_back_and_settles(tree in any_tree()) {
+            for text in [tree.to_compact(), tree.to_pretty()] {
+                let back = parse(&text).map_err(|e| TestCaseError::fail(format!("{e}: {text:?}")))?;
+                prop_assert_eq!(parse(&back.to_compact()).expect("once more"), back);
+            }
+        }
+    }
 
     #[test]
     fn round_trips() {

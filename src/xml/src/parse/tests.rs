@@ -116,3 +116,19 @@ proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn characters_that_xml_cannot_hold_are_refused_in_every_spelling() {
+    let forbidden = (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|c| !base::outside::is_xml_char(*c));
+    for c in forbidden {
+        let number = u32::from(c);
+        for spelled in [c.to_string(), format!("&#{number};"), format!("&#x{number:X};")] {
+            for text in [format!("<a b=\"x{spelled}\"/>"), format!("<a>x{spelled}</a>")] {
+                assert!(parse(&text).is_err(), "{text:?}");
+            }
+        }
+    }
+    for surrogate in ["&#xD800;", "&#xDFFF;", "&#55296;", "&#x110000;"] {
+        assert!(parse(&format!("<a>{surrogate}</a>")).is_err(), "{surrogate}");
+    }
+}
