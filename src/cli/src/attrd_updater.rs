@@ -3,7 +3,7 @@
 use crate::args::{self, Command};
 use crate::attributes::{self, Scope, Which};
 use crate::report::Common;
-use crate::source::{Failure, Source};
+use crate::source::{Failure, Source, checked};
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
@@ -97,7 +97,7 @@ impl Command for AttrdUpdater {
             .as_deref()
             .map(|d| cib::interval_ms(d).ok_or_else(|| Failure::usage(format!("'{d}' is not a time"))));
         let action = match (&self.update, &self.update_both) {
-            (Some(value), _) | (None, Some(value)) => AttributeAction::Set { value: value.clone() },
+            (Some(value), _) | (None, Some(value)) => AttributeAction::Set { value: checked("value", value)? },
             _ if self.delete => AttributeAction::Delete,
             _ if self.update_delay => AttributeAction::SetDelay,
             _ if self.all => AttributeAction::QueryAll,
@@ -110,7 +110,8 @@ impl Command for AttrdUpdater {
         };
         let values = match source.client() {
             Some(client) => {
-                let (name, node, private) = (name.to_owned(), Some(node), self.private);
+                let (name, node) = (checked("attribute name", name)?, Some(checked("node", &node)?));
+                let private = self.private;
                 let call = AttributeCall {
                     name,
                     node,

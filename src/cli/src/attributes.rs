@@ -1,7 +1,7 @@
 //! Where options and node attributes live in the CIB, and how they are read and written there.
 
 use crate::nvpairs;
-use crate::source::{Failure, Source};
+use crate::source::{Failure, Source, checked};
 use base::exit::crm;
 use cib::{Request, Target};
 use wire::api::{AttributeAction, AttributeCall, AttributeReply, Lifetime};
@@ -112,7 +112,7 @@ pub fn set(
     let cib = source.cib()?;
     if let (Scope::Transient { name }, Some(_)) = (scope, source.client()) {
         node_id(&cib, name)?;
-        attribute_call(source, name, which.name, AttributeAction::Set { value: value.to_owned() })?;
+        attribute_call(source, name, which.name, AttributeAction::Set { value: checked("value", value)? })?;
         return Ok((String::new(), String::new()));
     }
     let holder = holder(&cib, scope)?;
@@ -152,8 +152,15 @@ pub fn delete(source: &Source, scope: &Scope, which: Which<'_>) -> Result<Option
 fn attribute_call(source: &Source, node: &str, name: &str, action: AttributeAction) -> Result<AttributeReply, Failure> {
     let client = source.client().ok_or_else(|| Failure::usage("needs the running cluster"))?;
     let lifetime = Lifetime::Reboot;
-    let node = Some(node.to_owned());
-    let call = AttributeCall { name: name.to_owned(), node, action, lifetime, dampen_ms: None, private: false };
+    let node = Some(checked("node", node)?);
+    let call = AttributeCall {
+        name: checked("attribute name", name)?,
+        node,
+        action,
+        lifetime,
+        dampen_ms: None,
+        private: false,
+    };
     let reply: AttributeReply = client.post("/v1/attribute", &call)?;
     match reply.code {
         0 => Ok(reply),

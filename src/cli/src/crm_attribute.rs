@@ -3,7 +3,7 @@
 use crate::args::{self, Command};
 use crate::attributes::{self, Scope, Which};
 use crate::report::Common;
-use crate::source::{Failure, Source};
+use crate::source::{Failure, Source, checked, checked_if};
 use base::exit::crm;
 use cib::schema::{META_ATTRIBUTES, PROPERTIES, Property};
 use clap::Parser;
@@ -375,9 +375,9 @@ impl Command for CrmFailcount {
                 .as_deref()
                 .map(|i| cib::interval_ms(i).ok_or_else(|| Failure::usage(format!("'{i}' is not a time"))));
             let call = wire::api::CleanupCall {
-                resource: Some(self.resource.clone()),
-                node: self.node.clone(),
-                operation: self.operation.clone(),
+                resource: Some(checked("resource", &self.resource)?),
+                node: checked_if("node", self.node.as_deref())?,
+                operation: checked_if("operation", self.operation.as_deref())?,
                 interval_ms: interval.transpose()?,
                 ..Default::default()
             };

@@ -9,7 +9,7 @@ use crate::args::{self, Command};
 use crate::cluster;
 use crate::crm_mon::{CrmMon, View};
 use crate::report::Common;
-use crate::source::{Failure, Source, now};
+use crate::source::{Failure, Source, checked_if, now};
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
@@ -324,9 +324,9 @@ impl CrmResource {
             return Err(Failure::usage("--operation needs --resource"));
         }
         let call = CleanupCall {
-            resource: self.resource.clone(),
-            node: self.node.clone(),
-            operation: self.operation.clone(),
+            resource: checked_if("resource", self.resource.as_deref())?,
+            node: checked_if("node", self.node.as_deref())?,
+            operation: checked_if("operation", self.operation.as_deref())?,
             interval_ms: interval.transpose()?,
             refresh: self.refresh,
             force: self.force,

@@ -1,8 +1,8 @@
 //! Where a command's CIB comes from and goes to: the running cluster, or the file that `CIB_file` names.
 
 use crate::client::{CallError, Client};
-use base::WallTime;
 use base::exit::crm;
+use base::{WallTime, Word, XmlText};
 use cib::{Cib, CibError, Op, Request, Target};
 use std::path::{Path, PathBuf};
 use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus, Safety};
@@ -25,6 +25,16 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure::new(crm::USAGE, message)
     }
+}
+
+/// Text as the user gave it for `what`, or why the cluster cannot take it.
+pub fn checked<const MAX: usize>(what: &str, text: &str) -> Result<XmlText<MAX>, Failure> {
+    XmlText::checked(text).map_err(|e| Failure::new(crm::DATAERR, format!("{what}: {e}")))
+}
+
+/// [`checked`], of what may be left out.
+pub fn checked_if<const MAX: usize>(what: &str, text: Option<&str>) -> Result<Option<XmlText<MAX>>, Failure> {
+    text.map(|t| checked(what, t)).transpose()
 }
 
 impl From<CallError> for Failure {
@@ -129,8 +139,8 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
     };
     let target = match &request.target {
         Target::Whole => CibTarget::Whole,
-        Target::Section(name) => CibTarget::Section(name.clone()),
-        Target::XPath(expression) => CibTarget::XPath(expression.clone()),
+        Target::Section(name) => CibTarget::Section(checked("section", name)?),
+        Target::XPath(expression) => CibTarget::XPath(checked("XPath", expression)?),
     };
     let options = CibOptions {
         allow_create: request.options.allow_create,
@@ -138,7 +148,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         force: request.options.force,
         score: request.options.score_update,
         dry_run,
-        client: request.client.clone(),
+        client: Word::cleaned(&request.client),
         ..CibOptions::default()
     };
     let call = CibCall { op, target, xml: request.payload.as_ref().map(Element::to_compact), options };

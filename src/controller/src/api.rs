@@ -4,6 +4,7 @@
 //! [`Output`]. Nothing here touches a clock, a socket or a file.
 
 use base::exit::OcfCode;
+use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation, Time, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +90,7 @@ pub enum Input {
     Executed { call: u64, result: ExecResult },
     /// A resource of this node has failed without being asked: its address was lost, its link went down. Recorded like a
     /// failed monitor. Nothing happens if this node does not hold the resource.
-    Failed { resource: String, code: OcfCode, reason: String },
+    Failed { resource: String, code: OcfCode, reason: Reason },
     /// Answer to [`Output::Schedule`].
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// The disk holds (or could not take) what [`Output::Persist`] with this ticket gave, and everything before it.
@@ -179,15 +180,15 @@ pub enum Request {
     Cib(cib::Request),
     /// Set (or, without value, delete) a transient attribute; `value` may be `value++` or `value+=N`.
     Attribute {
-        node: Option<String>,
-        name: String,
-        value: Option<String>,
+        node: Option<Word>,
+        name: Word,
+        value: Option<Value>,
     },
     /// Forget failures; with `refresh` the whole history, so that resources are probed again.
     Cleanup {
-        resource: Option<String>,
-        node: Option<String>,
-        operation: Option<(String, u64)>,
+        resource: Option<Word>,
+        node: Option<Word>,
+        operation: Option<(Word, u64)>,
         refresh: bool,
     },
     /// Stop this node's resources, then leave ([`Output::Leave`]). `cancel` takes an earlier request back.
@@ -295,7 +296,7 @@ pub struct ExecResult {
     pub code: OcfCode,
     pub status: OpStatus,
     /// What the agent said as its reason (`ocf_exit_reason`), or empty.
-    pub reason: String,
+    pub reason: Reason,
     pub exec_ms: u64,
     pub queue_ms: u64,
 }
@@ -303,11 +304,11 @@ pub struct ExecResult {
 impl ExecResult {
     /// The agent ran to its end with this code.
     pub fn done(code: OcfCode) -> ExecResult {
-        ExecResult { code, status: OpStatus::Done, reason: String::new(), exec_ms: 0, queue_ms: 0 }
+        ExecResult { code, status: OpStatus::Done, reason: Reason::default(), exec_ms: 0, queue_ms: 0 }
     }
 
     pub fn timeout(reason: &str) -> ExecResult {
-        let reason = reason.to_owned();
+        let reason = Reason::cleaned(reason);
         ExecResult { code: OcfCode::ERROR, status: OpStatus::Timeout, reason, exec_ms: 0, queue_ms: 0 }
     }
 }

@@ -328,7 +328,7 @@ impl Controller {
                 operation: id.operation.clone(),
                 code: OcfCode(record.code),
                 target: OcfCode(id.target_rc),
-                reason: record.reason.clone(),
+                reason: record.reason.to_string(),
             }));
         }
         if self.is_coordinator() {

@@ -15,7 +15,7 @@ use crate::replica::Replica;
 use crate::status;
 use crate::transition::{Limits, Transition, duration_ms, meta};
 use base::exit::OcfCode;
-use base::{NodeId, Time, WallTime};
+use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
 use scheduler::graph::{Action, ActionId, ActionKind};
 use std::collections::{BTreeMap, VecDeque};
@@ -264,7 +264,10 @@ impl Coordinator {
                 call: -1,
                 code: OcfCode::ERROR.0,
                 status: OpStatus::Timeout,
-                reason: format!("{} did not report within {} ms", flight.identity.node_name, flight.wait_ms),
+                reason: Reason::cleaned(&format!(
+                    "{} did not report within {} ms",
+                    flight.identity.node_name, flight.wait_ms
+                )),
                 exec_ms: flight.wait_ms,
                 queue_ms: 0,
                 changed_s: wall.secs(),

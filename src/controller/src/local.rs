@@ -10,7 +10,7 @@ use crate::api::{ExecResult, OpStatus, Output};
 use crate::message::{Exec, OpIdentity, OpRecord};
 use crate::status::ends_recurring;
 use base::exit::OcfCode;
-use base::{Time, WallTime};
+use base::{Reason, Time, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Local {
         if self.operations.len() >= MAX_OPERATIONS {
             let mut result = ExecResult::done(OcfCode::ERROR);
             result.status = OpStatus::Error;
-            result.reason = format!("more than {MAX_OPERATIONS} operations on this node");
+            result.reason = Reason::cleaned(&format!("more than {MAX_OPERATIONS} operations on this node"));
             doings.reports.push(report(&exec, call, &result, wall.secs()));
             return doings;
         }

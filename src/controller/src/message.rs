@@ -5,6 +5,7 @@
 //! on the token's path.
 
 use crate::api::{OpStatus, ViewId};
+use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,12 +47,12 @@ pub enum Message {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct State {
     pub view: ViewId,
-    pub name: String,
+    pub name: Word,
     /// The nodelist, as this node's configuration has it.
-    pub nodes: BTreeMap<u32, String>,
+    pub nodes: BTreeMap<u32, Word>,
     /// Name and program version of the cluster, for `crm_config`.
-    pub cluster_name: String,
-    pub program: String,
+    pub cluster_name: Word,
+    pub program: Word,
     pub incarnation: u64,
     pub feature_level: u32,
     pub ready: bool,
@@ -101,13 +102,13 @@ pub enum Op {
     Cib(String),
     Attribute {
         node: u32,
-        name: String,
-        value: Option<String>,
+        name: Word,
+        value: Option<Value>,
     },
     Cleanup {
-        resource: Option<String>,
+        resource: Option<Word>,
         node: Option<u32>,
-        operation: Option<(String, u64)>,
+        operation: Option<(Word, u64)>,
         refresh: bool,
     },
     Shutdown {
@@ -187,7 +188,7 @@ pub struct OpRecord {
     pub call: i64,
     pub code: i32,
     pub status: OpStatus,
-    pub reason: String,
+    pub reason: Reason,
     pub exec_ms: u64,
     pub queue_ms: u64,
     /// Seconds since the epoch when the result changed.

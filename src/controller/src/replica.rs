@@ -9,7 +9,7 @@ use crate::digest::md5_hex;
 use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Snapshot, State};
 use crate::status::{self, Membership};
 use crate::sync::Merge;
-use base::{NodeId, WallTime};
+use base::{NodeId, WallTime, Word};
 use cib::{Cib, CibError, Lineage, Request, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use xml::Element;
@@ -53,9 +53,9 @@ pub struct Replica {
 /// What the configuration says of the cluster itself; the same on every member of a view.
 #[derive(Clone, Debug, Default)]
 struct Introduction {
-    nodes: Vec<(u32, String)>,
-    program: String,
-    cluster_name: String,
+    nodes: Vec<(u32, Word)>,
+    program: Word,
+    cluster_name: Word,
 }
 
 /// What an applied message means for the node that applied it.
@@ -292,8 +292,9 @@ impl Replica {
         let Introduction { nodes, program, cluster_name } = self.introduction.clone();
         for (id, name) in nodes {
             let id = id.to_string();
-            let known =
-                |nodes: &Element| nodes.elements().any(|n| n.attr("uname") == Some(&name) || n.id() == Some(&id));
+            let known = |nodes: &Element| {
+                nodes.elements().any(|n| n.attr("uname") == Some(name.as_str()) || n.id() == Some(&id))
+            };
             if !self.cib.section("nodes").is_some_and(known) {
                 let node = Element::new("node").with("id", &id).with("uname", &name);
                 self.bookkeeping("nodes", Element::new("nodes").with_child(node));
@@ -541,7 +542,7 @@ impl Replica {
         &mut self,
         resource: Option<&str>,
         node: Option<u32>,
-        operation: Option<&(String, u64)>,
+        operation: Option<&(Word, u64)>,
         refresh: bool,
         effects: &mut Vec<Effect>,
     ) -> bool {
@@ -557,7 +558,7 @@ impl Replica {
             .collect();
         for (node, id) in &chosen {
             self.cib.edit_status(|s| {
-                status::clear_fail_count(s, *node, id, operation);
+                status::clear_fail_count(s, *node, id, operation.map(|(op, interval)| (op.as_str(), *interval)));
                 match operation {
                     Some((name, interval)) => status::delete_operation(s, *node, id, name, *interval),
                     None => status::delete_resource(s, *node, id),

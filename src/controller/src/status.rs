@@ -4,8 +4,8 @@
 //! depend on nothing but their arguments, since every replica must come to the same result.
 
 use crate::message::{Bump, OpIdentity, OpRecord};
-use base::NodeId;
 use base::exit::OcfCode;
+use base::{NodeId, Reason};
 use std::collections::BTreeSet;
 use xml::Element;
 
@@ -219,7 +219,7 @@ pub fn record_pending(status: &mut Element, op: &OpIdentity) -> bool {
         call: -1,
         code: OcfCode::PENDING.0,
         status: crate::api::OpStatus::Pending,
-        reason: String::new(),
+        reason: Reason::default(),
         exec_ms: 0,
         queue_ms: 0,
         changed_s: 0,
@@ -353,7 +353,7 @@ pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bo
 }
 
 /// Forgets fail counts of a resource (of one operation of it) on one node.
-pub fn clear_fail_count(status: &mut Element, node: NodeId, resource: &str, operation: Option<&(String, u64)>) -> bool {
+pub fn clear_fail_count(status: &mut Element, node: NodeId, resource: &str, operation: Option<(&str, u64)>) -> bool {
     remove_attributes(status, node, |name| {
         let rest = name.strip_prefix("fail-count-").or_else(|| name.strip_prefix("last-failure-"));
         let Some(rest) = rest.and_then(|r| r.strip_prefix(resource)).and_then(|r| r.strip_prefix('#')) else {
@@ -442,7 +442,7 @@ mod tests {
 
     fn result(call: i64, operation: &str, interval_ms: u64, target_rc: i32, code: i32) -> OpRecord {
         let identity = identity(operation, interval_ms, target_rc);
-        let reason = String::new();
+        let reason = Reason::default();
         OpRecord { identity, call, code, status: OpStatus::Done, reason, exec_ms: 3, queue_ms: 0, changed_s: 100 }
     }
 
@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(entries(&s), ["vip_last_0 193", "vip_last_failure_0 1"], "its recurring operation ends with it");
         record(&mut s, &result(4, "stop", 0, 0, 0), 8);
         assert!(!is_running(&s));
-        assert!(clear_fail_count(&mut s, NODE, "vip", Some(&("monitor".into(), 10))));
+        assert!(clear_fail_count(&mut s, NODE, "vip", Some(("monitor", 10))));
         assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), None);
         assert!(delete_operation(&mut s, NODE, "vip", "monitor", 10));
         assert_eq!(entries(&s), ["vip_last_0 0"]);

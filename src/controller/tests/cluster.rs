@@ -4,6 +4,7 @@
 
 mod harness;
 
+use base::Word;
 use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::*;
@@ -85,7 +86,8 @@ fn a_failed_monitor_restarts_until_the_threshold_then_moves() {
     }
     assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]));
     assert_eq!(lab.doubles, vec![]);
-    let id = lab.ask(2, Request::Cleanup { resource: Some("lvs".into()), node: None, operation: None, refresh: false });
+    let id = lab
+        .ask(2, Request::Cleanup { resource: Some(Word::cleaned("lvs")), node: None, operation: None, refresh: false });
     lab.run_ms(200);
     assert!(matches!(lab.node(2).replies[&id], Response::Done { safety: Safety::Safe, .. }));
     let text = lab.node(1).controller.cib().root().to_pretty();
@@ -220,9 +222,9 @@ fn writes_during_view_changes_happen_once_and_are_answered() {
             lab.ask(
                 node,
                 Request::Attribute {
-                    node: Some("node2".into()),
-                    name: "counter".into(),
-                    value: Some("value++".into()),
+                    node: Some(Word::cleaned("node2")),
+                    name: Word::cleaned("counter"),
+                    value: Some(base::Value::cleaned("value++")),
                 },
             );
             asked.push((node, lab.property(node, &format!("p{round}"), "v")));

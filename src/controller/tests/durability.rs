@@ -57,7 +57,11 @@ fn full_disks_make_it_provisional_at_once_and_dead_ones_after_five_seconds() {
 fn the_status_waits_for_no_disk() {
     let mut lab = lab(2);
     lab.disk_ms.extend([(NodeId(1), 3_600_000), (NodeId(2), 3_600_000)]);
-    let request = controller::Request::Attribute { node: None, name: "pingd".into(), value: Some("100".into()) };
+    let request = controller::Request::Attribute {
+        node: None,
+        name: base::Word::cleaned("pingd"),
+        value: Some(base::Value::cleaned("100")),
+    };
     let id = lab.ask(1, request);
     lab.run_ms(100);
     assert_eq!(told(&lab, 1, id), Some(Safety::Safe));

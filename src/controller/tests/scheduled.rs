@@ -81,7 +81,10 @@ fn monitor_failures_up_to_the_threshold() {
         }
     }
     assert_on(&lab, 2);
-    lab.ask(2, Request::Cleanup { resource: Some("lvs".into()), node: None, operation: None, refresh: false });
+    lab.ask(
+        2,
+        Request::Cleanup { resource: Some(base::Word::cleaned("lvs")), node: None, operation: None, refresh: false },
+    );
     lab.run_ms(500);
     assert_on(&lab, 2);
     lab.assert_same_cib();

@@ -1,7 +1,8 @@
 //! The local API's bodies: JSON over HTTP/1.1 on `RUN_DIR/api.sock`.
 //!
 //! Shared by the daemon, which answers, and by every command, which asks. Fields may be added with a default; none is
-//! renamed or removed within `/v1`. XML travels as text, so that this crate needs no tree.
+//! renamed or removed within `/v1`. XML travels as text, so that this crate needs no tree; all other text that can get into the
+//! cluster's tree is of the checked kinds of [`base::outside`], so that reading a request checks it.
 //!
 //! | request | body | answer |
 //! |---|---|---|
@@ -16,6 +17,7 @@
 //!
 //! Any request may instead be answered with an HTTP status of 400 or more and [`ApiError`].
 
+use base::outside::{Expression, Value, Word};
 use base::{NodeId, Time, WallTime};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -94,8 +96,8 @@ pub enum CibTarget {
     Whole,
     /// `configuration`, `nodes`, `resources`, `constraints`, `crm_config`, `rsc_defaults`, `op_defaults`, `status`,
     /// `acls`, `fencing-topology`, `tags`, `alerts`.
-    Section(String),
-    XPath(String),
+    Section(Word),
+    XPath(Expression),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -128,7 +130,7 @@ pub struct CibOptions {
     /// How long to wait for the acknowledgement, in ms; 0 = the daemon's default.
     pub timeout_ms: u64,
     /// Program that asks, for `update-client`; empty = `api`.
-    pub client: String,
+    pub client: Word,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -151,10 +153,10 @@ pub struct CibReply {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CleanupCall {
-    pub resource: Option<String>,
+    pub resource: Option<Word>,
     /// Node name.
-    pub node: Option<String>,
-    pub operation: Option<String>,
+    pub node: Option<Word>,
+    pub operation: Option<Word>,
     pub interval_ms: Option<u64>,
     /// Forget the whole history and probe again, not only failures.
     pub refresh: bool,
@@ -180,7 +182,7 @@ pub enum AttributeAction {
     QueryAll,
     /// `value` may be `value++`, `value+=N`, as `attrd_updater` takes it.
     Set {
-        value: String,
+        value: Value,
     },
     Delete,
     /// Only the dampening.
@@ -189,10 +191,10 @@ pub enum AttributeAction {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AttributeCall {
-    pub name: String,
+    pub name: Word,
     /// Node name; the local node if absent.
     #[serde(default)]
-    pub node: Option<String>,
+    pub node: Option<Word>,
     pub action: AttributeAction,
     #[serde(default)]
     pub lifetime: Lifetime,

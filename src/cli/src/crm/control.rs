@@ -4,7 +4,7 @@ use crate::attributes::{self, Scope, Which};
 use crate::crm_resource::parameters::{self, Kind, Store};
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, error};
-use crate::source::{Failure, Source, now};
+use crate::source::{Failure, Source, checked, checked_if, now};
 use std::fmt::Write;
 use wire::api::CleanupCall;
 use xml::Element;
@@ -35,8 +35,8 @@ pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
         ["failcount", id, "show", node] => failcount(source, id, node),
         ["failcount", id, "delete", node] => {
             let call = CleanupCall {
-                resource: Some((*id).to_owned()),
-                node: Some((*node).to_owned()),
+                resource: Some(checked("resource", id)?),
+                node: Some(checked("node", node)?),
                 ..CleanupCall::default()
             };
             cleanup::run(source, &call)
@@ -126,8 +126,9 @@ fn place(
 }
 
 fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Failure> {
-    let of = |i: usize| words.get(i).map(|w| (*w).to_owned());
-    cleanup::run(source, &CleanupCall { resource: of(0), node: of(1), refresh, ..CleanupCall::default() })
+    let (resource, node) =
+        (checked_if("resource", words.first().copied())?, checked_if("node", words.get(1).copied())?);
+    cleanup::run(source, &CleanupCall { resource, node, refresh, ..CleanupCall::default() })
 }
 
 fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<String, Failure> {

@@ -15,7 +15,7 @@ pub fn run(source: &Source, call: &CleanupCall) -> Result<String, Failure> {
     if let Some(id) = call.resource.as_ref().filter(|id| cluster::find(&view.resources, id).is_none()) {
         return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
     }
-    if let Some(node) = call.node.as_ref().filter(|n| !view.nodes.iter().any(|k| k.name == **n)) {
+    if let Some(node) = call.node.as_ref().filter(|n| !view.nodes.iter().any(|k| **n == *k.name)) {
         return Err(Failure::new(crm::NOSUCH, format!("Node '{node}' not found")));
     }
     match source.client() {
@@ -43,11 +43,12 @@ pub fn run(source: &Source, call: &CleanupCall) -> Result<String, Failure> {
 }
 
 fn in_file(source: &Source, cib: &Element, call: &CleanupCall) -> Result<(), Failure> {
-    let concerns = |id: &str| call.resource.as_ref().is_none_or(|r| id == r || id.split(':').next() == Some(r));
+    let concerns =
+        |id: &str| call.resource.as_ref().is_none_or(|r| *r == id || id.split(':').next() == Some(r.as_str()));
     let failed: Vec<(String, String)> = cluster::operations(cib)
         .into_iter()
-        .filter(|o| concerns(&o.resource) && call.node.as_ref().is_none_or(|n| *n == o.node))
-        .filter(|o| call.operation.as_ref().is_none_or(|t| *t == o.task))
+        .filter(|o| concerns(&o.resource) && call.node.as_ref().is_none_or(|n| **n == *o.node))
+        .filter(|o| call.operation.as_ref().is_none_or(|t| **t == *o.task))
         .filter(|o| call.interval_ms.is_none_or(|ms| ms == o.interval_ms))
         .filter(|o| call.refresh || o.failed())
         .map(|o| (o.node, o.resource))

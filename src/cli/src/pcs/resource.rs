@@ -3,7 +3,7 @@
 use super::Line;
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, NewPrimitive, edit, error, pair};
-use crate::source::{Failure, Source, now};
+use crate::source::{Failure, Source, checked, now};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use wire::api::CleanupCall;
@@ -372,11 +372,11 @@ fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Fail
     let mut call = CleanupCall { refresh, ..CleanupCall::default() };
     for word in words {
         match word.split_once('=') {
-            Some(("node", node)) => call.node = Some(node.to_owned()),
-            Some(("operation", operation)) => call.operation = Some(operation.to_owned()),
+            Some(("node", node)) => call.node = Some(checked("node", node)?),
+            Some(("operation", operation)) => call.operation = Some(checked("operation", operation)?),
             Some(("interval", interval)) => call.interval_ms = cib::interval_ms(interval),
             Some((name, _)) => return Err(error(format!("unknown option '{name}'"))),
-            None => call.resource = Some((*word).to_owned()),
+            None => call.resource = Some(checked("resource", word)?),
         }
     }
     cleanup::run(source, &call)

@@ -6,7 +6,7 @@ use crate::message::{FEATURE_LEVEL, InFlight, Message, Snapshot, State};
 use crate::replica::Turnover;
 use crate::status;
 use crate::sync::{Exchange, Merge};
-use base::NodeId;
+use base::{NodeId, Word};
 use std::collections::BTreeSet;
 use xml::Element;
 
@@ -32,10 +32,10 @@ impl Controller {
         let running = self.replica.in_flight.values().filter(|f| f.identity.node == me);
         State {
             view,
-            name: self.config.my_name(),
-            nodes: self.config.nodes.iter().map(|(n, name)| (n.0, name.clone())).collect(),
-            cluster_name: self.config.cluster_name.clone(),
-            program: self.config.version.clone(),
+            name: Word::cleaned(&self.config.my_name()),
+            nodes: self.config.nodes.iter().map(|(n, name)| (n.0, Word::cleaned(name))).collect(),
+            cluster_name: Word::cleaned(&self.config.cluster_name),
+            program: Word::cleaned(&self.config.version),
             incarnation: self.config.incarnation,
             feature_level: FEATURE_LEVEL,
             ready: true,

@@ -57,7 +57,7 @@ async fn query(state: &State, call: &AttributeCall, timeout: Duration) -> Attrib
     };
     let node = match (&call.action, &call.node) {
         (AttributeAction::QueryAll, _) => None,
-        (_, Some(node)) => Some(node.clone()),
+        (_, Some(node)) => Some(node.to_string()),
         (_, None) => Some(state.node.to_string()),
     };
     let values: Vec<AttributeValue> = find(&document, call, node.as_deref());
@@ -83,9 +83,9 @@ fn find(document: &Element, call: &AttributeCall, node: Option<&str>) -> Vec<Att
             continue;
         }
         let pairs = holder.elements_named(set).flat_map(|s| s.descendants()).filter(|e| e.name() == "nvpair");
-        if let Some(pair) = pairs.into_iter().find(|p| p.attr("name") == Some(&call.name)) {
+        if let Some(pair) = pairs.into_iter().find(|p| p.attr("name") == Some(call.name.as_str())) {
             let value = pair.attr("value").map(str::to_owned);
-            values.push(AttributeValue { node: uname.to_owned(), name: call.name.clone(), value });
+            values.push(AttributeValue { node: uname.to_owned(), name: call.name.to_string(), value });
         }
     }
     values
@@ -108,7 +108,7 @@ async fn set_forever(
     value: &str,
     timeout: Duration,
 ) -> AttributeReply {
-    let node = call.node.clone().unwrap_or_else(|| state.node.to_string());
+    let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
     let document = match document(state, timeout).await {
         Ok(document) => document,
         Err(reply) => return reply,
@@ -128,7 +128,7 @@ async fn set_forever(
 }
 
 async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
-    let node = call.node.clone().unwrap_or_else(|| state.node.to_string());
+    let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
     if node.contains(['\'', '"']) {
         return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
     }

@@ -47,8 +47,8 @@ fn request(user: &str, call: CibCall) -> Result<cib::Request, String> {
     };
     let target = match call.target {
         CibTarget::Whole => Target::Whole,
-        CibTarget::Section(name) => Target::Section(name),
-        CibTarget::XPath(expression) => Target::XPath(expression),
+        CibTarget::Section(name) => Target::Section(name.to_string()),
+        CibTarget::XPath(expression) => Target::XPath(expression.to_string()),
     };
     let mut request = cib::Request::new(op(call.op), target, payload);
     request.options = Options {

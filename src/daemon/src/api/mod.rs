@@ -177,7 +177,11 @@ async fn with_body<T: DeserializeOwned, R: Serialize>(
     };
     match serde_json::from_slice(&body) {
         Ok(call) => json(StatusCode::OK, &handle(call).await),
-        Err(error) => failure(StatusCode::BAD_REQUEST, crm::PROTOCOL, format!("body: {error}")),
+        Err(error) => {
+            // Well-formed, but with a text or a number that cannot be taken: the caller's data is at fault.
+            let code = if error.is_data() { crm::DATAERR } else { crm::PROTOCOL };
+            failure(StatusCode::BAD_REQUEST, code, format!("body: {error}"))
+        }
     }
 }
 

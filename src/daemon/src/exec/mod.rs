@@ -15,6 +15,7 @@ mod tests;
 
 pub use child::{MAX_OUTPUT_BYTES, Output};
 
+use base::Reason;
 use base::exit::OcfCode;
 use controller::{ExecRequest, ExecResult, OpStatus};
 use std::collections::BTreeMap;
@@ -126,7 +127,13 @@ impl Runner {
         let begun = Instant::now();
         let ended = self.dispatch(request, begun + Duration::from_millis(request.timeout_ms.max(1))).await;
         let exec_ms = begun.elapsed().as_millis() as u64;
-        ExecResult { code: ended.code, status: ended.status, reason: ended.reason, exec_ms, queue_ms: 0 }
+        ExecResult {
+            code: ended.code,
+            status: ended.status,
+            reason: Reason::cleaned(&ended.reason),
+            exec_ms,
+            queue_ms: 0,
+        }
     }
 
     async fn dispatch(&self, request: &ExecRequest, deadline: Instant) -> Ended {

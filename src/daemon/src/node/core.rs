@@ -79,7 +79,7 @@ pub(super) struct Inbox {
 pub(super) struct Failure {
     pub resource: String,
     pub code: OcfCode,
-    pub reason: String,
+    pub reason: base::Reason,
 }
 
 /// What the node is, for status.

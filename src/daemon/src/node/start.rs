@@ -12,6 +12,7 @@ use crate::timeline::Timeline;
 use crate::{api, clock, logging, schedule};
 use agents::{Agents, lease};
 use base::exit::{OcfCode, crm};
+use base::{Reason, Value, Word};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,7 +210,7 @@ fn start_agents(
             _ => None,
         };
         if let Some(code) = code {
-            let _ = failures.send(core::Failure { resource: resource.clone(), code, reason: text.clone() });
+            let _ = failures.send(core::Failure { resource: resource.clone(), code, reason: Reason::cleaned(&text) });
         }
         timeline.add(kind, &resource, &text);
         tracing::info!("{kind} {resource}: {text}");
@@ -228,8 +229,9 @@ fn start_agents(
 
 /// An agent's attribute on its own node; the agent sets it again at its next monitor, so that a refusal is only logged.
 fn set_attribute(asker: core::Asker, name: String, value: Option<String>) {
+    let value = value.as_deref().map(Value::cleaned);
     tokio::spawn(async move {
-        let request = controller::Request::Attribute { node: None, name: name.clone(), value };
+        let request = controller::Request::Attribute { node: None, name: Word::cleaned(&name), value };
         let asked = asker.ask(|to| core::Ask::Request(Box::new(request), to));
         match tokio::time::timeout(ATTRIBUTE_WITHIN, asked).await {
             Ok(Some(controller::Response::Failed { message, .. })) => tracing::warn!("attribute {name}: {message}"),
