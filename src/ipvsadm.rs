@@ -23,5 +23,5 @@ fn main() {
         }
         (None, None) => IPVSADM.run,
     };
-    std::process::exit(run(args));
+    std::process::exit(kernel::output::finish(run(args)));
 }

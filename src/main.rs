@@ -8,13 +8,17 @@ fn main() {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let called = Path::new(&args.remove(0)).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(applet) = find(&called) {
-        std::process::exit((applet.run)(args));
+        end((applet.run)(args));
     }
     let chosen = args.first().map(|a| a.to_string_lossy().into_owned());
     match chosen.as_deref().and_then(find) {
-        Some(applet) => std::process::exit((applet.run)(args.split_off(1))),
-        None => std::process::exit(cli::overview(&applets(), chosen.as_deref(), args)),
+        Some(applet) => end((applet.run)(args.split_off(1))),
+        None => end(cli::overview(&applets(), chosen.as_deref(), args)),
     }
+}
+
+fn end(code: i32) -> ! {
+    std::process::exit(kernel::output::finish(code))
 }
 
 fn applets() -> Vec<&'static Applet> {

@@ -78,8 +78,8 @@ pub(crate) fn by_command(name: &str, value: Option<&str>) {
     };
     match command.stdin(std::process::Stdio::null()).output() {
         Ok(out) if out.status.success() => {}
-        Ok(out) => eprintln!("attrd_updater: {}", String::from_utf8_lossy(&out.stderr).trim()),
-        Err(error) => eprintln!("attrd_updater: {error}"),
+        Ok(out) => kernel::errln!("attrd_updater: {}", String::from_utf8_lossy(&out.stderr).trim()),
+        Err(error) => kernel::errln!("attrd_updater: {error}"),
     }
 }
 

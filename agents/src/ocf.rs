@@ -17,17 +17,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub fn run(args: Vec<OsString>) -> i32 {
     let words: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let [agent, operation] = words.as_slice() else {
-        eprintln!("usage: bascule ocf AGENT ACTION   (e.g. OCF_RESKEY_ip=192.0.2.1 bascule ocf IPaddr2 monitor)");
+        kernel::errln!("usage: bascule ocf AGENT ACTION   (e.g. OCF_RESKEY_ip=192.0.2.1 bascule ocf IPaddr2 monitor)");
         return OcfCode::UNIMPLEMENTED.0;
     };
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(call(agent, operation)),
         Err(error) => AgentOutcome::error(error.to_string()),
     };
-    print!("{}", outcome.output);
+    kernel::output::put(&outcome.output);
     if !outcome.reason.is_empty() {
         // The prefix by which the cluster's executor finds the reason in an agent's output.
-        eprintln!("ocf-exit-reason:{}", outcome.reason);
+        kernel::errln!("ocf-exit-reason:{}", outcome.reason);
     }
     outcome.code.0
 }

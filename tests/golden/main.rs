@@ -8,6 +8,7 @@ mod explain;
 mod ipvsadm;
 mod ldirectord;
 mod ocf;
+mod output;
 mod samples;
 mod scheduler;
 #[path = "../support/shared.rs"]

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 pub fn run(args: Vec<OsString>) -> i32 {
     let pid = args.get(1).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
     let (Some("--watch"), Some(pid)) = (args.first().and_then(|a| a.to_str()), pid) else {
-        eprintln!("guard: started by the node daemon as 'bascule guard --watch PID'; not for use by hand");
+        kernel::errln!("guard: started by the node daemon as 'bascule guard --watch PID'; not for use by hand");
         return base::exit::crm::USAGE;
     };
     // The daemon's signals (Ctrl-C at a terminal) must not take the guard first.
@@ -21,7 +21,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("guard: {error}");
+            kernel::errln!("guard: {error}");
             return base::exit::crm::OSERR;
         }
     };
@@ -32,7 +32,7 @@ async fn watch(pid: u32) -> i32 {
     let net = match Net::open() {
         Ok(net) => net,
         Err(error) => {
-            eprintln!("guard: {error}");
+            kernel::errln!("guard: {error}");
             return base::exit::crm::OSERR;
         }
     };
@@ -40,7 +40,7 @@ async fn watch(pid: u32) -> i32 {
     let mut lines = match pipe {
         Ok(pipe) => BufReader::new(pipe).lines(),
         Err(error) => {
-            eprintln!("guard: standard input is not the daemon's pipe: {error}");
+            kernel::errln!("guard: standard input is not the daemon's pipe: {error}");
             return base::exit::crm::OSERR;
         }
     };
@@ -84,7 +84,7 @@ impl Guard {
                 self.held.push(vip);
             }
             Ok(Line::Drop(vip)) => self.held.retain(|v| *v != vip),
-            Err(error) => eprintln!("guard: line not understood: {error}"),
+            Err(error) => kernel::errln!("guard: line not understood: {error}"),
         }
     }
 
@@ -102,10 +102,10 @@ impl Guard {
 
     async fn remove_all(&mut self, why: &str) {
         for vip in std::mem::take(&mut self.held) {
-            eprintln!("guard: removing {}: {why}", vip.addr);
+            kernel::errln!("guard: removing {}: {why}", vip.addr);
             let removed = tokio::time::timeout(Duration::from_millis(500), self.net.remove(&vip)).await;
             if !matches!(removed, Ok(Ok(()))) {
-                eprintln!("guard: {} could not be removed; its lease runs out within 2 s", vip.addr);
+                kernel::errln!("guard: {} could not be removed; its lease runs out within 2 s", vip.addr);
             }
         }
     }

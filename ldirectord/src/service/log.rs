@@ -122,10 +122,10 @@ impl Writer {
         let pid = std::process::id();
         match (&self.mode, self.target.clone()) {
             (LogMode::Stdout, _) => {
-                let _ = writeln!(std::io::stdout(), "[{}] {text}", now());
+                kernel::outln!("[{}] {text}", now());
             }
             (LogMode::Stderr, _) => {
-                let _ = writeln!(std::io::stderr(), "{text}");
+                kernel::errln!("{text}");
             }
             (_, LogTarget::File(path)) => append(&path, &format!("[{}|{}|{pid}] {text}\n", now(), self.name)),
             (_, LogTarget::Syslog(facility)) => self.syslog(&facility, &format!("ldirectord[{pid}]: {text}")),

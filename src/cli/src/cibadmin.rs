@@ -144,7 +144,7 @@ impl Command for Cibadmin {
             }
         }
         if request.op.writes() && changed.safety == Safety::Provisional {
-            eprintln!(
+            kernel::errln!(
                 "cibadmin: applied, but without quorum or on too few disks: a merge or a power failure may lose it"
             );
         }

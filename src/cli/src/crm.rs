@@ -60,8 +60,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
 }
 
 fn say(failure: &Failure) -> i32 {
-    eprintln!("ERROR: {}", failure.message);
-    failure.details.iter().for_each(|d| eprintln!("  {d}"));
+    kernel::errln!("ERROR: {}", failure.message);
+    failure.details.iter().for_each(|d| kernel::errln!("  {d}"));
     codes::ERROR
 }
 

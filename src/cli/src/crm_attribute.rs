@@ -185,7 +185,7 @@ impl CrmAttribute {
             }
         }
         if found.len() > 1 {
-            eprintln!("crm_attribute: Multiple attributes match name={name}; the first one counts");
+            kernel::errln!("crm_attribute: Multiple attributes match name={name}; the first one counts");
         }
         let (name, value) = &found[0];
         let section = scope.section();

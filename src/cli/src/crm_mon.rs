@@ -176,6 +176,9 @@ impl Command for CrmMon {
             }
             // Clears the screen, so that nothing of the last look stays.
             crate::report::put(&format!("\x1b[2J\x1b[H{out}"));
+            if !kernel::output::is_open() {
+                return Ok(crm::OK);
+            }
             std::thread::sleep(Duration::from_millis(interval_ms.max(100)));
         }
     }

@@ -103,7 +103,7 @@ impl CrmRule {
         let problems: Vec<String> = checked.iter().filter_map(problem).collect();
         self.common.print_result(result, &problems, text, elements)?;
         if matches!(self.common.output_as, Format::Text | Format::Console) {
-            problems.iter().for_each(|p| eprintln!("crm_rule: {p}"));
+            problems.iter().for_each(|p| kernel::errln!("crm_rule: {p}"));
         }
         Ok(result)
     }

@@ -138,7 +138,7 @@ impl Command for CrmSimulate {
         }
         let cib = self.input()?;
         let result = run(cib, &self.options())?;
-        eprint!("{}", result.warnings);
+        kernel::output::complain(&result.warnings);
         self.save(&result)?;
         let code = if result.complete { crm::OK } else { crm::SOFTWARE };
         if !self.quiet {

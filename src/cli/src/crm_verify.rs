@@ -117,14 +117,14 @@ impl CrmVerify {
         let shown = |p: &&Problem| self.common.verbose > 0 || (p.severity == worst && worst < Severity::Info);
         for p in problems.iter().filter(shown) {
             match name {
-                "" => eprintln!("{p}"),
-                name => eprintln!("{name}: {p}"),
+                "" => kernel::errln!("{p}"),
+                name => kernel::errln!("{name}: {p}"),
             }
         }
         let hint = if self.common.verbose == 0 { " (-V may provide more detail)" } else { "" };
         match verdict(worst) {
-            Some(verdict) => eprintln!("{verdict}{hint}"),
-            None if self.common.verbose > 0 => eprintln!("Configuration valid"),
+            Some(verdict) => kernel::errln!("{verdict}{hint}"),
+            None if self.common.verbose > 0 => kernel::errln!("Configuration valid"),
             None => {}
         }
     }

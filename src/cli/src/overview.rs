@@ -59,7 +59,7 @@ pub fn run(applets: &[&Applet], asked: Option<&str>, args: Vec<OsString>) -> i32
         Some(name) => {
             let names: Vec<&str> = applets.iter().map(|a| a.name).chain(OWN.iter().map(|(n, _)| *n)).collect();
             let hint = nearest(name, &names).map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
-            eprintln!("bascule: no command is called '{name}'{hint}\n'bascule --help' lists them");
+            kernel::errln!("bascule: no command is called '{name}'{hint}\n'bascule --help' lists them");
             crm::USAGE
         }
     }
@@ -69,7 +69,7 @@ fn finish(result: Result<(), String>) -> i32 {
     match result {
         Ok(()) => crm::OK,
         Err(message) => {
-            eprintln!("bascule: {message}");
+            kernel::errln!("bascule: {message}");
             crm::USAGE
         }
     }
@@ -181,7 +181,7 @@ fn completion(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     for applet in applets.iter().filter(|a| !a.hidden && crate::COMMANDS.iter().any(|(n, _)| *n == a.name)) {
         clap_complete::generate(shell, &mut command_of(applet), applet.name, &mut script);
     }
-    put(&String::from_utf8_lossy(&script));
+    kernel::output::put(script);
     Ok(())
 }
 
@@ -192,7 +192,7 @@ fn man(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     };
     let Some(dir) = args.first().map(PathBuf::from) else {
         let text = page(tree(applets)).map_err(|e| e.to_string())?;
-        put(&String::from_utf8_lossy(&text));
+        kernel::output::put(text);
         return Ok(());
     };
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;

@@ -76,8 +76,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
             code
         }
         Err(failure) => {
-            eprintln!("Error: {}", failure.message);
-            failure.details.iter().for_each(|d| eprintln!("  {d}"));
+            kernel::errln!("Error: {}", failure.message);
+            failure.details.iter().for_each(|d| kernel::errln!("  {d}"));
             // pcs knows one code for all that fails.
             crm::ERROR
         }

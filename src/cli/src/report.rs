@@ -81,19 +81,17 @@ impl Common {
                 let _ = self.write(&format!("{:#}\n", json(&envelope(Vec::new(), failure.code, &errors))));
             }
             _ => {
-                eprintln!("{program}: {}", failure.message);
-                failure.details.iter().for_each(|line| eprintln!("  {line}"));
+                kernel::errln!("{program}: {}", failure.message);
+                failure.details.iter().for_each(|line| kernel::errln!("  {line}"));
             }
         }
         failure.code
     }
 }
 
-/// Writes to standard output; a reader that has gone away (`| head`) is no error.
+/// Text on standard output.
 pub fn put(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = std::io::Write::write_all(&mut out, text.as_bytes());
-    let _ = std::io::Write::flush(&mut out);
+    kernel::output::put(text);
 }
 
 /// Adds the XML declaration.

@@ -13,6 +13,7 @@ pub mod links;
 pub mod memory;
 pub mod names;
 pub mod netns;
+pub mod output;
 pub mod policy_route;
 pub mod realtime;
 pub mod relay;

@@ -59,7 +59,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
         for addr in args.listen {
             tokio::spawn(serve(addr, name.clone(), watcher.clone(), limit.clone()));
         }
-        println!("ready");
+        kernel::outln!("ready");
         obey(mode).await;
         0
     })
@@ -75,7 +75,7 @@ async fn obey(mode: watch::Sender<Mode>) {
             "hang" => Mode::Hang,
             "stop" => Mode::Stop,
             other => {
-                eprintln!("lab-web: unknown order '{other}': expected ok, fail, hang or stop");
+                kernel::errln!("lab-web: unknown order '{other}': expected ok, fail, hang or stop");
                 continue;
             }
         };
@@ -91,7 +91,7 @@ async fn serve(addr: SocketAddr, name: Arc<str>, mut mode: watch::Receiver<Mode>
         let listener = match listen(addr) {
             Ok(listener) => listener,
             Err(e) => {
-                eprintln!("lab-web: listen on {addr}: {e}");
+                kernel::errln!("lab-web: listen on {addr}: {e}");
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }

@@ -87,7 +87,7 @@ fn main(args: Vec<OsString>) -> i32 {
                 exit::CLEAN
             }
             Err(why) => {
-                eprintln!("doctor: {why}");
+                kernel::errln!("doctor: {why}");
                 base::exit::crm::NOINPUT
             }
         };

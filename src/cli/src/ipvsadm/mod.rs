@@ -135,7 +135,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
         Ok(Some(file)) => on_file(&words, &file),
         Ok(None) => on_kernel(&words),
         Err(message) => {
-            eprintln!("{message}");
+            kernel::errln!("{message}");
             EXIT_USAGE
         }
     }
@@ -161,8 +161,8 @@ fn take_table(words: &mut Vec<String>) -> Result<Option<String>, String> {
 
 /// Gives `work` the process's streams.
 fn with_streams(work: impl FnOnce(&mut Io<'_>) -> i32) -> i32 {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let mut out = std::io::BufWriter::new(stdout.lock());
+    let (stdin, stderr) = (std::io::stdin(), std::io::stderr());
+    let mut out = std::io::BufWriter::new(kernel::output::stdout());
     let interactive = std::io::IsTerminal::is_terminal(&stderr);
     let mut io = Io {
         input: &mut stdin.lock(),
@@ -175,7 +175,6 @@ fn with_streams(work: impl FnOnce(&mut Io<'_>) -> i32) -> i32 {
         interactive,
     };
     let code = work(&mut io);
-    // A closed pipe (`| head`) is no error of ours.
     let _ = out.flush();
     code
 }
@@ -195,7 +194,7 @@ fn on_file(words: &[String], file: &str) -> i32 {
     let mut table = match Memory::load(path) {
         Ok(table) => table,
         Err(e) => {
-            eprintln!("{e}");
+            kernel::errln!("{e}");
             return EXIT_USAGE;
         }
     };
@@ -207,7 +206,7 @@ fn on_file(words: &[String], file: &str) -> i32 {
     if table != before
         && let Err(e) = table.save(path)
     {
-        eprintln!("{e}");
+        kernel::errln!("{e}");
         return EXIT_REFUSED;
     }
     code
@@ -220,7 +219,7 @@ fn run_save(args: Vec<OsString>) -> i32 {
             "-n" => words.push("-n".to_owned()),
             "--json" | "--full" | "--classic" => words.push(arg.into_owned()),
             _ if arg.starts_with('-') => {
-                eprint!("{}", help::SAVE_TEXT);
+                kernel::output::complain(help::SAVE_TEXT);
                 return 1;
             }
             _ => {}
@@ -235,9 +234,9 @@ fn run_restore(args: Vec<OsString>) -> i32 {
     let options: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     if let Some(odd) = options.iter().find(|o| !["--check", "--replace"].contains(&o.as_str())) {
         if odd != "-h" && odd != "--help" {
-            eprintln!("ipvsadm-restore: unexpected argument {odd}");
+            kernel::errln!("ipvsadm-restore: unexpected argument {odd}");
         }
-        eprint!("{}", help::RESTORE_TEXT);
+        kernel::output::complain(help::RESTORE_TEXT);
         return 1;
     }
     if !options.is_empty() {

@@ -28,17 +28,19 @@ pub fn wanted(request: &Request) -> bool {
 pub fn supervise() -> i32 {
     let mut rules = Vec::new();
     if let Err(e) = std::io::stdin().take(restore::MAX_INPUT_BYTES as u64).read_to_end(&mut rules) {
-        eprintln!("standard input: {e}");
+        kernel::errln!("standard input: {e}");
         return super::parse::EXIT_USAGE;
     }
     for _ in 0..MAX_WORKERS {
         match run_worker(&rules) {
             Ok(status) => match status.code() {
                 Some(code) => return code,
-                None => eprintln!("the worker was killed by signal {}; another goes on", status.signal().unwrap_or(0)),
+                None => {
+                    kernel::errln!("the worker was killed by signal {}; another goes on", status.signal().unwrap_or(0))
+                }
             },
             Err(e) => {
-                eprintln!("cannot start the worker: {e}");
+                kernel::errln!("cannot start the worker: {e}");
                 return EXIT_REFUSED;
             }
         }

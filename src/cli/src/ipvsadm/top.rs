@@ -14,7 +14,6 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -51,11 +50,11 @@ pub fn run(words: &[String]) -> i32 {
     let settings = match parse(words) {
         Ok(Some(settings)) => settings,
         Ok(None) => {
-            print!("{HELP}");
+            kernel::output::put(HELP);
             return 0;
         }
         Err(message) => {
-            eprintln!("{message}");
+            kernel::errln!("{message}");
             return EXIT_USAGE;
         }
     };
@@ -64,7 +63,7 @@ pub fn run(words: &[String]) -> i32 {
         Some(file) => match Memory::load(Path::new(file)) {
             Ok(memory) => Box::new(memory),
             Err(e) => {
-                eprintln!("{e}");
+                kernel::errln!("{e}");
                 return EXIT_USAGE;
             }
         },
@@ -78,7 +77,7 @@ fn show(settings: &Settings, table: &mut dyn Ipvs) -> i32 {
     match result {
         Ok(()) => 0,
         Err(message) => {
-            eprintln!("{message}");
+            kernel::errln!("{message}");
             1
         }
     }
@@ -101,13 +100,9 @@ fn print(settings: &Settings, table: &mut dyn Ipvs, names: &Remembered) -> Resul
     let mut round = 0;
     loop {
         let text = text(&look(table).map_err(|e| e.to_string())?, settings.view, settings.numeric, names);
-        let mut out = std::io::stdout().lock();
-        // A closed pipe (`| head`) is no error of ours.
-        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
-            return Ok(());
-        }
+        kernel::output::put(&text);
         round += 1;
-        if round == settings.rounds {
+        if round == settings.rounds || !kernel::output::is_open() {
             return Ok(());
         }
         std::thread::sleep(interval(settings));

@@ -31,17 +31,17 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
         }));
         return exit::OK;
     }
-    warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
+    warnings.iter().for_each(|w| kernel::errln!("{}", sentence(paths, w)));
     if let Some(text) = own(&accepted.own_directives) {
-        eprintln!("{text}");
+        kernel::errln!("{text}");
     }
     match table {
         Some(entries) => {
             let mut memory = Memory::with_services(entries.clone());
             let Ok(info) = memory.info() else { return exit::FAILED };
-            print!("{}", render::listing(&info, &entries));
+            kernel::output::put(render::listing(&info, &entries));
         }
-        None => println!("{}", summary(paths, &accepted.config, &warnings)),
+        None => kernel::outln!("{}", summary(paths, &accepted.config, &warnings)),
     }
     exit::OK
 }
@@ -71,7 +71,7 @@ fn refused(paths: &Paths, error: &LoadError) -> serde_json::Value {
 }
 
 fn print_json(value: &serde_json::Value) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    kernel::outln!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 fn summary(paths: &Paths, config: &Config, warnings: &[Problem]) -> String {

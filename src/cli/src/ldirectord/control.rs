@@ -19,7 +19,7 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     }
     if let Some((pid, other)) = paths.namesake() {
         let (own, file) = (paths.config.display(), paths.pid_file.display());
-        eprintln!(
+        kernel::errln!(
             "ldirectord: process {pid} runs {}, which has the same name as {own}, and holds the pid file {file}; give one of the two \
              files another name",
             other.display()
@@ -29,7 +29,7 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     let exe = match std::env::current_exe() {
         Ok(exe) => exe,
         Err(e) => {
-            eprintln!("ldirectord: cannot find this program: {e}");
+            kernel::errln!("ldirectord: cannot find this program: {e}");
             return exit::FAILED;
         }
     };
@@ -45,7 +45,7 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(e) => {
-            eprintln!("ldirectord: cannot start the daemon: {e}");
+            kernel::errln!("ldirectord: cannot start the daemon: {e}");
             return exit::FAILED;
         }
     };
@@ -67,7 +67,7 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
 pub fn stop(paths: &Paths) -> i32 {
     let Some(pid) = paths.running() else { return exit::OK };
     if let Err(e) = kill(pid, Signal::SIGTERM) {
-        eprintln!("ldirectord: cannot stop process {pid}: {e}");
+        kernel::errln!("ldirectord: cannot stop process {pid}: {e}");
         return exit::FAILED;
     }
     let begin = Instant::now();
@@ -75,7 +75,7 @@ pub fn stop(paths: &Paths) -> i32 {
     while paths.running() == Some(pid) {
         if begin.elapsed() > STOP_DEADLINE && !killed {
             killed = true;
-            eprintln!("ldirectord: process {pid} did not end within {} s and is killed", STOP_DEADLINE.as_secs());
+            kernel::errln!("ldirectord: process {pid} did not end within {} s and is killed", STOP_DEADLINE.as_secs());
             let _ = kill(pid, Signal::SIGKILL);
         }
         if begin.elapsed() > STOP_DEADLINE + Duration::from_secs(2) {
@@ -91,13 +91,13 @@ pub fn stop(paths: &Paths) -> i32 {
 
 pub fn reload(paths: &Paths) -> i32 {
     let Some(pid) = paths.running() else {
-        eprintln!("ldirectord is not running for {}", paths.config.display());
+        kernel::errln!("ldirectord is not running for {}", paths.config.display());
         return exit::FAILED;
     };
     match kill(pid, Signal::SIGHUP) {
         Ok(()) => exit::OK,
         Err(e) => {
-            eprintln!("ldirectord: cannot signal process {pid}: {e}");
+            kernel::errln!("ldirectord: cannot signal process {pid}: {e}");
             exit::FAILED
         }
     }
@@ -110,7 +110,7 @@ pub fn status(paths: &Paths, accepted: Option<&Accepted>) -> i32 {
         let child = match Paths::find(Some(name), &paths.run_dir) {
             Ok(child) => one_status(&child),
             Err(why) => {
-                eprintln!("ldirectord: {why}");
+                kernel::errln!("ldirectord: {why}");
                 exit::FAILED
             }
         };
@@ -124,17 +124,17 @@ pub fn status(paths: &Paths, accepted: Option<&Accepted>) -> i32 {
 fn one_status(paths: &Paths) -> i32 {
     let file = paths.config.display();
     if let Some(pid) = paths.running() {
-        eprintln!("ldirectord for {file} is running with pid: {pid}");
+        kernel::errln!("ldirectord for {file} is running with pid: {pid}");
         return exit::OK;
     }
     let namesake = paths.namesake();
     if let Some((pid, other)) = &namesake {
-        eprintln!("ldirectord process {pid} runs another file of this name: {}", other.display());
+        kernel::errln!("ldirectord process {pid} runs another file of this name: {}", other.display());
     }
     let stale = namesake.is_none() && paths.pid_file.exists();
     if stale {
-        eprintln!("ldirectord stale pid file {} for {file}", paths.pid_file.display());
+        kernel::errln!("ldirectord stale pid file {} for {file}", paths.pid_file.display());
     }
-    println!("ldirectord is stopped for {file}");
+    kernel::outln!("ldirectord is stopped for {file}");
     if stale { exit::FAILED } else { exit::STOPPED }
 }

@@ -24,16 +24,19 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
     let lock = if foreground { None } else { Some(PidFile::take(paths)) };
     let _pid_file = match lock {
         Some(Err(why)) => {
-            eprintln!("ldirectord: {why}");
+            kernel::errln!("ldirectord: {why}");
             return exit::FAILED;
         }
         Some(Ok(None)) if paths.namesake().is_some() => {
-            eprintln!("ldirectord: the pid file {} is held for another file of this name", paths.pid_file.display());
+            kernel::errln!(
+                "ldirectord: the pid file {} is held for another file of this name",
+                paths.pid_file.display()
+            );
             return exit::FAILED;
         }
         Some(Ok(None)) => {
             // Somebody else was quicker.
-            println!("ready");
+            kernel::outln!("ready");
             return exit::OK;
         }
         Some(Ok(Some(pid_file))) => Some(pid_file),
@@ -48,7 +51,7 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
     match runtime {
         Ok(runtime) => runtime.block_on(serve(args, paths, accepted)),
         Err(e) => {
-            eprintln!("ldirectord: cannot start: {e}");
+            kernel::errln!("ldirectord: cannot start: {e}");
             exit::FAILED
         }
     }
@@ -64,7 +67,7 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => {
-            eprintln!("ldirectord: cannot handle signals: {e}");
+            kernel::errln!("ldirectord: cannot handle signals: {e}");
             return exit::FAILED;
         }
     };
@@ -84,14 +87,14 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
     };
     let director = Director::start(accepted.config, table::open(args.table.as_deref()), options).await;
     if let Some(why) = director.status().await.and_then(|s| s.table_error) {
-        eprintln!("ldirectord: the IPVS table cannot be used: {why}");
+        kernel::errln!("ldirectord: the IPVS table cannot be used: {why}");
         director.stop("start failed").await;
         logger.close();
         return exit::FAILED;
     }
     others(args, paths, &execute, "start", &logger).await;
     if args.daemon {
-        println!("ready");
+        kernel::outln!("ready");
         detach();
     }
     loop {
@@ -121,7 +124,7 @@ async fn serve(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
 /// The starter has heard all that it waits for; nothing may keep its terminal open.
 fn detach() {
     if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = std::io::stdout().flush();
+        kernel::output::put("");
         let _ = nix::unistd::dup2_stdout(&null);
         let _ = nix::unistd::dup2_stderr(&null);
     }

@@ -34,16 +34,16 @@ pub fn mark(paths: &Paths, marking: &Marking<'_>) -> i32 {
         Ok(marked) => marked,
         Err(e) => {
             if marking.json {
-                println!("{}", json!({"error": e.to_string()}));
+                kernel::outln!("{}", json!({"error": e.to_string()}));
             }
-            eprintln!("ldirectord: {e}");
+            kernel::errln!("ldirectord: {e}");
             return exit::FAILED;
         }
     };
     if !marking.json {
-        marked.iter().for_each(|m| println!("{}", sentence(m, marking)));
+        marked.iter().for_each(|m| kernel::outln!("{}", sentence(m, marking)));
     }
-    warnings(&marked, marking).iter().for_each(|w| eprintln!("ldirectord: {w}"));
+    warnings(&marked, marking).iter().for_each(|w| kernel::errln!("ldirectord: {w}"));
     let left = match marking.wish == Wish::Drain && marking.on {
         true => wait(paths, &marked, marking.deadline),
         false => Ok(Vec::new()),
@@ -61,21 +61,22 @@ fn report(marked: &[Marked], left: Result<Vec<Left>, String>, marking: &Marking<
             .iter()
             .map(|l| json!({"virtual_service": l.virtual_service, "server": l.server, "active": l.active, "inactive": l.inactive}))
             .collect();
-        println!("{}", json!({"marked": marked, "left": rows, "error": error}));
+        kernel::outln!("{}", json!({"marked": marked, "left": rows, "error": error}));
     } else if marking.wish == Wish::Drain && marking.on && error.is_none() {
         if left.is_empty() {
-            println!("No connections are left");
+            kernel::outln!("No connections are left");
         }
         for l in &left {
             let (active, inactive) = (l.active, l.inactive);
-            println!(
+            kernel::outln!(
                 "{} ({}): {active} active and {inactive} inactive connections are left",
-                l.server, l.virtual_service
+                l.server,
+                l.virtual_service
             );
         }
     }
     if let Some(e) = &error {
-        eprintln!("ldirectord: {e}");
+        kernel::errln!("ldirectord: {e}");
     }
     if left.is_empty() && error.is_none() { exit::OK } else { exit::FAILED }
 }
@@ -135,7 +136,9 @@ fn wait(paths: &Paths, marked: &[Marked], deadline: Option<Duration>) -> Result<
         if progress {
             let active: u32 = left.iter().map(|l| l.active).sum();
             let waited = span(begin.elapsed().as_millis() as u64);
-            eprint!("\r{active} active connections after {waited} (Ctrl-C: stop waiting, it stays drained) \x1b[K");
+            kernel::output::complain(format!(
+                "\r{active} active connections after {waited} (Ctrl-C: stop waiting, it stays drained) \x1b[K"
+            ));
         }
         let rest = deadline.map_or(LOOK, |d| d.saturating_sub(begin.elapsed()).min(LOOK));
         std::thread::sleep(rest.max(Duration::from_millis(10)));

@@ -167,14 +167,14 @@ fn main(args: Vec<OsString>) -> i32 {
         }
     };
     if args.version {
-        println!("ldirectord of Bascule {} (compatible with 1.186-ha)", env!("CARGO_PKG_VERSION"));
+        kernel::outln!("ldirectord of Bascule {} (compatible with 1.186-ha)", env!("CARGO_PKG_VERSION"));
         return exit::OK;
     }
     let Some((config, action, operands)) = words(&args.words) else { return exit::USAGE };
     let paths = match Paths::find(config, &args.run_dir) {
         Ok(paths) => paths,
         Err(why) => {
-            eprintln!("ldirectord: {why}");
+            kernel::errln!("ldirectord: {why}");
             return exit::FAILED;
         }
     };
@@ -194,14 +194,14 @@ fn words(words: &[String]) -> Option<(Option<&str>, Action, &[String])> {
         (None, None) => {
             match words {
                 [file] if Path::new(file).is_file() => {
-                    eprintln!("ldirectord: what shall be done with {file}? Give one of {ACTIONS}")
+                    kernel::errln!("ldirectord: what shall be done with {file}? Give one of {ACTIONS}")
                 }
                 [.., word] if words.len() <= 2 => {
-                    eprintln!(
+                    kernel::errln!(
                         "ldirectord: unknown action '{word}': expected one of {ACTIONS}; 'ldirectord --help' explains them"
                     )
                 }
-                _ => eprintln!("ldirectord: what shall be done? Give one of {ACTIONS}\n\n{EXAMPLES}"),
+                _ => kernel::errln!("ldirectord: what shall be done? Give one of {ACTIONS}\n\n{EXAMPLES}"),
             }
             return None;
         }
@@ -215,7 +215,7 @@ fn words(words: &[String]) -> Option<(Option<&str>, Action, &[String])> {
             _ => ("nothing behind it", ""),
         };
         let got = if rest.is_empty() { "nothing".to_owned() } else { format!("'{}'", rest.join(" ")) };
-        eprintln!("ldirectord: '{name}' takes {expected}; got {got}. Example: ldirectord www.cf {name}{example}");
+        kernel::errln!("ldirectord: '{name}' takes {expected}; got {got}. Example: ldirectord www.cf {name}{example}");
         return None;
     }
     Some((config, action, rest))
@@ -246,7 +246,7 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         Ok(accepted) => {
             // Not with every status that a cluster asks for, nor again in the daemon.
             if !args.daemon && !matches!(action, Action::Status | Action::Stop) {
-                accepted.warnings.iter().for_each(|w| eprintln!("{}", sentence(paths, w)));
+                accepted.warnings.iter().for_each(|w| kernel::errln!("{}", sentence(paths, w)));
             }
             Some(accepted)
         }
@@ -305,16 +305,16 @@ fn sentence(paths: &Paths, problem: &Problem) -> String {
 /// All errors of a refused file, each with its line and a mark under the place.
 fn complain(paths: &Paths, error: &LoadError) {
     let LoadError::Refused { refused, .. } = error else {
-        eprintln!("ldirectord: {error}");
+        kernel::errln!("ldirectord: {error}");
         return;
     };
     let text = std::fs::read(&paths.config).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
     for problem in &refused.errors {
-        eprintln!("{}", sentence(paths, problem));
+        kernel::errln!("{}", sentence(paths, problem));
         if let Some(line) = text.lines().nth(problem.line.saturating_sub(1) as usize) {
             let line: String = line.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
             let indent = " ".repeat((problem.column.saturating_sub(1) as usize).min(200));
-            eprintln!("    {line}\n    {indent}^");
+            kernel::errln!("    {line}\n    {indent}^");
         }
     }
 }

@@ -12,12 +12,12 @@ use serde_json::json;
 pub fn long(paths: &Paths, accepted: Option<&Accepted>) -> i32 {
     match ask::status(paths) {
         Ok(status) => {
-            print!("{}", text(&status));
+            kernel::output::put(text(&status));
             exit::OK
         }
         Err(AskError::NotRunning { .. }) => control::status(paths, accepted),
         Err(e) => {
-            eprintln!("ldirectord: {e}");
+            kernel::errln!("ldirectord: {e}");
             exit::FAILED
         }
     }
@@ -36,7 +36,7 @@ pub fn json(paths: &Paths) -> i32 {
         },
         Err(e) => (json!({"error": e.to_string()}), exit::FAILED),
     };
-    println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+    kernel::outln!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
     code
 }
 

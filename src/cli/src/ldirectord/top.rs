@@ -26,14 +26,14 @@ pub fn top(paths: &Paths, interval: Duration, rounds: u64) -> i32 {
     match terminal::run(interval, rounds, || ask::status(paths), draw) {
         Ok(()) => exit::OK,
         Err(e) => {
-            eprintln!("ldirectord: terminal: {e}");
+            kernel::errln!("ldirectord: terminal: {e}");
             exit::FAILED
         }
     }
 }
 
 fn complain(error: &AskError) -> i32 {
-    eprintln!("ldirectord: {error}");
+    kernel::errln!("ldirectord: {error}");
     if matches!(error, AskError::NotRunning { .. }) { exit::STOPPED } else { exit::FAILED }
 }
 
@@ -43,8 +43,11 @@ fn print(paths: &Paths, interval: Duration, rounds: u64) -> i32 {
             std::thread::sleep(interval);
         }
         match ask::status(paths) {
-            Ok(status) => print!("{}", show::text(&status)),
+            Ok(status) => kernel::output::put(show::text(&status)),
             Err(e) => return complain(&e),
+        }
+        if !kernel::output::is_open() {
+            break;
         }
     }
     exit::OK

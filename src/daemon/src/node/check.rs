@@ -40,13 +40,13 @@ pub(super) fn run(args: &Args) -> i32 {
             "nodes": me.as_ref().map(|r| r.nodes.iter().map(|n| json!({"id": n.id, "name": n.name, "votes": n.votes, "addresses": n.addresses})).collect::<Vec<Value>>()),
             "timers": reading.config.as_ref().map(timers_json),
         });
-        println!("{document:#}");
+        kernel::outln!("{document:#}");
     } else {
-        problems.iter().for_each(|p| println!("{p}"));
+        problems.iter().for_each(|p| kernel::outln!("{p}"));
         if let Some(config) = &reading.config {
-            print!("{}", explain(config, me.as_ref()));
+            kernel::output::put(explain(config, me.as_ref()));
         }
-        println!("{}: {}", args.config.display(), verdict(refused, &findings));
+        kernel::outln!("{}: {}", args.config.display(), verdict(refused, &findings));
     }
     if refused { crm::CONFIG } else { crm::OK }
 }

@@ -39,8 +39,8 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let settings = match settings::read(&args) {
         Ok(settings) => settings,
         Err(refused) => {
-            refused.iter().for_each(|line| eprintln!("{line}"));
-            eprintln!("bascule node: not started: the configuration is refused");
+            refused.iter().for_each(|line| kernel::errln!("{line}"));
+            kernel::errln!("bascule node: not started: the configuration is refused");
             return crm::CONFIG;
         }
     };

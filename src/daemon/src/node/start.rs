@@ -53,7 +53,7 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("bascule node: {error}");
+            kernel::errln!("bascule node: {error}");
             return crm::OSERR;
         }
     };
@@ -67,12 +67,12 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
         }
         Ok(Err(reason)) => {
             tracing::error!("the node ends: {reason}");
-            eprintln!("bascule node: ended: {reason}");
+            kernel::errln!("bascule node: ended: {reason}");
             crm::ERROR
         }
         Err(error) => {
             tracing::error!("not started: {error}");
-            eprintln!("bascule node: not started: {error}");
+            kernel::errln!("bascule node: not started: {error}");
             crm::ERROR
         }
     }

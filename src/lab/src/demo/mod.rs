@@ -76,7 +76,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
         }
     };
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() else {
-        eprintln!("bascule demo: cannot start a runtime");
+        kernel::errln!("bascule demo: cannot start a runtime");
         return base::exit::crm::ERROR;
     };
     let ui = Ui::new(args.json);
@@ -94,14 +94,14 @@ pub fn run(args: Vec<OsString>) -> i32 {
     report.ok = ended.is_ok();
     report.problem = ended.as_ref().err().map(LabError::to_string);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        kernel::outln!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
     } else if !args.keep || ended.is_err() {
-        print!("{}", report.text());
+        kernel::output::put(report.text());
     }
     match ended {
         Ok(()) => 0,
         Err(e) => {
-            eprintln!("bascule demo: {e}");
+            kernel::errln!("bascule demo: {e}");
             if matches!(e, LabError::NotRoot) { base::exit::crm::INSUFFICIENT_PRIV } else { base::exit::crm::ERROR }
         }
     }

@@ -36,8 +36,8 @@ impl Ui {
         let line = format!("{:6.1} s  {}", self.start.elapsed().as_secs_f64(), text.as_ref());
         match &self.bar {
             Some(bar) => bar.println(line),
-            None if self.to_stderr => eprintln!("{line}"),
-            None => println!("{line}"),
+            None if self.to_stderr => kernel::errln!("{line}"),
+            None => kernel::outln!("{line}"),
         }
     }
 
