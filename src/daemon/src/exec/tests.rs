@@ -215,7 +215,7 @@ impl Native for Double {
         agent == "A"
     }
 
-    fn run(&self, call: NativeCall) -> Pin<Box<dyn Future<Output = (OcfCode, String)> + Send>> {
+    fn run(&self, call: NativeCall) -> Pin<Box<dyn Future<Output = (OcfCode, base::Reason)> + Send>> {
         assert!(call.params.keys().all(|k| !k.starts_with("CRM_meta_")));
         Box::pin(async move {
             match call.operation.as_str() {
