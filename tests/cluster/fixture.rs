@@ -143,7 +143,12 @@ impl Cluster {
 }
 
 pub fn cib_call(op: CibOp, section: &str, xml: Option<String>) -> CibCall {
-    CibCall { op, target: CibTarget::Section(section.to_owned()), xml, options: CibOptions::default() }
+    CibCall {
+        op,
+        target: CibTarget::Section(base::outside::Word::cleaned(section)),
+        xml,
+        options: CibOptions::default(),
+    }
 }
 
 /// Writes one resource with this id.
