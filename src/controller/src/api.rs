@@ -3,6 +3,7 @@
 //! The daemon turns packets, timers, finished agents and clients' requests into [`Input`]s, and performs every
 //! [`Output`]. Nothing here touches a clock, a socket or a file.
 
+use crate::record::{AgentFacts, AgentName, Record};
 use base::exit::OcfCode;
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation, Time, WallTime};
@@ -91,6 +92,8 @@ pub enum Input {
     /// A resource of this node has failed without being asked: its address was lost, its link went down. Recorded like a
     /// failed monitor. Nothing happens if this node does not hold the resource.
     Failed { resource: String, code: OcfCode, reason: Reason },
+    /// What the meta-data of an agent say, whenever they are known: once for each agent is enough.
+    Facts { agent: AgentName, facts: AgentFacts },
     /// Answer to [`Output::Schedule`].
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// The disk holds (or could not take) what [`Output::Persist`] with this ticket gave, and everything before it.
@@ -118,6 +121,14 @@ pub enum Output {
     Execute {
         call: u64,
         operation: Operation,
+        /// To be kept in a file before the operation runs; if that fails, it does not run and has failed.
+        record: Option<Box<Record>>,
+    },
+    /// Keep this record in place of the instance's former one. Records are written in the order in which they come.
+    Record(Box<Record>),
+    /// The instance is gone: its record is to be removed.
+    Unrecord {
+        instance: String,
     },
     /// Stop waiting for this call: kill it if it runs. It needs no answer; a late one is ignored.
     Cancel {

@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::coordinator::{Command, Coordinator};
 use crate::local::{Doings, Local};
 use crate::message::{self, Assembler, Message, Op, OpRecord};
+use crate::record::Record;
 use crate::replica::{Effect, Replica};
 use crate::sync::{Exchange, Step};
 use base::exit::{OcfCode, crm};
@@ -86,7 +87,7 @@ impl Controller {
             was_synced: false,
             assembler: Assembler::default(),
             clients: Clients::new(seed),
-            local: Local::default(),
+            local: Local::new(config.me, config.my_name(), crate::digest::uuid(seed)),
             coordinator: Coordinator::new(seed),
             outputs: VecDeque::new(),
             now,
@@ -109,6 +110,14 @@ impl Controller {
         }
     }
 
+    /// Takes over the records that a former life of this node kept ([`Output::Record`]); to be called before any input. Each instance is
+    /// looked after, and what is there is told to the cluster, whatever the configuration says of it today.
+    pub fn restore(&mut self, wall: WallTime, records: Vec<Record>) {
+        self.wall = wall;
+        let doings = self.local.restore(self.now, wall, records);
+        self.perform(doings);
+    }
+
     /// To be called with every input; then [`Controller::poll_output`] until it is empty.
     pub fn handle(&mut self, now: Time, wall: WallTime, input: Input) {
         self.now = self.now.max(now);
@@ -128,11 +137,15 @@ impl Controller {
             Input::Failed { resource, code, reason } => {
                 let mut result = ExecResult::done(code);
                 result.reason = reason;
-                let doings = self.local.fail(wall, &resource, &result);
+                let doings = self.local.fail(self.now, wall, &resource, &result);
+                self.perform(doings);
+            }
+            Input::Facts { agent, facts } => {
+                let doings = self.local.learn(agent, facts);
                 self.perform(doings);
             }
             Input::Scheduled { ticket, result } => {
-                let commands = self.coordinator.scheduled(self.now, wall, ticket, result.map(|s| *s));
+                let commands = self.coordinator.scheduled(self.now, wall, ticket, result.map(|s| *s), &self.replica);
                 self.command(commands);
             }
             Input::Stored { ticket, written } => self.on_stored(ticket, written),
@@ -149,7 +162,7 @@ impl Controller {
 
     /// When [`Input::Tick`] is due next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let coordinator = if self.is_coordinator() { self.coordinator.deadline(&self.replica) } else { None };
+        let coordinator = if self.is_coordinator() { self.coordinator.deadline(self.now) } else { None };
         let leave = self.leave.map(|(_, _, at)| at);
         [self.local.deadline(), self.clients.deadline(), coordinator, leave].into_iter().flatten().min()
     }
@@ -289,6 +302,7 @@ impl Controller {
                 }
             }
             Effect::Exec(exec) => {
+                self.coordinator.delivered(exec.identity.node, &exec.identity.transition_key);
                 if exec.identity.node == self.config.me {
                     let doings = self.local.start(self.now, self.wall, *exec);
                     self.perform(doings);
@@ -296,6 +310,7 @@ impl Controller {
             }
             Effect::Result(record) => self.on_result(&record),
             Effect::Forgotten { node, resource } => {
+                self.coordinator.forgotten(node, &resource);
                 if node == self.config.me {
                     let mut doings = Doings::default();
                     self.local.forget(&mut doings, &resource);

@@ -2,15 +2,20 @@
 //!
 //! ```text
 //! idle --change--> asking --schedule of the current content--> executing --all done--> idle
-//!   ^                 ^   '--content moved on: ask again           | unexpected change or failure: abort
-//!   |                 '------------ last running action reported --'
-//!   '- not the DC: everything is dropped; the next DC waits for what is under way and starts with a schedule
+//!   ^                 ^   '--content moved on: ask again           | unexpected change or failure: abort, nothing new begins
+//!   |                 '--------------------------------------------'
+//!   '- not the DC: everything is dropped; the next DC starts with a schedule
 //! ```
+//!
+//! Nothing waits for the unrelated: a schedule is made while actions of earlier transitions are under way, which the history shows as
+//! pending. What a new graph has in common with them is theirs ([`Coordinator::adopt`]): it is not asked for again, and what is ordered
+//! behind it waits for its result. Everything else on the same resource and node waits until it has ended.
 //!
 //! The controller calls [`Coordinator::advance`] after every input and performs the [`Command`]s.
 
 use crate::api::{Config, OpStatus, Output};
-use crate::message::{Message, Op, OpRecord};
+use crate::backoff::Backoff;
+use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
 use crate::replica::Replica;
 use crate::status;
 use crate::transition::{Limits, Transition, duration_ms, meta};
@@ -18,7 +23,8 @@ use base::exit::OcfCode;
 use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
 use scheduler::graph::{Action, ActionId, ActionKind};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Changes that come together are scheduled together.
@@ -58,6 +64,15 @@ pub struct Coordinator {
     paused_until: Time,
     recheck: Option<Time>,
     transition: Option<Transition>,
+    /// Orders on their way to their node: not in the content yet, so nobody may plan on it.
+    sent: BTreeSet<(NodeId, String)>,
+    /// What was under way when the scheduler was asked, and so is pending in what it was given.
+    flying: BTreeSet<(NodeId, String)>,
+    /// What of it has succeeded since.
+    landed: Vec<OpIdentity>,
+    /// Actions of the transition that earlier ones have begun, by the key that their result will have.
+    adopted: BTreeMap<(NodeId, String), ActionId>,
+    backoff: Backoff,
     /// When what is under way counts as lost.
     deadlines: BTreeMap<(NodeId, String), Time>,
     /// Resources of lost nodes whose leases may not be over, with their node.
@@ -69,7 +84,8 @@ pub struct Coordinator {
 struct Fence {
     /// Without an answer by then it counts as failed.
     deadline: Time,
-    action: ActionId,
+    /// In the transition of now, if it wants the node fenced.
+    action: Option<ActionId>,
     node: NodeId,
     verb: String,
 }
@@ -87,6 +103,11 @@ impl Coordinator {
             paused_until: Time::ZERO,
             recheck: None,
             transition: None,
+            sent: BTreeSet::new(),
+            flying: BTreeSet::new(),
+            landed: Vec::new(),
+            adopted: BTreeMap::new(),
+            backoff: Backoff::default(),
             deadlines: BTreeMap::new(),
             holds: BTreeMap::new(),
             fences: BTreeMap::new(),
@@ -98,6 +119,11 @@ impl Coordinator {
     pub fn reset(&mut self) {
         self.asked = None;
         self.transition = None;
+        self.sent.clear();
+        self.flying.clear();
+        self.landed.clear();
+        self.adopted.clear();
+        self.backoff.clear();
         self.deadlines.clear();
         self.fences.clear();
         self.dirty = None;
@@ -145,6 +171,7 @@ impl Coordinator {
         wall: WallTime,
         ticket: u64,
         result: Result<Schedule, String>,
+        replica: &Replica,
     ) -> Vec<Command> {
         if self.asked != Some(ticket) {
             return Vec::new();
@@ -155,8 +182,10 @@ impl Coordinator {
         }
         match result {
             Ok(schedule) => {
+                let mut commands = self.end_transition();
                 self.number += 1;
-                let transition = Transition::new(self.number, schedule.graph);
+                let mut transition = Transition::new(self.number, schedule.graph);
+                self.adopt(now, &mut transition, replica);
                 let text = format!("{} actions, {} of them work", transition.len(), transition.work());
                 let subject = format!("transition {}", self.number);
                 if let Some(by) = schedule.recheck_by {
@@ -164,7 +193,8 @@ impl Coordinator {
                     self.recheck = Some(self.recheck.map_or(now + wait, |at| at.min(now + wait)));
                 }
                 self.transition = Some(transition);
-                vec![Command::Timeline { kind: "transition", subject, text }]
+                commands.push(Command::Timeline { kind: "transition", subject, text });
+                commands
             }
             Err(message) => {
                 self.change(now, "the scheduler failed", false);
@@ -174,15 +204,67 @@ impl Coordinator {
         }
     }
 
+    /// Finds what of a new transition is under way already, or has succeeded since the scheduler was asked.
+    fn adopt(&mut self, now: Time, transition: &mut Transition, replica: &Replica) {
+        self.adopted.clear();
+        self.fences.values_mut().for_each(|f| f.action = None);
+        let mut unplanned: Vec<OpIdentity> = std::mem::take(&mut self.landed);
+        let (mut running, mut done) = (Vec::new(), Vec::new());
+        for action in transition.actions() {
+            let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { continue };
+            if action.operation() == "stonith" {
+                if let Some(fence) = self.fences.values_mut().find(|f| f.node == node) {
+                    fence.action = Some(action.id);
+                    running.push(action.id);
+                }
+                continue;
+            }
+            let ActionKind::Resource(op) = &action.kind else { continue };
+            let same = |id: &OpIdentity| transition.is_same(action, op, id);
+            if let Some(at) = unplanned.iter().position(|id| id.node == node && same(id)) {
+                unplanned.remove(at);
+                done.push(action.id);
+            } else if let Some(flight) = flights(replica, node).find(|f| same(&f.identity)) {
+                self.adopted.insert((node, flight.identity.transition_key.clone()), action.id);
+                running.push(action.id);
+            }
+        }
+        running.iter().chain(&done).for_each(|id| transition.take(*id));
+        for id in done {
+            transition.confirm(id, true);
+        }
+        if let Some(id) = unplanned.iter().find(|id| status::is_recorded(&id.operation)) {
+            self.change(now, &format!("{} reported", id.key), true);
+        }
+    }
+
+    /// An order has reached everybody: the content shows it as pending.
+    pub fn delivered(&mut self, node: NodeId, transition_key: &str) {
+        self.sent.remove(&(node, transition_key.to_owned()));
+    }
+
+    /// Failures of a resource were forgotten.
+    pub fn forgotten(&mut self, node: NodeId, resource: &str) {
+        self.backoff.forget(node, resource);
+    }
+
     /// An operation has reported, wherever it was asked for.
     pub fn result(&mut self, now: Time, record: &OpRecord) {
-        let key = &record.identity.transition_key;
-        let failed = record.failed() && !record.identity.ignore_failure;
-        let ours = self.action_of(key).and_then(|id| Some(self.transition.as_mut()?.confirm(id, !failed)));
+        let id = &record.identity;
+        let key = (id.node, id.transition_key.clone());
+        let failed = record.failed() && !id.ignore_failure;
+        let action = self.adopted.remove(&key).or_else(|| self.action_of(&id.transition_key));
+        let ours = action.and_then(|action| Some(self.transition.as_mut()?.confirm(action, !failed)));
+        let flew = self.flying.remove(&key);
         if failed {
-            self.change(now, &format!("{} failed", record.identity.key), true);
+            if id.interval_ms > 0 || matches!(id.operation.as_str(), "start" | "promote" | "asyncmon") {
+                self.backoff.failed(now, id.node, &id.resource);
+            }
+            self.change(now, &format!("{} failed", id.key), true);
+        } else if self.asked.is_some() && flew {
+            self.landed.push(id.clone());
         } else if ours != Some(true) {
-            self.change(now, &format!("{} reported", record.identity.key), true);
+            self.change(now, &format!("{} reported", id.key), true);
         }
     }
 
@@ -196,8 +278,8 @@ impl Coordinator {
 
     pub fn fenced(&mut self, now: Time, ticket: u64, result: &Result<(), String>) -> Vec<Command> {
         let Some(fence) = self.fences.remove(&ticket) else { return Vec::new() };
-        if let Some(transition) = &mut self.transition {
-            transition.confirm(fence.action, result.is_ok());
+        if let (Some(transition), Some(action)) = (&mut self.transition, fence.action) {
+            transition.confirm(action, result.is_ok());
         }
         match result {
             Ok(()) => {
@@ -226,13 +308,14 @@ impl Coordinator {
             self.change(now, "time", true);
         }
         self.execute(now, replica, config, &mut commands);
-        let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
-        if may_ask
+        if self.may_ask()
             && self.due.max(self.paused_until) <= now
             && let Some(reason) = self.dirty.take()
         {
             self.ticket += 1;
             self.asked = Some(self.ticket);
+            self.flying = replica.in_flight.keys().cloned().collect();
+            self.landed.clear();
             self.runs.push_back(now);
             while self.runs.len() > BUSY_RUNS {
                 self.runs.pop_front();
@@ -247,6 +330,11 @@ impl Coordinator {
             commands.push(Command::Output(Output::Schedule { ticket: self.ticket, cib, wall }));
         }
         commands
+    }
+
+    /// What was asked before is answered first, and what is on its way to its node must be known there before anybody plans on.
+    fn may_ask(&self) -> bool {
+        self.asked.is_none() && self.sent.is_empty()
     }
 
     /// Gives up what has not reported in time: its result is unknown, and recorded as a timeout.
@@ -285,8 +373,9 @@ impl Coordinator {
             commands.push(Command::Timeline { kind: "abort", subject, text: reason.clone() });
         }
         let limits = limits(replica, config);
+        let waiting = RefCell::new(BTreeSet::new());
         loop {
-            let held = |action: &Action| self.is_held(action);
+            let held = |action: &Action| self.is_held(now, action, replica, &waiting);
             let fired = transition.fire(limits, held);
             if fired.is_empty() {
                 break;
@@ -295,24 +384,57 @@ impl Coordinator {
                 self.start(now, &mut transition, &action, replica, commands);
             }
         }
-        if transition.has_more() {
-            self.transition = Some(transition);
-            return;
+        for (node, resource) in waiting.into_inner() {
+            if let Some(text) = self.backoff.tell(now, node, &resource) {
+                let subject = format!("{resource} on {}", config.name_of(node));
+                commands.push(Command::Timeline { kind: "backoff", subject, text });
+            }
         }
+        let more = transition.has_more();
+        self.transition = Some(transition);
+        if !more {
+            commands.extend(self.end_transition());
+        }
+    }
+
+    /// The transition of now is over, or gives way to a newer one.
+    fn end_transition(&mut self) -> Vec<Command> {
+        let Some(transition) = self.transition.take() else { return Vec::new() };
         let (done, failed, left) = transition.tally();
         let subject = format!("transition {}", transition.number);
         let mut text = format!("{done} done, {failed} failed, {left} not started");
+        let running = transition.running();
+        if running > 0 {
+            text = format!("{text}, {running} under way");
+        }
         if let Some(reason) = transition.aborted() {
             text = format!("{text}; aborted: {reason}");
         }
-        commands.push(Command::Timeline { kind: "transition_end", subject, text });
+        vec![Command::Timeline { kind: "transition_end", subject, text }]
     }
 
-    fn is_held(&self, action: &Action) -> bool {
-        match &action.kind {
-            ActionKind::Resource(op) => op.operation == "start" && self.holds.contains_key(op.primitive.id.as_str()),
-            _ => false,
+    /// Whether an action has to wait for something that its graph does not know of.
+    fn is_held(
+        &self,
+        now: Time,
+        action: &Action,
+        replica: &Replica,
+        waiting: &RefCell<BTreeSet<(NodeId, String)>>,
+    ) -> bool {
+        let ActionKind::Resource(op) = &action.kind else { return false };
+        let resource = op.primitive.id.as_str();
+        let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { return false };
+        if flights(replica, node).any(|f| f.identity.resource == resource && f.identity.interval_ms == 0) {
+            return true;
         }
+        if op.operation != "start" {
+            return false;
+        }
+        let repeats = self.backoff.until(now, node, resource).is_some();
+        if repeats {
+            waiting.borrow_mut().insert((node, resource.to_owned()));
+        }
+        repeats || self.holds.contains_key(resource)
     }
 
     fn start(
@@ -339,7 +461,11 @@ impl Coordinator {
         };
         match &action.kind {
             ActionKind::Resource(op) => {
+                if op.operation == "start" {
+                    self.backoff.started(now, node, &op.primitive.id);
+                }
                 let exec = transition.exec(action, op, node, replica.view, &self.uuid);
+                self.sent.insert((node, exec.identity.transition_key.clone()));
                 commands.push(Command::Broadcast(Message::Exec(Box::new(exec))));
             }
             ActionKind::Cluster { .. } => self.start_event(now, transition, action, node, replica, commands),
@@ -368,7 +494,7 @@ impl Coordinator {
                 let ticket = self.ticket;
                 let name = action.target().map(|t| t.node.to_string()).unwrap_or_default();
                 let deadline = now + Duration::from_millis(timeout_ms) + FENCE_GRACE;
-                self.fences.insert(ticket, Fence { deadline, action: action.id, node, verb: verb.clone() });
+                self.fences.insert(ticket, Fence { deadline, action: Some(action.id), node, verb: verb.clone() });
                 commands.push(Command::Output(Output::Fence { ticket, node, name, action: verb, timeout_ms }));
                 return;
             }
@@ -381,21 +507,27 @@ impl Coordinator {
     }
 
     /// When [`Coordinator::advance`] has something to do by itself.
-    pub fn deadline(&self, replica: &Replica) -> Option<Time> {
-        let may_ask = self.transition.is_none() && replica.in_flight.is_empty() && self.fences.is_empty();
-        let ask = (may_ask && self.dirty.is_some()).then_some(self.due.max(self.paused_until));
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let ask = (self.may_ask() && self.dirty.is_some()).then_some(self.due.max(self.paused_until));
         let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
         let fence = self.fences.values().map(|f| f.deadline).min();
-        [ask, hold, fence, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
+        let repeat = self.transition.as_ref().and_then(|_| self.backoff.deadline(now));
+        [ask, hold, fence, repeat, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
     }
 
     pub fn describe(&self) -> String {
         match (&self.transition, self.asked, &self.dirty) {
+            (_, Some(_), _) | (_, None, Some(_)) => "scheduling".to_owned(),
             (Some(t), _, _) => format!("transition {}", t.number),
-            (None, Some(_), _) | (None, None, Some(_)) => "scheduling".to_owned(),
             _ => "idle".to_owned(),
         }
     }
+}
+
+/// What a node has under way.
+fn flights(replica: &Replica, node: NodeId) -> impl Iterator<Item = &InFlight> {
+    let of_node = replica.in_flight.range((node, String::new())..).take_while(move |((n, _), _)| *n == node);
+    of_node.map(|(_, flight)| flight)
 }
 
 /// The scheduler names nodes by their id where they have one, else by name.

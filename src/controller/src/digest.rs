@@ -8,15 +8,24 @@ use xml::Element;
 const ADDED: [&str; 6] = ["id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"];
 
 /// `op-digest` of an operation with these parameters (instance parameters and `CRM_meta_*` as the graph gives them).
-/// Only recurring operations depend on their timeout.
 pub fn of_params(params: &BTreeMap<String, String>, interval_ms: u64) -> String {
+    of(&counted(params, interval_ms))
+}
+
+/// The parameters that count. Only recurring operations depend on their timeout.
+pub fn counted(params: &BTreeMap<String, String>, interval_ms: u64) -> BTreeMap<String, String> {
+    let counts = |name: &str| {
+        let own = !name.starts_with("CRM_meta_") && !ADDED.contains(&name);
+        own || (interval_ms > 0 && name == "CRM_meta_timeout")
+    };
+    params.iter().filter(|(name, _)| counts(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// Digest of exactly these parameters.
+pub fn of(params: &BTreeMap<String, String>) -> String {
     let mut parameters = Element::new("parameters");
     for (name, value) in params {
-        let own = !name.starts_with("CRM_meta_") && !ADDED.contains(&name.as_str());
-        let counts = own || (interval_ms > 0 && name == "CRM_meta_timeout");
-        if counts {
-            parameters.set(name, value);
-        }
+        parameters.set(name, value);
     }
     md5_hex(format!(" {}\n", parameters.to_compact()).as_bytes())
 }

@@ -12,13 +12,16 @@
 //! | `clients` | this node's own writes until they are safe |
 //! | `disks` | whose disk holds which changes |
 //! | `local` | this node's operations |
+//! | `record` | what this node started, as it started it |
 //! | `coordinator`, `transition` | the DC: scheduling, and executing a graph |
+//! | `backoff` | starts that repeat are held back |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
 //! node's addresses at once; `safe` first waits until their leases are over ([`Config::lease_ms`] and margin) unless
 //! the node's death is confirmed.
 
 mod api;
+mod backoff;
 mod clients;
 mod controller;
 mod coordinator;
@@ -26,6 +29,7 @@ mod digest;
 mod disks;
 mod local;
 mod message;
+mod record;
 mod replica;
 mod status;
 mod sync;
@@ -33,3 +37,4 @@ mod transition;
 
 pub use api::*;
 pub use controller::Controller;
+pub use record::{AgentFacts, AgentName, ParamFacts, Record, Reload};

@@ -1,41 +1,68 @@
-//! This node's operations: one at a time per resource, recurring ones at their interval, results reported on change.
+//! This node's operations: one at a time per resource, recurring ones at their interval, failures reported each round.
 //!
 //! ```text
-//! queued --resource free--> running --result--> reported (single)
-//!   ^                                 '-------> resting (recurring) --interval over--> queued
-//!   '- asked for                                    | cancelled, or its resource is stopped: gone
+//! queued --resource free--> [clear, look] --> running --result--> reported (single)
+//!   ^                                             '-------> resting (recurring) --interval over--> queued
+//!   '- asked for                                               | cancelled, or its resource is stopped: gone
 //! ```
+//!
+//! *Clear*: before a start, what the record says is in place otherwise is stopped. *Look*: before a probe with the parameters of today,
+//! one with those of the record. Reports are numbered in the order in which they are made, so that of two entries of a history the
+//! higher number is the newer, whatever the clock says.
 
-use crate::api::{ExecResult, OpStatus, Output};
-use crate::message::{Exec, OpIdentity, OpRecord};
-use crate::status::ends_recurring;
+use crate::api::{ExecResult, OpStatus, Output, ViewId};
+use crate::message::{Bump, Exec, OpIdentity, OpRecord};
+use crate::record::{self, AgentFacts, AgentName, Record};
+use crate::status::{ends_recurring, is_recorded};
 use base::exit::OcfCode;
-use base::{Reason, Time, WallTime};
+use base::{NodeId, Operation, Reason, Time, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 /// Operations of one node at the same time, resting ones included; more are refused as failed.
 const MAX_OPERATIONS: usize = 8192;
+/// For operations of this node's own making.
+const OWN_TIMEOUT_MS: u64 = 20_000;
 
 /// Runs what the DC asks of this node.
-#[derive(Default)]
 pub struct Local {
+    me: NodeId,
+    name: String,
+    /// Of keys of own operations: none of any transition.
+    uuid: String,
     last_call: u64,
-    operations: BTreeMap<u64, Operation>,
+    tasks: BTreeMap<u64, Task>,
     /// What this node runs as far as it knows itself: the base of its leases.
     held: BTreeSet<String>,
-    /// How each held resource is stopped, in the order of their starts.
-    started: BTreeMap<String, (u64, Exec)>,
+    placed: BTreeMap<String, Placed>,
+    facts: BTreeMap<AgentName, AgentFacts>,
 }
 
-struct Operation {
+/// What may be in place, and what was reported of it last.
+struct Placed {
+    record: Record,
+    /// The newest report of a single operation, to be repeated when more is known of the agent.
+    told: Option<(Operation, OpRecord)>,
+}
+
+struct Task {
     exec: Exec,
+    step: Step,
     state: State,
     asked: Time,
     begun: Time,
     begun_wall: WallTime,
+    /// What runs, or ran last.
+    running: Option<Operation>,
     /// Result reported last, of recurring operations.
     reported: Option<(OcfCode, OpStatus)>,
+    /// The resource has failed by itself meanwhile.
+    failed: Option<ExecResult>,
+    /// Looks after what a record says, and tells nobody if it is gone.
+    adopts: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +70,15 @@ enum State {
     Queued,
     Running,
     Resting { until: Time },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Not begun: whether something comes before it is not known yet.
+    Open,
+    Clear,
+    Look,
+    Main,
 }
 
 /// What came of an input.
@@ -54,41 +90,90 @@ pub struct Doings {
 }
 
 impl Local {
+    /// For node `me`; operations of its own making are marked with `uuid`.
+    pub fn new(me: NodeId, name: String, uuid: String) -> Local {
+        Local {
+            me,
+            name,
+            uuid,
+            last_call: 0,
+            tasks: BTreeMap::new(),
+            held: BTreeSet::new(),
+            placed: BTreeMap::new(),
+            facts: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over records of a former life: looks after each instance, and tells of those that are there.
+    pub fn restore(&mut self, now: Time, wall: WallTime, mut records: Vec<Record>) -> Doings {
+        let mut doings = Doings::default();
+        records.sort_by_key(|r| r.order);
+        records.truncate(MAX_OPERATIONS / 2);
+        for record in records {
+            let exec = self.own(&record, "monitor", Bump::None);
+            self.last_call = self.last_call.max(record.order) + 1;
+            let task = Task { adopts: true, step: Step::Main, ..Task::new(exec, now, wall) };
+            self.tasks.insert(self.last_call, task);
+            self.placed.insert(record.instance.id.clone(), Placed { record, told: None });
+        }
+        self.run_queued(now, wall, &mut doings);
+        doings
+    }
+
     /// Resources that this node holds.
     pub fn held(&self) -> &BTreeSet<String> {
         &self.held
     }
 
-    /// Stops for `resources`, last started first, made from how they were started.
+    /// Stops for `resources`, last started first, of what was started.
     pub fn stops_for(&self, resources: &BTreeSet<String>) -> Vec<Exec> {
-        let mut known: Vec<&(u64, Exec)> = resources.iter().filter_map(|r| self.started.get(r)).collect();
-        known.sort_by_key(|(call, _)| std::cmp::Reverse(*call));
-        known.into_iter().map(|(_, exec)| stop_of(exec)).collect()
+        let mut known: Vec<&Record> = resources.iter().filter_map(|r| self.record(r)).collect();
+        known.sort_by_key(|r| std::cmp::Reverse(r.order));
+        known.into_iter().map(|r| self.own(r, "stop", Bump::Infinity)).collect()
+    }
+
+    /// What an agent's meta-data say. Results that were told without it are told again.
+    pub fn learn(&mut self, agent: AgentName, facts: AgentFacts) -> Doings {
+        let mut doings = Doings::default();
+        let (digests, mut call) = (|o: &Operation| record::digests(o, Some(&facts)), self.last_call);
+        for placed in self.placed.values_mut().filter(|p| AgentName::of(&p.record.instance) == agent) {
+            let Some((operation, report)) = &mut placed.told else { continue };
+            let (_, extra) = digests(operation);
+            if extra.iter().all(|e| report.identity.extra.contains(e)) {
+                continue;
+            }
+            call += 1;
+            report.call = as_call(call);
+            report.identity.extra.retain(|(name, _)| !extra.iter().any(|(n, _)| n == name));
+            report.identity.extra.extend(extra);
+            doings.reports.push(report.clone());
+        }
+        self.last_call = call;
+        self.facts.insert(agent, facts);
+        doings
     }
 
     pub fn start(&mut self, now: Time, wall: WallTime, exec: Exec) -> Doings {
         let mut doings = Doings::default();
         let id = exec.identity.clone();
-        self.last_call += 1;
-        let call = self.last_call;
         match id.operation.as_str() {
             "cancel" => {
                 self.cancel(&mut doings, |op| op.identity.resource == id.resource && op.identity.key == id.key);
-                doings.reports.push(report(&exec, call, &ExecResult::done(OcfCode::OK), wall.secs()));
+                self.report_plain(&mut doings, &exec, &ExecResult::done(OcfCode::OK), wall);
                 return doings;
             }
             "delete" => {
                 self.forget(&mut doings, &id.resource);
-                doings.reports.push(report(&exec, call, &ExecResult::done(OcfCode::OK), wall.secs()));
+                self.drop_record(&mut doings, &id.resource);
+                self.report_plain(&mut doings, &exec, &ExecResult::done(OcfCode::OK), wall);
                 return doings;
             }
             _ => {}
         }
-        if self.operations.len() >= MAX_OPERATIONS {
-            let mut result = ExecResult::done(OcfCode::ERROR);
-            result.status = OpStatus::Error;
-            result.reason = Reason::cleaned(&format!("more than {MAX_OPERATIONS} operations on this node"));
-            doings.reports.push(report(&exec, call, &result, wall.secs()));
+        if self.tasks.len() >= MAX_OPERATIONS {
+            let reason = Reason::cleaned(&format!("more than {MAX_OPERATIONS} operations on this node"));
+            let refused = ExecResult { status: OpStatus::Error, reason, ..ExecResult::done(OcfCode::ERROR) };
+            self.report_plain(&mut doings, &exec, &refused, wall);
             return doings;
         }
         if ends_recurring(&id.operation) {
@@ -99,28 +184,14 @@ impl Local {
         }
         match id.operation.as_str() {
             // From here on the address may be used, and from here on it may not.
-            "start" | "migrate_from" => {
-                self.held.insert(id.resource.clone());
-                self.started.insert(id.resource.clone(), (call, exec.clone()));
-            }
-            "stop" => drop(self.held.remove(&id.resource)),
+            "start" | "migrate_from" => drop(self.held.insert(id.resource.clone())),
+            "stop" => self.release(&id.resource),
             _ => {}
         }
-        let operation =
-            Operation { exec, state: State::Queued, asked: now, begun: now, begun_wall: wall, reported: None };
-        self.operations.insert(call, operation);
+        let call = self.next_call();
+        self.tasks.insert(call, Task::new(exec, now, wall));
         self.run_queued(now, wall, &mut doings);
         doings
-    }
-
-    /// Ends operations for which `chosen` holds, without a report.
-    fn cancel(&mut self, doings: &mut Doings, chosen: impl Fn(&Exec) -> bool) {
-        let calls: Vec<u64> = self.operations.iter().filter(|(_, o)| chosen(&o.exec)).map(|(c, _)| *c).collect();
-        for call in calls {
-            if self.operations.remove(&call).is_some_and(|o| o.state == State::Running) {
-                doings.outputs.push(Output::Cancel { call });
-            }
-        }
     }
 
     /// A resource's history was forgotten: its recurring operations end, what runs goes on.
@@ -128,76 +199,61 @@ impl Local {
         self.cancel(doings, |op| op.identity.resource == resource && op.identity.interval_ms > 0);
     }
 
-    /// Starts what may run: a resource's operations run one after the other, oldest first.
-    fn run_queued(&mut self, now: Time, wall: WallTime, doings: &mut Doings) {
-        let running = self.operations.values().filter(|o| o.state == State::Running);
-        let mut busy: BTreeSet<String> = running.map(|o| o.exec.identity.resource.clone()).collect();
-        for (call, operation) in &mut self.operations {
-            let id = &operation.exec.identity;
-            if operation.state != State::Queued || !busy.insert(id.resource.clone()) {
-                continue;
-            }
-            operation.state = State::Running;
-            operation.begun = now;
-            operation.begun_wall = wall;
-            if operation.reported.is_none() {
-                doings.begun.push(id.clone());
-            }
-            doings.outputs.push(Output::Execute { call: *call, operation: operation.exec.operation.clone() });
-        }
-    }
-
     /// An operation, or one round of it, has ended.
     pub fn finished(&mut self, now: Time, wall: WallTime, call: u64, result: &ExecResult) -> Doings {
         let mut doings = Doings::default();
-        let Some(operation) = self.operations.get_mut(&call).filter(|o| o.state == State::Running) else {
+        let Some(mut task) = self.tasks.remove(&call) else { return doings };
+        if task.state != State::Running {
+            self.tasks.insert(call, task);
             return doings;
-        };
+        }
         let mut result = result.clone();
         if result.exec_ms == 0 {
-            result.exec_ms = now.since(operation.begun).as_millis() as u64;
+            result.exec_ms = now.since(task.begun).as_millis() as u64;
         }
-        if operation.reported.is_none() {
-            result.queue_ms = result.queue_ms.saturating_add(operation.begun.since(operation.asked).as_millis() as u64);
+        match self.prelude_ended(&mut doings, &mut task, &result) {
+            Prelude::None => self.main_ended(&mut doings, call, task, result, now, wall),
+            Prelude::Go => {
+                task.state = State::Queued;
+                self.tasks.insert(call, task);
+            }
+            Prelude::Fail(failure) => self.report(&mut doings, &task, failure, wall),
         }
-        let seen = (result.code, result.status);
-        let changed = operation.reported != Some(seen);
-        let at = if operation.reported.is_none() { operation.begun_wall } else { wall };
-        if changed {
-            doings.reports.push(report(&operation.exec, call, &result, at.secs()));
-        }
-        let (id, exec) = (operation.exec.identity.clone(), operation.exec.clone());
-        if id.interval_ms > 0 {
-            operation.reported = Some(seen);
-            operation.state = State::Resting { until: now + Duration::from_millis(id.interval_ms) };
-        } else {
-            self.operations.remove(&call);
-        }
-        self.note_result(&id, &exec, call, &result);
         self.run_queued(now, wall, &mut doings);
         doings
     }
 
     /// A held resource has failed by itself: told as the result of its monitor, or, if it has none, of an `asyncmon`. While
-    /// another operation is under way on it, that one's result tells.
-    pub fn fail(&mut self, wall: WallTime, resource: &str, result: &ExecResult) -> Doings {
+    /// another operation is under way on it, it is told afterwards, unless that one ends the resource.
+    pub fn fail(&mut self, now: Time, wall: WallTime, resource: &str, result: &ExecResult) -> Doings {
         let mut doings = Doings::default();
-        let busy = |o: &Operation| o.exec.identity.resource == resource && o.exec.identity.interval_ms == 0;
-        if !self.held.contains(resource) || self.operations.values().any(busy) {
+        if !self.held.contains(resource) {
             return doings;
         }
-        let monitor = self.operations.iter_mut().find(|(_, o)| {
-            let id = &o.exec.identity;
+        let busy = |t: &&mut Task| t.exec.identity.resource == resource && t.exec.identity.interval_ms == 0;
+        if let Some(task) = self.tasks.values_mut().find(busy) {
+            task.failed = Some(result.clone());
+            return doings;
+        }
+        let is_monitor = |t: &Task| {
+            let id = &t.exec.identity;
             id.resource == resource && id.operation == "monitor" && id.target_rc == OcfCode::OK.0
-        });
-        if let Some((call, monitor)) = monitor {
-            if monitor.reported != Some((result.code, result.status)) {
-                monitor.reported = Some((result.code, result.status));
-                doings.reports.push(report(&monitor.exec, *call, result, wall.secs()));
+        };
+        let monitor = self.tasks.iter().find(|(_, t)| is_monitor(t)).map(|(call, _)| *call);
+        if let Some((call, mut task)) = monitor.and_then(|call| Some((call, self.tasks.remove(&call)?))) {
+            if task.running.is_none() {
+                task.running = Some(self.on_record(&task.exec));
             }
-        } else if let Some((_, exec)) = self.started.get(resource) {
-            self.last_call += 1;
-            doings.reports.push(report(&asyncmon_of(exec), self.last_call, result, wall.secs()));
+            self.report(&mut doings, &task, result.clone(), wall);
+            task.reported = Some((result.code, result.status));
+            // What runs may have looked before it happened: its next round tells how it is now.
+            if let State::Resting { until } = &mut task.state {
+                *until = (*until).min(now + Duration::from_millis(task.exec.identity.interval_ms));
+            }
+            self.tasks.insert(call, task);
+        } else if let Some(record) = self.record(resource) {
+            let exec = self.own(record, "asyncmon", Bump::One);
+            self.report_plain(&mut doings, &exec, result, wall);
         }
         if result.code == OcfCode::NOT_RUNNING {
             self.held.remove(resource);
@@ -205,157 +261,328 @@ impl Local {
         doings
     }
 
-    fn note_result(&mut self, id: &OpIdentity, exec: &Exec, call: u64, result: &ExecResult) {
-        if result.status != OpStatus::Done {
-            return;
-        }
-        match (id.operation.as_str(), result.code) {
-            ("monitor", OcfCode::OK | OcfCode::PROMOTED) => {
-                self.held.insert(id.resource.clone());
-                self.started.entry(id.resource.clone()).or_insert((call, exec.clone()));
-            }
-            ("monitor", OcfCode::NOT_RUNNING) => drop(self.held.remove(&id.resource)),
-            ("stop", OcfCode::OK) => {
-                self.held.remove(&id.resource);
-                self.started.remove(&id.resource);
-            }
-            _ => {}
-        }
-    }
-
     /// Starts the rounds that are due.
     pub fn tick(&mut self, now: Time, wall: WallTime) -> Doings {
         let mut doings = Doings::default();
-        for operation in self.operations.values_mut() {
-            if matches!(operation.state, State::Resting { until } if until <= now) {
-                operation.state = State::Queued;
-                operation.asked = now;
+        let mut due = false;
+        for task in self.tasks.values_mut() {
+            if matches!(task.state, State::Resting { until } if until <= now) {
+                task.state = State::Queued;
+                task.asked = now;
+                due = true;
             }
         }
-        self.run_queued(now, wall, &mut doings);
+        if due {
+            self.run_queued(now, wall, &mut doings);
+        }
         doings
     }
 
     /// Makes the next round of every recurring operation due now.
     pub fn hasten(&mut self, now: Time) {
-        for operation in self.operations.values_mut() {
-            if let State::Resting { until } = &mut operation.state {
+        for task in self.tasks.values_mut() {
+            if let State::Resting { until } = &mut task.state {
                 *until = (*until).min(now);
             }
         }
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        let until = |o: &Operation| match o.state {
+        let until = |t: &Task| match t.state {
             State::Resting { until } => Some(until),
             _ => None,
         };
-        self.operations.values().filter_map(until).min()
+        self.tasks.values().filter_map(until).min()
+    }
+
+    // ---- running ----
+
+    /// Ends operations for which `chosen` holds, without a report.
+    fn cancel(&mut self, doings: &mut Doings, chosen: impl Fn(&Exec) -> bool) {
+        let calls: Vec<u64> = self.tasks.iter().filter(|(_, t)| chosen(&t.exec)).map(|(c, _)| *c).collect();
+        for call in calls {
+            if self.tasks.remove(&call).is_some_and(|t| t.state == State::Running) {
+                doings.outputs.push(Output::Cancel { call });
+            }
+        }
+    }
+
+    /// Starts what may run: a resource's operations run one after the other, oldest first.
+    fn run_queued(&mut self, now: Time, wall: WallTime, doings: &mut Doings) {
+        let running = self.tasks.values().filter(|t| t.state == State::Running);
+        let mut busy: BTreeSet<String> = running.map(|t| t.exec.identity.resource.clone()).collect();
+        let mut next = Vec::new();
+        for (call, task) in &self.tasks {
+            if task.state == State::Queued && busy.insert(task.exec.identity.resource.clone()) {
+                next.push(*call);
+            }
+        }
+        for call in next {
+            let Some(mut task) = self.tasks.remove(&call) else { continue };
+            task.state = State::Running;
+            if task.step == Step::Open && task.reported.is_none() {
+                doings.begun.push(task.exec.identity.clone());
+            }
+            if task.step == Step::Open || task.reported.is_some() {
+                (task.begun, task.begun_wall) = (now, wall);
+            }
+            let (step, operation, record) = self.next_step(call, &task);
+            task.step = step;
+            task.running = Some(operation.clone());
+            self.tasks.insert(call, task);
+            doings.outputs.push(Output::Execute { call, operation, record: record.map(Box::new) });
+        }
+    }
+
+    /// What to run of a task now, and the record to be kept before it runs.
+    fn next_step(&mut self, call: u64, task: &Task) -> (Step, Operation, Option<Record>) {
+        let exec = &task.exec;
+        let starts = matches!(exec.operation.action.as_str(), "start" | "migrate_from");
+        let known = self.record(&exec.identity.resource).filter(|r| record::differs(exec, r));
+        if let Some(known) = known.filter(|_| task.step == Step::Open && record::is_new(&exec.operation)) {
+            let (step, action) = if starts { (Step::Clear, "stop") } else { (Step::Look, "monitor") };
+            let timeout_ms = exec.operation.timeout_ms;
+            return (step, Operation { timeout_ms, ..self.own(known, action, Bump::None).operation }, None);
+        }
+        if task.adopts || (record::is_new(&exec.operation) && !starts) {
+            return (Step::Main, exec.operation.clone(), None);
+        }
+        if !starts {
+            return (Step::Main, self.on_record(exec), None);
+        }
+        let record = Record::of(&exec.operation, &exec.own, call);
+        self.placed.insert(exec.identity.resource.clone(), Placed { record: record.clone(), told: None });
+        (Step::Main, exec.operation.clone(), Some(record))
+    }
+
+    fn prelude_ended(&mut self, doings: &mut Doings, task: &mut Task, result: &ExecResult) -> Prelude {
+        let resource = task.exec.identity.resource.clone();
+        let done = result.status == OpStatus::Done;
+        match task.step {
+            Step::Clear if done && result.code == OcfCode::OK => {}
+            Step::Look if done && result.code == OcfCode::NOT_RUNNING => {}
+            Step::Clear => {
+                let agent = task.running.as_ref().map(|o| o.instance.agent.clone()).unwrap_or_default();
+                let reason = format!("what was started before ({agent}) could not be stopped: {}", result.reason);
+                let reason = Reason::cleaned(&reason);
+                let code = if result.code == OcfCode::OK { OcfCode::ERROR } else { result.code };
+                return Prelude::Fail(ExecResult { code, reason, ..result.clone() });
+            }
+            // What the record says is there: that is the answer.
+            _ => return Prelude::None,
+        }
+        self.drop_record(doings, &resource);
+        task.step = Step::Main;
+        Prelude::Go
+    }
+
+    fn main_ended(
+        &mut self,
+        doings: &mut Doings,
+        call: u64,
+        mut task: Task,
+        mut result: ExecResult,
+        now: Time,
+        wall: WallTime,
+    ) {
+        if task.reported.is_none() {
+            result.queue_ms = result.queue_ms.saturating_add(task.begun.since(task.asked).as_millis() as u64);
+        }
+        let gone =
+            result.status == OpStatus::Done && matches!(result.code, OcfCode::NOT_RUNNING | OcfCode::NOT_INSTALLED);
+        self.note_result(doings, &task, &result);
+        let seen = (result.code, result.status);
+        let at = if task.reported.is_none() { task.begun_wall } else { wall };
+        if !(task.adopts && gone) && (task.reported != Some(seen) || task.is_failure(&result)) {
+            self.report(doings, &task, result.clone(), at);
+        }
+        let meanwhile =
+            task.failed.take().filter(|_| result.code == OcfCode::OK && task.exec.operation.action != "stop");
+        let resource = task.exec.identity.resource.clone();
+        if task.exec.identity.interval_ms > 0 {
+            task.reported = Some(seen);
+            task.state = State::Resting { until: now + Duration::from_millis(task.exec.identity.interval_ms) };
+            self.tasks.insert(call, task);
+        }
+        if let Some(failure) = meanwhile {
+            let told = self.fail(now, wall, &resource, &failure);
+            doings.reports.extend(told.reports);
+        }
+    }
+
+    fn note_result(&mut self, doings: &mut Doings, task: &Task, result: &ExecResult) {
+        let resource = &task.exec.identity.resource;
+        if result.status != OpStatus::Done {
+            return;
+        }
+        let Some(operation) = &task.running else { return };
+        match (operation.action.as_str(), result.code) {
+            ("monitor", OcfCode::OK | OcfCode::PROMOTED) => {
+                self.held.insert(resource.clone());
+                if self.record(resource).is_none() {
+                    self.keep(doings, resource, Record::of(operation, &task.exec.own, self.last_call));
+                }
+            }
+            ("monitor", OcfCode::NOT_RUNNING) => {
+                self.held.remove(resource);
+                if operation.interval_ms == 0 {
+                    self.drop_record(doings, resource);
+                }
+            }
+            ("stop", OcfCode::OK) => {
+                self.release(resource);
+                self.drop_record(doings, resource);
+            }
+            ("reload" | "reload-agent", OcfCode::OK) => {
+                let order = self.record(resource).map_or(0, |r| r.order);
+                self.keep(doings, resource, Record::of(operation, &task.exec.own, order));
+            }
+            _ => {}
+        }
+    }
+
+    // ---- records ----
+
+    fn key_of(&self, resource: &str) -> Option<String> {
+        if self.placed.contains_key(resource) {
+            return Some(resource.to_owned());
+        }
+        self.placed.keys().find(|id| record::same_resource(id, resource)).cloned()
+    }
+
+    fn record(&self, resource: &str) -> Option<&Record> {
+        self.placed.get(&self.key_of(resource)?).map(|p| &p.record)
+    }
+
+    fn keep(&mut self, doings: &mut Doings, resource: &str, record: Record) {
+        let key = self.key_of(resource).unwrap_or_else(|| resource.to_owned());
+        self.placed.insert(key, Placed { record: record.clone(), told: None });
+        doings.outputs.push(Output::Record(Box::new(record)));
+    }
+
+    fn drop_record(&mut self, doings: &mut Doings, resource: &str) {
+        let Some(key) = self.key_of(resource) else { return };
+        if let Some(placed) = self.placed.remove(&key) {
+            doings.outputs.push(Output::Unrecord { instance: placed.record.instance.id });
+        }
+    }
+
+    /// The resource is not this node's any more, under whichever of its names.
+    fn release(&mut self, resource: &str) {
+        self.held.remove(resource);
+        if let Some(key) = self.key_of(resource) {
+            self.held.remove(&key);
+        }
+    }
+
+    fn on_record(&self, exec: &Exec) -> Operation {
+        let Some(record) = self.record(&exec.identity.resource) else { return exec.operation.clone() };
+        record::on_record(exec, record, self.facts.get(&AgentName::of(&record.instance)))
+    }
+
+    /// An operation of this node's own making on what a record says.
+    fn own(&self, record: &Record, action: &str, bump: Bump) -> Exec {
+        let instance = record.instance.clone();
+        let identity = OpIdentity {
+            node: self.me,
+            node_name: self.name.clone(),
+            resource: instance.id.clone(),
+            class: instance.class.clone(),
+            provider: instance.provider.clone(),
+            agent: instance.agent.clone(),
+            operation: action.to_owned(),
+            interval_ms: 0,
+            key: format!("{}_{action}_0", instance.id),
+            // Never the key of an action in a transition.
+            transition_key: format!("0:0:0:{}", self.uuid),
+            target_rc: 0,
+            digest: record.digest.clone(),
+            ignore_failure: false,
+            bump,
+            extra: Vec::new(),
+        };
+        let meta_ms = record.meta.get("timeout").and_then(|t| t.parse().ok());
+        let timeout_ms = meta_ms.map_or(OWN_TIMEOUT_MS, |ms: u64| ms.max(OWN_TIMEOUT_MS));
+        let (action, node) = (action.to_owned(), self.name.clone());
+        let operation = Operation { instance, action, interval_ms: 0, timeout_ms, meta: record.meta.clone(), node };
+        Exec { view: ViewId::default(), identity, operation, own: Vec::new(), wait_ms: timeout_ms }
+    }
+
+    // ---- reports ----
+
+    fn next_call(&mut self) -> u64 {
+        self.last_call += 1;
+        self.last_call
+    }
+
+    /// Tells how a task ended, with the digests of what was really run.
+    fn report(&mut self, doings: &mut Doings, task: &Task, result: ExecResult, at: WallTime) {
+        let mut told = outcome(&task.exec, self.next_call(), &result, at.secs());
+        if let Some(operation) = &task.running {
+            let name = AgentName::of(&operation.instance);
+            let (digest, extra) = record::digests(operation, self.facts.get(&name));
+            let id = &mut told.identity;
+            (id.class, id.provider, id.agent) = (name.class, name.provider, name.agent);
+            id.digest = digest;
+            id.extra.extend(extra);
+            if id.interval_ms == 0
+                && is_recorded(&id.operation)
+                && let Some(placed) = self.key_of(&task.exec.identity.resource).and_then(|k| self.placed.get_mut(&k))
+            {
+                placed.told = (!told.failed()).then(|| (operation.clone(), told.clone()));
+            }
+        }
+        doings.reports.push(told);
+    }
+
+    fn report_plain(&mut self, doings: &mut Doings, exec: &Exec, result: &ExecResult, at: WallTime) {
+        let call = self.next_call();
+        doings.reports.push(outcome(exec, call, result, at.secs()));
     }
 }
 
-fn report(exec: &Exec, call: u64, result: &ExecResult, changed_s: i64) -> OpRecord {
+/// What became of the step before the operation itself.
+enum Prelude {
+    /// There was none, or it has the answer.
+    None,
+    Go,
+    Fail(ExecResult),
+}
+
+impl Task {
+    fn new(exec: Exec, now: Time, wall: WallTime) -> Task {
+        Task {
+            exec,
+            step: Step::Open,
+            state: State::Queued,
+            asked: now,
+            begun: now,
+            begun_wall: wall,
+            running: None,
+            reported: None,
+            failed: None,
+            adopts: false,
+        }
+    }
+
+    fn is_failure(&self, result: &ExecResult) -> bool {
+        outcome(&self.exec, 0, result, 0).failed()
+    }
+}
+
+fn as_call(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn outcome(exec: &Exec, call: u64, result: &ExecResult, changed_s: i64) -> OpRecord {
     OpRecord {
         identity: exec.identity.clone(),
-        call: i64::try_from(call).unwrap_or(i64::MAX),
+        call: as_call(call),
         code: result.code.0,
         status: result.status,
         reason: result.reason.clone(),
         exec_ms: result.exec_ms,
         queue_ms: result.queue_ms,
         changed_s,
-    }
-}
-
-/// A stop of this node's own making, with the parameters that `exec` was run with.
-fn stop_of(exec: &Exec) -> Exec {
-    own_operation(exec, "stop", crate::message::Bump::Infinity)
-}
-
-/// What Pacemaker calls a failure that no operation has found.
-fn asyncmon_of(exec: &Exec) -> Exec {
-    own_operation(exec, "asyncmon", crate::message::Bump::One)
-}
-
-fn own_operation(exec: &Exec, operation: &str, bump: crate::message::Bump) -> Exec {
-    let mut own = exec.clone();
-    let id = &mut own.identity;
-    id.operation = operation.to_owned();
-    id.interval_ms = 0;
-    own.operation.action = operation.to_owned();
-    own.operation.interval_ms = 0;
-    id.key = format!("{}_{operation}_0", id.resource);
-    id.target_rc = 0;
-    id.bump = bump;
-    // Keep the UUID, but never meet the key of an action in a transition.
-    let uuid = id.transition_key.rsplit(':').next().unwrap_or_default().to_owned();
-    id.transition_key = format!("0:0:0:{uuid}");
-    own
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::ViewId;
-    use crate::message::Bump;
-    use base::NodeId;
-
-    fn exec(operation: &str, interval_ms: u64) -> Exec {
-        let identity = OpIdentity {
-            node: NodeId(1),
-            node_name: "a".into(),
-            resource: "vip".into(),
-            class: "ocf".into(),
-            provider: Some("heartbeat".into()),
-            agent: "IPaddr2".into(),
-            operation: operation.into(),
-            interval_ms,
-            key: format!("vip_{operation}_{interval_ms}"),
-            transition_key: format!("{operation}:1:0:u"),
-            target_rc: 0,
-            digest: String::new(),
-            ignore_failure: false,
-            bump: Bump::One,
-            extra: vec![],
-        };
-        let operation = base::Operation { action: operation.into(), interval_ms, ..base::Operation::default() };
-        Exec { view: ViewId::default(), identity, operation, own: vec![], wait_ms: 20000 }
-    }
-
-    fn calls(doings: &Doings) -> Vec<String> {
-        let text = |o: &Output| match o {
-            Output::Execute { call, operation } => format!("{call} {}", operation.action),
-            Output::Cancel { call } => format!("cancel {call}"),
-            other => format!("{other:?}"),
-        };
-        doings.outputs.iter().map(text).collect()
-    }
-
-    #[test]
-    fn monitors_report_changes_only_and_end_with_their_resource() {
-        let (mut local, wall) = (Local::default(), WallTime(0));
-        let ok = ExecResult::done(OcfCode::OK);
-        let mut now = Time::ZERO;
-        assert_eq!(calls(&local.start(now, wall, exec("start", 0))), ["1 start"]);
-        assert!(local.held().contains("vip"));
-        assert_eq!(calls(&local.start(now, wall, exec("monitor", 10000))), Vec::<String>::new());
-        let done = local.finished(now, wall, 1, &ok);
-        assert_eq!((done.reports.len(), calls(&done)), (1, vec!["2 monitor".to_owned()]));
-        assert_eq!(local.finished(now, wall, 2, &ok).reports.len(), 1);
-        now = Time::from_millis(10000);
-        assert_eq!(local.deadline(), Some(now));
-        assert_eq!(calls(&local.tick(now, wall)), ["2 monitor"]);
-        assert_eq!(local.finished(now, wall, 2, &ok).reports.len(), 0);
-        now = Time::from_millis(20000);
-        local.tick(now, wall);
-        let failed = local.finished(now, wall, 2, &ExecResult::done(OcfCode::NOT_RUNNING));
-        assert!(failed.reports[0].failed());
-        assert!(!local.held().contains("vip"));
-        now = Time::from_millis(30000);
-        assert_eq!(calls(&local.tick(now, wall)), ["2 monitor"]);
-        assert_eq!(calls(&local.start(now, wall, exec("stop", 0))), ["cancel 2", "3 stop"]);
-        assert_eq!(local.finished(now, wall, 2, &ok).reports.len(), 0, "a cancelled round's answer is late");
-        local.finished(now, wall, 3, &ok);
-        assert_eq!(local.deadline(), None);
     }
 }

@@ -250,6 +250,14 @@ fn entry_id(record: &OpRecord) -> String {
 
 /// Writes a result into its node's history, and a failure into the node's fail count. `now_s` dates the failure.
 pub fn record(status: &mut Element, record: &OpRecord, now_s: i64) -> bool {
+    let placed;
+    let record = match in_order(status, record) {
+        Some(numbered) => {
+            placed = numbered;
+            &placed
+        }
+        None => record,
+    };
     let op = &record.identity;
     match op.operation.as_str() {
         "delete" if !record.failed() => return delete_resource(status, op.node, &op.resource),
@@ -258,6 +266,9 @@ pub fn record(status: &mut Element, record: &OpRecord, now_s: i64) -> bool {
         _ => {}
     }
     let resource = resource_mut(status, op);
+    if matches!(op.operation.as_str(), "start" | "migrate_from") {
+        name_agent(resource, op);
+    }
     // A node that stops of its own accord (before it joins after a merge) was not asked, so nothing was noted before.
     remove_ended(resource, op);
     if record.failed() {
@@ -265,15 +276,49 @@ pub fn record(status: &mut Element, record: &OpRecord, now_s: i64) -> bool {
         if op.interval_ms == 0 {
             write_entry(resource, &entry_id(record), record);
         } else {
-            // A pending first round has become a failure; what it replaced is not known any more.
-            let key = op.key.clone();
-            resource.retain_elements(|e| e.id() != Some(&key) || e.attr("rc-code") != Some("193"));
+            // A pending first round has become a failure: it runs on, and is not asked for anew.
+            if resource.elements().any(|e| e.id() == Some(&op.key) && e.attr("rc-code") == Some("193")) {
+                write_entry(resource, &op.key, record);
+            }
         }
         bump_fail_count(status, record, now_s);
     } else {
         write_entry(resource, &entry_id(record), record);
     }
     true
+}
+
+/// A result in the form and with the number that the history wants, if those are others than its own. What a node did not report itself
+/// comes after all that it has reported; a reload is a start with other parameters.
+fn in_order(status: &Element, record: &OpRecord) -> Option<OpRecord> {
+    let op = &record.identity;
+    let reloads = matches!(op.operation.as_str(), "reload" | "reload-agent");
+    if record.call >= 0 && !reloads {
+        return None;
+    }
+    let mut placed = record.clone();
+    if record.call < 0 {
+        let list = node_state(status, op.node).and_then(|s| s.child("lrm")?.child("lrm_resources"));
+        let resource = list.and_then(|l| l.elements().find(|e| e.id() == Some(&op.resource)));
+        let calls =
+            resource.into_iter().flat_map(|r| r.elements()).filter_map(|e| e.attr("call-id")?.parse::<i64>().ok());
+        placed.call = calls.max().unwrap_or(0).max(0).saturating_add(1);
+    }
+    if reloads {
+        let done = record.status == crate::api::OpStatus::Done;
+        placed.identity.operation = if done { "start" } else { "monitor" }.to_owned();
+        placed.identity.key = format!("{}_{}_0", op.resource, placed.identity.operation);
+    }
+    Some(placed)
+}
+
+fn name_agent(resource: &mut Element, op: &OpIdentity) {
+    resource.set("class", &op.class);
+    match &op.provider {
+        Some(provider) => resource.set("provider", provider),
+        None => drop(resource.remove_attr("provider")),
+    }
+    resource.set("type", &op.agent);
 }
 
 fn write_entry(resource: &mut Element, id: &str, record: &OpRecord) {

@@ -113,6 +113,30 @@ impl Transition {
         }
     }
 
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.graph.actions.iter()
+    }
+
+    /// An earlier transition has begun this action.
+    pub fn take(&mut self, id: ActionId) {
+        self.progress.insert(id, Progress::Running);
+    }
+
+    /// Whether the operation `id` is what this action asks for. Those whose parameters come from the configuration must have the same.
+    pub fn is_same(&self, action: &Action, op: &ResourceAction, id: &OpIdentity) -> bool {
+        let same = *op.primitive.id == *id.resource && *op.operation == *id.operation && *op.key == *id.key;
+        let digest = || {
+            let all = action.attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+            digest::of_params(&all, op.interval_ms)
+        };
+        match op.operation.as_str() {
+            // Each says something else of what is going on.
+            "notify" => false,
+            "start" | "migrate_from" | "monitor" | "reload" | "reload-agent" => same && digest() == id.digest,
+            _ => same,
+        }
+    }
+
     /// A running action has reported; false if it was not running.
     pub fn confirm(&mut self, id: ActionId, ok: bool) -> bool {
         if self.progress.get(&id) != Some(&Progress::Running) {
@@ -122,14 +146,13 @@ impl Transition {
         true
     }
 
-    /// Whether anything still runs.
-    pub fn busy(&self) -> bool {
-        self.progress.values().any(|p| *p == Progress::Running)
+    pub fn running(&self) -> usize {
+        self.progress.values().filter(|p| **p == Progress::Running).count()
     }
 
     /// Whether an action waits that could still run: something runs, or it is only held back.
     pub fn has_more(&self) -> bool {
-        self.busy() || (self.aborted.is_none() && self.graph.actions.iter().any(|a| self.may_start(a)))
+        self.running() > 0 || (self.aborted.is_none() && self.graph.actions.iter().any(|a| self.may_start(a)))
     }
 
     /// Done, failed and never started.

@@ -257,7 +257,7 @@ impl World {
         let life = host.life;
         match output {
             Output::Broadcast(payload) => host.ring.broadcast(now, payload).unwrap(),
-            Output::Execute { call, operation } => {
+            Output::Execute { call, operation, .. } => {
                 self.push(Duration::from_millis(5), Event::Done { node, life, call, operation })
             }
             Output::Schedule { ticket, cib, wall } => {

@@ -204,11 +204,19 @@ fn a_failure_that_no_monitor_found_is_recovered_at_once() {
         let reason = "the address was removed by somebody else".to_owned();
         lab.input(
             NodeId(1),
-            Input::Failed { resource: "vip".into(), code: OcfCode::NOT_RUNNING, reason: reason.clone() },
+            Input::Failed {
+                resource: "vip".into(),
+                code: OcfCode::NOT_RUNNING,
+                reason: base::Reason::cleaned(&reason),
+            },
         );
         lab.input(
             NodeId(2),
-            Input::Failed { resource: "vip".into(), code: OcfCode::NOT_RUNNING, reason: "not ours".into() },
+            Input::Failed {
+                resource: "vip".into(),
+                code: OcfCode::NOT_RUNNING,
+                reason: base::Reason::cleaned("not ours"),
+            },
         );
         lab.run_ms(300);
         assert_on(&lab, 1);

@@ -28,6 +28,8 @@ pub struct Node {
     pub timeline: Vec<TimelineEvent>,
     pub replies: BTreeMap<u64, Response>,
     pub left: bool,
+    /// What it keeps of its instances, as files.
+    pub records: BTreeMap<String, Record>,
     tick: Option<Time>,
     cancelled: BTreeSet<u64>,
 }
@@ -129,6 +131,7 @@ impl Lab {
             timeline: Vec::new(),
             replies: BTreeMap::new(),
             left: false,
+            records: BTreeMap::new(),
             tick: None,
             cancelled: BTreeSet::new(),
         };
@@ -358,13 +361,18 @@ impl Lab {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         match output {
             Output::Broadcast(payload) => self.broadcast(id, payload),
-            Output::Execute { call, operation } => {
+            Output::Execute { call, operation, record } => {
                 let key = operation.key();
                 let delay = self.delays.get(&key).copied().unwrap_or(5);
                 let incarnation = node.incarnation;
                 self.log.push((now, id, key));
+                if let Some(record) = record {
+                    node.records.insert(record.instance.id.clone(), *record);
+                }
                 self.push(delay * 1000, id, Event::Done { incarnation, call, operation });
             }
+            Output::Record(record) => drop(node.records.insert(record.instance.id.clone(), *record)),
+            Output::Unrecord { instance } => drop(node.records.remove(&instance)),
             Output::Cancel { call } => drop(node.cancelled.insert(call)),
             Output::Schedule { ticket, cib, wall } => {
                 let result = Box::new(planner(&cib, wall));

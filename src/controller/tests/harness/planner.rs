@@ -78,10 +78,20 @@ fn number(e: &Element, name: &str) -> i64 {
     e.attr(name).and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
+/// What is under way: planned again, and so found to be the same.
+fn is_pending(op: &Element) -> bool {
+    op.attr("rc-code") == Some("193")
+}
+
+fn is_probed(node: &Node<'_>, resource: &str) -> bool {
+    let is_probe = |o: &Element| o.attr("operation") == Some("monitor") && o.attr("interval") == Some("0");
+    entry(node, resource).is_some_and(|e| !e.elements().any(|o| is_probe(o) && is_pending(o)))
+}
+
 /// Active, and whether its newest result is a failure.
 fn state_of(node: &Node<'_>, resource: &str) -> (bool, bool) {
     let Some(entry) = entry(node, resource) else { return (false, false) };
-    let mut ops: Vec<&Element> = entry.elements().collect();
+    let mut ops: Vec<&Element> = entry.elements().filter(|o| !is_pending(o)).collect();
     ops.sort_by_key(|o| (number(o, "call-id"), o.attr("id").is_some_and(|i| i.contains("last_failure"))));
     let (mut active, mut failed) = (false, false);
     for op in ops {
@@ -132,7 +142,7 @@ pub fn plan(cib: &Element, _wall: WallTime) -> Result<Schedule, String> {
     let mut plan = Plan { graph: Graph::default() };
     let mut before = Vec::new();
     for p in &primitives {
-        for node in online.iter().filter(|n| entry(n, p.id().unwrap()).is_none()) {
+        for node in online.iter().filter(|n| !is_probed(n, p.id().unwrap())) {
             before.push(plan.op(p, node, "monitor", 0, 7, vec![]));
         }
     }
