@@ -36,3 +36,9 @@ pub const APPLETS: &[Applet] = &[
     },
     Applet { name: "ocf", about: "A native agent as an OCF executable", run: ocf::run, hidden: true },
 ];
+
+/// The meta-data document of a native agent.
+pub fn meta_data(agent: &str) -> Option<String> {
+    let answer = metadata::answer(agent);
+    (answer.code == base::exit::OcfCode::OK).then_some(answer.output)
+}

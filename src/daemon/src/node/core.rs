@@ -12,7 +12,7 @@ use crate::schedule::Answer;
 use crate::timeline::Timeline;
 use base::exit::OcfCode;
 use base::{NodeId, Time};
-use controller::{Controller, ExecResult, Input, Request, Response};
+use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +64,8 @@ pub(super) struct Inbox {
     pub reports: mpsc::Receiver<Report>,
     pub asks: mpsc::Receiver<Ask>,
     pub executed: mpsc::UnboundedReceiver<(u64, ExecResult)>,
+    /// What agents say of their parameters.
+    pub facts: mpsc::UnboundedReceiver<(AgentName, AgentFacts)>,
     pub scheduled: mpsc::UnboundedReceiver<Answer>,
     pub fenced: mpsc::UnboundedReceiver<(u64, Result<(), String>)>,
     pub notes: mpsc::UnboundedReceiver<Note>,
@@ -155,6 +157,7 @@ impl Core {
                     }
                 }
                 Some((call, result)) = inbox.executed.recv() => self.step(Input::Executed { call, result }).await,
+                Some((agent, facts)) = inbox.facts.recv() => self.step(Input::Facts { agent, facts }).await,
                 Some((ticket, result)) = inbox.scheduled.recv() => self.scheduled(ticket, result).await,
                 Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,

@@ -10,9 +10,11 @@
 mod args;
 mod check;
 mod core;
+mod facts;
 mod keep;
 mod native;
 mod perform;
+mod records;
 mod settings;
 mod start;
 mod view;

@@ -1,12 +1,16 @@
 //! Performs the controller's outputs that need no answer from the core task: agents started and cancelled, schedules asked
 //! for, state kept, fencing, alerts.
 
+use super::facts::Facts;
 use super::keep::Work;
+use super::records::Records;
 use crate::exec::{Runner, fence};
 use crate::schedule::Job;
 use crate::timeline::Timeline;
 use agents::Agents;
-use controller::{Alert, ExecRequest, ExecResult, Output};
+use base::exit::OcfCode;
+use base::{Operation, Reason};
+use controller::{Alert, ExecRequest, ExecResult, OpStatus, Output, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
 use std::time::Duration;
@@ -26,6 +30,8 @@ pub(super) struct Performer {
     pub schedules: sync::Sender<Job>,
     pub keeper: sync::Sender<Work>,
     pub timeline: Timeline,
+    records: Records,
+    facts: Facts,
     running: BTreeMap<u64, AbortHandle>,
     /// Resources of the configuration, for the directors on standby.
     configured: watch::Sender<BTreeSet<String>>,
@@ -41,6 +47,8 @@ impl Performer {
         schedules: sync::Sender<Job>,
         keeper: sync::Sender<Work>,
         timeline: Timeline,
+        records: Records,
+        facts: Facts,
     ) -> Performer {
         let configured = watch::Sender::default();
         tokio::spawn(follow(agents.clone(), configured.subscribe()));
@@ -52,6 +60,8 @@ impl Performer {
             schedules,
             keeper,
             timeline,
+            records,
+            facts,
             running: BTreeMap::new(),
             configured,
             stop_asked: false,
@@ -60,7 +70,9 @@ impl Performer {
 
     pub fn perform(&mut self, output: Output) {
         match output {
-            Output::Execute { call, operation } => self.execute(ExecRequest::of(call, &operation)),
+            Output::Execute { call, operation, record } => self.execute(call, operation, record),
+            Output::Record(record) => drop(self.records.keep(record)),
+            Output::Unrecord { instance } => self.records.remove(instance),
             Output::Cancel { call } => {
                 if let Some(handle) = self.running.remove(&call) {
                     handle.abort();
@@ -122,10 +134,12 @@ impl Performer {
         }
     }
 
-    fn execute(&mut self, request: ExecRequest) {
+    fn execute(&mut self, call: u64, operation: Operation, record: Option<Box<Record>>) {
+        self.facts.wanted(&operation);
+        let kept = record.map(|record| self.records.keep(record));
+        let request = ExecRequest::of(call, &operation);
         self.running.retain(|_, handle| !handle.is_finished());
         let (runner, executed, timeline) = (self.runner.clone(), self.executed.clone(), self.timeline.clone());
-        let call = request.call;
         let task = tokio::spawn(async move {
             let subject = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
             let recurring = request.interval_ms != 0;
@@ -136,7 +150,13 @@ impl Performer {
                     if runner.is_native(&request) { "in this process" } else { "as child process" },
                 );
             }
-            let result = runner.run(&request).await;
+            let result = match kept {
+                Some(kept) => match kept.await.unwrap_or_else(|_| Err("its thread has ended".to_owned())) {
+                    Ok(()) => runner.run(&request).await,
+                    Err(error) => unrecorded(&error),
+                },
+                None => runner.run(&request).await,
+            };
             if !recurring || result.code != base::exit::OcfCode::OK {
                 let text =
                     format!("rc {} ({}) after {} ms {}", result.code.0, result.code, result.exec_ms, result.reason);
@@ -178,6 +198,12 @@ impl Performer {
         tracing::warn!("{}", text.trim_end());
         self.timeline.add("alert", "", text.trim_end());
     }
+}
+
+/// A start that does not run, since nobody would know afterwards what it had placed.
+fn unrecorded(error: &str) -> ExecResult {
+    let reason = Reason::cleaned(&format!("not started: the record of the instance was not written: {error}"));
+    ExecResult { status: OpStatus::Error, reason, ..ExecResult::done(OcfCode::ERROR) }
 }
 
 /// Directors take their time, so the newest configuration counts.

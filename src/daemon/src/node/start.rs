@@ -2,7 +2,9 @@
 
 use super::args::{Args, DataPlane};
 use super::core::{Core, Identity, Inbox};
+use super::facts::Facts;
 use super::perform::Performer;
+use super::records::{self, Records};
 use super::settings::{self, Settings};
 use super::{core, keep, native};
 use crate::exec::{Places, Runner};
@@ -113,12 +115,17 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let mut config =
         controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
     config.two_node = settings.config.quorum.two_node;
-    let controller = controller::Controller::new(config, cib, &lineage, clock::now());
+    let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
+    let instances = run_dir.join("instances");
+    let (records, problems) = records::load(&instances);
+    controller.restore(clock::wall(), records);
     let mut standing = settings.standing.clone();
     standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
+    standing.extend(problems.iter().map(|p| format!("record of an instance: {p}")));
     standing.extend(data_plane_warning(&args));
 
     let (executed_to, executed) = mpsc::unbounded_channel();
+    let (facts_to, facts) = mpsc::unbounded_channel();
     let (fenced_to, fenced) = mpsc::unbounded_channel();
     let (scheduled_to, scheduled) = mpsc::unbounded_channel();
     let (notes_to, notes) = mpsc::unbounded_channel();
@@ -126,8 +133,19 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let schedules = schedule::start(scheduled_to, args.state_dir.join("failed-transitions"))?;
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
+    let facts_of = Facts::new(agents.clone(), places.ocf_root.clone(), facts_to);
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
-    let performer = Performer::new(runner, agents, executed_to, fenced_to, schedules, keeper, timeline.clone());
+    let performer = Performer::new(
+        runner,
+        agents,
+        executed_to,
+        fenced_to,
+        schedules,
+        keeper,
+        timeline.clone(),
+        Records::start(instances)?,
+        facts_of,
+    );
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let server =
         tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
@@ -140,8 +158,9 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     );
     let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity);
-    let result =
-        core.run(Inbox { reports, asks, executed, scheduled, fenced, notes, failures, bulletins, signals }).await;
+    let result = core
+        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, failures, bulletins, signals })
+        .await;
     logging::notify("STOPPING=1");
     server.abort();
     api::remove(&run_dir);
