@@ -284,7 +284,7 @@ impl Mutator {
             let count = e.nodes().len();
             let (a, b) = (m.below(count), m.below(count));
             if count > 0 {
-                e.nodes_mut().swap(a, b);
+                swap(e, a, b);
             }
         });
     }
@@ -319,12 +319,18 @@ pub fn element_mut<'a>(root: &'a mut Element, path: &[usize]) -> Option<&'a mut 
 pub fn take(root: &mut Element, path: &[usize]) -> Option<Element> {
     let (at, parent) = path.split_last()?;
     let parent = element_mut(root, parent)?;
-    if *at >= parent.nodes().len() {
-        return None;
-    }
-    match parent.nodes_mut().remove(*at) {
+    match parent.nodes_mut().remove(*at)? {
         Node::Element(e) => Some(e),
         _ => None,
+    }
+}
+
+fn swap(e: &mut Element, a: usize, b: usize) {
+    let (Some(one), Some(other)) = (e.nodes().get(a).cloned(), e.nodes().get(b).cloned()) else { return };
+    for (at, node) in [(a, other), (b, one)] {
+        if let Some(slot) = e.nodes_mut().get_mut(at) {
+            *slot = node;
+        }
     }
 }
 

@@ -148,7 +148,7 @@ impl Request {
             return Err(CibError::TooLarge { bytes: bytes.len(), limit: MAX_REQUEST_BYTES });
         }
         let text = std::str::from_utf8(bytes).map_err(|e| CibError::BadRequest(e.to_string()))?;
-        let mut e = xml::parse(text)?;
+        let e = xml::parse(text)?;
         if e.name() != "cib_request" {
             return Err(CibError::BadRequest(format!("element '{}' instead of 'cib_request'", e.name())));
         }
@@ -172,10 +172,7 @@ impl Request {
             force: flag("force"),
         };
         let (origin, client, user) = (text_of("origin"), text_of("client"), text_of("user"));
-        let payload = e.nodes_mut().drain(..).find_map(|n| match n {
-            xml::Node::Element(e) => Some(e),
-            _ => None,
-        });
+        let payload = e.elements().next().cloned();
         Ok(Request { op, target, payload, options, at: WallTime(at), origin, client, user })
     }
 }

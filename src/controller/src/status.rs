@@ -27,21 +27,11 @@ pub enum Membership {
 
 pub fn node_state(status: &Element, node: NodeId) -> Option<&Element> {
     let id = node.to_string();
-    status.elements_named("node_state").find(|e| e.id() == Some(&id))
+    status.child_by_id("node_state", &id)
 }
 
 fn node_state_mut(status: &mut Element, node: NodeId) -> &mut Element {
-    let id = node.to_string();
-    let at = status.elements().position(|e| e.name() == "node_state" && e.id() == Some(&id));
-    let at = at.unwrap_or_else(|| {
-        status.push(Element::new("node_state").with("id", &id));
-        status.elements().count() - 1
-    });
-    // The position was just found among the child elements.
-    match status.elements_mut().nth(at) {
-        Some(e) => e,
-        None => unreachable!("child element {at} was found or appended"),
-    }
+    status.child_by_id_or_insert("node_state", &node.to_string())
 }
 
 /// Ids of all cluster nodes that the status section knows.
@@ -147,7 +137,7 @@ pub fn set_attribute(status: &mut Element, node: NodeId, name: &str, value: Opti
     let set = attributes.child_or_insert("instance_attributes");
     let set_id = format!("status-{id}");
     set.set("id", &set_id);
-    if let Some(pair) = set.elements_mut().find(|e| e.attr("name") == Some(name)) {
+    if let Some(pair) = set.find_mut(|e| e.attr("name") == Some(name)) {
         pair.set("value", value);
         return true;
     }
@@ -187,19 +177,15 @@ fn resource_mut<'a>(status: &'a mut Element, op: &OpIdentity) -> &'a mut Element
     let lrm = node_state_mut(status, op.node).child_or_insert("lrm");
     lrm.set("id", &id);
     let list = lrm.child_or_insert("lrm_resources");
-    let at = list.elements().position(|e| e.id() == Some(&op.resource));
-    let at = at.unwrap_or_else(|| {
-        let mut e = Element::new("lrm_resource").with("id", &op.resource).with("class", &op.class);
+    let resource = list.child_by_id_or_insert("lrm_resource", &op.resource);
+    if resource.attr("type").is_none() {
+        resource.set("class", &op.class);
         if let Some(provider) = &op.provider {
-            e.set("provider", provider);
+            resource.set("provider", provider);
         }
-        list.push(e.with("type", &op.agent));
-        list.elements().count() - 1
-    });
-    match list.elements_mut().nth(at) {
-        Some(e) => e,
-        None => unreachable!("child element {at} was found or appended"),
+        resource.set("type", &op.agent);
     }
+    resource
 }
 
 /// Operations whose results say nothing about a resource's state.
@@ -347,7 +333,7 @@ fn write_entry(resource: &mut Element, id: &str, record: &OpRecord) {
         e.set(name, value);
     }
     e.set("op-digest", &op.digest);
-    if let Some(old) = resource.elements_mut().find(|old| old.id() == Some(id)) {
+    if let Some(old) = resource.find_mut(|old| old.id() == Some(id)) {
         *old = e;
     } else if resource.elements().count() < MAX_ENTRIES {
         resource.push(e);
@@ -369,14 +355,14 @@ fn bump_fail_count(status: &mut Element, record: &OpRecord, now_s: i64) {
 
 fn history_mut(status: &mut Element, node: NodeId) -> Option<&mut Element> {
     let id = node.to_string();
-    let state = status.elements_mut().find(|e| e.name() == "node_state" && e.id() == Some(&id))?;
+    let state = status.child_by_id_mut("node_state", &id)?;
     state.child_mut("lrm")?.child_mut("lrm_resources")
 }
 
 /// Removes one entry of a resource's history.
 pub fn delete_entry(status: &mut Element, node: NodeId, resource: &str, key: &str) -> bool {
     let Some(list) = history_mut(status, node) else { return false };
-    let Some(resource) = list.elements_mut().find(|e| e.id() == Some(resource)) else { return false };
+    let Some(resource) = list.child_by_id_mut("lrm_resource", resource) else { return false };
     resource.retain_elements(|e| e.id() != Some(key));
     true
 }
@@ -384,7 +370,7 @@ pub fn delete_entry(status: &mut Element, node: NodeId, resource: &str, key: &st
 /// Forgets the results of one operation of a resource.
 pub fn delete_operation(status: &mut Element, node: NodeId, resource: &str, operation: &str, interval_ms: u64) -> bool {
     let Some(list) = history_mut(status, node) else { return false };
-    let Some(resource) = list.elements_mut().find(|e| e.id() == Some(resource)) else { return false };
+    let Some(resource) = list.child_by_id_mut("lrm_resource", resource) else { return false };
     let interval = interval_ms.to_string();
     resource.retain_elements(|e| e.attr("operation") != Some(operation) || e.attr("interval") != Some(&interval));
     true
@@ -393,7 +379,7 @@ pub fn delete_operation(status: &mut Element, node: NodeId, resource: &str, oper
 /// Forgets a resource's history on one node.
 pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bool {
     let Some(list) = history_mut(status, node) else { return false };
-    list.retain_elements(|e| e.id() != Some(resource));
+    list.remove_by_id("lrm_resource", resource);
     true
 }
 

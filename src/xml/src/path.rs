@@ -136,7 +136,7 @@ impl Element {
         if !matches!(parent.nodes().get(*last), Some(Node::Element(_))) {
             return None;
         }
-        match parent.nodes_mut().remove(*last) {
+        match parent.nodes_mut().remove(*last)? {
             Node::Element(e) => Some(e),
             _ => None,
         }

@@ -1,5 +1,7 @@
-//! The tree itself.
+//! The tree itself. A copy of an element shares everything with it; a change copies the way from the root to what changes,
+//! and nothing else.
 
+use crate::children::Children;
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
@@ -72,28 +74,40 @@ pub enum Node {
     Comment(String),
 }
 
-/// An element with its attributes in order and its children.
-#[derive(Clone, Debug)]
-pub struct Element {
+/// An element with its attributes in order and its children. Copying one costs nothing, however much is below it.
+#[derive(Clone)]
+pub struct Element(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
     name: Name,
     attrs: Vec<(Name, Arc<str>)>,
-    children: Vec<Node>,
+    children: Children,
     line: u32,
     column: u32,
 }
 
-/// Source lines do not take part in equality.
+/// Source lines do not take part in equality. What is shared is not compared.
 impl PartialEq for Element {
     fn eq(&self, other: &Element) -> bool {
-        self.name == other.name && self.attrs == other.attrs && self.children == other.children
+        let (a, b) = (&*self.0, &*other.0);
+        Arc::ptr_eq(&self.0, &other.0) || (a.name == b.name && a.attrs == b.attrs && a.children == b.children)
     }
 }
 
 impl Eq for Element {}
 
+impl fmt::Debug for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Element");
+        text.field("name", &self.0.name).field("attrs", &self.0.attrs).field("children", &self.0.children);
+        text.field("line", &self.0.line).field("column", &self.0.column).finish()
+    }
+}
+
 impl Element {
     pub fn new(name: impl Into<Name>) -> Element {
-        Element { name: name.into(), attrs: Vec::new(), children: Vec::new(), line: 0, column: 0 }
+        Element::from_parts(name.into(), Vec::new(), Vec::new(), (0, 0))
     }
 
     /// Builder form of [`Element::set`].
@@ -109,39 +123,39 @@ impl Element {
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     pub fn shared_name(&self) -> &Name {
-        &self.name
+        &self.0.name
     }
 
     pub fn rename(&mut self, name: impl Into<Name>) {
-        self.name = name.into();
+        self.own().name = name.into();
     }
 
     /// Line of the start tag in the source, 1-based; 0 if the element was made by program.
     pub fn line(&self) -> u32 {
-        self.line
+        self.0.line
     }
 
     /// Column of the start tag in its line, 1-based, in bytes; 0 if the element was made by program.
     pub fn column(&self) -> u32 {
-        self.column
+        self.0.column
     }
 
     pub fn attr(&self, name: &str) -> Option<&str> {
-        self.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| &**v)
+        self.0.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| &**v)
     }
 
     /// [`Element::attr`], to be kept beyond the document without a copy.
     pub fn shared_attr(&self, name: &str) -> Option<Arc<str>> {
-        self.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| Arc::clone(v))
+        self.0.attrs.iter().find(|(n, _)| *n == *name).map(|(_, v)| Arc::clone(v))
     }
 
     /// [`Element::attrs`], to be kept beyond the document without copies.
     pub fn shared_attrs(&self) -> impl ExactSizeIterator<Item = (Arc<str>, Arc<str>)> {
-        self.attrs.iter().map(|(n, v)| (n.to_shared(), Arc::clone(v)))
+        self.0.attrs.iter().map(|(n, v)| (n.to_shared(), Arc::clone(v)))
     }
 
     /// The `id` attribute.
@@ -150,41 +164,44 @@ impl Element {
     }
 
     pub fn attrs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.attrs.iter().map(|(n, v)| (&**n, &**v))
+        self.0.attrs.iter().map(|(n, v)| (&**n, &**v))
     }
 
     /// Replaces the value in place, or appends the attribute.
     pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
         let value = Arc::from(value.as_ref());
-        match self.attrs.iter_mut().find(|(n, _)| *n == *name) {
+        let attrs = &mut self.own().attrs;
+        match attrs.iter_mut().find(|(n, _)| *n == *name) {
             Some(slot) => slot.1 = value,
-            None => self.attrs.push((Name::from(name), value)),
+            None => attrs.push((Name::from(name), value)),
         }
     }
 
     pub fn remove_attr(&mut self, name: &str) -> Option<Arc<str>> {
-        let at = self.attrs.iter().position(|(n, _)| *n == *name)?;
-        Some(self.attrs.remove(at).1)
+        let at = self.0.attrs.iter().position(|(n, _)| *n == *name)?;
+        Some(self.own().attrs.remove(at).1)
     }
 
-    pub fn nodes(&self) -> &[Node] {
-        &self.children
+    pub fn nodes(&self) -> &Children {
+        &self.0.children
     }
 
-    pub fn nodes_mut(&mut self) -> &mut Vec<Node> {
-        &mut self.children
+    pub fn nodes_mut(&mut self) -> &mut Children {
+        &mut self.own().children
     }
 
     /// Child elements in order.
     pub fn elements(&self) -> impl DoubleEndedIterator<Item = &Element> {
-        self.children.iter().filter_map(|n| match n {
+        self.nodes().iter().filter_map(|n| match n {
             Node::Element(e) => Some(e),
             _ => None,
         })
     }
 
+    /// All child elements, to be changed. For one of them there are [`Element::find_mut`] and the like, which do not touch
+    /// the others.
     pub fn elements_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Element> {
-        self.children.iter_mut().filter_map(|n| match n {
+        self.nodes_mut().iter_mut().filter_map(|n| match n {
             Node::Element(e) => Some(e),
             _ => None,
         })
@@ -201,29 +218,70 @@ impl Element {
     }
 
     pub fn child_mut(&mut self, name: &str) -> Option<&mut Element> {
-        self.elements_mut().find(|e| e.name() == name)
+        self.find_mut(|e| e.name() == name)
+    }
+
+    /// The first child element that fits, to be changed.
+    pub fn find_mut(&mut self, fits: impl Fn(&Element) -> bool) -> Option<&mut Element> {
+        let at = self.nodes().iter().position(|n| matches!(n, Node::Element(e) if fits(e)))?;
+        self.element_at_mut(at)
+    }
+
+    /// First child element with this name and `id`; quick also where there are ten thousand.
+    pub fn child_by_id(&self, name: &str, id: &str) -> Option<&Element> {
+        match self.nodes().get(self.position_by_id(name, id)?)? {
+            Node::Element(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// [`Element::child_by_id`], to be changed.
+    pub fn child_by_id_mut(&mut self, name: &str, id: &str) -> Option<&mut Element> {
+        let at = self.position_by_id(name, id)?;
+        self.element_at_mut(at)
+    }
+
+    /// Takes out the first child element with this name and `id`.
+    pub fn remove_by_id(&mut self, name: &str, id: &str) -> Option<Element> {
+        let at = self.position_by_id(name, id)?;
+        match self.nodes_mut().remove(at)? {
+            Node::Element(e) => Some(e),
+            _ => None,
+        }
     }
 
     /// First child element called `name`, appended if there is none.
     pub fn child_or_insert(&mut self, name: &str) -> &mut Element {
-        let at = self.children.iter().position(|n| matches!(n, Node::Element(e) if e.name() == name));
+        let at = self.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.name() == name));
         let at = at.unwrap_or_else(|| {
             self.push(Element::new(name));
-            self.children.len() - 1
+            self.nodes().len() - 1
         });
-        match &mut self.children[at] {
-            Node::Element(e) => e,
-            _ => unreachable!("the position was that of an element"),
+        match self.element_at_mut(at) {
+            Some(e) => e,
+            None => unreachable!("the position was that of an element"),
+        }
+    }
+
+    /// First child element with this name and `id`, appended with nothing but its id if there is none.
+    pub fn child_by_id_or_insert(&mut self, name: &str, id: &str) -> &mut Element {
+        let at = self.position_by_id(name, id).unwrap_or_else(|| {
+            self.push(Element::new(name).with("id", id));
+            self.nodes().len() - 1
+        });
+        match self.element_at_mut(at) {
+            Some(e) => e,
+            None => unreachable!("the position was that of an element"),
         }
     }
 
     pub fn push(&mut self, child: Element) {
-        self.children.push(Node::Element(child));
+        self.nodes_mut().push(Node::Element(child));
     }
 
     /// Keeps the child elements for which `keep` holds; text and comments stay.
     pub fn retain_elements(&mut self, mut keep: impl FnMut(&Element) -> bool) {
-        self.children.retain(|n| match n {
+        self.nodes_mut().retain(|n| match n {
             Node::Element(e) => keep(e),
             _ => true,
         });
@@ -231,7 +289,7 @@ impl Element {
 
     /// All text directly inside this element.
     pub fn text(&self) -> String {
-        self.children
+        self.nodes()
             .iter()
             .filter_map(|n| match n {
                 Node::Text(t) => Some(t.as_str()),
@@ -259,7 +317,8 @@ impl Element {
         if self.id() == Some(id) {
             return Some(self);
         }
-        self.elements_mut().find_map(|e| e.find_id_mut(id))
+        let at = self.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.find_id(id).is_some()))?;
+        self.element_at_mut(at)?.find_id_mut(id)
     }
 
     pub(crate) fn from_parts(
@@ -268,6 +327,22 @@ impl Element {
         children: Vec<Node>,
         (line, column): (u32, u32),
     ) -> Element {
-        Element { name, attrs, children, line, column }
+        Element(Arc::new(Inner { name, attrs, children: Children::from(children), line, column }))
+    }
+
+    /// This element for itself alone, to be changed.
+    fn own(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
+    fn position_by_id(&self, name: &str, id: &str) -> Option<usize> {
+        self.nodes().position_by_id(id, |n| matches!(n, Node::Element(e) if e.name() == name))
+    }
+
+    fn element_at_mut(&mut self, at: usize) -> Option<&mut Element> {
+        match self.nodes_mut().get_mut(at) {
+            Some(Node::Element(e)) => Some(e),
+            _ => None,
+        }
     }
 }

@@ -101,7 +101,7 @@ fn create(root: &mut Element, request: &Request) -> Result<bool, CibError> {
 
 fn refuse_existing(parent: &Element, new: &Element) -> Result<(), CibError> {
     let Some(id) = new.id() else { return Ok(()) };
-    match parent.elements().any(|e| e.name() == new.name() && e.id() == Some(id)) {
+    match parent.child_by_id(new.name(), id).is_some() {
         true => Err(CibError::Exists { name: new.name().to_owned(), id: id.to_owned() }),
         false => Ok(()),
     }
@@ -150,10 +150,8 @@ fn fits(e: &Element, criteria: &Element) -> bool {
 
 /// Merges `update` into the first element in document order that fits it; `None` if none does.
 fn update_match(here: &mut Element, update: &Element, score: bool) -> Option<bool> {
-    if fits(here, update) {
-        return Some(merge(here, update, score));
-    }
-    here.elements_mut().find_map(|child| update_match(child, update, score))
+    let at = find_fit(here, update, &fits)?;
+    here.at_mut(&at).map(|there| merge(there, update, score))
 }
 
 /// Copies attributes over and merges children, adding those that are not there.
@@ -169,7 +167,11 @@ pub fn merge(here: &mut Element, update: &Element, score: bool) -> bool {
     for node in update.nodes() {
         match node {
             Node::Element(child) => {
-                let there = here.elements_mut().find(|e| fits(e, child)).map(|there| merge(there, child, score));
+                let there = match child.id() {
+                    Some(id) => here.child_by_id_mut(child.name(), id),
+                    None => here.child_mut(child.name()),
+                };
+                let there = there.map(|there| merge(there, child, score));
                 if there.is_none() {
                     here.push(child.clone());
                 }

@@ -237,9 +237,10 @@ fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> R
     let holder = edit::resource_mut(configuration, group)?;
     let position =
         |e: &Element, id: &str| e.nodes().iter().position(|n| matches!(n, Node::Element(c) if c.id() == Some(id)));
-    let own = position(holder, id).ok_or_else(|| error(format!("'{id}' is not in group '{group}'")))?;
-    let moved = holder.nodes_mut().remove(own);
-    let at = position(holder, anchor).ok_or_else(|| error(format!("'{anchor}' is not in group '{group}'")))?;
+    let absent = |id: &str| error(format!("'{id}' is not in group '{group}'"));
+    let own = position(holder, id).ok_or_else(|| absent(id))?;
+    let moved = holder.nodes_mut().remove(own).ok_or_else(|| absent(id))?;
+    let at = position(holder, anchor).ok_or_else(|| absent(anchor))?;
     holder.nodes_mut().insert(at + after, moved);
     Ok(())
 }

@@ -104,7 +104,7 @@ impl<'a> Recorder<'a> {
     pub fn set_ticket(&mut self, id: &str, attr: &str, value: bool) {
         let value = if value { "true" } else { "false" };
         let tickets = self.status.child_or_insert("tickets");
-        if let Some(ticket) = tickets.elements_mut().find(|t| t.id() == Some(id)) {
+        if let Some(ticket) = tickets.find_mut(|t| t.id() == Some(id)) {
             ticket.set(attr, value);
             return;
         }
@@ -197,7 +197,7 @@ impl<'a> Recorder<'a> {
 
 /// Sets `name` among the attributes in `set`.
 pub(super) fn set_pair(set: &mut Element, name: &str, value: &str) {
-    if let Some(pair) = set.elements_mut().find(|e| e.attr("name") == Some(name)) {
+    if let Some(pair) = set.find_mut(|e| e.attr("name") == Some(name)) {
         pair.set("value", value);
         return;
     }
@@ -236,7 +236,7 @@ fn write_entry(
     filter_params(&mut params);
     let mut fresh = Element::new("lrm_rsc_op").with("id", &entry_id);
     let known = rsc.elements().any(|e| e.name() == "lrm_rsc_op" && e.id() == Some(&entry_id));
-    let entry = match rsc.elements_mut().find(|e| known && e.id() == Some(&entry_id)) {
+    let entry = match rsc.find_mut(|e| known && e.id() == Some(&entry_id)) {
         Some(entry) => entry,
         None => &mut fresh,
     };

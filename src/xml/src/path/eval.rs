@@ -151,8 +151,8 @@ impl Eval<'_> {
             Item::Document => vec![Item::Element(Vec::new())],
             Item::Attribute(..) => Vec::new(),
             Item::Element(at) => {
-                let nodes = self.element(at).map(Element::nodes).unwrap_or_default();
-                let elements = nodes.iter().enumerate().filter(|(_, n)| matches!(n, Node::Element(_)));
+                let nodes = self.element(at).into_iter().flat_map(Element::nodes);
+                let elements = nodes.enumerate().filter(|(_, n)| matches!(n, Node::Element(_)));
                 elements
                     .map(|(i, _)| {
                         let mut child = Vec::with_capacity(at.len() + 1);
