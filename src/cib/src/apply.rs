@@ -4,10 +4,11 @@
 mod edit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transactions;
 
-use crate::{
-    CONFIGURATION_SECTIONS, CibError, MAX_CIB_BYTES, Op, Outcome, Request, Severity, Target, Version, schema, stamp,
-};
+use crate::limits::{check_request, check_section, may_grow};
+use crate::{CONFIGURATION_SECTIONS, CibError, Op, Outcome, Request, Severity, Target, Version, schema, stamp};
 use std::sync::Arc;
 use xml::{Element, Location, Path};
 
@@ -51,10 +52,14 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, Ci
         let version = Version::of(shared)?;
         return Ok(Outcome { changed: false, config_changed: false, answer: Some(answer), version });
     }
+    check_request(request)?;
     let old = Version::of(shared)?;
-    if only_status(request) {
-        // In place: status changes by far the most often, and needs neither schema check nor roll-back.
-        let changed = edit::perform(Arc::make_mut(shared), request)?;
+    if let Some(expected) = request.expected.filter(|e| !e.holds(old)) {
+        return Err(CibError::Changed { expected, found: old });
+    }
+    if only_status(request) && !may_grow(request.op) {
+        // In place: it needs neither schema check nor roll-back.
+        let changed = edit::perform(Arc::make_mut(shared), request, &mut 0)?;
         let version = if changed { Version { num_updates: old.num_updates + 1, ..old } } else { old };
         if changed {
             version.write_to(Arc::make_mut(shared));
@@ -62,11 +67,15 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, Ci
         return Ok(Outcome { changed, config_changed: false, answer: None, version });
     }
     let mut copy = Element::clone(shared);
-    if !edit::perform(&mut copy, request)? && !matches!(request.op, Op::Bump | Op::Erase) {
+    if !edit::perform(&mut copy, request, &mut 0)? && !matches!(request.op, Op::Bump | Op::Erase) {
         return Ok(Outcome { changed: false, config_changed: false, answer: None, version: old });
     }
-    let config_changed =
-        matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade) || differs_outside_status(shared, &copy);
+    let raises = |r: &Request| matches!(r.op, Op::Bump | Op::Erase | Op::Upgrade);
+    let config_changed = raises(request) || request.steps.iter().any(raises) || differs_outside_status(shared, &copy);
+    if may_grow(request.op) {
+        check_section("status", shared.child("status"), copy.child("status"))?;
+        check_section("configuration", shared.child("configuration"), copy.child("configuration"))?;
+    }
     let version = next_version(old, Version::of(&copy)?, config_changed, request);
     version.write_to(&mut copy);
     if config_changed {
@@ -84,7 +93,7 @@ fn path_of_section(name: &str) -> Result<Vec<&str>, CibError> {
 fn only_status(request: &Request) -> bool {
     match &request.target {
         Target::Section(name) => {
-            name == "status" && !matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade | Op::Patch)
+            name == "status" && !matches!(request.op, Op::Bump | Op::Erase | Op::Upgrade | Op::Patch | Op::Transaction)
         }
         Target::XPath(expression) => {
             matches!(request.op, Op::Delete | Op::Modify | Op::Create)
@@ -134,10 +143,6 @@ fn sign(root: &mut Element, request: &Request) {
 }
 
 fn validate(root: &Element) -> Result<(), CibError> {
-    let bytes = root.to_compact().len();
-    if bytes > MAX_CIB_BYTES {
-        return Err(CibError::TooLarge { bytes, limit: MAX_CIB_BYTES });
-    }
     if root.attr("validate-with") == Some("none") {
         return Ok(());
     }
@@ -147,7 +152,7 @@ fn validate(root: &Element) -> Result<(), CibError> {
 }
 
 /// The elements that a request names by section or XPath; for [`Target::Whole`] the root.
-fn locate(root: &Element, request: &Request) -> Result<Vec<Location>, CibError> {
+fn locate(root: &Element, request: &Request, visits: &mut usize) -> Result<Vec<Location>, CibError> {
     match &request.target {
         Target::Whole => Ok(vec![Vec::new()]),
         Target::Section(name) => {
@@ -155,7 +160,7 @@ fn locate(root: &Element, request: &Request) -> Result<Vec<Location>, CibError> 
             Ok(edit::location_by_names(root, &path).into_iter().collect())
         }
         Target::XPath(expression) => {
-            let mut found = Path::parse(expression)?.find(root)?;
+            let mut found = Path::parse(expression)?.find_within(root, visits)?;
             if !request.options.multiple {
                 found.truncate(1);
             }

@@ -1,6 +1,6 @@
 //! Why a request was refused, in the words and exit codes of the original's tools.
 
-use crate::{Problem, Version};
+use crate::{Expected, Problem, Version};
 use base::exit::crm;
 use xml::{ParseError, PathError};
 
@@ -35,6 +35,16 @@ pub enum CibError {
     OtherElement { expected: String, got: String },
     #[error("Too large: {bytes} bytes, limit {limit}")]
     TooLarge { bytes: usize, limit: usize },
+    #[error(
+        "Too large: the {what} {} {found} {unit}, at most {limit} are accepted; {}",
+        if *.what == "request" || *.what == "transaction" { "has" } else { "would have" },
+        if *.what == "request" || *.what == "transaction" { "split it into several" } else { "delete what is not needed first" }
+    )]
+    TooCostly { what: &'static str, unit: &'static str, found: usize, limit: usize },
+    #[error("the CIB has changed meanwhile (from {expected} to {found}); nothing was done, try again")]
+    Changed { expected: Expected, found: Version },
+    #[error("step {step} of the transaction ({op}): {error}; nothing was done")]
+    Step { step: usize, op: &'static str, error: Box<CibError> },
     #[error("Not a request: {0}")]
     BadRequest(String),
 }
@@ -51,7 +61,9 @@ impl CibError {
             CibError::Old { .. } => crm::OLD,
             CibError::PatchVersion { .. } | CibError::Patch(_) => crm::ERROR,
             CibError::Invalid { .. } => crm::CONFIG,
-            CibError::TooLarge { .. } => crm::DATAERR,
+            CibError::TooLarge { .. } | CibError::TooCostly { .. } => crm::DATAERR,
+            CibError::Changed { .. } => crm::OLD,
+            CibError::Step { error, .. } => error.exit_code(),
             CibError::BadRequest(_) => crm::PROTOCOL,
         }
     }

@@ -11,6 +11,7 @@
 
 mod apply;
 mod error;
+pub mod limits;
 pub mod lineage;
 mod request;
 pub mod schema;
@@ -19,7 +20,7 @@ mod version;
 
 pub use error::CibError;
 pub use lineage::{Lineage, StateOffer, choose_winner};
-pub use request::{Op, Options, Request, Target};
+pub use request::{Expected, Op, Options, Request, Target};
 pub use schema::{Problem, Severity};
 pub use version::Version;
 
@@ -30,8 +31,8 @@ use xml::Element;
 
 /// Largest document that is accepted, in bytes of its compact form.
 pub const MAX_CIB_BYTES: usize = 64 << 20;
-/// Largest encoded request that is accepted, in bytes.
-pub const MAX_REQUEST_BYTES: usize = MAX_CIB_BYTES + (1 << 20);
+/// Largest encoded request that is accepted, in bytes: one of the largest that [`limits`] allow, with every character escaped.
+pub const MAX_ENCODED_BYTES: usize = 6 * limits::MAX_REQUEST_BYTES + (1 << 20);
 /// What `validate-with` says in a new CIB.
 pub const SCHEMA: &str = "pacemaker-4.0";
 /// What `crm_feature_set` says in a new CIB.

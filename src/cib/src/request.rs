@@ -1,6 +1,7 @@
 //! What can be asked of the CIB, and its form in ordered messages.
 
-use crate::{CibError, MAX_REQUEST_BYTES};
+use crate::limits::MAX_STEPS;
+use crate::{CibError, MAX_ENCODED_BYTES, Version};
 use base::WallTime;
 use xml::Element;
 
@@ -20,10 +21,12 @@ pub enum Op {
     Erase,
     /// Sets `validate-with` to the newest schema.
     Upgrade,
+    /// All of [`Request::steps`] in their order, or nothing: one commit, one new version.
+    Transaction,
 }
 
 impl Op {
-    const ALL: [(Op, &'static str); 9] = [
+    const ALL: [(Op, &'static str); 10] = [
         (Op::Query, "query"),
         (Op::Create, "create"),
         (Op::Modify, "modify"),
@@ -33,6 +36,7 @@ impl Op {
         (Op::Bump, "bump"),
         (Op::Erase, "erase"),
         (Op::Upgrade, "upgrade"),
+        (Op::Transaction, "transaction"),
     ];
 
     pub fn name(self) -> &'static str {
@@ -73,6 +77,42 @@ pub struct Options {
     pub force: bool,
 }
 
+/// The version at which a request was thought out: at another one it is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    pub admin_epoch: u64,
+    pub epoch: u64,
+    /// Absent: changes of the status do not matter.
+    pub num_updates: Option<u64>,
+}
+
+impl Expected {
+    /// The configuration as of `version`.
+    pub fn configuration(version: Version) -> Expected {
+        Expected { admin_epoch: version.admin_epoch, epoch: version.epoch, num_updates: None }
+    }
+
+    pub fn holds(self, version: Version) -> bool {
+        (self.admin_epoch, self.epoch) == (version.admin_epoch, version.epoch)
+            && self.num_updates.is_none_or(|n| n == version.num_updates)
+    }
+
+    /// `ADMIN_EPOCH.EPOCH`, or with `.NUM_UPDATES`.
+    pub fn parse(text: &str) -> Option<Expected> {
+        let mut numbers = text.split('.').map(str::parse::<u64>);
+        let (admin_epoch, epoch) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let num_updates = numbers.next().transpose().ok()?;
+        numbers.next().is_none().then_some(Expected { admin_epoch, epoch, num_updates })
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.admin_epoch, self.epoch)?;
+        self.num_updates.map_or(Ok(()), |n| write!(f, ".{n}"))
+    }
+}
+
 /// One operation with all that its result depends on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -80,6 +120,9 @@ pub struct Request {
     pub target: Target,
     pub payload: Option<Element>,
     pub options: Options,
+    /// Of a transaction; a step's own time, origin, expectation and steps do not count.
+    pub steps: Vec<Request>,
+    pub expected: Option<Expected>,
     /// When it was asked; written to `cib-last-written`.
     pub at: WallTime,
     /// Node, program and user that asked, written to `update-origin`, `update-client`, `update-user` if not empty.
@@ -95,6 +138,8 @@ impl Request {
             target,
             payload,
             options: Options::default(),
+            steps: Vec::new(),
+            expected: None,
             at: WallTime::default(),
             origin: String::new(),
             client: String::new(),
@@ -119,8 +164,22 @@ impl Request {
         request
     }
 
+    /// Several changes as one.
+    pub fn transaction(steps: Vec<Request>) -> Request {
+        Request { steps, ..Request::new(Op::Transaction, Target::Whole, None) }
+    }
+
+    /// Whether anything of it writes.
+    pub fn writes(&self) -> bool {
+        self.op.writes()
+    }
+
     /// The form of ordered messages.
     pub fn encode(&self) -> Vec<u8> {
+        self.to_element().to_compact().into_bytes()
+    }
+
+    fn to_element(&self) -> Element {
         let mut e = Element::new("cib_request").with("op", self.op.name()).with("at", self.at.0.to_string());
         match &self.target {
             Target::Whole => {}
@@ -137,18 +196,25 @@ impl Request {
                 e.set(name, "1");
             }
         }
-        if let Some(payload) = &self.payload {
-            e.push(payload.clone());
+        if let Some(expected) = self.expected {
+            e.set("expected", expected.to_string());
         }
-        e.to_compact().into_bytes()
+        match &self.payload {
+            Some(payload) => e.push(payload.clone()),
+            None => self.steps.iter().for_each(|step| e.push(step.to_element())),
+        }
+        e
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Request, CibError> {
-        if bytes.len() > MAX_REQUEST_BYTES {
-            return Err(CibError::TooLarge { bytes: bytes.len(), limit: MAX_REQUEST_BYTES });
+        if bytes.len() > MAX_ENCODED_BYTES {
+            return Err(CibError::TooLarge { bytes: bytes.len(), limit: MAX_ENCODED_BYTES });
         }
         let text = std::str::from_utf8(bytes).map_err(|e| CibError::BadRequest(e.to_string()))?;
-        let e = xml::parse(text)?;
+        Request::from_element(&xml::parse(text)?, true)
+    }
+
+    fn from_element(e: &Element, outermost: bool) -> Result<Request, CibError> {
         if e.name() != "cib_request" {
             return Err(CibError::BadRequest(format!("element '{}' instead of 'cib_request'", e.name())));
         }
@@ -172,8 +238,22 @@ impl Request {
             force: flag("force"),
         };
         let (origin, client, user) = (text_of("origin"), text_of("client"), text_of("user"));
-        let payload = e.elements().next().cloned();
-        Ok(Request { op, target, payload, options, at: WallTime(at), origin, client, user })
+        let expected = e.attr("expected").map(|text| {
+            Expected::parse(text).ok_or_else(|| CibError::BadRequest(format!("'{text}' is not a version")))
+        });
+        let expected = expected.transpose()?;
+        let (steps, payload) = match op {
+            Op::Transaction if !outermost => {
+                return Err(CibError::BadRequest("a transaction within a transaction".to_owned()));
+            }
+            // One more than is allowed, so that it is refused by its own rule.
+            Op::Transaction => {
+                let steps = e.elements().take(MAX_STEPS + 1).map(|step| Request::from_element(step, false));
+                (steps.collect::<Result<_, _>>()?, None)
+            }
+            _ => (Vec::new(), e.elements().next().cloned()),
+        };
+        Ok(Request { op, target, payload, options, steps, expected, at: WallTime(at), origin, client, user })
     }
 }
 

@@ -493,7 +493,8 @@ impl Replica {
                 changed
             });
         }
-        if outcome.config_changed && matches!(request.op, cib::Op::Replace | cib::Op::Erase | cib::Op::Patch) {
+        let replaces = |r: &Request| matches!(r.op, cib::Op::Replace | cib::Op::Erase | cib::Op::Patch);
+        if outcome.config_changed && (replaces(&request) || request.steps.iter().any(replaces)) {
             self.introduce();
         }
         self.write_runtime();
@@ -575,8 +576,11 @@ impl Replica {
     }
 }
 
-/// Whether a request brings a whole document along, status and all.
+/// Whether a request, or a step of it, brings a whole document along, status and all.
 fn replaces_status(request: &Request) -> bool {
+    if request.steps.iter().any(replaces_status) {
+        return true;
+    }
     let whole = match &request.target {
         Target::Whole => true,
         Target::Section(name) => name == "cib" || name == "all",

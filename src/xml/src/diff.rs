@@ -3,7 +3,7 @@
 //! Children are paired by name and `id`. Where several siblings share both, or text differs, the parent is given whole.
 //! Comments take no part.
 
-use crate::path::{Location, Path};
+use crate::path::{Location, MAX_VISITS, Path, PathError};
 use crate::tree::{Element, Node};
 
 #[cfg(test)]
@@ -25,6 +25,8 @@ pub enum PatchError {
     UnknownOperation { line: u32, operation: String },
     #[error("nothing stands at {path}")]
     NoSuchPath { path: String },
+    #[error("its paths need more than {MAX_VISITS} visits of elements; replace what changes as a whole, or split it")]
+    TooCostly,
 }
 
 /// What leads from `old` to `new`; `None` if they are the same. Both must have the same root name.
@@ -41,6 +43,11 @@ pub fn diff(old: &Element, new: &Element) -> Option<Element> {
 
 /// Applies the `change`s of a patchset; versions are the caller's concern.
 pub fn patch(root: &mut Element, patchset: &Element) -> Result<(), PatchError> {
+    patch_within(root, patchset, &mut 0)
+}
+
+/// [`patch`] as a part of work whose paths may visit [`crate::path::MAX_VISITS`] elements together.
+pub fn patch_within(root: &mut Element, patchset: &Element, visits: &mut usize) -> Result<(), PatchError> {
     if patchset.name() != "diff" || patchset.attr("format") != Some("2") {
         return Err(PatchError::NotAPatchset);
     }
@@ -52,12 +59,14 @@ pub fn patch(root: &mut Element, patchset: &Element) -> Result<(), PatchError> {
     for change in changes {
         match need(change, "operation")? {
             "delete" => {
-                // What is not there need not be deleted.
-                if let Ok(at) = locate(root, need(change, "path")?) {
-                    root.remove_at(&at);
+                match locate(root, need(change, "path")?, visits) {
+                    Ok(at) => drop(root.remove_at(&at)),
+                    Err(PatchError::TooCostly) => return Err(PatchError::TooCostly),
+                    // What is not there need not be deleted.
+                    Err(_) => {}
                 }
             }
-            "modify" => modify(root, change)?,
+            "modify" => modify(root, change, visits)?,
             "create" | "move" => {
                 let position = change.attr("position").and_then(|p| p.parse().ok()).unwrap_or(usize::MAX);
                 placed.push((position, change));
@@ -69,7 +78,7 @@ pub fn patch(root: &mut Element, patchset: &Element) -> Result<(), PatchError> {
     }
     placed.sort_by_key(|(position, _)| *position);
     for (position, change) in placed {
-        place(root, change, position)?;
+        place(root, change, position, visits)?;
     }
     Ok(())
 }
@@ -166,15 +175,18 @@ fn need<'a>(change: &'a Element, attribute: &'static str) -> Result<&'a str, Pat
     change.attr(attribute).ok_or(PatchError::Missing { line: change.line(), attribute })
 }
 
-fn locate(root: &Element, path: &str) -> Result<Location, PatchError> {
+fn locate(root: &Element, path: &str, visits: &mut usize) -> Result<Location, PatchError> {
     let missing = || PatchError::NoSuchPath { path: path.to_owned() };
-    let found = Path::parse(path).and_then(|p| p.find(root)).map_err(|_| missing())?;
+    let found = Path::parse(path).and_then(|p| p.find_within(root, visits)).map_err(|e| match e {
+        PathError::TooCostly => PatchError::TooCostly,
+        _ => missing(),
+    })?;
     found.into_iter().next().ok_or_else(missing)
 }
 
-fn modify(root: &mut Element, change: &Element) -> Result<(), PatchError> {
+fn modify(root: &mut Element, change: &Element, visits: &mut usize) -> Result<(), PatchError> {
     let path = need(change, "path")?;
-    let at = locate(root, path)?;
+    let at = locate(root, path, visits)?;
     let here = root.at_mut(&at).ok_or_else(|| PatchError::NoSuchPath { path: path.to_owned() })?;
     for attr in change.child("change-list").into_iter().flat_map(|l| l.elements_named("change-attr")) {
         let name = need(attr, "name")?;
@@ -187,10 +199,10 @@ fn modify(root: &mut Element, change: &Element) -> Result<(), PatchError> {
     Ok(())
 }
 
-fn place(root: &mut Element, change: &Element, position: usize) -> Result<(), PatchError> {
+fn place(root: &mut Element, change: &Element, position: usize, visits: &mut usize) -> Result<(), PatchError> {
     let path = need(change, "path")?;
     let missing = || PatchError::NoSuchPath { path: path.to_owned() };
-    let at = locate(root, path)?;
+    let at = locate(root, path, visits)?;
     let (parent_at, element) = if change.attr("operation") == Some("move") {
         let parent = at.split_last().ok_or_else(missing)?.1.to_vec();
         (parent, root.remove_at(&at).ok_or_else(missing)?)

@@ -15,8 +15,8 @@ use crate::tree::{Element, Node};
 pub const MAX_EXPRESSION_BYTES: usize = 16 << 10;
 /// Deepest nesting of predicates and parentheses that is accepted.
 pub const MAX_NESTING: usize = 32;
-/// Most element visits of one evaluation; an expression that needs more is refused while it runs.
-pub const MAX_VISITS: usize = 20_000_000;
+/// Most element visits of one evaluation, about a second's worth; an expression that needs more is refused while it runs.
+pub const MAX_VISITS: usize = 4_000_000;
 
 /// Where an element stands: indexes into [`Element::nodes`], from the root down; empty for the root itself.
 pub type Location = Vec<usize>;
@@ -108,7 +108,12 @@ impl Path {
 
     /// Every element that the expression selects, once each, in document order.
     pub fn find(&self, root: &Element) -> Result<Vec<Location>, PathError> {
-        eval::find(self, root)
+        self.find_within(root, &mut 0)
+    }
+
+    /// [`Path::find`] as one of several evaluations that may need [`MAX_VISITS`] together; `visits` counts them.
+    pub fn find_within(&self, root: &Element, visits: &mut usize) -> Result<Vec<Location>, PathError> {
+        eval::find(self, root, visits)
     }
 }
 

@@ -1,31 +1,34 @@
 //! Changing the tree: what each operation does to the elements that it names.
 
 use super::{locate, path_of_section};
+use crate::limits::check_places;
 use crate::{CibError, FEATURE_SET, Op, Request, SCHEMA, Target, Version, empty_root};
 use xml::{Element, Location, Node};
 
 /// Performs a writing request; returns whether anything differs afterwards.
-pub fn perform(root: &mut Element, request: &Request) -> Result<bool, CibError> {
-    let changed = operate(root, request)?;
+/// `visits` counts what XPaths look at, of all steps of a transaction together.
+pub fn perform(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
+    let changed = operate(root, request, visits)?;
     // Whatever was deleted or replaced, the frame stays.
     root.child_or_insert("configuration");
     root.child_or_insert("status");
     Ok(changed)
 }
 
-fn operate(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn operate(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     match request.op {
         Op::Query => Ok(false),
-        Op::Create => create(root, request),
-        Op::Modify => modify(root, request),
-        Op::Replace => replace(root, request),
-        Op::Delete => delete(root, request),
-        Op::Patch => patch(root, request),
+        Op::Create => create(root, request, visits),
+        Op::Modify => modify(root, request, visits),
+        Op::Replace => replace(root, request, visits),
+        Op::Delete => delete(root, request, visits),
+        Op::Patch => patch(root, request, visits),
         Op::Bump => Ok(true),
         Op::Erase => {
             erase(root);
             Ok(true)
         }
+        Op::Transaction => transaction(root, request, visits),
         Op::Upgrade => {
             let changed = root.attr("validate-with") != Some(SCHEMA);
             root.set("validate-with", SCHEMA);
@@ -33,6 +36,19 @@ fn operate(root: &mut Element, request: &Request) -> Result<bool, CibError> {
             Ok(changed)
         }
     }
+}
+
+/// The steps one after the other; the caller throws the tree away if one of them fails.
+fn transaction(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
+    let mut changed = false;
+    for (at, step) in request.steps.iter().enumerate() {
+        let wrong = |error| CibError::Step { step: at + 1, op: step.op.name(), error: Box::new(error) };
+        if matches!(step.op, Op::Query | Op::Transaction) {
+            return Err(wrong(CibError::BadRequest("only changes can be part of one".to_owned())));
+        }
+        changed |= perform(root, step, visits).map_err(wrong)?;
+    }
+    Ok(changed)
 }
 
 pub fn without_children(e: &Element) -> Element {
@@ -64,14 +80,15 @@ fn section_or_insert<'a>(root: &'a mut Element, name: &str) -> Result<&'a mut El
 }
 
 /// Adds the payload (or, if it is the section itself, each of its children) as new; an element that is there is an error.
-fn create(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn create(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     let new = payload(request)?;
     match &request.target {
         Target::XPath(_) => {
-            let found = locate(root, request)?;
+            let found = locate(root, request, visits)?;
             if found.is_empty() {
                 return Err(CibError::NotFound);
             }
+            check_places(new, found.len())?;
             for at in &found {
                 root.at(at).map_or(Ok(()), |parent| refuse_existing(parent, new))?;
             }
@@ -107,14 +124,15 @@ fn refuse_existing(parent: &Element, new: &Element) -> Result<(), CibError> {
     }
 }
 
-fn modify(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn modify(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     let update = payload(request)?;
     let score = request.options.score_update;
     if let Target::XPath(_) = request.target {
-        let found = locate(root, request)?;
+        let found = locate(root, request, visits)?;
         if found.is_empty() {
             return Err(CibError::NotFound);
         }
+        check_places(update, found.len())?;
         let possible = |at: &Location| root.at(at).is_some_and(|here| find_fit(here, update, &fits).is_some());
         if !found.iter().all(possible) {
             return Err(CibError::NotFound);
@@ -129,7 +147,7 @@ fn modify(root: &mut Element, request: &Request) -> Result<bool, CibError> {
     let parent = match &request.target {
         Target::Section(name) if request.options.allow_create => section_or_insert(root, name)?,
         _ => {
-            let at = locate(root, request)?.pop().ok_or(CibError::NotFound)?;
+            let at = locate(root, request, visits)?.pop().ok_or(CibError::NotFound)?;
             root.at_mut(&at).ok_or(CibError::NotFound)?
         }
     };
@@ -201,14 +219,15 @@ fn expand_score(name: &str, text: &str, here: &Element) -> String {
     (have + by).to_string()
 }
 
-fn replace(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn replace(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     let new = payload(request)?;
     match &request.target {
         Target::XPath(_) => {
-            let found = locate(root, request)?;
+            let found = locate(root, request, visits)?;
             if found.is_empty() {
                 return Err(CibError::NotFound);
             }
+            check_places(new, found.len())?;
             if let Some(other) = found.iter().filter_map(|at| root.at(at)).find(|e| e.name() != new.name()) {
                 return Err(CibError::OtherElement { expected: other.name().to_owned(), got: new.name().to_owned() });
             }
@@ -283,14 +302,14 @@ fn find_fit(here: &Element, criteria: &Element, fits: &dyn Fn(&Element, &Element
 }
 
 /// Deletes the first element that has all of the payload's attributes, or what the XPath names. Nothing there is success.
-fn delete(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn delete(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     if let Target::XPath(_) = request.target {
-        let found = locate(root, request)?;
+        let found = locate(root, request, visits)?;
         // From the last on, so that earlier locations stay true; an ancestor comes after what it contains.
         return Ok(found.iter().rev().filter(|at| root.remove_at(at).is_some()).count() > 0);
     }
     let criteria = payload(request)?;
-    let Some(start) = locate(root, request)?.pop() else { return Ok(false) };
+    let Some(start) = locate(root, request, visits)?.pop() else { return Ok(false) };
     let start = root.at_mut(&start).ok_or(CibError::NotFound)?;
     let all_attributes =
         |e: &Element, c: &Element| e.name() == c.name() && c.attrs().all(|(n, v)| e.attr(n) == Some(v));
@@ -311,7 +330,7 @@ fn erase(root: &mut Element) {
 }
 
 /// Applies a patchset that starts from exactly the version that is here.
-fn patch(root: &mut Element, request: &Request) -> Result<bool, CibError> {
+fn patch(root: &mut Element, request: &Request, visits: &mut usize) -> Result<bool, CibError> {
     let patchset = payload(request)?;
     if let Some(source) = patchset.child("version").and_then(|v| v.child("source")) {
         let (expected, have) = (Version::of(source)?, Version::of(root)?);
@@ -319,7 +338,7 @@ fn patch(root: &mut Element, request: &Request) -> Result<bool, CibError> {
             return Err(CibError::PatchVersion { expected, have });
         }
     }
-    xml::patch(root, patchset).map_err(|e| CibError::Patch(e.to_string()))?;
+    xml::patch_within(root, patchset, visits).map_err(|e| CibError::Patch(e.to_string()))?;
     if root.name() != "cib" {
         return Err(CibError::NotACib { found: root.name().to_owned() });
     }

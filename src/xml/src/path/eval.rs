@@ -4,8 +4,8 @@ use super::{Axis, Comparison, Expr, Function, Location, MAX_VISITS, Path, PathEr
 use crate::tree::{Element, Node};
 use std::collections::BTreeSet;
 
-pub fn find(path: &Path, root: &Element) -> Result<Vec<Location>, PathError> {
-    let mut eval = Eval { root, visits: 0 };
+pub fn find(path: &Path, root: &Element, visits: &mut usize) -> Result<Vec<Location>, PathError> {
+    let mut eval = Eval { root, visits };
     let mut found = BTreeSet::new();
     for steps in &path.branches {
         for item in eval.steps(vec![Item::Document], steps)? {
@@ -42,13 +42,13 @@ struct Context<'a> {
 
 struct Eval<'a> {
     root: &'a Element,
-    visits: usize,
+    visits: &'a mut usize,
 }
 
 impl Eval<'_> {
     fn visit(&mut self) -> Result<(), PathError> {
-        self.visits += 1;
-        if self.visits > MAX_VISITS { Err(PathError::TooCostly) } else { Ok(()) }
+        *self.visits += 1;
+        if *self.visits > MAX_VISITS { Err(PathError::TooCostly) } else { Ok(()) }
     }
 
     fn steps(&mut self, from: Vec<Item>, steps: &[Step]) -> Result<Vec<Item>, PathError> {
@@ -173,13 +173,23 @@ impl Eval<'_> {
             Expr::And(a, b) => Value::Bool(truth(&self.expr(a, context)?) && truth(&self.expr(b, context)?)),
             Expr::Compare(a, op, b) => {
                 let (a, b) = (self.expr(a, context)?, self.expr(b, context)?);
-                Value::Bool(self.compare(&a, *op, &b))
+                let holds = self.compare(&a, *op, &b);
+                if *self.visits > MAX_VISITS {
+                    return Err(PathError::TooCostly);
+                }
+                Value::Bool(holds)
             }
             Expr::Steps { absolute, steps } => {
                 let from = if *absolute { Item::Document } else { context.item.clone() };
                 Value::Items(self.steps(vec![from], steps)?)
             }
-            Expr::Call(function, args) => self.call(*function, args, context)?,
+            Expr::Call(function, args) => {
+                let value = self.call(*function, args, context)?;
+                if *self.visits > MAX_VISITS {
+                    return Err(PathError::TooCostly);
+                }
+                value
+            }
         })
     }
 
@@ -188,7 +198,7 @@ impl Eval<'_> {
         for arg in args {
             values.push(self.expr(arg, context)?);
         }
-        let text = |i: usize| values.get(i).map(|v| self.text(v)).unwrap_or_default();
+        let mut text = |i: usize| values.get(i).map(|v| self.text(v)).unwrap_or_default();
         Ok(match function {
             Function::Not => Value::Bool(!values.first().is_some_and(truth)),
             Function::Contains => Value::Bool(text(0).contains(&text(1))),
@@ -216,17 +226,26 @@ impl Eval<'_> {
         })
     }
 
-    fn string_of(&self, item: &Item) -> String {
+    /// The text of an element is that of all below it, each of which counts as visited.
+    fn string_of(&mut self, item: &Item) -> String {
         match item {
             Item::Document => String::new(),
             Item::Attribute(at, name) => self.element(at).and_then(|e| e.attr(name)).unwrap_or_default().to_owned(),
             Item::Element(at) => {
-                self.element(at).map(|e| e.descendants().map(Element::text).collect()).unwrap_or_default()
+                let mut text = String::new();
+                for e in self.root.at(at).into_iter().flat_map(Element::descendants) {
+                    *self.visits += 1;
+                    if *self.visits > MAX_VISITS {
+                        break;
+                    }
+                    text.push_str(&e.text());
+                }
+                text
             }
         }
     }
 
-    fn text(&self, value: &Value) -> String {
+    fn text(&mut self, value: &Value) -> String {
         match value {
             Value::Items(items) => items.first().map(|i| self.string_of(i)).unwrap_or_default(),
             Value::Text(t) => t.clone(),
@@ -236,14 +255,16 @@ impl Eval<'_> {
     }
 
     /// XPath 1.0 §3.4: a node-set compares as true if any of its nodes does.
-    fn compare(&self, a: &Value, op: Comparison, b: &Value) -> bool {
+    fn compare(&mut self, a: &Value, op: Comparison, b: &Value) -> bool {
         match (a, b) {
-            (Value::Items(items), other) => {
-                items.iter().any(|i| self.compare(&Value::Text(self.string_of(i)), op, other))
-            }
-            (other, Value::Items(items)) => {
-                items.iter().any(|i| self.compare(other, op, &Value::Text(self.string_of(i))))
-            }
+            (Value::Items(items), other) => items.iter().any(|i| {
+                let text = Value::Text(self.string_of(i));
+                self.compare(&text, op, other)
+            }),
+            (other, Value::Items(items)) => items.iter().any(|i| {
+                let text = Value::Text(self.string_of(i));
+                self.compare(other, op, &text)
+            }),
             (Value::Bool(_), _) | (_, Value::Bool(_)) => order(op, f64::from(truth(a)), f64::from(truth(b))),
             (Value::Text(x), Value::Text(y)) if matches!(op, Comparison::Eq | Comparison::Ne) => {
                 (x == y) == (op == Comparison::Eq)
@@ -252,7 +273,7 @@ impl Eval<'_> {
         }
     }
 
-    fn number(&self, value: &Value) -> f64 {
+    fn number(&mut self, value: &Value) -> f64 {
         match value {
             Value::Number(n) => *n,
             Value::Bool(b) => f64::from(*b),
