@@ -136,6 +136,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         Op::Bump => CibOp::Bump,
         Op::Erase => CibOp::Erase,
         Op::Upgrade => CibOp::Upgrade,
+        Op::Transaction => return Err(Failure::new(crm::USAGE, "transactions cannot be sent to a node yet")),
     };
     let target = match &request.target {
         Target::Whole => CibTarget::Whole,

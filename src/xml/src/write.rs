@@ -203,7 +203,7 @@ mod tests {
                 any_text().prop_map(Node::Comment)
             ];
             (inner, proptest::collection::vec(node, 0..4)).prop_map(|(mut e, nodes)| {
-                e.nodes_mut().extend(nodes);
+                nodes.into_iter().for_each(|node| e.nodes_mut().push(node));
                 e
             })
         })

@@ -237,7 +237,10 @@ async fn a_native_agents_panic_and_delay_are_its_own() {
     assert_eq!((panicked.code, panicked.status), (OcfCode::ERROR, OpStatus::Error));
     assert!(panicked.reason.contains("agent bug res"), "{}", panicked.reason);
     assert_eq!(run("stop").await.status, OpStatus::Timeout);
-    assert_eq!((run("monitor").await.code, run("monitor").await.reason), (OcfCode::NOT_RUNNING, base::Reason::cleaned("quiet")));
+    assert_eq!(
+        (run("monitor").await.code, run("monitor").await.reason),
+        (OcfCode::NOT_RUNNING, base::Reason::cleaned("quiet"))
+    );
 }
 
 fn fencing_cib(nvpairs: &str) -> xml::Element {
