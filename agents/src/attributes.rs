@@ -3,7 +3,7 @@
 //! In the daemon they go to the cluster as an [`Event`]; outside, `attrd_updater` takes them. Setting the same value again
 //! costs one message and changes nothing, so agents set theirs at every monitor and need no memory of a merge.
 
-use crate::native::Event;
+use crate::host::Event;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,69 +1,157 @@
 //! `ocf:heartbeat:Dummy` and `ocf:pacemaker:Dummy`: a state file that exists while the resource runs.
 
-use crate::call::{AgentCall, AgentOutcome};
-use base::exit::OcfCode;
+use crate::agent::Agent;
+use crate::meta::{Meta, param};
+use crate::outcome::AgentOutcome;
+use base::Instance;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub async fn run(call: &AgentCall, run_dir: &Path) -> AgentOutcome {
-    let state = state_file(call, run_dir);
-    if call.operation != "validate-all"
-        && let Some(seconds) = call.param("op_sleep").and_then(|s| s.parse().ok())
-    {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+pub(crate) const META: Meta = Meta {
+    name: "Dummy",
+    providers: &["heartbeat", "pacemaker", "bascule"],
+    about: "A resource that does nothing but remember that it runs",
+    params: &[
+        param("state", "string", None, "File that exists while the resource runs").unique(),
+        param("fake", "string", Some("dummy"), "Can be changed to make the cluster reload the resource").reloadable(),
+        param("op_sleep", "string", Some("0"), "Seconds that every action takes").reloadable(),
+        param("fail_start_on", "string", None, "Host name on which start fails"),
+    ],
+    actions: &[
+        ("start", 20, None),
+        ("stop", 20, None),
+        ("monitor", 20, Some(10)),
+        ("reload", 20, None),
+        ("reload-agent", 20, None),
+        ("migrate_to", 20, None),
+        ("migrate_from", 20, None),
+        ("validate-all", 20, None),
+        ("meta-data", 5, None),
+    ],
+};
+
+pub(crate) struct Dummy {
+    dir: PathBuf,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    state: Option<PathBuf>,
+    sleep: Duration,
+    fail_start_on: Option<String>,
+}
+
+impl Dummy {
+    pub fn new(run_dir: &Path) -> Dummy {
+        Dummy { dir: run_dir.join("agents") }
     }
-    match call.operation.as_str() {
-        "start" => start(call, &state),
-        "stop" => match std::fs::remove_file(&state) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                AgentOutcome::error(format!("{}: {e}", state.display()))
+
+    fn state(&self, id: &str, settings: Option<&Settings>) -> PathBuf {
+        let named = settings.and_then(|s| s.state.clone());
+        named.unwrap_or_else(|| self.dir.join(format!("Dummy-{}.state", id.replace('/', "_"))))
+    }
+}
+
+impl Agent for Dummy {
+    type Settings = Settings;
+
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn settings(&self, instance: &Instance) -> Result<Settings, AgentOutcome> {
+        // The stock agent gives it to sleep(1).
+        let sleep = instance.param("op_sleep").and_then(|s| s.parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+        Ok(Settings {
+            state: instance.param("state").map(PathBuf::from),
+            sleep,
+            fail_start_on: instance.param("fail_start_on").map(str::to_owned),
+        })
+    }
+
+    async fn start(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        tokio::time::sleep(settings.sleep).await;
+        if let Some(bad) = &settings.fail_start_on
+            && nix::unistd::gethostname().is_ok_and(|h| h.to_string_lossy() == *bad)
+        {
+            return AgentOutcome::error("asked to fail here by fail_start_on");
+        }
+        let state = self.state(id, Some(settings));
+        let written = state.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&state, ""));
+        match written {
+            Ok(()) => AgentOutcome::ok(),
+            Err(e) => AgentOutcome::error(format!("{}: {e}", state.display())),
+        }
+    }
+
+    async fn stop(&self, id: &str, placed: Option<&Settings>) -> AgentOutcome {
+        tokio::time::sleep(placed.map_or(Duration::ZERO, |s| s.sleep)).await;
+        let state = self.state(id, placed);
+        match std::fs::remove_file(&state) {
+            // Where no file can be, none was made.
+            Err(e) if is_absent(e.kind()) => AgentOutcome::ok(),
+            Err(e) if !state.is_file() => {
+                tracing::warn!(resource = id, "{}: {e}: not this agent's file", state.display());
+                AgentOutcome::ok()
             }
-            _ => AgentOutcome::ok(),
-        },
-        "monitor" | "status" if state.exists() => AgentOutcome::ok(),
-        "monitor" | "status" => AgentOutcome::not_running(),
-        "migrate_to" | "migrate_from" | "reload" | "reload-agent" | "validate-all" => AgentOutcome::ok(),
-        other => AgentOutcome::new(OcfCode::UNIMPLEMENTED, format!("Dummy has no action '{other}'")),
+            Err(e) => AgentOutcome::error(format!("{}: {e}", state.display())),
+            Ok(()) => AgentOutcome::ok(),
+        }
+    }
+
+    async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        tokio::time::sleep(settings.sleep).await;
+        if self.state(id, Some(settings)).is_file() { AgentOutcome::ok() } else { AgentOutcome::not_running() }
+    }
+
+    async fn act(&self, _id: &str, _action: &str, settings: &Settings) -> AgentOutcome {
+        tokio::time::sleep(settings.sleep).await;
+        AgentOutcome::ok()
     }
 }
 
-fn start(call: &AgentCall, state: &Path) -> AgentOutcome {
-    if let Some(bad) = call.param("fail_start_on")
-        && nix::unistd::gethostname().is_ok_and(|h| h.to_string_lossy() == bad)
-    {
-        return AgentOutcome::error("asked to fail here by fail_start_on");
-    }
-    let written = state.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(state, ""));
-    match written {
-        Ok(()) => AgentOutcome::ok(),
-        Err(e) => AgentOutcome::error(format!("{}: {e}", state.display())),
-    }
-}
-
-fn state_file(call: &AgentCall, run_dir: &Path) -> PathBuf {
-    call.param("state")
-        .map_or_else(|| run_dir.join("agents").join(format!("Dummy-{}.state", call.resource)), PathBuf::from)
+/// The ways in which a path cannot lead to a file.
+fn is_absent(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput | ErrorKind::InvalidFilename
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use crate::agent::{Hosted, Native};
+    use base::Operation;
 
     #[tokio::test(flavor = "current_thread")]
     async fn runs_between_start_and_stop() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let call = |operation: &str| AgentCall {
-            resource: "d".into(),
-            agent: "Dummy".into(),
-            operation: operation.into(),
-            params: BTreeMap::new(),
-            timeout: Duration::from_secs(5),
-        };
+        let agent = Hosted::new(Dummy::new(dir.path()));
+        let instance = Instance { id: "d".into(), ..Instance::default() };
         let mut codes = Vec::new();
-        for operation in ["monitor", "start", "monitor", "stop", "stop", "monitor", "promote"] {
-            codes.push(run(&call(operation), dir.path()).await.code.0);
+        for action in ["monitor", "start", "monitor", "reload-agent", "stop", "stop", "monitor", "promote"] {
+            let operation = Operation { instance: instance.clone(), action: action.into(), ..Operation::default() };
+            codes.push(agent.run(&operation).await.code.0);
         }
-        assert_eq!(codes, [7, 0, 0, 0, 0, 7, 3]);
+        assert_eq!(codes, [7, 0, 0, 0, 0, 0, 7, 3]);
+    }
+
+    /// What was started with another file is stopped where it is.
+    #[tokio::test(flavor = "current_thread")]
+    async fn stop_takes_the_file_of_the_start() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let agent = Hosted::new(Dummy::new(dir.path()));
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        let call = async |action: &str, state: &Path| {
+            let params = [("state".to_owned(), state.display().to_string())].into();
+            let instance = Instance { id: "d".into(), params, ..Instance::default() };
+            agent.run(&Operation { instance, action: action.into(), ..Operation::default() }).await.code.0
+        };
+        assert_eq!((call("start", &old).await, old.exists()), (0, true));
+        assert_eq!((call("stop", &new).await, old.exists()), (0, false));
+        assert_eq!(call("stop", dir.path()).await, 0);
+        assert_eq!(call("stop", Path::new("/dev/null/x")).await, 0);
     }
 }

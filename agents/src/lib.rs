@@ -1,28 +1,32 @@
 //! Native resource agents: the ones on which fail-over time is spent run inside the daemon, over netlink, without a fork.
 //!
-//! [`Agents`] is one node's set of running native resources. Each agent has a file of its own and answers under the
-//! parameter names of the stock OCF agent; [`ocf`] offers the same code as OCF executables.
+//! [`Agents`] is one node's set of running native resources: a registry of agents, each in a file of its own with its meta-data,
+//! under the parameter names of the stock OCF agent. [`ocf`] offers the same code as OCF executables.
 
 pub mod guard;
 pub mod lease;
 pub mod ocf;
 
+mod agent;
 mod attributes;
-mod call;
 mod director;
 mod dummy;
 mod fwmark;
+mod host;
 mod ipaddr2;
-mod metadata;
+mod meta;
 mod native;
 mod net;
+mod outcome;
 mod ping;
 mod settings;
 mod sync;
 
-pub use call::{AgentCall, AgentOutcome};
 pub use director::{BulletinError, Directors, MAX_BULLETIN_BYTES, Share, is_bulletin};
-pub use native::{Agents, DataPlane, Event, Options};
+pub use host::{DataPlane, Event};
+pub use meta::{Meta, Param};
+pub use native::{Agents, Options, meta};
+pub use outcome::AgentOutcome;
 
 use base::applet::Applet;
 
@@ -36,9 +40,3 @@ pub const APPLETS: &[Applet] = &[
     },
     Applet { name: "ocf", about: "A native agent as an OCF executable", run: ocf::run, hidden: true },
 ];
-
-/// The meta-data document of a native agent.
-pub fn meta_data(agent: &str) -> Option<String> {
-    let answer = metadata::answer(agent);
-    (answer.code == base::exit::OcfCode::OK).then_some(answer.output)
-}

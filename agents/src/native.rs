@@ -1,34 +1,41 @@
-//! One node's native agents and the state that they share.
+//! One node's native agents: the registry, and the state that they share.
 
+use crate::agent::{Agent, Hosted, Native};
 use crate::attributes::{self, Attributes};
-use crate::call::{AgentCall, AgentOutcome};
+use crate::director::{self, Director, Directors};
+use crate::dummy::{self, Dummy};
+use crate::fwmark::{self, FwMark};
 use crate::guard::GuardLink;
-use crate::lease::{Keeper, KeeperEvent, Permit};
+use crate::host::{DataPlane, Event};
+use crate::ipaddr2::{self, Addresses, VirtualAddress};
+use crate::lease::{Keeper, LeaseError, Permit};
+use crate::meta::Meta;
 use crate::net::Net;
-use crate::settings::DirectorSettings;
-use crate::sync::Sync as ConnectionSync;
-use crate::{director, dummy, fwmark, ipaddr2, metadata, ping};
-use std::collections::BTreeSet;
+use crate::outcome::AgentOutcome;
+use crate::ping::{self, Ping};
+use crate::settings::{self, DirectorSettings};
+use crate::sync::{self, Sync as ConnectionSync};
+use base::Operation;
+use base::exit::OcfCode;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens the table that a director programs: the kernel's, or the embedded relay's.
-pub type DataPlane = Arc<dyn Fn() -> Result<Box<dyn kernel::ipvs::Ipvs>, kernel::ipvs::Error> + Send + Sync>;
+/// All agents of this crate, whether or not they run.
+const ALL: &[&Meta] = &[
+    &ipaddr2::IPADDR2,
+    &ipaddr2::IPADDR,
+    &director::META,
+    &dummy::META,
+    &sync::META,
+    &settings::META,
+    &fwmark::META,
+    &ping::META,
+];
 
-/// What happened in an agent, for the log and the fail-over timeline.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Address(KeeperEvent),
-    /// A director has the table now, and on what it rests.
-    Director {
-        resource: String,
-        text: String,
-    },
-    /// A node attribute of this node, to be set or (`None`) removed.
-    Attribute {
-        name: String,
-        value: Option<String>,
-    },
+/// What the agent that configurations call `ocf:PROVIDER:AGENT` says of itself, if it is native.
+pub fn meta(provider: &str, agent: &str) -> Option<&'static Meta> {
+    ALL.iter().copied().find(|meta| meta.is(provider, agent))
 }
 
 pub struct Options {
@@ -70,19 +77,17 @@ pub struct Agents {
     shared: Arc<Shared>,
 }
 
-pub(crate) struct Shared {
-    pub run_dir: PathBuf,
-    pub addresses: ipaddr2::Addresses,
-    pub directors: director::Directors,
-    attributes: Attributes,
-    sync: ConnectionSync,
-    settings: DirectorSettings,
+struct Shared {
+    addresses: Arc<Addresses>,
+    directors: Directors,
+    /// By the agent's name; a name belongs to one agent, whatever its provider.
+    registry: BTreeMap<&'static str, Box<dyn Native>>,
 }
 
 impl Agents {
     /// Starts the lease keeper (and the guard process, if asked) in the caller's network namespace. Within a tokio runtime.
     pub fn start(options: Options) -> std::io::Result<Agents> {
-        let directors = director::Directors::new(
+        let directors = Directors::new(
             options.data_plane.clone(),
             Some(options.run_dir.clone()),
             options.share,
@@ -92,33 +97,37 @@ impl Agents {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();
             let keeper = Keeper::start(options.permit, guard, Arc::new(move |e| on_event(Event::Address(e))))?;
-            ipaddr2::Addresses::leased(keeper)
+            Addresses::Leased(keeper)
         } else {
-            ipaddr2::Addresses::permanent(Net::open().map_err(std::io::Error::other)?)
+            Addresses::Permanent(Net::open().map_err(std::io::Error::other)?)
         };
-        let attributes = Attributes::new(options.on_event);
-        let shared = Shared {
-            addresses,
-            sync: ConnectionSync::new(options.data_plane, attributes.clone()),
-            settings: DirectorSettings::new(&options.run_dir, attributes.clone()),
-            directors,
-            attributes,
-            run_dir: options.run_dir,
-        };
-        Ok(Agents { shared: Arc::new(shared) })
+        let (addresses, attributes) = (Arc::new(addresses), Attributes::new(options.on_event));
+        let dir = options.run_dir;
+        let all: Vec<Box<dyn Native>> = vec![
+            hosted(VirtualAddress::new(&ipaddr2::IPADDR2, addresses.clone(), directors.clone())),
+            hosted(VirtualAddress::new(&ipaddr2::IPADDR, addresses.clone(), directors.clone())),
+            hosted(Director(directors.clone())),
+            hosted(Dummy::new(&dir)),
+            hosted(ConnectionSync::new(options.data_plane, attributes.clone(), directors.clone())),
+            hosted(DirectorSettings::new(&dir, attributes.clone())),
+            hosted(FwMark(directors.clone())),
+            hosted(Ping::new(&dir, attributes)),
+        ];
+        let registry = all.into_iter().map(|agent| (agent.meta().name, agent)).collect();
+        Ok(Agents { shared: Arc::new(Shared { addresses, directors, registry }) })
     }
 
-    /// Whether an agent of class `ocf`, provider `heartbeat`, `pacemaker` or `bascule` is native here.
-    pub fn knows(&self, agent: &str) -> bool {
-        metadata::NATIVE.contains(&agent)
+    /// Whether `ocf:PROVIDER:AGENT` is native here.
+    pub fn knows(&self, provider: &str, agent: &str) -> bool {
+        self.shared.registry.get(agent).is_some_and(|a| a.meta().is(provider, agent))
     }
 
-    /// Runs one operation under the call's deadline. A timed-out call has not failed: what it did is unknown.
-    pub async fn run(&self, call: AgentCall) -> AgentOutcome {
-        let limit = call.timeout;
-        match tokio::time::timeout(limit, self.dispatch(&call)).await {
-            Ok(outcome) => outcome,
-            Err(_) => AgentOutcome::error(format!("{} did not finish within {} ms", call.operation, limit.as_millis())),
+    /// Runs one operation. The caller keeps the deadline: what a call did that was dropped is unknown.
+    pub async fn run(&self, operation: &Operation) -> AgentOutcome {
+        let agent = operation.instance.agent.as_str();
+        match self.shared.registry.get(agent) {
+            Some(agent) => agent.run(operation).await,
+            None => AgentOutcome::new(OcfCode::NOT_INSTALLED, format!("no native agent is called '{agent}'")),
         }
     }
 
@@ -133,40 +142,19 @@ impl Agents {
     }
 
     /// Makes all held addresses outlive this process: for a planned stop with resources left running.
-    pub async fn make_permanent(&self) -> Result<(), crate::lease::LeaseError> {
+    pub async fn make_permanent(&self) -> Result<(), LeaseError> {
         self.shared.addresses.make_permanent().await
     }
 
     /// Health and table of each running director, by resource.
-    pub fn directors(&self) -> &director::Directors {
+    pub fn directors(&self) -> &Directors {
         &self.shared.directors
     }
-
-    /// Whether every director here has an answer to each of its checks; asked only where somebody waits for it.
-    async fn all_checked(&self, call: &AgentCall) -> bool {
-        if call.operation != "monitor" || call.param("preempt_delay").is_none() {
-            return false;
-        }
-        let directors = self.shared.directors.status().await;
-        let mut reals = directors.values().flat_map(|d| &d.virtuals).flat_map(|v| &v.reals);
-        reals.all(|real| real.last_check_age_ms.is_some())
-    }
-
-    async fn dispatch(&self, call: &AgentCall) -> AgentOutcome {
-        if call.operation == "meta-data" {
-            return metadata::answer(&call.agent);
-        }
-        match call.agent.as_str() {
-            "IPaddr2" | "IPaddr" => ipaddr2::run(call, &self.shared.addresses, &self.shared.directors).await,
-            "ldirectord" => director::run(call, &self.shared.directors).await,
-            "ipvs-sync" => self.shared.sync.run(call, self.all_checked(call).await).await,
-            "director-settings" => self.shared.settings.run(call).await,
-            "fwmark" => fwmark::run(call, &self.shared.directors).await,
-            "ping" => ping::run(call, &self.shared.run_dir, &self.shared.attributes).await,
-            "Dummy" => dummy::run(call, &self.shared.run_dir).await,
-            other => {
-                AgentOutcome::new(base::exit::OcfCode::NOT_INSTALLED, format!("no native agent is called '{other}'"))
-            }
-        }
-    }
 }
+
+fn hosted(agent: impl Agent) -> Box<dyn Native> {
+    Box::new(Hosted::new(agent))
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,10 @@ pub enum NetError {
     Kernel(#[from] AddrError),
 }
 
+pub(crate) fn no_carrier(link: &str) -> String {
+    format!("{link} is down or has no carrier (check_link_status)")
+}
+
 /// A connection to the kernel, for the network namespace of the thread that opened it.
 #[derive(Clone)]
 pub(crate) struct Net {

@@ -3,9 +3,12 @@
 //! Outside the daemon there is no keeper, so an address started this way is permanent until it is stopped, and a director
 //! runs in a daemon of its own.
 
-use crate::call::{AgentCall, AgentOutcome};
+use crate::director;
 use crate::native::{Agents, Options};
+use crate::outcome::AgentOutcome;
 use base::exit::OcfCode;
+use base::{Instance, Operation};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,33 +35,38 @@ pub fn run(args: Vec<OsString>) -> i32 {
     outcome.code.0
 }
 
-async fn call(agent: &str, operation: &str) -> AgentOutcome {
-    let params = std::env::vars()
-        .filter_map(|(name, value)| Some((name.strip_prefix("OCF_RESKEY_")?.to_owned(), value)))
-        .filter(|(name, _)| !name.starts_with("CRM_meta_"))
-        .collect();
+async fn call(agent: &str, action: &str) -> AgentOutcome {
+    let given =
+        std::env::vars().filter_map(|(name, value)| Some((name.strip_prefix("OCF_RESKEY_")?.to_owned(), value)));
+    let (meta, params): (BTreeMap<String, String>, _) = given.partition(|(n, _)| n.starts_with(Operation::META_PREFIX));
+    let operation = Operation {
+        instance: Instance {
+            id: std::env::var("OCF_RESOURCE_INSTANCE").unwrap_or_else(|_| "default".into()),
+            class: "ocf".to_owned(),
+            provider: std::env::var("OCF_RESOURCE_PROVIDER").ok(),
+            agent: agent.to_owned(),
+            params,
+        },
+        action: action.to_owned(),
+        timeout_ms: LIMIT.as_millis() as u64,
+        meta: meta.into_iter().map(|(n, v)| (n[Operation::META_PREFIX.len()..].to_owned(), v)).collect(),
+        ..Operation::default()
+    };
+    let limited = tokio::time::timeout(LIMIT, perform(&operation)).await;
+    limited.unwrap_or_else(|_| AgentOutcome::error(format!("{action} did not finish within {} s", LIMIT.as_secs())))
+}
+
+async fn perform(operation: &Operation) -> AgentOutcome {
     let run_dir = std::env::var_os("BASCULE_RUN_DIR").map_or_else(|| PathBuf::from("/run/bascule"), PathBuf::from);
-    let agents = match Agents::start(Options::standalone(run_dir)) {
-        Ok(agents) => agents,
-        Err(error) => return AgentOutcome::error(error.to_string()),
-    };
-    if !agents.knows(agent) {
-        return AgentOutcome::new(OcfCode::NOT_INSTALLED, format!("no native agent is called '{agent}'"));
+    // A director needs a daemon around it, so one is started.
+    if operation.instance.agent == director::META.name && operation.action != "meta-data" {
+        return match std::env::current_exe() {
+            Ok(program) => director::command::run(operation, &program).await,
+            Err(error) => AgentOutcome::error(format!("this program cannot be found: {error}")),
+        };
     }
-    let call = AgentCall {
-        resource: std::env::var("OCF_RESOURCE_INSTANCE").unwrap_or_else(|_| "default".into()),
-        agent: agent.to_owned(),
-        operation: operation.to_owned(),
-        params,
-        timeout: LIMIT,
-    };
-    if agent != "ldirectord" || operation == "meta-data" {
-        return agents.run(call).await;
+    match Agents::start(Options::standalone(run_dir)) {
+        Ok(agents) => agents.run(operation).await,
+        Err(error) => AgentOutcome::error(error.to_string()),
     }
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return AgentOutcome::error(format!("this program cannot be found: {error}")),
-    };
-    let limited = tokio::time::timeout(LIMIT, crate::director::command::run(&call, &program)).await;
-    limited.unwrap_or_else(|_| AgentOutcome::error(format!("{operation} did not finish within {} s", LIMIT.as_secs())))
 }

@@ -7,9 +7,11 @@
 //!
 //! The values of before are kept in a file below the run directory, so that a new daemon knows them.
 
+use crate::agent::Agent;
 use crate::attributes::Attributes;
-use crate::call::{AgentCall, AgentOutcome};
-use crate::metadata::{Agent, param};
+use crate::meta::{Meta, param};
+use crate::outcome::{AgentOutcome, Parameters};
+use base::Instance;
 use base::exit::OcfCode;
 use kernel::settings::{self, Host, Key, Setting, Topology, Tree};
 use serde::{Deserialize, Serialize};
@@ -23,8 +25,9 @@ const DEFAULT_ATTRIBUTE: &str = "director-settings";
 /// Longest attribute value; the log has all.
 const MAX_SHOWN_CHARS: usize = 500;
 
-pub(crate) const META: Agent = Agent {
+pub(crate) const META: Meta = Meta {
     name: "director-settings",
+    providers: &["bascule", "heartbeat"],
     about: "Kernel settings of a director: set, audited, put back; a value of 'keep' leaves a setting alone",
     params: &[
         param(
@@ -95,6 +98,48 @@ pub(crate) struct DirectorSettings {
     turn: Mutex<()>,
 }
 
+/// What one resource wants, read from its parameters.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    topologies: Vec<Topology>,
+    audit: Audit,
+    restore: bool,
+    attribute: String,
+    conn_tab_bits: u64,
+    /// Other values, by the last part of the setting's name.
+    others: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audit {
+    Report,
+    Repair,
+    Fail,
+}
+
+impl Wanted {
+    fn of(instance: &Instance) -> Result<Wanted, AgentOutcome> {
+        let audit = match instance.param("audit").unwrap_or("report") {
+            "report" => Audit::Report,
+            "repair" => Audit::Repair,
+            "fail" => Audit::Fail,
+            other => {
+                return Err(AgentOutcome::not_configured(format!("audit='{other}' is none of report, repair, fail")));
+            }
+        };
+        let lasts = settings::SETTINGS.iter().filter_map(|s| s.name.rsplit('.').next());
+        let others = lasts.filter_map(|last| Some((last.to_owned(), instance.param(last)?.to_owned()))).collect();
+        Ok(Wanted {
+            topologies: topologies(instance)?,
+            audit,
+            restore: instance.param("on_stop").unwrap_or("restore") == "restore",
+            attribute: instance.param("attribute").unwrap_or(DEFAULT_ATTRIBUTE).to_owned(),
+            conn_tab_bits: instance.number("conn_tab_bits", 0)?,
+            others,
+        })
+    }
+}
+
 /// One setting as this resource wants it.
 struct Line {
     setting: &'static Setting,
@@ -125,50 +170,24 @@ impl DirectorSettings {
         DirectorSettings { tree, file: run_dir.join("agents").join(FILE), attributes, turn: Mutex::default() }
     }
 
-    pub async fn run(&self, call: &AgentCall) -> AgentOutcome {
-        let _turn = self.turn.lock().await;
-        let topologies = match topologies(call) {
-            Ok(topologies) => topologies,
-            Err(outcome) => return outcome,
-        };
-        let audit = call.param("audit").unwrap_or("report");
-        if !matches!(audit, "report" | "repair" | "fail") {
-            return AgentOutcome::not_configured(format!("audit='{audit}' is none of report, repair, fail"));
-        }
-        let result = match call.operation.as_str() {
-            "start" => {
-                load_ipvs(&self.tree).await;
-                self.start(call, &topologies).map(|()| AgentOutcome::ok())
-            }
-            "stop" => self.stop(call).map(|()| AgentOutcome::ok()),
-            "monitor" | "status" => self.monitor(call, &topologies, audit),
-            "validate-all" => Ok(AgentOutcome::ok()),
-            other => {
-                let reason = format!("director-settings has no action '{other}'");
-                return AgentOutcome::new(OcfCode::UNIMPLEMENTED, reason);
-            }
-        };
-        result.unwrap_or_else(|error| AgentOutcome::error(error.to_string()))
-    }
-
-    fn lines(&self, call: &AgentCall, topologies: &[Topology]) -> Vec<Line> {
+    fn lines(&self, wanted: &Wanted) -> Vec<Line> {
         let mut lines = Vec::new();
-        for setting in settings::settings_for(Host::Director, topologies) {
-            let other = setting.name.rsplit('.').next().and_then(|last| call.param(last));
-            if other == Some("keep") {
+        for setting in settings::settings_for(Host::Director, &wanted.topologies) {
+            let other = setting.name.rsplit('.').next().and_then(|last| wanted.others.get(last));
+            if other.is_some_and(|o| o == "keep") {
                 continue;
             }
             let keys = self.tree.expand(setting.name).into_iter();
-            lines.extend(keys.map(|key| Line { setting, key, other: other.map(str::to_owned) }));
+            lines.extend(keys.map(|key| Line { setting, key, other: other.cloned() }));
         }
         lines
     }
 
-    fn start(&self, call: &AgentCall, topologies: &[Topology]) -> io::Result<()> {
+    fn set(&self, id: &str, wanted: &Wanted) -> io::Result<()> {
         let mut record = self.record();
-        let mine = record.holders.entry(call.resource.clone()).or_default();
+        let mine = record.holders.entry(id.to_owned()).or_default();
         let mut changes = Vec::new();
-        for line in self.lines(call, topologies) {
+        for line in self.lines(wanted) {
             // What the kernel does not have (an older one, no IPv6) is the audit's to report.
             let Ok(found) = self.tree.read(&line.key) else { continue };
             mine.insert(line.key.to_string(), line.value());
@@ -182,14 +201,13 @@ impl DirectorSettings {
         for line in changes {
             self.write(&line.key, &line.value())?;
         }
-        self.attributes.set(attribute(call), Some(&shown(&self.deviations(call, topologies))));
         Ok(())
     }
 
-    fn stop(&self, call: &AgentCall) -> io::Result<()> {
+    /// Of who holds nothing here nothing is put back.
+    fn put_back(&self, id: &str, restore: bool) -> io::Result<()> {
         let mut record = self.record();
-        let Some(mine) = record.holders.remove(&call.resource) else { return Ok(()) };
-        self.attributes.set(attribute(call), None);
+        let Some(mine) = record.holders.remove(id) else { return Ok(()) };
         let mut problem = None;
         for (name, ours) in mine {
             if record.holders.values().any(|other| other.contains_key(&name)) {
@@ -198,8 +216,7 @@ impl DirectorSettings {
             let Some(before) = record.before.remove(&name) else { continue };
             let key = Key::new(&name);
             let untouched = self.tree.read(&key).is_ok_and(|now| now.split_whitespace().eq(ours.split_whitespace()));
-            let wished = call.param("on_stop").unwrap_or("restore") == "restore";
-            if wished && untouched && may_be_restored(&name) {
+            if restore && untouched && may_be_restored(&name) {
                 problem = self.write(&key, &before).err().or(problem);
             }
         }
@@ -207,36 +224,35 @@ impl DirectorSettings {
         problem.map_or(Ok(()), Err)
     }
 
-    fn monitor(&self, call: &AgentCall, topologies: &[Topology], audit: &str) -> io::Result<AgentOutcome> {
-        if !self.record().holders.contains_key(&call.resource) {
-            return Ok(AgentOutcome::not_running());
-        }
-        let mut found = self.deviations(call, topologies);
-        if audit == "repair" && !found.is_empty() {
-            tracing::warn!(resource = call.resource, "kernel settings changed, set again: {}", found.join("; "));
-            self.start(call, topologies)?;
-            found = self.deviations(call, topologies);
+    /// Looks, puts right if that is asked for, and tells the attribute.
+    fn audit(&self, id: &str, wanted: &Wanted) -> io::Result<AgentOutcome> {
+        let mut found = self.deviations(wanted);
+        if wanted.audit == Audit::Repair && !found.is_empty() {
+            tracing::warn!(resource = id, "kernel settings changed, set again: {}", found.join("; "));
+            self.set(id, wanted)?;
+            found = self.deviations(wanted);
         }
         if !found.is_empty() {
-            tracing::warn!(resource = call.resource, "kernel settings: {}", found.join("; "));
+            tracing::warn!(resource = id, "kernel settings: {}", found.join("; "));
         }
-        self.attributes.set(attribute(call), Some(&shown(&found)));
-        Ok(match audit {
-            "fail" if !found.is_empty() => AgentOutcome::error(shown(&found)),
+        self.attributes.set(&wanted.attribute, Some(&shown(&found)));
+        Ok(match wanted.audit {
+            Audit::Fail if !found.is_empty() => AgentOutcome::error(shown(&found)),
             _ => AgentOutcome::new(OcfCode::OK, if found.is_empty() { String::new() } else { shown(&found) }),
         })
     }
 
-    fn deviations(&self, call: &AgentCall, topologies: &[Topology]) -> Vec<String> {
+    fn deviations(&self, wanted: &Wanted) -> Vec<String> {
         let mut found = Vec::new();
-        for line in self.lines(call, topologies) {
+        for line in self.lines(wanted) {
             match self.tree.read(&line.key) {
                 Ok(value) if line.accepts(&value) => {}
                 Ok(value) => found.push(format!("{}={value} (wanted {})", line.key, line.value())),
                 Err(_) => found.push(format!("{} is missing", line.key)),
             }
         }
-        if let (Ok(least), Some(bits)) = (call.number("conn_tab_bits", 0), settings::conn_tab_bits())
+        let least = wanted.conn_tab_bits;
+        if let Some(bits) = settings::conn_tab_bits()
             && u64::from(bits) < least
         {
             found.push(format!("conn_tab_bits={bits} (wanted {least}: options ip_vs conn_tab_bits={least})"));
@@ -263,6 +279,46 @@ impl DirectorSettings {
     }
 }
 
+impl Agent for DirectorSettings {
+    type Settings = Wanted;
+
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn settings(&self, instance: &Instance) -> Result<Wanted, AgentOutcome> {
+        Wanted::of(instance)
+    }
+
+    async fn start(&self, id: &str, wanted: &Wanted) -> AgentOutcome {
+        let _turn = self.turn.lock().await;
+        load_ipvs(&self.tree).await;
+        self.set(id, wanted).and_then(|()| self.audit(id, wanted)).unwrap_or_else(failed)
+    }
+
+    async fn stop(&self, id: &str, placed: Option<&Wanted>) -> AgentOutcome {
+        let _turn = self.turn.lock().await;
+        self.attributes.set(placed.map_or(DEFAULT_ATTRIBUTE, |w| &w.attribute), None);
+        self.put_back(id, placed.is_none_or(|w| w.restore)).map_or_else(failed, |()| AgentOutcome::ok())
+    }
+
+    async fn monitor(&self, id: &str, wanted: &Wanted) -> AgentOutcome {
+        let _turn = self.turn.lock().await;
+        match self.record().holders.contains_key(id) {
+            true => self.audit(id, wanted).unwrap_or_else(failed),
+            false => AgentOutcome::not_running(),
+        }
+    }
+
+    async fn is_placed(&self, id: &str) -> bool {
+        self.record().holders.contains_key(id)
+    }
+}
+
+fn failed(error: io::Error) -> AgentOutcome {
+    AgentOutcome::error(error.to_string())
+}
+
 /// Settings of IPVS are there once its module is.
 async fn load_ipvs(tree: &Tree) {
     let key = Key::new("net.ipv4.vs.expire_nodest_conn");
@@ -281,16 +337,12 @@ fn may_be_restored(key: &str) -> bool {
     settings::SETTINGS.iter().any(|s| s.host == Host::Director && s.restore && of(s))
 }
 
-fn attribute(call: &AgentCall) -> &str {
-    call.param("attribute").unwrap_or(DEFAULT_ATTRIBUTE)
-}
-
 fn shown(found: &[String]) -> String {
     if found.is_empty() { "ok".to_owned() } else { found.join("; ").chars().take(MAX_SHOWN_CHARS).collect() }
 }
 
-fn topologies(call: &AgentCall) -> Result<Vec<Topology>, AgentOutcome> {
-    let words = call.param("topology").unwrap_or("direct").split([' ', ',', '\t']).filter(|w| !w.is_empty());
+fn topologies(instance: &Instance) -> Result<Vec<Topology>, AgentOutcome> {
+    let words = instance.param("topology").unwrap_or("direct").split([' ', ',', '\t']).filter(|w| !w.is_empty());
     words
         .map(|word| {
             let names = Topology::ALL.map(Topology::name).join(", ");
@@ -303,11 +355,13 @@ fn topologies(call: &AgentCall) -> Result<Vec<Topology>, AgentOutcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::{Hosted, Native};
+    use base::Operation;
     use std::sync::{Arc, Mutex as StdMutex};
 
     struct Fixture {
         dir: tempfile::TempDir,
-        agent: DirectorSettings,
+        agent: Hosted<DirectorSettings>,
         attribute: Arc<StdMutex<Option<String>>>,
     }
 
@@ -321,25 +375,20 @@ mod tests {
         let attribute: Arc<StdMutex<Option<String>>> = Arc::default();
         let to = attribute.clone();
         let send = move |event| {
-            if let crate::native::Event::Attribute { value, .. } = event {
+            if let crate::host::Event::Attribute { value, .. } = event {
                 *to.lock().expect("lock") = value;
             }
         };
         let tree = Tree::at(dir.path().join("sys"));
         let agent = DirectorSettings::with_tree(tree, dir.path(), Attributes::new(Arc::new(send)));
-        Fixture { dir, agent, attribute }
+        Fixture { dir, agent: Hosted::new(agent), attribute }
     }
 
     impl Fixture {
         async fn run(&self, resource: &str, operation: &str, params: &[(&str, &str)]) -> AgentOutcome {
-            let call = AgentCall {
-                resource: resource.into(),
-                agent: "director-settings".into(),
-                operation: operation.into(),
-                params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-                timeout: std::time::Duration::from_secs(5),
-            };
-            self.agent.run(&call).await
+            let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            let instance = Instance { id: resource.into(), params, ..Instance::default() };
+            self.agent.run(&Operation { instance, action: operation.into(), ..Operation::default() }).await
         }
 
         fn value(&self, path: &str) -> String {

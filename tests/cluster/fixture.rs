@@ -62,6 +62,11 @@ impl Cluster {
         self.path(&format!("{node}.state"))
     }
 
+    /// What agents take for `/var/run`: the nodes share this host's.
+    pub fn var_dir(&self, node: &str) -> PathBuf {
+        self.path(&format!("{node}.var"))
+    }
+
     pub fn start_node(&mut self, name: &'static str) {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -73,6 +78,11 @@ impl Cluster {
         command.arg("--authkey").arg(self.path("authkey"));
         command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));
         command.args(&self.words);
+        std::fs::create_dir_all(self.var_dir(name)).expect("a directory");
+        command.env("HA_VARRUN", self.var_dir(name)).env("HA_RSCTMP", self.var_dir(name));
+        if self.path("ocf").is_dir() {
+            command.env("OCF_ROOT", self.path("ocf"));
+        }
         command.stderr(log.try_clone().expect("a handle")).stdout(log);
         let child = self.lab.host(name).expect("a host").spawn(&mut command).expect("the daemon starts");
         self.daemons.insert(name, child);

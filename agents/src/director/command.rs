@@ -3,8 +3,9 @@
 //! Unlike the stock agent: a stop returns when the daemon has ended, a stop without configuration file is no failure that
 //! gets the node fenced, and no monitor can harm a running daemon.
 
-use super::{config_path, load, refused};
-use crate::call::{AgentCall, AgentOutcome};
+use super::{META, Settings, load, refused};
+use crate::outcome::AgentOutcome;
+use base::Operation;
 use base::exit::OcfCode;
 use std::path::Path;
 use std::process::Stdio;
@@ -14,25 +15,26 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// `program` is the multi-call binary.
-pub(crate) async fn run(call: &AgentCall, program: &Path) -> AgentOutcome {
-    match call.operation.as_str() {
-        "start" => start(call, program).await,
-        "stop" => stop(call, program).await,
-        "monitor" | "status" => status(call, program).await,
-        "validate-all" => load(&config_path(call)).await.map_or_else(|e| refused(&e), |_| AgentOutcome::ok()),
-        other => AgentOutcome::new(OcfCode::UNIMPLEMENTED, format!("ldirectord has no action '{other}'")),
+pub(crate) async fn run(operation: &Operation, program: &Path) -> AgentOutcome {
+    let config = Settings::of(&operation.instance).config;
+    match operation.action.as_str() {
+        "start" => start(&config, program).await,
+        "stop" => stop(&config, program).await,
+        "monitor" | "status" => status(&config, program).await,
+        "validate-all" => load(&config).await.map_or_else(|e| refused(&e), |_| AgentOutcome::ok()),
+        other => AgentOutcome::unimplemented(META.name, other),
     }
 }
 
-async fn start(call: &AgentCall, program: &Path) -> AgentOutcome {
-    let before = status(call, program).await;
+async fn start(config: &Path, program: &Path) -> AgentOutcome {
+    let before = status(config, program).await;
     if before.code != OcfCode::NOT_RUNNING {
         return before;
     }
-    if let Err(error) = load(&config_path(call)).await {
+    if let Err(error) = load(config).await {
         return refused(&error);
     }
-    match ask(call, program, "start").await {
+    match ask(config, program, "start").await {
         Ok(0) => {}
         Ok(code) => {
             let reason = format!("ldirectord start ended with exit code {code}; its log says why");
@@ -41,7 +43,7 @@ async fn start(call: &AgentCall, program: &Path) -> AgentOutcome {
         Err(outcome) => return outcome,
     }
     loop {
-        let now = status(call, program).await;
+        let now = status(config, program).await;
         if now.code != OcfCode::NOT_RUNNING {
             return now;
         }
@@ -49,23 +51,22 @@ async fn start(call: &AgentCall, program: &Path) -> AgentOutcome {
     }
 }
 
-async fn stop(call: &AgentCall, program: &Path) -> AgentOutcome {
-    if let Err(outcome) = ask(call, program, "stop").await {
+async fn stop(config: &Path, program: &Path) -> AgentOutcome {
+    if let Err(outcome) = ask(config, program, "stop").await {
         return outcome;
     }
-    while ask(call, program, "status").await == Ok(0) {
+    while ask(config, program, "status").await == Ok(0) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     AgentOutcome::ok()
 }
 
-async fn status(call: &AgentCall, program: &Path) -> AgentOutcome {
-    let config = config_path(call);
+async fn status(config: &Path, program: &Path) -> AgentOutcome {
     if !config.exists() {
         let reason = format!("configfile='{}' does not exist here", config.display());
         return AgentOutcome::new(OcfCode::NOT_INSTALLED, reason);
     }
-    match ask(call, program, "status").await {
+    match ask(config, program, "status").await {
         Ok(0) => AgentOutcome::ok(),
         // 1: a pid file whose process is gone.
         Ok(1 | 3) => AgentOutcome::not_running(),
@@ -75,9 +76,9 @@ async fn status(call: &AgentCall, program: &Path) -> AgentOutcome {
 }
 
 /// Exit code of `ldirectord CONFIG ACTION`. The daemon that it may leave behind must hold none of our pipes.
-async fn ask(call: &AgentCall, program: &Path, action: &str) -> Result<i32, AgentOutcome> {
+async fn ask(config: &Path, program: &Path, action: &str) -> Result<i32, AgentOutcome> {
     let mut command = tokio::process::Command::new(program);
-    command.arg("ldirectord").arg(config_path(call)).arg(action);
+    command.arg("ldirectord").arg(config).arg(action);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let ended = command.status().await.map_err(|e| AgentOutcome::error(format!("{}: {e}", program.display())))?;
     Ok(ended.code().unwrap_or(-1))

@@ -27,12 +27,15 @@ mod tests;
 pub use bulletin::{BulletinError, MAX_BULLETIN_BYTES, is_bulletin};
 pub use share::Share;
 
-use crate::call::{AgentCall, AgentOutcome};
-use crate::native::{DataPlane, Event};
-use base::NodeId;
+use crate::agent::Agent;
+use crate::host::{DataPlane, Event};
+use crate::meta::{Meta, param};
+use crate::outcome::{AgentOutcome, Parameters};
 use base::exit::OcfCode;
+use base::{Instance, NodeId};
 use board::Board;
-use ldirectord::service::{self, Director, LoadError, Logger, MarkEntry, Options, Status, Verdicts};
+use kernel::ipvs;
+use ldirectord::service::{self, LoadError, Logger, MarkEntry, Options, Status, Verdicts};
 use slot::{Role, Running, Slot, Stamp, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,6 +50,34 @@ const DEFAULT_CONFIG: &str = "/etc/ha.d/ldirectord.cf";
 const MAX_STANDBY: usize = 64;
 /// Resources that a node may know as directors.
 const MAX_SLOTS: usize = 1024;
+
+pub(crate) const META: Meta = Meta {
+    name: "ldirectord",
+    providers: &["heartbeat", "bascule"],
+    about: "Director: checks the real servers and keeps the IPVS table right",
+    params: &[
+        param("configfile", "string", Some(DEFAULT_CONFIG), "Configuration of virtual services").unique(),
+        param(
+            "ldirectord",
+            "string",
+            Some("/usr/sbin/ldirectord"),
+            "Accepted for existing configurations; the director is Bascule's own",
+        ),
+        param(
+            "warm_standby",
+            "boolean",
+            Some("yes"),
+            "Whether a node that may take over checks the servers as well; without, it relies on what the active director tells",
+        ),
+    ],
+    actions: &[
+        ("start", 15, None),
+        ("stop", 15, None),
+        ("monitor", 10, Some(20)),
+        ("meta-data", 10, None),
+        ("validate-all", 10, None),
+    ],
+};
 
 /// Directors of this node by resource, whatever their role. Cheap to clone.
 #[derive(Clone)]
@@ -166,11 +197,20 @@ impl Directors {
         }
     }
 
-    async fn start(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
-        let slot = self.inner.slot(&call.resource)?;
+    /// Whether every director here has an answer to each of its checks.
+    pub(crate) async fn all_checked(&self) -> bool {
+        let directors = self.status().await;
+        let mut reals = directors.values().flat_map(|d| &d.virtuals).flat_map(|v| &v.reals);
+        reals.all(|real| real.last_check_age_ms.is_some())
+    }
+
+    async fn start(&self, id: &str, settings: &Settings) -> Result<(), AgentOutcome> {
+        let slot = self.inner.slot(id)?;
         let mut state = slot.state.lock().await;
-        self.inner.note(&mut state, call).await;
+        self.inner.note(&mut state, settings).await;
         let state = &mut *state;
+        // A director without a table would hold the group where it is of no use.
+        self.inner.table_is_there().await?;
         match &mut state.running {
             Some(r) if r.role == Role::Active => {}
             Some(r) if r.role == Role::Primed => r.role = Role::Active,
@@ -191,31 +231,37 @@ impl Directors {
         }
         state.outbox.reset();
         self.inner.news.notify_one();
-        Ok(())
+        works(state).await
     }
 
     /// Clears the table and, on warm standby, goes on checking.
-    async fn stop(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
-        let Some(slot) = self.inner.known(&call.resource) else { return Ok(()) };
+    async fn stop(&self, id: &str) -> Result<(), AgentOutcome> {
+        let Some(slot) = self.inner.known(id) else { return Ok(()) };
         let mut state = slot.state.lock().await;
         self.inner.demote(&slot, &mut state).await
     }
 
-    async fn monitor(&self, call: &AgentCall) -> Result<(), AgentOutcome> {
-        let slot = self.inner.slot(&call.resource)?;
+    async fn monitor(&self, id: &str, settings: &Settings) -> Result<(), AgentOutcome> {
+        // One more than this node takes cannot have been started.
+        let slot = self.inner.slot(id).map_err(|full| AgentOutcome::new(OcfCode::NOT_RUNNING, full.reason))?;
         let mut state = slot.state.lock().await;
         if state.running.is_none() {
-            self.inner.note(&mut state, call).await;
+            self.inner.note(&mut state, settings).await;
             self.inner.stand_by(&slot, &mut state, Verdicts::default()).await;
         }
-        match &state.running {
-            Some(found) if found.role == Role::Active => match found.director.status().await {
-                None => Err(AgentOutcome::error("the director has ended unexpectedly")),
-                Some(Status { table_error: Some(why), .. }) => Err(AgentOutcome::error(why)),
-                Some(_) => Ok(()),
-            },
-            _ => Err(AgentOutcome::not_running()),
-        }
+        works(&state).await
+    }
+}
+
+/// Whether the director is the cluster's, and has its table.
+async fn works(state: &State) -> Result<(), AgentOutcome> {
+    match &state.running {
+        Some(found) if found.role == Role::Active => match found.director.status().await {
+            None => Err(AgentOutcome::error("the director has ended unexpectedly")),
+            Some(Status { table_error: Some(why), .. }) => Err(AgentOutcome::error(why)),
+            Some(_) => Ok(()),
+        },
+        _ => Err(AgentOutcome::not_running()),
     }
 }
 
@@ -241,6 +287,18 @@ impl Inner {
         configured.as_ref().is_none_or(|all| all.contains(resource) || all.contains(base_id(resource)))
     }
 
+    async fn table_is_there(&self) -> Result<(), AgentOutcome> {
+        let open = self.data_plane.clone();
+        let asked = tokio::task::spawn_blocking(move || open().and_then(|mut table| table.info())).await;
+        match asked.unwrap_or(Err(ipvs::Error::Unknown { waited_ms: 0 })) {
+            Ok(_) => Ok(()),
+            Err(error @ ipvs::Error::NoIpvs { .. }) => {
+                Err(AgentOutcome::new(OcfCode::NOT_INSTALLED, error.to_string()))
+            }
+            Err(error) => Err(AgentOutcome::error(error.to_string())),
+        }
+    }
+
     /// What the other nodes' directors have told of this resource's servers.
     fn told(&self, resource: &str) -> Verdicts {
         lock(&self.board).verdicts(base_id(resource), kernel::clock::boottime())
@@ -257,12 +315,11 @@ impl Inner {
         board.marks(base_id(resource))
     }
 
-    /// Takes the call's parameters; what runs with another file ends.
-    async fn note(&self, state: &mut State, call: &AgentCall) {
-        state.warm = call.flag("warm_standby", true);
-        let config = config_path(call);
-        if state.config != config {
-            state.config = config;
+    /// Takes the parameters; what runs with another file ends.
+    async fn note(&self, state: &mut State, settings: &Settings) {
+        state.warm = settings.warm;
+        if state.config != settings.config {
+            state.config = settings.config.clone();
             if let Some(old) = state.running.take() {
                 old.director.stop("its configfile was changed").await;
             }
@@ -322,7 +379,7 @@ impl Inner {
             state: self.run_dir.as_deref().map(|dir| service::state_path(dir, &state.config)),
             ..options
         };
-        let director = Director::start(config, table, options).await;
+        let director = service::Director::start(config, table, options).await;
         Ok(Running::new(director, stamp, role, self.news.clone()))
     }
 
@@ -336,18 +393,49 @@ impl Inner {
     }
 }
 
-pub(crate) async fn run(call: &AgentCall, directors: &Directors) -> AgentOutcome {
-    let result = match call.operation.as_str() {
-        "start" => directors.start(call).await,
-        "stop" => directors.stop(call).await,
-        "monitor" | "status" => directors.monitor(call).await,
-        "validate-all" => load(&config_path(call)).await.map(drop).map_err(|e| refused(&e)),
-        other => {
-            let reason = format!("ldirectord has no action '{other}'");
-            return AgentOutcome::new(OcfCode::UNIMPLEMENTED, reason);
-        }
-    };
-    result.err().unwrap_or_else(AgentOutcome::ok)
+/// Parameters of the agent.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub config: PathBuf,
+    warm: bool,
+}
+
+impl Settings {
+    pub fn of(instance: &Instance) -> Settings {
+        let config = PathBuf::from(instance.param("configfile").unwrap_or(DEFAULT_CONFIG));
+        Settings { config, warm: instance.flag("warm_standby", true) }
+    }
+}
+
+/// The agent.
+pub(crate) struct Director(pub Directors);
+
+impl Agent for Director {
+    type Settings = Settings;
+
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn settings(&self, instance: &Instance) -> Result<Settings, AgentOutcome> {
+        Ok(Settings::of(instance))
+    }
+
+    async fn validate(&self, settings: &Settings) -> AgentOutcome {
+        load(&settings.config).await.map_or_else(|e| refused(&e), |_| AgentOutcome::ok())
+    }
+
+    async fn start(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        self.0.start(id, settings).await.err().unwrap_or_else(AgentOutcome::ok)
+    }
+
+    async fn stop(&self, id: &str, _placed: Option<&Settings>) -> AgentOutcome {
+        self.0.stop(id).await.err().unwrap_or_else(AgentOutcome::ok)
+    }
+
+    async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        self.0.monitor(id, settings).await.err().unwrap_or_else(AgentOutcome::ok)
+    }
 }
 
 /// Reading may resolve names, which may block.
@@ -365,10 +453,6 @@ fn refused(error: &LoadError) -> AgentOutcome {
         LoadError::Stopped => OcfCode::ERROR,
     };
     AgentOutcome::new(code, error.to_string())
-}
-
-fn config_path(call: &AgentCall) -> PathBuf {
-    PathBuf::from(call.param("configfile").unwrap_or(DEFAULT_CONFIG))
 }
 
 /// The resource without the number of a clone's instance.

@@ -4,9 +4,11 @@ use super::board::Board;
 use super::bulletin::{Body, Bulletin, MAX_BULLETIN_BYTES, decode, encode, is_bulletin};
 use super::outbox::{FRESH_EVERY, MAX_SHARED, Outbox};
 use super::*;
+use crate::agent::{Hosted, Native};
+use base::Operation;
 use base::ipvs::{DestKey, Protocol, ServiceKey};
 use kernel::ipvs::{Ipvs, Memory};
-use ldirectord::service::{RealId, VerdictEntry};
+use ldirectord::service::{Director, RealId, VerdictEntry};
 use std::time::{Duration, Instant};
 
 const fn s(seconds: u64) -> Duration {
@@ -215,14 +217,10 @@ impl Node {
     }
 
     async fn call(&self, operation: &str, params: &[(&str, &str)]) -> i32 {
-        let call = AgentCall {
-            resource: "lvs".into(),
-            agent: "ldirectord".into(),
-            operation: operation.into(),
-            params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            timeout: s(10),
-        };
-        run(&call, &self.directors).await.code.0
+        let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let instance = Instance { id: "lvs".into(), params, ..Instance::default() };
+        let agent = Hosted::new(super::Director(self.directors.clone()));
+        agent.run(&Operation { instance, action: operation.into(), ..Operation::default() }).await.code.0
     }
 }
 

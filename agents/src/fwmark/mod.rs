@@ -7,9 +7,11 @@
 
 mod ruleset;
 
-use crate::call::{AgentCall, AgentOutcome};
+use crate::agent::Agent;
 use crate::director::{Directors, FwMarks};
-use crate::metadata::{Agent, Param, param};
+use crate::meta::{Meta, param};
+use crate::outcome::{AgentOutcome, Parameters};
+use base::Instance;
 use base::exit::OcfCode;
 use kernel::policy_route::{LocalRoute, PolicyRoutes, RouteError};
 use ruleset::{Marks, Prefix};
@@ -25,15 +27,13 @@ const STDIN: &str = "/proc/self/fd/0";
 /// Priority of the rule: before the main table (32766).
 const DEFAULT_PRIORITY: u64 = 100;
 
-pub(crate) const META: Agent = Agent {
+pub(crate) const META: Meta = Meta {
     name: "fwmark",
+    providers: &["bascule", "heartbeat"],
     about: "Firewall mark for a virtual service of several ports, addresses or subnets, with its local route",
     params: &[
-        Param { required: true, unique: true, ..param("mark", "integer", None, "The mark, 1 to 4294967295") },
-        Param {
-            required: true,
-            ..param("ip", "string", None, "Addresses or subnets, IPv4 and IPv6, separated by blanks or commas")
-        },
+        param("mark", "integer", None, "The mark, 1 to 4294967295").required().unique(),
+        param("ip", "string", None, "Addresses or subnets, IPv4 and IPv6, separated by blanks or commas").required(),
         param("protocol", "string", Some("tcp"), "tcp, udp, sctp, or any"),
         param("ports", "string", None, "Ports and ranges (80,443,8000-8010); all unless set"),
         param("nic", "string", None, "Only packets that come in through this interface"),
@@ -55,28 +55,60 @@ pub(crate) const META: Agent = Agent {
     ],
 };
 
-struct Settings {
-    table: String,
+#[derive(Clone)]
+pub(crate) struct Settings {
     marks: Marks,
     /// One for each family in use; empty without local route.
     routes: Vec<LocalRoute>,
 }
 
-pub(crate) async fn run(call: &AgentCall, directors: &Directors) -> AgentOutcome {
-    let settings = match Settings::of(call) {
-        Ok(settings) => settings,
-        Err(outcome) => return outcome,
-    };
-    let prefixes = settings.marks.prefixes.iter().map(|p| (p.addr, p.len)).collect();
-    directors.note_fwmarks(&call.resource, FwMarks { mark: settings.marks.mark, prefixes });
-    let result = match call.operation.as_str() {
-        "start" => settings.start().await,
-        "stop" => settings.stop().await,
-        "monitor" | "status" => return settings.monitor().await.unwrap_or_else(outcome),
-        "validate-all" => Ok(()),
-        other => return AgentOutcome::new(OcfCode::UNIMPLEMENTED, format!("fwmark has no action '{other}'")),
-    };
-    result.map_or_else(outcome, |()| AgentOutcome::ok())
+pub(crate) struct FwMark(pub Directors);
+
+impl FwMark {
+    /// The directors prime services by mark with it, wherever the group is now.
+    fn note(&self, id: &str, settings: &Settings) {
+        let prefixes = settings.marks.prefixes.iter().map(|p| (p.addr, p.len)).collect();
+        self.0.note_fwmarks(id, FwMarks { mark: settings.marks.mark, prefixes });
+    }
+}
+
+impl Agent for FwMark {
+    type Settings = Settings;
+
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn settings(&self, instance: &Instance) -> Result<Settings, AgentOutcome> {
+        Settings::of(instance)
+    }
+
+    async fn start(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        self.note(id, settings);
+        let table = ruleset::table_name(id);
+        if let Err(problem) = settings.start(&table).await {
+            return outcome(problem);
+        }
+        let seen = settings.monitor(&table).await.unwrap_or_else(outcome);
+        match seen.code {
+            OcfCode::NOT_RUNNING => AgentOutcome::error(format!("put in and not there: nftables table inet {table}")),
+            _ => seen,
+        }
+    }
+
+    async fn stop(&self, id: &str, placed: Option<&Settings>) -> AgentOutcome {
+        let routes = placed.map_or(&[][..], |s| &s.routes);
+        stop(&ruleset::table_name(id), routes).await.map_or_else(outcome, |()| AgentOutcome::ok())
+    }
+
+    async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        self.note(id, settings);
+        settings.monitor(&ruleset::table_name(id)).await.unwrap_or_else(outcome)
+    }
+
+    async fn is_placed(&self, id: &str) -> bool {
+        nft(&["-j", "list", "table", "inet", &ruleset::table_name(id)], None).await.is_ok()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,34 +127,19 @@ fn outcome(problem: Problem) -> AgentOutcome {
 }
 
 impl Settings {
-    async fn start(&self) -> Result<(), Problem> {
+    async fn start(&self, table: &str) -> Result<(), Problem> {
         if !self.routes.is_empty() {
             let routes = PolicyRoutes::connect()?;
             for route in &self.routes {
                 routes.add(route).await?;
             }
         }
-        nft(&["-j", "-f", STDIN], Some(&ruleset::install(&self.table, &self.marks))).await.map(drop)
-    }
-
-    async fn stop(&self) -> Result<(), Problem> {
-        match nft(&["-j", "-f", STDIN], Some(&ruleset::remove(&self.table))).await {
-            // Without nft there can be no table of ours.
-            Ok(_) | Err(Problem::NoNft) => {}
-            Err(error) => return Err(error),
-        }
-        if !self.routes.is_empty() {
-            let routes = PolicyRoutes::connect()?;
-            for route in &self.routes {
-                routes.remove(route).await?;
-            }
-        }
-        Ok(())
+        nft(&["-j", "-f", STDIN], Some(&ruleset::install(table, &self.marks))).await.map(drop)
     }
 
     /// Everything there: running. Nothing: not running. Something: a failure that says what is missing.
-    async fn monitor(&self) -> Result<AgentOutcome, Problem> {
-        let found = match nft(&["-j", "list", "table", "inet", &self.table], None).await {
+    async fn monitor(&self, table: &str) -> Result<AgentOutcome, Problem> {
+        let found = match nft(&["-j", "list", "table", "inet", table], None).await {
             Ok(text) => count_rules(&text),
             Err(Problem::NoNft) => return Ok(AgentOutcome::not_running()),
             Err(_) => 0,
@@ -130,7 +147,7 @@ impl Settings {
         let wanted = ruleset::rules(&self.marks);
         let mut missing = Vec::new();
         if found != wanted {
-            missing.push(format!("{found} of {wanted} rules are in nftables table inet {}", self.table));
+            missing.push(format!("{found} of {wanted} rules are in nftables table inet {table}"));
         }
         let mut routes_there = 0;
         if !self.routes.is_empty() {
@@ -149,13 +166,13 @@ impl Settings {
         })
     }
 
-    fn of(call: &AgentCall) -> Result<Settings, AgentOutcome> {
-        let mark = match call.number("mark", 0)? {
+    fn of(instance: &Instance) -> Result<Settings, AgentOutcome> {
+        let mark = match instance.number("mark", 0)? {
             n @ 1..=0xffff_ffff => n as u32,
             _ => return Err(AgentOutcome::not_configured("mark is not within 1 to 4294967295")),
         };
-        let prefixes = prefixes(call)?;
-        let protocol = match call.param("protocol").unwrap_or("tcp") {
+        let prefixes = prefixes(instance)?;
+        let protocol = match instance.param("protocol").unwrap_or("tcp") {
             "tcp" => Some("tcp"),
             "udp" => Some("udp"),
             "sctp" => Some("sctp"),
@@ -164,19 +181,35 @@ impl Settings {
                 return Err(AgentOutcome::not_configured(format!("protocol='{other}' is none of tcp, udp, sctp, any")));
             }
         };
-        let ports = ports(call)?;
+        let ports = ports(instance)?;
         if protocol.is_none() && !ports.is_empty() {
             return Err(AgentOutcome::not_configured("ports need a protocol that has ports"));
         }
-        let routes = routes(call, mark, &prefixes)?;
-        let interface = call.param("nic").map(str::to_owned);
+        let routes = routes(instance, mark, &prefixes)?;
+        let interface = instance.param("nic").map(str::to_owned);
         let marks = Marks { mark, prefixes, protocol, ports, interface };
-        Ok(Settings { table: ruleset::table_name(&call.resource), marks, routes })
+        Ok(Settings { marks, routes })
     }
 }
 
-fn prefixes(call: &AgentCall) -> Result<Vec<Prefix>, AgentOutcome> {
-    let words = call.param("ip").unwrap_or_default().split([' ', ',', '\t', '\n']).filter(|w| !w.is_empty());
+async fn stop(table: &str, routes: &[LocalRoute]) -> Result<(), Problem> {
+    if let Err(error) = nft(&["-j", "-f", STDIN], Some(&ruleset::remove(table))).await
+        // Without nft, or where the kernel knows no such table, there is none of ours.
+        && nft(&["-j", "list", "table", "inet", table], None).await.is_ok()
+    {
+        return Err(error);
+    }
+    if !routes.is_empty() {
+        let connection = PolicyRoutes::connect()?;
+        for route in routes {
+            connection.remove(route).await?;
+        }
+    }
+    Ok(())
+}
+
+fn prefixes(instance: &Instance) -> Result<Vec<Prefix>, AgentOutcome> {
+    let words = instance.param("ip").unwrap_or_default().split([' ', ',', '\t', '\n']).filter(|w| !w.is_empty());
     let mut all = Vec::new();
     for word in words {
         let wrong = || AgentOutcome::not_configured(format!("ip: '{word}' is neither an address nor a subnet"));
@@ -190,9 +223,9 @@ fn prefixes(call: &AgentCall) -> Result<Vec<Prefix>, AgentOutcome> {
     Ok(all)
 }
 
-fn ports(call: &AgentCall) -> Result<Vec<(u16, u16)>, AgentOutcome> {
+fn ports(instance: &Instance) -> Result<Vec<(u16, u16)>, AgentOutcome> {
     let mut all = Vec::new();
-    for word in call.param("ports").unwrap_or_default().split([' ', ',', '\t']).filter(|w| !w.is_empty()) {
+    for word in instance.param("ports").unwrap_or_default().split([' ', ',', '\t']).filter(|w| !w.is_empty()) {
         let (from, to) = word.split_once('-').unwrap_or((word, word));
         match (from.parse::<u16>(), to.parse::<u16>()) {
             (Ok(from), Ok(to)) if 0 < from && from <= to && all.len() < MAX_PORTS => all.push((from, to)),
@@ -202,18 +235,18 @@ fn ports(call: &AgentCall) -> Result<Vec<(u16, u16)>, AgentOutcome> {
     Ok(all)
 }
 
-fn routes(call: &AgentCall, mark: u32, prefixes: &[Prefix]) -> Result<Vec<LocalRoute>, AgentOutcome> {
+fn routes(instance: &Instance, mark: u32, prefixes: &[Prefix]) -> Result<Vec<LocalRoute>, AgentOutcome> {
     let subnets = prefixes.iter().any(|p| !p.is_host());
-    let wanted = match call.param("local_route").unwrap_or("auto") {
+    let wanted = match instance.param("local_route").unwrap_or("auto") {
         "auto" => subnets,
         word => base::text::parse_bool(word)
             .ok_or_else(|| AgentOutcome::not_configured(format!("local_route='{word}' is none of yes, no, auto")))?,
     };
-    let table = call.number("table", u64::from(mark))?;
+    let table = instance.number("table", u64::from(mark))?;
     // 253 to 255 are default, main and local.
     let table = u32::try_from(table).ok().filter(|t| *t > 0 && !(253..=255).contains(t));
     let table = table.ok_or_else(|| AgentOutcome::not_configured("table must not be 0 or 253 to 255: set table="))?;
-    let priority = call.number("priority", DEFAULT_PRIORITY)?.min(32_000) as u32;
+    let priority = instance.number("priority", DEFAULT_PRIORITY)?.min(32_000) as u32;
     let families = [true, false].into_iter().filter(|v4| wanted && prefixes.iter().any(|p| p.addr.is_ipv4() == *v4));
     Ok(families.map(|ipv4| LocalRoute { ipv4, mark, table, priority }).collect())
 }
@@ -252,13 +285,8 @@ mod tests {
     use super::*;
 
     fn settings(params: &[(&str, &str)]) -> Result<Settings, AgentOutcome> {
-        Settings::of(&AgentCall {
-            resource: "marks".into(),
-            agent: "fwmark".into(),
-            operation: "start".into(),
-            params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            timeout: std::time::Duration::from_secs(5),
-        })
+        let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Settings::of(&Instance { params, ..Instance::default() })
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
+/// Longest name of a table here; nftables takes 255 bytes.
+const MAX_NAME: usize = 200;
 /// Before the filter hooks and before routing (`mangle`).
 const PRIORITY: i32 = -150;
 
@@ -56,8 +58,15 @@ pub(super) struct Marks {
 /// A name that nft takes, different for different resources.
 pub(super) fn table_name(resource: &str) -> String {
     let mut name = "bascule_".to_owned();
-    for c in resource.chars().take(100) {
+    for c in resource.chars() {
         if c.is_ascii_alphanumeric() { name.push(c) } else { name.push_str(&format!("_{:x}_", c as u32)) }
+    }
+    if name.len() > MAX_NAME {
+        // FNV-1a: the same name for the same resource at every start of the daemon.
+        let step = |hash: u64, b: u8| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        let hash = resource.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+        name.truncate(MAX_NAME - 17);
+        name.push_str(&format!("_{hash:016x}"));
     }
     name
 }
@@ -136,6 +145,9 @@ mod tests {
     fn names_differ_as_the_resources_do() {
         assert_eq!(table_name("web"), "bascule_web");
         assert_ne!(table_name("a-b"), table_name("a_b"));
+        let long = |last: &str| format!("{}{last}", "ü".repeat(300));
+        assert!(table_name(&long("")).len() <= MAX_NAME);
+        assert_ne!(table_name(&long("a")), table_name(&long("b")));
         assert!(table_name("é:1").chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
     }
 

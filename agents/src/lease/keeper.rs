@@ -65,7 +65,8 @@ pub enum LeaseError {
 
 enum Command {
     Grant { resource: String, vip: Vip, announce: net::Announce, done: oneshot::Sender<Result<(), LeaseError>> },
-    Release { resource: String, vip: Vip, done: oneshot::Sender<Result<(), LeaseError>> },
+    Release { resource: String, vip: Option<Vip>, done: oneshot::Sender<Result<(), LeaseError>> },
+    Holds { resource: String, done: oneshot::Sender<Result<bool, LeaseError>> },
     Present { vip: Vip, done: oneshot::Sender<Result<bool, LeaseError>> },
     Owners(BTreeSet<String>),
     Reannounce,
@@ -108,10 +109,17 @@ impl Keeper {
         self.ask(Command::Grant { resource: resource.into(), vip, announce, done }, result).await
     }
 
-    /// Removes the address; succeeds if it is absent.
-    pub async fn release(&self, resource: &str, vip: Vip) -> Result<(), LeaseError> {
+    /// Removes what is held for the resource, or `vip` if nothing is; not what is held for another one as well. Succeeds if the
+    /// address is absent.
+    pub async fn release(&self, resource: &str, vip: Option<Vip>) -> Result<(), LeaseError> {
         let (done, result) = oneshot::channel();
         self.ask(Command::Release { resource: resource.into(), vip, done }, result).await
+    }
+
+    /// Whether a lease is held for the resource.
+    pub async fn holds(&self, resource: &str) -> Result<bool, LeaseError> {
+        let (done, result) = oneshot::channel();
+        self.ask(Command::Holds { resource: resource.into(), done }, result).await
     }
 
     /// Whether the kernel has the address on that interface.
@@ -193,10 +201,10 @@ impl Worker {
                 let _ = done.send(self.grant(resource, vip, announce).await);
             }
             Command::Release { resource, vip, done } => {
-                self.table.release(&resource);
-                self.announcer.end(&resource);
-                self.guard.drop_vip(&vip);
-                let _ = done.send(self.net.remove(&vip).await.map_err(LeaseError::from));
+                let _ = done.send(self.release(&resource, vip).await);
+            }
+            Command::Holds { resource, done } => {
+                let _ = done.send(Ok(self.table.holds(&resource)));
             }
             Command::Present { vip, done } => {
                 let _ = done.send(self.net.present(&vip).await.map_err(LeaseError::from));
@@ -229,6 +237,14 @@ impl Worker {
         self.net.announce(&vip, burst);
         (self.on_event)(KeeperEvent::Announced { resource, vip });
         Ok(())
+    }
+
+    async fn release(&mut self, resource: &str, vip: Option<Vip>) -> Result<(), LeaseError> {
+        let held = self.table.release(resource);
+        self.announcer.end(resource);
+        let Some(vip) = held.or(vip).filter(|vip| !self.table.vips().any(|other| other == vip)) else { return Ok(()) };
+        self.guard.drop_vip(&vip);
+        Ok(self.net.remove(&vip).await?)
     }
 
     async fn round(&mut self) {
@@ -304,7 +320,7 @@ impl Worker {
             }
         } else if self.down.insert(link.index) {
             for (resource, vip) in self.announcer.on_link(link.index) {
-                let reason = crate::ipaddr2::no_carrier(&link.name);
+                let reason = net::no_carrier(&link.name);
                 (self.on_event)(KeeperEvent::LinkDown { resource, vip, reason });
             }
         }

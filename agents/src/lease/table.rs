@@ -79,6 +79,10 @@ impl Table {
         self.held.remove(resource).map(|h| h.vip)
     }
 
+    pub fn holds(&self, resource: &str) -> bool {
+        self.held.contains_key(resource)
+    }
+
     pub fn vips(&self) -> impl Iterator<Item = &Vip> {
         self.held.values().map(|h| &h.vip)
     }

@@ -13,10 +13,13 @@
 
 mod roles;
 
+use crate::agent::Agent;
 use crate::attributes::Attributes;
-use crate::call::{AgentCall, AgentOutcome};
-use crate::metadata::{Agent, Param, param};
-use crate::native::DataPlane;
+use crate::director::Directors;
+use crate::host::DataPlane;
+use crate::meta::{Meta, param};
+use crate::outcome::{AgentOutcome, Parameters};
+use base::Instance;
 use base::exit::OcfCode;
 use base::ipvs::{SyncDaemon, SyncState};
 use kernel::ipvs::Error;
@@ -31,18 +34,13 @@ const MAX_MEMBERS: usize = 256;
 /// The header's 8 and 20 bytes leave this much of the largest datagram.
 const MAX_SYNC_LEN: u64 = 65_507;
 
-pub(crate) const META: Agent = Agent {
+pub(crate) const META: Meta = Meta {
     name: "ipvs-sync",
+    providers: &["bascule", "heartbeat"],
     about: "IPVS connection synchronisation: master role where the group runs, backup role elsewhere",
     params: &[
-        Param {
-            required: true,
-            ..param("interface", "string", None, "Interface of the sync messages; never the clients' one")
-        },
-        Param {
-            unique: true,
-            ..param("syncid", "integer", Some("1"), "1 to 255, different for each group; the same on all nodes")
-        },
+        param("interface", "string", None, "Interface of the sync messages; never the clients' one").required(),
+        param("syncid", "integer", Some("1"), "1 to 255, different for each group; the same on all nodes").unique(),
         param("group", "string", Some("224.0.0.81"), "Multicast group, IPv4 or IPv6"),
         param("port", "integer", Some("8848"), "UDP port"),
         param("ttl", "integer", Some("1"), "Time to live of the messages"),
@@ -69,6 +67,7 @@ pub(crate) const META: Agent = Agent {
 pub(crate) struct Sync {
     data_plane: DataPlane,
     attributes: Attributes,
+    directors: Directors,
     groups: Mutex<Groups>,
 }
 
@@ -79,62 +78,75 @@ struct Groups {
 }
 
 impl Sync {
-    pub fn new(data_plane: DataPlane, attributes: Attributes) -> Sync {
-        Sync { data_plane, attributes, groups: Mutex::default() }
+    pub fn new(data_plane: DataPlane, attributes: Attributes, directors: Directors) -> Sync {
+        Sync { data_plane, attributes, directors, groups: Mutex::default() }
+    }
+}
+
+impl Agent for Sync {
+    type Settings = Settings;
+
+    fn meta(&self) -> &'static Meta {
+        &META
     }
 
-    /// `checked`: whether every director on this node has an answer to all its checks.
-    pub async fn run(&self, call: &AgentCall, checked: bool) -> AgentOutcome {
-        let settings = match Settings::of(call) {
-            Ok(settings) => settings,
-            Err(outcome) => return outcome,
-        };
-        match call.operation.as_str() {
-            "start" => self.start(call, settings).await,
-            "stop" => self.stop(call, settings).await,
-            "monitor" | "status" => self.monitor(call, settings, checked).await,
-            "validate-all" => AgentOutcome::ok(),
-            other => AgentOutcome::new(OcfCode::UNIMPLEMENTED, format!("ipvs-sync has no action '{other}'")),
-        }
+    fn settings(&self, instance: &Instance) -> Result<Settings, AgentOutcome> {
+        Settings::of(instance)
     }
 
-    async fn start(&self, call: &AgentCall, settings: Settings) -> AgentOutcome {
+    async fn start(&self, id: &str, settings: &Settings) -> AgentOutcome {
         let mut groups = self.groups.lock().await;
-        groups.standby_since.remove(&call.resource);
-        if let Err(outcome) = groups.put(&call.resource, &settings, true) {
+        groups.standby_since.remove(id);
+        if let Err(outcome) = groups.put(id, settings, true) {
             return outcome;
         }
         settings.tell_warm(&self.attributes, Some("1"));
-        self.reconcile(&groups).await.map_or_else(|e| refused(&e), |_| AgentOutcome::ok())
+        if let Err(error) = self.reconcile(&groups).await {
+            return refused(&error);
+        }
+        // The master may serve another group of this node, under that one's id.
+        match self.running().await {
+            Ok(running) if running.iter().any(|d| d.state == SyncState::Master) => AgentOutcome::ok(),
+            Ok(_) => AgentOutcome::error("the master role was started and is not there"),
+            Err(error) => refused(&error),
+        }
     }
 
-    async fn stop(&self, call: &AgentCall, settings: Settings) -> AgentOutcome {
+    async fn stop(&self, id: &str, placed: Option<&Settings>) -> AgentOutcome {
         let mut groups = self.groups.lock().await;
-        let was_active = groups.members.get(&call.resource).is_some_and(|m| m.active);
-        if let Err(outcome) = groups.put(&call.resource, &settings, false) {
-            return outcome;
+        let was_active = groups.members.get(id).is_some_and(|m| m.active);
+        match placed.map(|settings| groups.put(id, settings, false)) {
+            Some(Ok(())) => {}
+            // A group that cannot be on standby is none of this node's.
+            Some(Err(_)) | None => drop(groups.members.remove(id)),
         }
         if was_active {
-            groups.standby_since.insert(call.resource.clone(), Instant::now());
-            settings.tell_warm(&self.attributes, None);
+            groups.standby_since.insert(id.to_owned(), Instant::now());
+            if let Some(settings) = placed {
+                settings.tell_warm(&self.attributes, None);
+            }
         }
-        let stopped = self.reconcile(&groups).await;
-        match stopped {
+        match self.reconcile(&groups).await {
             // Without IPVS, or without the interface, nothing can be running.
-            Err(e) if call.operation == "stop" && is_absent(&e) => AgentOutcome::ok(),
+            Err(e) if is_absent(&e) => AgentOutcome::ok(),
+            // The master role has ended with the first step; a backup role that is refused is no reason to fail.
+            Err(e) if self.running().await.is_ok_and(|r| groups.is_matched_by_master(&r)) => {
+                tracing::warn!(resource = id, error = %e, "no backup role of the connection sync");
+                AgentOutcome::ok()
+            }
             other => other.map_or_else(|e| refused(&e), |_| AgentOutcome::ok()),
         }
     }
 
-    async fn monitor(&self, call: &AgentCall, settings: Settings, checked: bool) -> AgentOutcome {
+    async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
         let mut groups = self.groups.lock().await;
-        let active = match groups.members.get(&call.resource) {
+        let active = match groups.members.get(id) {
             Some(member) => member.active,
             // This process is new: what it left running in the kernel is still its own.
-            None => self.runs_as_master(&settings).await,
+            None => self.runs_as_master(settings).await,
         };
-        if let Err(outcome) = groups.put(&call.resource, &settings, active) {
-            return outcome;
+        if let Err(outcome) = groups.put(id, settings, active) {
+            return if active { outcome } else { AgentOutcome::new(OcfCode::NOT_RUNNING, outcome.reason) };
         }
         let result = self.reconcile(&groups).await;
         if active {
@@ -146,14 +158,21 @@ impl Sync {
             };
         }
         if let Err(error) = &result {
-            tracing::warn!(resource = call.resource, %error, "no backup role of the connection sync");
+            tracing::warn!(resource = id, %error, "no backup role of the connection sync");
         }
-        let since = *groups.standby_since.entry(call.resource.clone()).or_insert_with(Instant::now);
-        let warm = result.is_ok() && checked && settings.preempt_delay.is_some_and(|d| since.elapsed() >= d);
+        let since = *groups.standby_since.entry(id.to_owned()).or_insert_with(Instant::now);
+        let waited = settings.preempt_delay.is_some_and(|d| since.elapsed() >= d);
+        let warm = result.is_ok() && waited && self.directors.all_checked().await;
         settings.tell_warm(&self.attributes, warm.then_some("1"));
         AgentOutcome::not_running()
     }
 
+    async fn is_placed(&self, id: &str) -> bool {
+        self.groups.lock().await.members.get(id).is_some_and(|m| m.active)
+    }
+}
+
+impl Sync {
     /// Makes the kernel's daemons match; says which had to be started or replaced.
     async fn reconcile(&self, groups: &Groups) -> Result<Vec<String>, Error> {
         let (open, members) = (self.data_plane.clone(), groups.members.clone());
@@ -182,14 +201,24 @@ impl Sync {
         Ok(started)
     }
 
-    async fn runs_as_master(&self, settings: &Settings) -> bool {
-        let (open, want) = (self.data_plane.clone(), settings.daemon.clone());
+    async fn running(&self) -> Result<Vec<SyncDaemon>, Error> {
+        let open = self.data_plane.clone();
         let asked = tokio::task::spawn_blocking(move || open().and_then(|mut table| table.daemons())).await;
-        matches!(asked, Ok(Ok(running)) if running.iter().any(|d| d.state == SyncState::Master && roles::fits(&want, d)))
+        asked.unwrap_or(Err(Error::Unknown { waited_ms: 0 }))
+    }
+
+    async fn runs_as_master(&self, settings: &Settings) -> bool {
+        let is = |d: &SyncDaemon| d.state == SyncState::Master && roles::fits(&settings.daemon, d);
+        self.running().await.is_ok_and(|running| running.iter().any(is))
     }
 }
 
 impl Groups {
+    /// Whether a master runs exactly if a group is here.
+    fn is_matched_by_master(&self, running: &[SyncDaemon]) -> bool {
+        self.members.values().any(|m| m.active) == running.iter().any(|d| d.state == SyncState::Master)
+    }
+
     fn put(&mut self, resource: &str, settings: &Settings, active: bool) -> Result<(), AgentOutcome> {
         if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(resource) {
             return Err(AgentOutcome::error(format!("more than {MAX_MEMBERS} groups with a connection sync")));
@@ -221,15 +250,16 @@ fn refused(error: &Error) -> AgentOutcome {
     AgentOutcome::new(code, error.to_string())
 }
 
-struct Settings {
+#[derive(Clone)]
+pub(crate) struct Settings {
     daemon: SyncDaemon,
     preempt_delay: Option<Duration>,
     warm_attribute: String,
 }
 
 impl Settings {
-    fn of(call: &AgentCall) -> Result<Settings, AgentOutcome> {
-        let Some(interface) = call.param("interface") else {
+    fn of(instance: &Instance) -> Result<Settings, AgentOutcome> {
+        let Some(interface) = instance.param("interface") else {
             return Err(AgentOutcome::not_configured("parameter 'interface' is missing"));
         };
         if interface.len() > kernel::ipvs::MAX_NAME_LEN {
@@ -238,14 +268,14 @@ impl Settings {
         let daemon = SyncDaemon {
             state: SyncState::Backup,
             interface: interface.to_owned(),
-            sync_id: bounded(call, "syncid", 1, 255)?.unwrap_or(1) as u32,
-            max_len: bounded(call, "maxlen", 1, MAX_SYNC_LEN)?.map(|n| n as u16),
-            group: multicast(call)?,
-            port: bounded(call, "port", 1, 65_535)?.map(|n| n as u16),
-            ttl: bounded(call, "ttl", 1, 255)?.map(|n| n as u8),
+            sync_id: bounded(instance, "syncid", 1, 255)?.unwrap_or(1) as u32,
+            max_len: bounded(instance, "maxlen", 1, MAX_SYNC_LEN)?.map(|n| n as u16),
+            group: multicast(instance)?,
+            port: bounded(instance, "port", 1, 65_535)?.map(|n| n as u16),
+            ttl: bounded(instance, "ttl", 1, 255)?.map(|n| n as u8),
         };
-        let attribute = call.param("warm_attribute").map_or_else(|| format!("warm-{}", call.resource), str::to_owned);
-        Ok(Settings { daemon, preempt_delay: delay(call)?, warm_attribute: attribute })
+        let attribute = instance.param("warm_attribute").map_or_else(|| format!("warm-{}", instance.id), str::to_owned);
+        Ok(Settings { daemon, preempt_delay: delay(instance)?, warm_attribute: attribute })
     }
 
     /// Without `preempt_delay` nobody asks, and the attribute is left alone.
@@ -256,24 +286,24 @@ impl Settings {
     }
 }
 
-fn bounded(call: &AgentCall, name: &str, least: u64, most: u64) -> Result<Option<u64>, AgentOutcome> {
-    if call.param(name).is_none() {
+fn bounded(instance: &Instance, name: &str, least: u64, most: u64) -> Result<Option<u64>, AgentOutcome> {
+    if instance.param(name).is_none() {
         return Ok(None);
     }
-    match call.number(name, 0)? {
+    match instance.number(name, 0)? {
         n if (least..=most).contains(&n) => Ok(Some(n)),
         n => Err(AgentOutcome::not_configured(format!("{name}={n} is not within {least} to {most}"))),
     }
 }
 
-fn multicast(call: &AgentCall) -> Result<Option<IpAddr>, AgentOutcome> {
-    let Some(text) = call.param("group") else { return Ok(None) };
+fn multicast(instance: &Instance) -> Result<Option<IpAddr>, AgentOutcome> {
+    let Some(text) = instance.param("group") else { return Ok(None) };
     let group = text.parse::<IpAddr>().ok().filter(IpAddr::is_multicast);
     group.map(Some).ok_or_else(|| AgentOutcome::not_configured(format!("group='{text}' is not a multicast address")))
 }
 
-fn delay(call: &AgentCall) -> Result<Option<Duration>, AgentOutcome> {
-    let Some(text) = call.param("preempt_delay") else { return Ok(None) };
+fn delay(instance: &Instance) -> Result<Option<Duration>, AgentOutcome> {
+    let Some(text) = instance.param("preempt_delay") else { return Ok(None) };
     if text.eq_ignore_ascii_case("never") {
         return Ok(None);
     }

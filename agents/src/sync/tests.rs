@@ -1,5 +1,7 @@
 use super::*;
-use crate::native::Event;
+use crate::agent::{Hosted, Native};
+use crate::host::Event;
+use base::Operation;
 use kernel::ipvs::{Ipvs, Memory};
 use std::sync::{Arc, Mutex as StdMutex};
 
@@ -29,9 +31,10 @@ impl Ipvs for Shared {
 }
 
 struct Node {
-    sync: Sync,
+    sync: Hosted<Sync>,
     table: Shared,
     attributes: Arc<StdMutex<BTreeMap<String, Option<String>>>>,
+    directors: Directors,
 }
 
 fn node() -> Node {
@@ -44,24 +47,26 @@ fn node() -> Node {
         }
     };
     let data_plane: DataPlane = Arc::new(move || Ok(Box::new(open.clone())));
-    Node { sync: Sync::new(data_plane, Attributes::new(Arc::new(send))), table, attributes }
+    let directors = Directors::new(data_plane.clone(), None, None, Arc::new(|_| {}));
+    Node {
+        sync: Hosted::new(Sync::new(data_plane, Attributes::new(Arc::new(send)), directors.clone())),
+        table,
+        attributes,
+        directors,
+    }
 }
 
-fn call(resource: &str, operation: &str, params: &[(&str, &str)]) -> AgentCall {
-    AgentCall {
-        resource: resource.into(),
-        agent: "ipvs-sync".into(),
-        operation: operation.into(),
-        params: params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-        timeout: Duration::from_secs(5),
-    }
+fn instance(id: &str, params: &[(&str, &str)]) -> Instance {
+    let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Instance { id: id.into(), params, ..Instance::default() }
 }
 
 impl Node {
     async fn run(&self, resource: &str, operation: &str, params: &[(&str, &str)]) -> AgentOutcome {
         let mut all = vec![("interface", "eth1")];
         all.extend_from_slice(params);
-        self.sync.run(&call(resource, operation, &all), true).await
+        let instance = instance(resource, &all);
+        self.sync.run(&Operation { instance, action: operation.into(), ..Operation::default() }).await
     }
 
     fn roles(&self) -> Vec<(SyncState, u32)> {
@@ -116,8 +121,20 @@ async fn warm_only_after_the_delay_and_only_if_asked() {
     assert_eq!(node.attributes.lock().unwrap()["warm-sync"], None);
     node.run("sync", "monitor", &[("preempt_delay", "0")]).await;
     assert_eq!(node.attributes.lock().unwrap()["warm-sync"], Some("1".to_owned()));
-    let cold = call("sync", "monitor", &[("interface", "eth1"), ("preempt_delay", "0")]);
-    node.sync.run(&cold, false).await;
+    // A server that never answers: its check has no answer yet.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let port = silent.local_addr().unwrap().port();
+    let service = format!(
+        "checktimeout=60\ncheckinterval=60\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:{port} masq\n\tservice=http\n\trequest=\"/\"\n\tprotocol=tcp\n"
+    );
+    std::fs::write(&file, service).unwrap();
+    let director = Hosted::new(crate::director::Director(node.directors.clone()));
+    let probe = instance("lvs", &[("configfile", file.to_str().unwrap())]);
+    let probe = Operation { instance: probe, action: "monitor".into(), ..Operation::default() };
+    assert_eq!(director.run(&probe).await.code, OcfCode::NOT_RUNNING);
+    node.run("sync", "monitor", &[("preempt_delay", "0")]).await;
     assert_eq!(node.attributes.lock().unwrap()["warm-sync"], None);
 }
 
@@ -126,7 +143,7 @@ fn says_which_parameter_is_wrong() {
     for (name, value) in
         [("syncid", "0"), ("syncid", "256"), ("group", "10.0.0.1"), ("ttl", "x"), ("preempt_delay", "soon")]
     {
-        let refused = Settings::of(&call("s", "start", &[("interface", "eth1"), (name, value)])).err();
+        let refused = Settings::of(&instance("s", &[("interface", "eth1"), (name, value)])).err();
         assert!(refused.is_some_and(|o| o.reason.contains(name)), "{name}={value}");
     }
 }

@@ -36,10 +36,30 @@ pub struct Operation {
     pub node: String,
 }
 
-impl Operation {
+impl Instance {
     /// A parameter that is present and not empty.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.instance.params.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+        self.params.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+
+    /// The provider, with the one that OCF means when none is named.
+    pub fn provider(&self) -> &str {
+        self.provider.as_deref().unwrap_or("heartbeat")
+    }
+}
+
+impl Operation {
+    /// Prefix of what the cluster tells an agent, in transition graphs and in the agent's environment.
+    pub const META_PREFIX: &str = "CRM_meta_";
+
+    /// A parameter that is present and not empty.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.instance.param(name)
+    }
+
+    /// The first question about an instance of which nobody knows whether it runs here.
+    pub fn is_probe(&self) -> bool {
+        self.action == "monitor" && self.interval_ms == 0
     }
 
     pub fn timeout(&self) -> Duration {

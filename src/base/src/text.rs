@@ -82,6 +82,39 @@ pub fn parse_interval_ms(text: &str) -> Option<u64> {
     (ms >= 0).then(|| (ms as u64).min(u64::from(u32::MAX)))
 }
 
+/// What a program outside has said, as one line that can be stored and shown: no control characters (a terminal's sequences go
+/// whole), nothing that XML cannot carry, at most `most_bytes`.
+pub fn one_line(said: &str, most_bytes: usize) -> String {
+    let mut line = String::new();
+    let mut chars = said.chars().peekable();
+    let mut blank = false;
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
+            // CSI: parameters up to a letter (ECMA-48, 5.4).
+            while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+            let _ = chars.next_if(|c| matches!(c, '@'..='~'));
+        } else if c.is_whitespace() || c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') {
+            blank = true;
+        } else {
+            if std::mem::take(&mut blank) && !line.is_empty() {
+                line.push(' ');
+            }
+            line.push(c);
+            if line.len() > most_bytes {
+                break;
+            }
+        }
+    }
+    if line.len() > most_bytes {
+        line.truncate(line.floor_char_boundary(most_bytes.saturating_sub(CUT.len())));
+        line.push_str(if most_bytes < CUT.len() { "" } else { CUT });
+    }
+    line
+}
+
+/// Stands for what was cut off.
+const CUT: &str = "…";
+
 /// Orders names so that embedded numbers count as numbers, and letters without regard to case.
 pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
@@ -131,6 +164,21 @@ mod tests {
         }
         assert_eq!(parse_interval_ms("soon"), None);
         assert_eq!(parse_interval_ms("-5s"), None);
+    }
+
+    #[test]
+    fn what_programs_say_becomes_one_line_that_fits() {
+        assert_eq!(one_line("  no\tsuch\r\naddress\0 ", 100), "no such address");
+        assert_eq!(one_line("\u{1b}[1;31mred\u{1b}[0m \u{1b}x \u{7f}\u{9b}z\u{ffff}", 100), "red x z");
+        assert_eq!(one_line("abcdef", 6), "abcdef");
+        assert_eq!(one_line("abcdefg", 6), "abc…");
+        for most in 0..40 {
+            for said in ["é".repeat(30), "a b ".repeat(20), "🦀".repeat(10), "\u{1b}[".repeat(9), "x".repeat(30_000)]
+            {
+                let line = one_line(&said, most);
+                assert!(line.len() <= most && line.chars().all(|c| !c.is_control()), "{most}: {line:?}");
+            }
+        }
     }
 
     #[test]

@@ -234,43 +234,6 @@ pub enum Response {
     },
 }
 
-/// An agent's action in its former shape, for runners that do not take an [`Operation`] yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ExecRequest {
-    pub call: u64,
-    pub resource: String,
-    pub class: String,
-    pub provider: Option<String>,
-    pub agent: String,
-    pub operation: String,
-    /// Instance parameters and `CRM_meta_*`, as the graph gave them.
-    pub params: BTreeMap<String, String>,
-    pub timeout_ms: u64,
-    /// 0 for a single run; recurring operations are asked for anew each round.
-    pub interval_ms: u64,
-    /// Name of this node in the CIB.
-    pub node: String,
-}
-
-impl ExecRequest {
-    pub fn of(call: u64, operation: &Operation) -> ExecRequest {
-        let instance = &operation.instance;
-        let meta = operation.meta.iter().map(|(n, v)| (format!("CRM_meta_{n}"), v.clone()));
-        ExecRequest {
-            call,
-            resource: instance.id.clone(),
-            class: instance.class.clone(),
-            provider: instance.provider.clone(),
-            agent: instance.agent.clone(),
-            operation: operation.action.clone(),
-            params: instance.params.clone().into_iter().chain(meta).collect(),
-            timeout_ms: operation.timeout_ms,
-            interval_ms: operation.interval_ms,
-            node: operation.node.clone(),
-        }
-    }
-}
-
 /// Status of an operation as the history writes it (`op-status`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum OpStatus {

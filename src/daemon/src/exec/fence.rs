@@ -1,12 +1,13 @@
 //! Fence agents: executables that read `name=value` lines on standard input and answer by their exit code
 //! (Fence Agent API). Devices come from the CIB's primitives of class `stonith`.
 
-use super::{Ended, Places, child, env};
+use super::child::Program;
+use super::{Ended, MAX_REASON_BYTES, Places, child, env};
+use base::Operation;
 use base::exit::OcfCode;
-use controller::{ExecRequest, OpStatus};
+use controller::OpStatus;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio::process::Command;
 use xml::Element;
 
 /// What is to be done to whom.
@@ -89,28 +90,28 @@ pub async fn run(places: &Places, order: &Order, devices: &[Device]) -> Result<(
 }
 
 /// Operations of a device as a resource: it is not started anywhere, but it must answer.
-pub(super) async fn resource(places: &Places, request: &ExecRequest, deadline: Instant) -> Ended {
+pub(super) async fn resource(places: &Places, operation: &Operation, deadline: Instant) -> Ended {
     let device = Device {
-        id: request.resource.clone(),
-        agent: request.agent.clone(),
-        params: request.params.clone(),
+        id: operation.instance.id.clone(),
+        agent: operation.instance.agent.clone(),
+        params: operation.instance.params.clone(),
         port: String::new(),
     };
     if !installed(places, &device.agent) {
-        return match request.operation.as_str() {
+        return match operation.action.as_str() {
             "monitor" | "stop" => {
-                Ended::done(if request.operation == "stop" { OcfCode::OK } else { OcfCode::NOT_RUNNING }, "")
+                Ended::done(if operation.action == "stop" { OcfCode::OK } else { OcfCode::NOT_RUNNING }, "")
             }
             _ => Ended::not_installed(format!("{}/{} is not there", places.fence_agents.display(), device.agent)),
         };
     }
-    match request.operation.as_str() {
+    match operation.action.as_str() {
         "stop" => Ended::done(OcfCode::OK, ""),
         // A probe: no device is running before the cluster starts it.
-        "monitor" if request.interval_ms == 0 => Ended::done(OcfCode::NOT_RUNNING, ""),
+        "monitor" if operation.interval_ms == 0 => Ended::done(OcfCode::NOT_RUNNING, ""),
         "start" | "monitor" => match call(places, &device, "monitor", None, deadline).await {
             Ok(()) => Ended::done(OcfCode::OK, ""),
-            Err(_) if Instant::now() >= deadline => Ended::timeout(request),
+            Err(_) if Instant::now() >= deadline => Ended::timeout(operation),
             Err(reason) => Ended::done(OcfCode::ERROR, reason),
         },
         other => Ended::new(
@@ -146,12 +147,13 @@ async fn call(
         // Agents call the outlet `port` or, newer ones, `plug`; each ignores the other's name.
         input.push_str(&format!("nodename={target}\nport={0}\nplug={0}\n", device.port));
     }
-    let mut command = Command::new(places.fence_agents.join(&device.agent));
-    command.envs(env::common(places)).current_dir("/");
-    match child::run(command, input.as_bytes(), deadline).await {
+    let file = places.fence_agents.join(&device.agent);
+    let program = Program { file, args: Vec::new(), env: env::common(places, None) };
+    match child::run(&places.groups, &program, input.as_bytes(), deadline).await {
         Ok(output) if output.code == 0 => Ok(()),
         Ok(output) => {
-            Err(format!("exit code {} {}", output.code, super::lsb::last_line(&output.stderr)).trim_end().to_owned())
+            let said = format!("exit code {} {}", output.code, super::lsb::last_line(&output.stderr));
+            Err(base::text::one_line(&said, MAX_REASON_BYTES))
         }
         Err(error) => Err(error.to_string()),
     }

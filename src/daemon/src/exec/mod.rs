@@ -1,11 +1,12 @@
 //! Runs agents: native ones in this process, all others as child processes.
 //!
 //! Each call has one deadline. A call that passes it is reported as `Timeout`: what it did is unknown, it has not
-//! "failed". Dropping the future of a call ends it: a child's whole process group is killed.
+//! "failed". Dropping the future of a call ends it, and a child with everything that it started.
 
 mod child;
 mod env;
 pub mod fence;
+mod groups;
 mod lsb;
 mod ocf;
 mod systemd;
@@ -14,16 +15,20 @@ mod systemd;
 mod tests;
 
 pub use child::{MAX_OUTPUT_BYTES, Output};
+pub use groups::Groups;
 
-use base::Reason;
 use base::exit::OcfCode;
-use controller::{ExecRequest, ExecResult, OpStatus};
-use std::collections::BTreeMap;
+use base::{Operation, Reason};
+use child::ChildError;
+use controller::{ExecResult, OpStatus};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Longest reason that leaves this module; it travels to every node and stays in the history.
+pub const MAX_REASON_BYTES: usize = 512;
 
 /// Where agents are, and what they are told about this host.
 #[derive(Clone, Debug)]
@@ -38,6 +43,7 @@ pub struct Places {
     pub helpers: Option<PathBuf>,
     /// Passed on, so that the helper commands find this node.
     pub run_dir: PathBuf,
+    pub groups: Groups,
 }
 
 impl Places {
@@ -49,26 +55,16 @@ impl Places {
             fence_agents: "/usr/sbin".into(),
             helpers: None,
             run_dir,
+            groups: Groups::here(),
         }
     }
 }
 
-/// A call of an agent that lives in this process.
-#[derive(Clone, Debug)]
-pub struct NativeCall {
-    pub resource: String,
-    pub agent: String,
-    pub operation: String,
-    /// Instance parameters, without `CRM_meta_*`.
-    pub params: BTreeMap<String, String>,
-    pub timeout: Duration,
-}
-
 /// Agents that live in this process.
 pub trait Native: Send + Sync {
-    fn knows(&self, agent: &str) -> bool;
+    fn knows(&self, provider: &str, agent: &str) -> bool;
     /// Result code and reason.
-    fn run(&self, call: NativeCall) -> Pin<Box<dyn Future<Output = (OcfCode, String)> + Send>>;
+    fn run(&self, operation: Operation) -> Pin<Box<dyn Future<Output = (OcfCode, String)> + Send>>;
 }
 
 /// The runner. Cheap to clone; calls run side by side, their number is the controller's business.
@@ -98,10 +94,22 @@ impl Ended {
         Ended::new(OcfCode::NOT_INSTALLED, OpStatus::NotInstalled, reason)
     }
 
-    fn timeout(request: &ExecRequest) -> Ended {
-        let reason =
-            format!("{} did not finish within {} ms; what it did is unknown", request.operation, request.timeout_ms);
+    fn timeout(operation: &Operation) -> Ended {
+        let Operation { action, timeout_ms, .. } = operation;
+        let reason = format!("{action} did not finish within {timeout_ms} ms; what it did is unknown");
         Ended::new(OcfCode::ERROR, OpStatus::Timeout, reason)
+    }
+
+    /// The program did not run, or not to its end.
+    fn without_output(operation: &Operation, file: &Path, error: ChildError) -> Ended {
+        match error {
+            ChildError::Deadline => Ended::timeout(operation),
+            ChildError::Script(reason) => Ended::not_installed(reason),
+            ChildError::Spawn(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Ended::new(OcfCode::INSUFFICIENT_PRIV, OpStatus::Error, format!("{}: {e}", file.display()))
+            }
+            error => Ended::new(OcfCode::ERROR, OpStatus::Error, format!("{}: {error}", file.display())),
+        }
     }
 }
 
@@ -115,67 +123,52 @@ impl Runner {
     }
 
     /// Whether this call runs inside this process.
-    pub fn is_native(&self, request: &ExecRequest) -> bool {
-        let provider = request.provider.as_deref().unwrap_or("heartbeat");
-        request.class == "ocf"
-            && matches!(provider, "heartbeat" | "pacemaker" | "bascule")
-            && self.native.as_ref().is_some_and(|n| n.knows(&request.agent))
+    pub fn is_native(&self, operation: &Operation) -> bool {
+        let instance = &operation.instance;
+        instance.class == "ocf" && self.native.as_ref().is_some_and(|n| n.knows(instance.provider(), &instance.agent))
     }
 
     /// Runs one operation to its end or its deadline.
-    pub async fn run(&self, request: &ExecRequest) -> ExecResult {
+    pub async fn run(&self, operation: &Operation) -> ExecResult {
         let begun = Instant::now();
-        let ended = self.dispatch(request, begun + Duration::from_millis(request.timeout_ms.max(1))).await;
+        let ended = self.dispatch(operation, begun + operation.timeout().max(Duration::from_millis(1))).await;
         let exec_ms = begun.elapsed().as_millis() as u64;
-        ExecResult {
-            code: ended.code,
-            status: ended.status,
-            reason: Reason::cleaned(&ended.reason),
-            exec_ms,
-            queue_ms: 0,
-        }
+        // Whoever said it, an agent, an interpreter or the kernel: here it enters the cluster's state.
+        let reason = Reason::cleaned(&base::text::one_line(&ended.reason, MAX_REASON_BYTES));
+        ExecResult { code: ended.code, status: ended.status, reason, exec_ms, queue_ms: 0 }
     }
 
-    async fn dispatch(&self, request: &ExecRequest, deadline: Instant) -> Ended {
-        if self.is_native(request) {
-            return self.native(request, deadline).await;
+    async fn dispatch(&self, operation: &Operation, deadline: Instant) -> Ended {
+        if self.is_native(operation) {
+            return self.native(operation, deadline).await;
         }
-        match request.class.as_str() {
-            "ocf" => ocf::run(&self.places, request, deadline).await,
-            "lsb" => lsb::run(&self.places, request, deadline).await,
-            "systemd" => systemd::run(&self.places, request, deadline).await,
-            "stonith" => fence::resource(&self.places, request, deadline).await,
-            "service" if lsb::exists(&self.places, &request.agent) => lsb::run(&self.places, request, deadline).await,
-            "service" => systemd::run(&self.places, request, deadline).await,
+        match operation.instance.class.as_str() {
+            "ocf" => ocf::run(&self.places, operation, deadline).await,
+            "lsb" => lsb::run(&self.places, operation, deadline).await,
+            "systemd" => systemd::run(&self.places, operation, deadline).await,
+            "stonith" => fence::resource(&self.places, operation, deadline).await,
+            "service" if lsb::exists(&self.places, &operation.instance.agent) => {
+                lsb::run(&self.places, operation, deadline).await
+            }
+            "service" => systemd::run(&self.places, operation, deadline).await,
             class => Ended::not_installed(format!("resource class `{class}` cannot be run here")),
         }
     }
 
     /// A native agent in a task of its own, so that a panic in it is its own failure.
-    async fn native(&self, request: &ExecRequest, deadline: Instant) -> Ended {
+    async fn native(&self, operation: &Operation, deadline: Instant) -> Ended {
         let Some(native) = self.native.clone() else {
             return Ended::not_installed("no native agents");
         };
-        let call = NativeCall {
-            resource: request.resource.clone(),
-            agent: request.agent.clone(),
-            operation: request.operation.clone(),
-            params: request
-                .params
-                .iter()
-                .filter(|(k, _)| !k.starts_with("CRM_meta_"))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-            // This side keeps the deadline, to tell a late call from a failed one.
-            timeout: Duration::from_millis(request.timeout_ms) + Duration::from_secs(1),
-        };
+        let call = operation.clone();
         let mut task = AbortOnDrop(tokio::spawn(async move { native.run(call).await }));
         match tokio::time::timeout_at(deadline.into(), &mut task.0).await {
-            Err(_) => Ended::timeout(request),
+            Err(_) => Ended::timeout(operation),
             Ok(Ok((code, reason))) => Ended::done(code, reason),
             Ok(Err(error)) if error.is_panic() => {
                 let text = panic_text(error.into_panic());
-                tracing::error!(agent = request.agent, resource = request.resource, "native agent panicked: {text}");
+                let Operation { instance, .. } = operation;
+                tracing::error!(agent = instance.agent, resource = instance.id, "native agent panicked: {text}");
                 Ended::new(OcfCode::ERROR, OpStatus::Error, format!("the agent panicked: {text}"))
             }
             Ok(Err(_)) => Ended::new(OcfCode::ERROR, OpStatus::Cancelled, "cancelled"),

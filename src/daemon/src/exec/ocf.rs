@@ -1,38 +1,34 @@
 //! Stock OCF agents.
 
+use super::child::Program;
 use super::{Ended, Places, child, env};
+use base::Operation;
 use base::exit::OcfCode;
-use controller::{ExecRequest, OpStatus};
+use controller::OpStatus;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
-use tokio::process::Command;
 
-pub(super) async fn run(places: &Places, request: &ExecRequest, deadline: Instant) -> Ended {
-    let provider = request.provider.as_deref().unwrap_or("heartbeat");
-    if [provider, &request.agent].iter().any(|part| part.is_empty() || part.contains('/') || part.starts_with('.')) {
-        return Ended::not_installed(format!(
-            "expected a provider and agent name, found `{provider}:{}`",
-            request.agent
-        ));
+pub(super) async fn run(places: &Places, operation: &Operation, deadline: Instant) -> Ended {
+    let (provider, agent) = (operation.instance.provider(), &operation.instance.agent);
+    if [provider, agent].iter().any(|part| part.is_empty() || part.contains('/') || part.starts_with('.')) {
+        return Ended::not_installed(format!("expected a provider and agent name, found `{provider}:{agent}`"));
     }
-    let file = places.ocf_root.join("resource.d").join(provider).join(&request.agent);
+    let file = places.ocf_root.join("resource.d").join(provider).join(agent);
     match std::fs::metadata(&file) {
         Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => {}
         Ok(_) => return Ended::not_installed(format!("{} is not executable", file.display())),
         Err(_) => return Ended::not_installed(format!("{} is not there", file.display())),
     }
-    let mut command = Command::new(&file);
-    command.arg(&request.operation).envs(env::ocf(places, request)).current_dir("/");
-    match child::run(command, b"", deadline).await {
-        Ok(output) => finished(request, &output),
-        Err(child::ChildError::Deadline) => Ended::timeout(request),
-        Err(error) => Ended::new(OcfCode::ERROR, OpStatus::Error, format!("{}: {error}", file.display())),
+    let program = Program { file, args: vec![operation.action.clone().into()], env: env::ocf(places, operation) };
+    match child::run(&places.groups, &program, b"", deadline).await {
+        Ok(output) => finished(operation, &output),
+        Err(error) => Ended::without_output(operation, &program.file, error),
     }
 }
 
-fn finished(request: &ExecRequest, output: &child::Output) -> Ended {
+fn finished(operation: &Operation, output: &child::Output) -> Ended {
     for line in output.stderr.lines() {
-        tracing::debug!(resource = request.resource, operation = request.operation, "{line}");
+        tracing::debug!(resource = operation.instance.id, operation = operation.action, "{line}");
     }
     if let Some(signal) = output.signal {
         return Ended::new(OcfCode::ERROR, OpStatus::Error, format!("the agent was killed by signal {signal}"));

@@ -1,20 +1,23 @@
 //! systemd units, by way of `systemctl`, which waits for the job that it asked for.
 
+use super::child::Program;
 use super::lsb::last_line;
 use super::{Ended, Places, child, env};
+use base::Operation;
 use base::exit::OcfCode;
-use controller::{ExecRequest, OpStatus};
+use controller::OpStatus;
+use std::path::Path;
 use std::time::Instant;
-use tokio::process::Command;
 
-pub(super) async fn run(places: &Places, request: &ExecRequest, deadline: Instant) -> Ended {
-    if request.agent.is_empty() || request.agent.starts_with('-') || request.agent.contains(['/', '*', '?', '[']) {
-        return Ended::not_installed(format!("expected a unit's name, found `{}`", request.agent));
+pub(super) async fn run(places: &Places, operation: &Operation, deadline: Instant) -> Ended {
+    let agent = &operation.instance.agent;
+    if agent.is_empty() || agent.starts_with('-') || agent.contains(['/', '*', '?', '[']) {
+        return Ended::not_installed(format!("expected a unit's name, found `{agent}`"));
     }
-    let unit = if request.agent.contains('.') { request.agent.clone() } else { format!("{}.service", request.agent) };
-    match request.operation.as_str() {
-        "start" | "stop" | "reload" => act(places, request, &unit, deadline).await,
-        "monitor" | "status" => state(places, request, &unit, deadline).await,
+    let unit = if agent.contains('.') { agent.clone() } else { format!("{agent}.service") };
+    match operation.action.as_str() {
+        "start" | "stop" | "reload" => act(places, operation, &unit, deadline).await,
+        "monitor" | "status" => state(places, operation, &unit, deadline).await,
         other => Ended::new(
             OcfCode::UNIMPLEMENTED,
             OpStatus::NotSupported,
@@ -23,22 +26,22 @@ pub(super) async fn run(places: &Places, request: &ExecRequest, deadline: Instan
     }
 }
 
-async fn act(places: &Places, request: &ExecRequest, unit: &str, deadline: Instant) -> Ended {
-    match systemctl(places, &[&request.operation, unit], deadline).await {
+async fn act(places: &Places, operation: &Operation, unit: &str, deadline: Instant) -> Ended {
+    match systemctl(places, &[&operation.action, unit], deadline).await {
         Ok(output) if output.code == 0 => Ended::done(OcfCode::OK, ""),
         // 5: no such unit; stopped it surely is.
-        Ok(output) if output.code == 5 && request.operation == "stop" => Ended::done(OcfCode::OK, ""),
+        Ok(output) if output.code == 5 && operation.action == "stop" => Ended::done(OcfCode::OK, ""),
         Ok(output) if output.code == 5 => Ended::not_installed(last_line(&output.stderr)),
         Ok(output) => Ended::done(OcfCode::ERROR, last_line(&output.stderr)),
-        Err(error) => failed(request, error),
+        Err(error) => failed(operation, error),
     }
 }
 
-async fn state(places: &Places, request: &ExecRequest, unit: &str, deadline: Instant) -> Ended {
+async fn state(places: &Places, operation: &Operation, unit: &str, deadline: Instant) -> Ended {
     let output = match systemctl(places, &["show", "--property=LoadState,ActiveState", unit], deadline).await {
         Ok(output) if output.code == 0 => output,
         Ok(output) => return Ended::done(OcfCode::ERROR, last_line(&output.stderr)),
-        Err(error) => return failed(request, error),
+        Err(error) => return failed(operation, error),
     };
     let property =
         |name: &str| output.stdout.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
@@ -51,18 +54,17 @@ async fn state(places: &Places, request: &ExecRequest, unit: &str, deadline: Ins
     }
 }
 
-fn failed(request: &ExecRequest, error: child::ChildError) -> Ended {
+fn failed(operation: &Operation, error: child::ChildError) -> Ended {
     match error {
-        child::ChildError::Deadline => Ended::timeout(request),
         child::ChildError::Spawn(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Ended::not_installed("systemctl is not there")
         }
-        other => Ended::new(OcfCode::ERROR, OpStatus::Error, format!("systemctl: {other}")),
+        other => Ended::without_output(operation, Path::new("systemctl"), other),
     }
 }
 
 async fn systemctl(places: &Places, args: &[&str], deadline: Instant) -> Result<child::Output, child::ChildError> {
-    let mut command = Command::new(&places.systemctl);
-    command.args(args).envs(env::common(places)).env("LC_ALL", "C");
-    child::run(command, b"", deadline).await
+    let args = args.iter().map(|a| (*a).into()).collect();
+    let program = Program { file: places.systemctl.clone(), args, env: env::common(places, None) };
+    child::run(&places.groups, &program, b"", deadline).await
 }

@@ -1,5 +1,6 @@
+use super::child::{Output, Program};
 use super::*;
-use std::collections::BTreeMap;
+use base::Instance;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -9,7 +10,12 @@ struct Host {
 }
 
 impl Host {
+    /// Calls have control groups if this machine has.
     fn new(name: &str) -> Host {
+        Host::with(name, Groups::here())
+    }
+
+    fn with(name: &str, groups: Groups) -> Host {
         let dir = std::env::temp_dir().join(format!("bascule-exec-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(dir.join("ocf/resource.d/test")).unwrap();
@@ -21,6 +27,7 @@ impl Host {
             fence_agents: dir.clone(),
             helpers: Some(dir.join("helpers")),
             run_dir: dir.join("run"),
+            groups,
         };
         Host { runner: Runner::new(None, places), dir }
     }
@@ -35,8 +42,8 @@ impl Host {
         self.script("ocf/resource.d/test/A", body);
     }
 
-    async fn ocf(&self, operation: &str, timeout_ms: u64) -> ExecResult {
-        self.runner.run(&request("ocf", operation, timeout_ms)).await
+    async fn ocf(&self, action: &str, timeout_ms: u64) -> ExecResult {
+        self.runner.run(&operation("ocf", action, timeout_ms)).await
     }
 }
 
@@ -46,22 +53,27 @@ impl Drop for Host {
     }
 }
 
-fn request(class: &str, operation: &str, timeout_ms: u64) -> ExecRequest {
-    ExecRequest {
-        call: 1,
-        resource: "res".into(),
-        class: class.into(),
-        provider: (class == "ocf").then(|| "test".into()),
-        agent: "A".into(),
-        operation: operation.into(),
-        params: BTreeMap::from([
-            ("ip".into(), "192.0.2.1".into()),
-            ("CRM_meta_timeout".into(), "20000".into()),
-            ("OCF_CHECK_LEVEL".into(), "10".into()),
-            ("bad=name".into(), "x".into()),
-        ]),
-        timeout_ms,
+fn operation(class: &str, action: &str, timeout_ms: u64) -> Operation {
+    let pairs = |all: &[(&str, &str)]| all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Operation {
+        instance: Instance {
+            id: "res".into(),
+            class: class.into(),
+            provider: (class == "ocf").then(|| "test".into()),
+            agent: "A".into(),
+            params: pairs(&[
+                ("ip", "192.0.2.1"),
+                ("crm_feature_set", "3.21.0"),
+                ("OCF_CHECK_LEVEL", "10"),
+                ("bad=name", "x"),
+                ("", "x"),
+                ("nul", "a\0b"),
+            ]),
+        },
+        action: action.into(),
         interval_ms: 0,
+        timeout_ms,
+        meta: pairs(&[("timeout", "20000"), ("on_node", "n1"), ("notify-start-uname", "n1 n2"), ("clone", "0")]),
         node: "n1".into(),
     }
 }
@@ -90,21 +102,37 @@ async fn ocf_agents_get_their_environment() {
     let result = host.ocf("start", 5000).await;
     assert_eq!((result.code, result.status), (OcfCode::OK, OpStatus::Done));
     let seen = std::fs::read_to_string(host.dir.join("ocf/seen")).unwrap();
+    let helpers = host.dir.join("helpers").display().to_string();
     for line in [
         "OCF_RESKEY_ip=192.0.2.1",
+        "OCF_RESKEY_crm_feature_set=3.21.0",
         "OCF_RESKEY_CRM_meta_timeout=20000",
+        "OCF_RESKEY_CRM_meta_on_node=n1",
+        "OCF_RESKEY_CRM_meta_notify_start_uname=n1 n2",
+        "OCF_RESKEY_CRM_meta_clone=0",
         "OCF_CHECK_LEVEL=10",
         "OCF_RESOURCE_INSTANCE=res",
         "OCF_RESOURCE_TYPE=A",
         "OCF_RESOURCE_PROVIDER=test",
         "OCF_RA_VERSION_MAJOR=1",
+        "OCF_RA_VERSION_MINOR=1",
         "OCF_EXIT_REASON_PREFIX=ocf-exit-reason:",
+        "LC_ALL=C",
+        "HA_debug=0",
+        "HA_logfacility=daemon",
+        "PCMK_logfacility=daemon",
+        "PCMK_cluster_type=corosync",
+        "PCMK_service=pacemaker-execd",
+        "PCMK_node_name=n1",
+        &format!("HA_SBIN_DIR={helpers}"),
         "op=start",
     ] {
         assert!(seen.lines().any(|l| l == line), "{line} is not in:\n{seen}");
     }
-    assert!(seen.lines().any(|l| l.starts_with("PATH=") && l.contains("/helpers:")));
-    assert!(!seen.contains("bad=name"));
+    assert!(seen.lines().any(|l| l.starts_with(&format!("PATH={helpers}:"))));
+    assert!(!seen.contains("bad=name") && !seen.contains("OCF_RESKEY_=") && !seen.contains("RESKEY_nul"));
+    // cargo gives its tests plenty of variables; none is an agent's business.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !seen.contains("CARGO"), "{seen}");
 }
 
 #[tokio::test]
@@ -143,7 +171,7 @@ async fn dropping_a_call_kills_the_group() {
     host.agent("sleep 60 & echo $! > \"$OCF_ROOT/pid\"; wait");
     let call = tokio::spawn({
         let runner = host.runner.clone();
-        async move { runner.run(&request("ocf", "monitor", 60_000)).await }
+        async move { runner.run(&operation("ocf", "monitor", 60_000)).await }
     });
     while !host.dir.join("ocf/pid").exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -167,32 +195,136 @@ async fn a_service_left_running_does_not_hold_the_call_and_lives_on() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
+/// Deaf to TERM, and so is its child in a session of its own.
+const DEAF: &str = "trap '' TERM; setsid sh -c 'trap \"\" TERM; sleep 61 & echo $! > \"$OCF_ROOT/pid\"; wait' & \
+                    while [ ! -s \"$OCF_ROOT/pid\" ]; do sleep 0.05; done; sleep 62; sleep 63";
+
 #[tokio::test]
-async fn output_is_bounded_and_never_blocks_the_agent() {
+async fn deaf_children_in_sessions_of_their_own_end_with_the_call() {
+    for (name, groups) in [("deaf", Groups::here()), ("deaf-alone", Groups::at(None))] {
+        let host = Host::with(name, groups);
+        host.agent(DEAF);
+        let result = host.ocf("start", 1500).await;
+        assert_eq!(result.status, OpStatus::Timeout, "{name}");
+        assert!(gone(&host.dir.join("ocf/pid")).await, "{name}");
+        // Cancelled while it runs.
+        std::fs::remove_file(host.dir.join("ocf/pid")).unwrap();
+        let runner = host.runner.clone();
+        let call = tokio::spawn(async move { runner.run(&operation("ocf", "monitor", 60_000)).await });
+        while std::fs::read_to_string(host.dir.join("ocf/pid")).unwrap_or_default().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        call.abort();
+        assert!(gone(&host.dir.join("ocf/pid")).await, "{name} cancelled");
+    }
+}
+
+/// A child that took the mark off and left the group: the control group has it, where there is one.
+#[tokio::test]
+async fn a_child_without_environment_ends_with_its_control_group() {
+    let groups = Groups::here();
+    if !groups.has_directory() {
+        println!("SKIPPED: no writable cgroup v2");
+        return;
+    }
+    let host = Host::with("bare", groups);
+    host.agent("sleep 0.5; env -i setsid /bin/sh -c \"sleep 60 & echo \\$! > $OCF_ROOT/pid; wait\" & sleep 64");
+    assert_eq!(host.ocf("start", 2500).await.status, OpStatus::Timeout);
+    assert!(gone(&host.dir.join("ocf/pid")).await);
+}
+
+#[tokio::test]
+async fn who_is_asked_to_end_may_clean_up() {
+    let host = Host::new("polite");
+    host.agent("trap 'echo cleaned > \"$OCF_ROOT/cleaned\"; exit 1' TERM; sleep 30 & wait");
+    assert_eq!(host.ocf("start", 500).await.status, OpStatus::Timeout);
+    assert!(host.dir.join("ocf/cleaned").exists());
+}
+
+#[tokio::test]
+async fn megabytes_are_bounded_and_never_block_the_agent() {
     let host = Host::new("output");
-    host.agent("i=0; while [ $i -lt 4000 ]; do echo 'a line of output that is sixty-four characters long, more or less'; i=$((i+1)); done; exit 0");
-    let mut command = tokio::process::Command::new(host.dir.join("ocf/resource.d/test/A"));
-    command.arg("monitor");
-    let output = child::run(command, b"", Instant::now() + Duration::from_secs(20)).await.unwrap();
-    assert_eq!(output.stdout.len(), MAX_OUTPUT_BYTES);
+    host.agent(
+        "echo first; yes 'a line of sixty-four characters, more or less, again and again and again' | head -c 3000000; echo last; \
+         yes noise | head -c 3000000 >&2; echo 'ocf-exit-reason:found at the end' >&2; exit 1",
+    );
+    let file = host.dir.join("ocf/resource.d/test/A");
+    let program = Program { file, args: vec!["monitor".into()], env: env::common(&host.runner.places(), None) };
+    let Output { stdout, stderr, .. } =
+        child::run(&host.runner.places().groups, &program, b"", Instant::now() + Duration::from_secs(60))
+            .await
+            .unwrap();
+    for (stream, most) in [(&stdout, MAX_OUTPUT_BYTES), (&stderr, MAX_OUTPUT_BYTES)] {
+        assert!(stream.len() <= most && stream.len() > most / 2, "{} bytes", stream.len());
+    }
+    assert!(stdout.starts_with("first\n") && stdout.ends_with("last\n"));
+    assert_eq!(host.ocf("monitor", 60_000).await.reason.as_str(), "found at the end");
+}
+
+#[tokio::test]
+async fn reasons_are_one_clean_line_of_some_length() {
+    let host = Host::new("reason");
+    host.agent("printf 'ocf-exit-reason:\\033[31mred\\033[0m\\001 and\\ttab \\377\\n' >&2; exit 1");
+    assert_eq!(host.ocf("start", 20_000).await.reason.as_str(), "red and tab \u{fffd}");
+    host.agent("printf 'ocf-exit-reason:%30000s\\n' x | tr ' ' y >&2; exit 1");
+    let long = host.ocf("start", 20_000).await.reason;
+    assert!(long.len() <= MAX_REASON_BYTES && long.starts_with("yyy") && long.ends_with('…'), "{long}");
+    host.script("init.d/A", "printf 'a\\033]0;title\\007b%30000s' x >&2; exit 1");
+    let lsb = host.runner.run(&operation("lsb", "start", 20_000)).await.reason;
+    assert!(lsb.starts_with("a ]0;title b x") && lsb.chars().all(|c| !c.is_control()), "{lsb}");
+}
+
+#[tokio::test]
+async fn scripts_without_an_interpreter_run_as_execvp_would() {
+    let host = Host::new("bare-script");
+    let write = |path: &str, text: &str| {
+        let file = host.dir.join(path);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let code = async |class: &str| {
+        let result = host.runner.run(&operation(class, "monitor", 20_000)).await;
+        (result.code, result.reason.to_string())
+    };
+    write("ocf/resource.d/test/A", "[ \"$1\" = monitor ] && [ \"$OCF_RESKEY_ip\" = 192.0.2.1 ] && exit 7\n");
+    write("init.d/A", "[ \"$1\" = status ] && exit 3\n");
+    write("fence_a", "cat > \"$0.in\"; grep -q action=reboot \"$0.in\"\n");
+    assert_eq!(code("ocf").await, (OcfCode::NOT_RUNNING, String::new()));
+    assert_eq!(code("lsb").await, (OcfCode::NOT_RUNNING, String::new()));
+    let devices = fence::devices(&fencing_cib("<nvpair id=\"y\" name=\"pcmk_host_list\" value=\"n2\"/>"), "n2");
+    assert_eq!(fence::run(&host.runner.places(), &order("n2"), &devices[..1]).await, Ok(()));
+    for text in ["#!/bin/sh\r\nexit 0\r\n", "exit 0\r\n"] {
+        write("ocf/resource.d/test/A", text);
+        write("init.d/A", text);
+        for class in ["ocf", "lsb"] {
+            let (code, reason) = code(class).await;
+            assert!(code == OcfCode::NOT_INSTALLED && reason.contains("CR LF"), "{class}: {reason}");
+        }
+    }
+    write("init.d/A", "#!/usr/bin/nobody-has-this -x\n");
+    let (code, reason) = code("lsb").await;
+    assert!(
+        code == OcfCode::NOT_INSTALLED && reason.contains("`/usr/bin/nobody-has-this -x` is not there"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
 async fn lsb_scripts_answer_status() {
     let host = Host::new("lsb");
     host.script("init.d/A", "[ \"$1\" = status ] && exit 3; [ \"$1\" = stop ] && exit 7; exit 0");
-    let code = async |op: &str| host.runner.run(&request("lsb", op, 5000)).await.code;
+    let code = async |op: &str| host.runner.run(&operation("lsb", op, 5000)).await.code;
     assert_eq!(code("monitor").await, OcfCode::NOT_RUNNING);
     assert_eq!(code("start").await, OcfCode::OK);
     assert_eq!(code("stop").await, OcfCode::OK);
-    assert_eq!(host.runner.run(&request("service", "monitor", 5000)).await.code, OcfCode::NOT_RUNNING);
+    assert_eq!(host.runner.run(&operation("service", "monitor", 5000)).await.code, OcfCode::NOT_RUNNING);
 }
 
 #[tokio::test]
 async fn systemd_units_answer_their_state() {
     let host = Host::new("systemd");
     let code = async |op: &str| {
-        let result = host.runner.run(&request("systemd", op, 5000)).await;
+        let result = host.runner.run(&operation("systemd", op, 5000)).await;
         (result.code, result.status)
     };
     assert_eq!(code("monitor").await, (OcfCode::NOT_INSTALLED, OpStatus::NotInstalled));
@@ -211,15 +343,14 @@ async fn systemd_units_answer_their_state() {
 struct Double;
 
 impl Native for Double {
-    fn knows(&self, agent: &str) -> bool {
-        agent == "A"
+    fn knows(&self, provider: &str, agent: &str) -> bool {
+        (provider, agent) == ("heartbeat", "A")
     }
 
-    fn run(&self, call: NativeCall) -> Pin<Box<dyn Future<Output = (OcfCode, String)> + Send>> {
-        assert!(call.params.keys().all(|k| !k.starts_with("CRM_meta_")));
+    fn run(&self, operation: Operation) -> Pin<Box<dyn Future<Output = (OcfCode, String)> + Send>> {
         Box::pin(async move {
-            match call.operation.as_str() {
-                "start" => panic!("agent bug {}", call.resource),
+            match operation.action.as_str() {
+                "start" => panic!("agent bug {}", operation.instance.id),
                 "stop" => std::future::pending().await,
                 _ => (OcfCode::NOT_RUNNING, "quiet".to_owned()),
             }
@@ -230,8 +361,10 @@ impl Native for Double {
 #[tokio::test]
 async fn a_native_agents_panic_and_delay_are_its_own() {
     let runner = Runner::new(Some(Arc::new(Double)), Places::standard("/nonexistent".into()));
-    let run = async |op: &str| {
-        runner.run(&ExecRequest { provider: Some("heartbeat".into()), ..request("ocf", op, 200) }).await
+    let run = async |action: &str| {
+        let mut operation = operation("ocf", action, 200);
+        operation.instance.provider = None;
+        runner.run(&operation).await
     };
     let panicked = run("start").await;
     assert_eq!((panicked.code, panicked.status), (OcfCode::ERROR, OpStatus::Error));

@@ -1,7 +1,6 @@
 //! What agents say of their parameters: asked once for each agent, beside its operations and never before them.
 
-use agents::Agents;
-use base::{Instance, Operation};
+use base::Operation;
 use controller::{AgentFacts, AgentName, ParamFacts, Reload};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ const MAX_AGENTS: usize = 512;
 const MAX_PARAMS: usize = 512;
 
 pub(super) struct Facts {
-    agents: Agents,
     ocf_root: PathBuf,
     /// Known, or being asked.
     asked: Arc<Mutex<BTreeSet<AgentName>>>,
@@ -29,8 +27,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn new(agents: Agents, ocf_root: PathBuf, to: mpsc::UnboundedSender<(AgentName, AgentFacts)>) -> Facts {
-        Facts { agents, ocf_root, asked: Arc::default(), turn: Arc::new(Semaphore::new(1)), to }
+    pub fn new(ocf_root: PathBuf, to: mpsc::UnboundedSender<(AgentName, AgentFacts)>) -> Facts {
+        Facts { ocf_root, asked: Arc::default(), turn: Arc::new(Semaphore::new(1)), to }
     }
 
     /// An operation of the agent is about to run. What could not be found out is asked again at its next start.
@@ -46,8 +44,8 @@ impl Facts {
                 return;
             }
         }
-        let native = native_document(&self.agents, instance);
-        let file = self.ocf_root.join("resource.d").join(instance.provider.as_deref().unwrap_or("heartbeat"));
+        let native = agents::meta(instance.provider(), &instance.agent).map(agents::Meta::xml);
+        let file = self.ocf_root.join("resource.d").join(instance.provider());
         let (file, root) = (file.join(&instance.agent), self.ocf_root.clone());
         let (asked, turn, to) = (self.asked.clone(), self.turn.clone(), self.to.clone());
         tokio::spawn(async move {
@@ -67,12 +65,6 @@ impl Facts {
             }
         });
     }
-}
-
-fn native_document(agents: &Agents, instance: &Instance) -> Option<String> {
-    let provider = instance.provider.as_deref().unwrap_or("heartbeat");
-    let is_native = matches!(provider, "heartbeat" | "pacemaker" | "bascule") && agents.knows(&instance.agent);
-    is_native.then(|| agents::meta_data(&instance.agent))?
 }
 
 async fn stock_document(file: &Path, ocf_root: &Path) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::timeline::Timeline;
 use agents::Agents;
 use base::exit::OcfCode;
 use base::{Operation, Reason};
-use controller::{Alert, ExecRequest, ExecResult, OpStatus, Output, Record};
+use controller::{Alert, ExecResult, OpStatus, Output, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
 use std::time::Duration;
@@ -137,25 +137,24 @@ impl Performer {
     fn execute(&mut self, call: u64, operation: Operation, record: Option<Box<Record>>) {
         self.facts.wanted(&operation);
         let kept = record.map(|record| self.records.keep(record));
-        let request = ExecRequest::of(call, &operation);
         self.running.retain(|_, handle| !handle.is_finished());
         let (runner, executed, timeline) = (self.runner.clone(), self.executed.clone(), self.timeline.clone());
         let task = tokio::spawn(async move {
-            let subject = format!("{}_{}_{}", request.resource, request.operation, request.interval_ms);
-            let recurring = request.interval_ms != 0;
+            let subject = operation.key();
+            let recurring = operation.interval_ms != 0;
             if !recurring {
                 timeline.add(
                     "agent_start",
                     &subject,
-                    if runner.is_native(&request) { "in this process" } else { "as child process" },
+                    if runner.is_native(&operation) { "in this process" } else { "as child process" },
                 );
             }
             let result = match kept {
                 Some(kept) => match kept.await.unwrap_or_else(|_| Err("its thread has ended".to_owned())) {
-                    Ok(()) => runner.run(&request).await,
+                    Ok(()) => runner.run(&operation).await,
                     Err(error) => unrecorded(&error),
                 },
-                None => runner.run(&request).await,
+                None => runner.run(&operation).await,
             };
             if !recurring || result.code != base::exit::OcfCode::OK {
                 let text =

@@ -133,7 +133,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let schedules = schedule::start(scheduled_to, args.state_dir.join("failed-transitions"))?;
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
-    let facts_of = Facts::new(agents.clone(), places.ocf_root.clone(), facts_to);
+    let facts_of = Facts::new(places.ocf_root.clone(), facts_to);
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
     let performer = Performer::new(
         runner,
