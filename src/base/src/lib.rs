@@ -7,6 +7,7 @@ pub mod dates;
 pub mod exit;
 pub mod ids;
 pub mod ipvs;
+pub mod lease;
 pub mod operation;
 pub mod outside;
 pub mod score;

@@ -27,10 +27,8 @@ pub struct Config {
     /// `two_node` of corosync.conf: each of two nodes has quorum alone, so quorum does not tell which of two lines of
     /// history is the cluster's.
     pub two_node: bool,
-    /// Time of an address lease, in ms: how long a lost node's addresses can outlive it.
-    pub lease_ms: u64,
-    /// Added to `lease_ms` before a lost node's leases count as over.
-    pub lease_margin_ms: u64,
+    /// How long a lost node's addresses can outlive it.
+    pub lease: base::lease::Bounds,
     /// Operations that one node runs at the same time, unless `node-action-limit` says otherwise (twice its cores).
     pub node_action_limit: u32,
 }
@@ -45,8 +43,7 @@ impl Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation,
             two_node: false,
-            lease_ms: 2000,
-            lease_margin_ms: 500,
+            lease: base::lease::Bounds::STANDARD,
             node_action_limit: 4,
         }
     }

@@ -52,6 +52,10 @@ pub struct Controller {
     /// Quorum that this node as DC has announced without a view.
     quorum_told: Option<(ViewId, bool)>,
     ring_current: bool,
+    /// Until then the leases of before the last stall may go on.
+    stalled_until: Time,
+    /// This node stood still before the view, and does not know yet what happened meanwhile.
+    doubtful: bool,
     /// From [`Input::Transitional`] to the next view: "safe" means less than it says.
     view_ending: bool,
     safe: (ViewId, u64),
@@ -95,6 +99,8 @@ impl Controller {
             quorate: false,
             quorum_told: None,
             ring_current: true,
+            stalled_until: Time::ZERO,
+            doubtful: false,
             view_ending: false,
             safe: (ViewId::default(), 0),
             message_number: 0,
@@ -444,7 +450,8 @@ impl Controller {
 
     /// After a stall that leases do not survive nothing is decided until the others had time to be heard again.
     fn on_stalled(&mut self, ms: u64) {
-        if ms.saturating_mul(2) >= self.config.lease_ms {
+        self.stalled_until = self.now + self.config.lease.possession();
+        if u128::from(ms) >= self.config.lease.stall().as_millis() {
             self.timeline("stalled", &self.config.my_name(), format!("this process did not run for {ms} ms"));
             self.coordinator.pause(self.now + STALL_GRACE);
             self.local.hasten(self.now);
@@ -513,8 +520,10 @@ impl Controller {
             let commands = self.coordinator.advance(self.now, self.wall, &self.replica, &self.config);
             self.command(commands);
         }
-        // An exchange does not end leases: a member that hangs in it must not cost the others their addresses.
-        let owners = Owners { current: self.ring_current && self.was_synced, resources: self.local.held().clone() };
+        // An exchange does not end leases: a member that hangs in it must not cost the others their addresses. For one that
+        // stood still it does, since the others may have gone on without it.
+        let current = self.ring_current && self.was_synced && !self.doubtful;
+        let owners = Owners { current, resources: self.local.held().clone() };
         if owners != self.owners {
             self.owners = owners.clone();
             self.outputs.push_back(Output::Owners(owners));

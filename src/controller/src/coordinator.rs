@@ -16,7 +16,7 @@
 use crate::api::{Config, OpStatus, Output};
 use crate::backoff::Backoff;
 use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
-use crate::replica::Replica;
+use crate::replica::{Replica, Turnover};
 use crate::status;
 use crate::transition::{Limits, Transition, duration_ms, meta};
 use base::exit::OcfCode;
@@ -150,12 +150,15 @@ impl Coordinator {
     }
 
     /// Keeps resources back until the leases of a lost node are over (`bascule-takeover=safe`).
-    pub fn hold(&mut self, now: Time, node: NodeId, replica: &Replica, config: &Config) {
+    pub fn hold(&mut self, now: Time, node: NodeId, turnover: &Turnover, replica: &Replica, config: &Config) {
         if replica.property("bascule-takeover") != Some("safe") {
             return;
         }
-        let until = now + Duration::from_millis(config.lease_ms + config.lease_margin_ms);
-        for resource in leases_of(replica, node) {
+        let until = now + config.lease.hold();
+        let starting =
+            turnover.starting.iter().filter(|(n, id)| *n == node && LEASE_AGENTS.contains(&id.agent.as_str()));
+        let starting = starting.map(|(_, id)| id.resource.to_string());
+        for resource in leases_of(replica, node).into_iter().chain(starting) {
             self.holds.insert(resource, (node, until));
         }
     }

@@ -17,7 +17,7 @@
 //! | `backoff` | starts that repeat are held back |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
-//! node's addresses at once; `safe` first waits until their leases are over ([`Config::lease_ms`] and margin) unless
+//! node's addresses at once; `safe` first waits until their leases are over ([`base::lease::Bounds::hold`]) unless
 //! the node's death is confirmed.
 
 mod api;

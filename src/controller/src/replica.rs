@@ -96,6 +96,8 @@ pub enum Effect {
 pub struct Turnover {
     pub gained: Vec<NodeId>,
     pub lost: Vec<NodeId>,
+    /// Starts under way on nodes that are lost: what they started may run, and no history says so.
+    pub starting: Vec<(NodeId, OpIdentity)>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -201,8 +203,9 @@ impl Replica {
         self.wall = WallTime(dc_state.map_or(0, |s| s.wall_ms));
         self.two_node_of = dc_state.filter(|s| s.two_node).map_or(0, |s| s.nodes.len());
         self.mark_lineage();
+        let starting = self.starting_elsewhere();
         self.take_histories(states, &merge.losers);
-        let turnover = self.write_membership(states);
+        let turnover = Turnover { starting, ..self.write_membership(states) };
         if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
             let listed = state.nodes.iter().map(|(id, name)| (*id, name.clone()));
             let present = states.iter().map(|(node, state)| (node.0, state.name.clone()));
@@ -234,6 +237,12 @@ impl Replica {
             (!ready, self.levels.get(n).copied(), self.since.get(n).copied(), *n)
         };
         self.members.iter().copied().min_by_key(key)
+    }
+
+    fn starting_elsewhere(&self) -> Vec<(NodeId, OpIdentity)> {
+        let lost = self.in_flight.iter().filter(|((node, _), _)| !self.members.contains(node));
+        let starts = lost.filter(|(_, flight)| matches!(flight.identity.operation.as_str(), "start" | "migrate_from"));
+        starts.map(|((node, _), flight)| (*node, flight.identity.clone())).collect()
     }
 
     /// A node's own word about its history counts more than what others remember of it.

@@ -316,10 +316,11 @@ fn safe_takeover_waits_for_the_lease() {
     let mut lab = up(3);
     lab.property(1, "bascule-takeover", "safe");
     lab.run_ms(100);
+    let hold_ms = base::lease::Bounds::STANDARD.hold().as_millis() as u64;
     lab.kill(1);
-    lab.run_ms(2300);
+    lab.run_ms(hold_ms - 50);
     assert_eq!(lab.where_is("vip"), Vec::<u32>::new());
-    lab.run_ms(400);
+    lab.run_ms(250);
     assert_eq!((lab.where_is("vip"), lab.where_is("lvs")), (vec![2], vec![2]));
     lab.kill(2);
     lab.run_ms(50);
@@ -330,6 +331,45 @@ fn safe_takeover_waits_for_the_lease() {
     lab.input(NodeId(3), Input::DeathConfirmed { node: NodeId(2) });
     lab.run_ms(50);
     assert_eq!(lab.where_is("vip"), vec![3], "nothing to wait for after a confirmed death");
+}
+
+#[test]
+fn safe_takeover_waits_for_an_address_whose_start_was_under_way() {
+    let mut lab = up(3);
+    lab.property(1, "bascule-takeover", "safe");
+    lab.delays.insert("vip_start_0".into(), 60_000);
+    lab.standby(1, "on");
+    lab.run_ms(200);
+    assert!(lab.log.iter().any(|(_, n, key)| (*n, key.as_str()) == (NodeId(2), "vip_start_0")), "{:?}", lab.log);
+    lab.kill(2);
+    let lost = lab.now;
+    lab.delays.clear();
+    let hold = base::lease::Bounds::STANDARD.hold();
+    lab.run_ms(hold.as_millis() as u64 + 500);
+    let started = lab.log.iter().find(|(at, n, key)| *at >= lost && *n == NodeId(3) && key == "vip_start_0");
+    let at = started.map(|(at, ..)| at.since(lost)).expect("the survivor starts it");
+    assert!(at >= hold, "the lost node may have the address, and it was started after {at:?}");
+}
+
+#[test]
+fn who_stood_still_renews_nothing_before_the_exchange_is_over() {
+    let mut lab = up(3);
+    assert!(lab.node(1).owners.current);
+    // Another member that hangs in the exchange costs a node that ran on nothing.
+    lab.input(
+        NodeId(1),
+        Input::View { id: ViewId { seq: 90, rep: 1 }, members: vec![NodeId(1), NodeId(2)], quorate: true },
+    );
+    lab.run_ms(10);
+    assert!(lab.node(1).owners.current);
+    lab.input(NodeId(1), Input::Stalled { ms: 1000 });
+    assert!(lab.node(1).owners.current, "whether the ring went on without it is the ring's to know");
+    lab.input(
+        NodeId(1),
+        Input::View { id: ViewId { seq: 94, rep: 1 }, members: vec![NodeId(1), NodeId(2)], quorate: true },
+    );
+    lab.run_ms(10);
+    assert!(!lab.node(1).owners.current);
 }
 
 #[test]

@@ -16,6 +16,7 @@ impl Controller {
         self.synced = false;
         self.ring_current = true;
         self.view_ending = false;
+        self.doubtful = self.now < self.stalled_until;
         self.assembler.clear();
         self.coordinator.reset();
         self.exchange = Some(Exchange::new(id, members.iter().copied().collect()));
@@ -71,6 +72,7 @@ impl Controller {
             self.coordinator.pause(self.now);
         }
         self.was_synced = true;
+        self.doubtful = false;
         self.applied = (exchange.view, seq);
         let (members, nodes) = (self.replica.members.clone(), self.config.nodes.len());
         let failed = self.clients.synced(self.applied, members, nodes, lost_merge);
@@ -125,7 +127,7 @@ impl Controller {
             let name = self.config.name_of(*node);
             let planned = self.replica.leaving.contains(node);
             if !planned {
-                self.coordinator.hold(self.now, *node, &self.replica, &self.config);
+                self.coordinator.hold(self.now, *node, turnover, &self.replica, &self.config);
             }
             self.timeline("node_lost", &name, if planned { "has left" } else { "is lost" }.to_owned());
             self.outputs.push_back(Output::Alert(Alert::Node { name, online: false }));

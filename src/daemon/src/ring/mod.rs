@@ -37,8 +37,6 @@ const MAX_BACKLOG: usize = 100_000;
 pub const NOT_READY_AFTER: Duration = Duration::from_secs(2);
 /// … and after this its node leaves the ring.
 pub const LEAVE_AFTER: Duration = Duration::from_secs(5);
-/// How far ahead each look at the ring permits lease renewals.
-pub const PERMIT_FOR: Duration = Duration::from_millis(600);
 
 /// What the thread needs to know.
 pub struct Options {

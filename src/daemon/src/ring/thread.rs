@@ -1,9 +1,8 @@
 //! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
 
-use super::{
-    Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, PERMIT_FOR, Report, RingEvent, Shared, Status,
-};
+use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, Report, RingEvent, Shared, Status};
 use crate::{clock, store};
+use base::lease::Bounds;
 use base::{NodeId, Time};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -20,7 +19,7 @@ use wire::session::{Endpoint, Opened};
 /// Packets taken from one link before the others have their turn.
 const PACKETS_PER_TURN: usize = 64;
 /// Longest sleep: permits and readiness are looked at that often.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Bounds::STANDARD.look;
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 /// How long a leaving node goes on, so that its farewell gets out.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -103,13 +102,15 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
 
 impl Thread {
     fn turn(&mut self) {
+        // Before the time by which the ring is judged: a stop of the process after it must not lengthen a permit.
+        let booted = kernel::clock::boottime();
         let now = clock::now();
         self.commands(now);
         let more = self.packets(now);
         if self.node.poll_timeout().is_some_and(|t| t <= now) {
             self.node.handle_timeout(now);
         }
-        self.look(now);
+        self.look(now, booted);
         self.outputs(now);
         self.hellos(now);
         self.deliver();
@@ -177,7 +178,7 @@ impl Thread {
     }
 
     /// Readiness, lease permit, status: at least every [`LOOK_EVERY`].
-    fn look(&mut self, now: Time) {
+    fn look(&mut self, now: Time, booted: Duration) {
         if now.since(self.looked) < LOOK_EVERY / 2 && self.looked != Time::ZERO {
             return;
         }
@@ -202,7 +203,7 @@ impl Thread {
             self.report(now, RingEvent::Current(current));
         }
         if current && ready && self.parts.shared.owners_current.load(Ordering::Acquire) {
-            self.options.permit.set_until(kernel::clock::boottime() + PERMIT_FOR);
+            self.options.permit.set_until(booted + Bounds::STANDARD.permit);
         }
         if now.since(self.published) >= STATUS_EVERY {
             self.publish(now);

@@ -1,0 +1,193 @@
+//! The times of an address lease, and what follows from them (DESIGN §3.18). Whoever waits for a lease, renews one or watches
+//! over it takes the time from [`Bounds`]; nobody writes down one of his own.
+//!
+//! ```text
+//!   ring's look ──permit──► keeper's renewal ──lifetime──► kernel's expiry
+//!    every look     │         within request,   │            0..expiry later
+//!    [lag]          '- ends by itself           '- repeated every renew
+//!
+//!   last permit     last renewal sent          last moment on this node
+//!   0               ≤ permit + in_flight       ≤ permit + in_flight + lifetime + expiry = possession
+//! ```
+//!
+//! A survivor may learn of a loss `lag` before the lost node's last permit is given: [`Bounds::hold`] is possession and lag.
+
+use std::time::Duration;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Most addresses that one node leases, and for which these bounds hold.
+pub const MAX_LEASES: usize = 1024;
+
+/// All of them; [`Bounds::STANDARD`] is what the product runs with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Valid lifetime that the kernel is told with each renewal; whole seconds.
+    pub lifetime: Duration,
+    /// The kernel takes an address away up to so much later than that (measured: 0 to 0.4 s).
+    pub expiry: Duration,
+    /// Between two rounds of renewals.
+    pub renew: Duration,
+    /// How far ahead each look at the ring permits renewals.
+    pub permit: Duration,
+    /// The ring's thread looks at ring and controller that often, and gives a permit if both are well.
+    pub look: Duration,
+    /// Longest time between two heartbeats of a ring, whatever `token` is.
+    pub heartbeat: Duration,
+    /// Longest answer of the kernel to one request; without it the next round asks again.
+    pub request: Duration,
+    /// A renewal that took longer than this counts only if it was still permitted when it was done.
+    pub in_flight: Duration,
+    /// Between two signs of life to the guard process.
+    pub beat: Duration,
+    /// Silence after which the guard looks whether the daemon is stopped or dead.
+    pub silence: Duration,
+    /// A keeper that made no step for that long is not vouched for by further signs of life.
+    pub stuck: Duration,
+    /// Silence after which the guard acts, whatever the state of the daemon's process.
+    pub hung: Duration,
+    /// Time that the guard has for taking all addresses away, [`MAX_LEASES`] of them.
+    pub removal: Duration,
+    /// How long after a start the set of owned resources may lack it (the two travel different ways).
+    pub owner_grace: Duration,
+}
+
+impl Bounds {
+    pub const STANDARD: Bounds = Bounds {
+        lifetime: ms(2000),
+        expiry: ms(400),
+        renew: ms(400),
+        permit: ms(600),
+        look: ms(50),
+        heartbeat: ms(50),
+        request: ms(400),
+        in_flight: ms(100),
+        beat: ms(40),
+        silence: ms(90),
+        stuck: ms(400),
+        hung: ms(1000),
+        removal: ms(500),
+        owner_grace: ms(10_000),
+    };
+
+    /// Longest time that an address stays on a node after the last permit was given there, with nothing in user space running.
+    pub const fn possession(&self) -> Duration {
+        ms(to_ms(self.permit) + to_ms(self.in_flight) + to_ms(self.lifetime) + to_ms(self.expiry))
+    }
+
+    /// How much later than a survivor's view the lost node may have been given its last permit: its last heartbeat and its
+    /// last look may each be one interval away from the survivor's.
+    pub const fn lag(&self) -> Duration {
+        ms(to_ms(self.look) + to_ms(self.heartbeat))
+    }
+
+    /// What `takeover=safe` waits from the view without the lost node, unless its death is confirmed.
+    pub const fn hold(&self) -> Duration {
+        ms(self.possession().as_millis() as u64 + to_ms(self.lag()))
+    }
+
+    /// Longest time that `takeover=fast` may leave an address on two nodes: the lost one lives, and neither its daemon nor
+    /// its guard runs.
+    pub const fn overlap(&self) -> Duration {
+        self.hold()
+    }
+
+    /// From the stop or end of the daemon to the last address gone, by the guard.
+    pub const fn stopped(&self) -> Duration {
+        ms(to_ms(self.silence) + to_ms(self.removal))
+    }
+
+    /// The same for a daemon that runs and does nothing: the last sign of life may come [`Bounds::stuck`] late.
+    pub const fn hung(&self) -> Duration {
+        ms(to_ms(self.stuck) + to_ms(self.beat) + to_ms(self.hung) + to_ms(self.removal))
+    }
+
+    /// A stall of this process that may have cost the leases: from here on it looks before it decides.
+    pub const fn stall(&self) -> Duration {
+        ms(to_ms(self.lifetime) / 2)
+    }
+}
+
+/// [`Duration`] has no constant arithmetic that cannot panic; these are all small.
+const fn to_ms(d: Duration) -> u64 {
+    d.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const B: Bounds = Bounds::STANDARD;
+
+    #[test]
+    fn the_kernel_takes_whole_seconds() {
+        assert_eq!(B.lifetime.subsec_nanos(), 0);
+        assert!(B.lifetime >= ms(1000));
+    }
+
+    #[test]
+    fn a_survivor_waits_longer_than_the_longest_possession() {
+        // Every part by itself, so that none can be forgotten in the sum.
+        let last_permit = B.look + B.heartbeat;
+        let last_renewal = last_permit + B.permit + B.in_flight;
+        let last_moment = last_renewal + B.lifetime + B.expiry;
+        assert!(B.hold() >= last_moment, "{:?} < {last_moment:?}", B.hold());
+        assert!(B.hold() > B.possession());
+        // What was measured to be possible before: permit, lifetime and expiry alone.
+        assert!(B.hold() > ms(600 + 2000 + 400));
+    }
+
+    #[test]
+    fn an_address_is_on_two_nodes_no_longer_than_stated() {
+        assert!(B.overlap() >= B.possession() + B.lag());
+        // The guard does better than the lease wherever it runs.
+        assert!(B.stopped() < B.lifetime);
+        assert!(B.hung() <= B.lifetime + B.expiry);
+    }
+
+    #[test]
+    fn three_renewals_may_fail_before_the_lifetime_ends() {
+        // Each takes the whole time that a request has, and the next round begins an interval after it.
+        assert!(B.renew + B.request.max(B.renew) * 3 < B.lifetime);
+    }
+
+    #[test]
+    fn a_permit_outlasts_looks_that_come_late() {
+        assert!(B.permit > B.look * 4, "a busy machine makes a look or two late");
+        assert!(B.permit > B.renew, "each round of a healthy node finds a permit");
+        assert!(B.permit < B.lifetime, "permits never are what ends a lease late");
+    }
+
+    #[test]
+    fn a_node_that_renews_stays_permitted_while_its_ring_forms_anew() {
+        // Two detections of the default ring in a row, without a permit in between.
+        assert!(B.permit + B.lifetime > ms(200) * 2 + ms(250) * 4);
+    }
+
+    #[test]
+    fn a_renewal_that_counts_late_was_permitted_late() {
+        assert!(B.in_flight < B.renew, "else the next round would begin before it is judged");
+        assert!(B.in_flight <= B.request);
+    }
+
+    #[test]
+    fn the_guard_is_patient_with_a_busy_machine_and_quick_with_a_stopped_daemon() {
+        assert!(B.silence > B.beat * 2, "one late sign of life is none missing");
+        assert!(B.stuck > B.request - B.beat, "a request that the kernel leaves unanswered is no stuck keeper");
+        assert!(B.hung > B.silence * 4);
+        assert!(B.hung > B.stuck, "a keeper that goes on is never taken for hung");
+    }
+
+    #[test]
+    fn who_stalled_for_half_a_lease_looks_before_it_decides() {
+        assert!(B.stall() < B.lifetime);
+        assert!(B.stall() + B.renew < B.lifetime, "a stall below it, right before a renewal, costs no lease");
+    }
+
+    #[test]
+    fn an_owner_set_has_time_to_follow_a_start() {
+        assert!(B.owner_grace > B.possession());
+    }
+}
