@@ -108,7 +108,7 @@ pub(crate) enum Addresses {
 impl Addresses {
     pub async fn set_owners(&self, owners: BTreeSet<String>) {
         if let Addresses::Leased(keeper) = self {
-            keeper.set_owners(owners).await;
+            keeper.set_owners(owners);
         }
     }
 
@@ -140,7 +140,7 @@ impl Addresses {
     async fn remove(&self, resource: &str, hint: Option<Vip>) -> Result<(), LeaseError> {
         match (self, hint) {
             (Addresses::Leased(keeper), hint) => keeper.release(resource, hint).await,
-            (Addresses::Permanent(net), Some(vip)) => Ok(net.remove(&vip).await?),
+            (Addresses::Permanent(net), Some(vip)) => Ok(net.remove(&vip).await.map(drop)?),
             (Addresses::Permanent(_), None) => Ok(()),
         }
     }

@@ -1,13 +1,14 @@
 //! Addresses as the agents need them: a virtual address on an interface, leased or permanent, and its announcement.
 
-use crate::lease::Vip;
+use crate::lease::{Seen, Vip};
+use base::lease::Bounds;
 use kernel::addr::{AddrError, Address, Addresses, Lifetime, Link, Wanted};
 use kernel::announce::{Burst, MAX_BURST, announce};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Most milliseconds that one request may take: longer, and the lease is at risk.
-const DEADLINE_MS: u64 = 800;
+/// An agent's request may take as long as two of the keeper's: no lease waits for it.
+const DEADLINE: Duration = Duration::from_millis(Bounds::STANDARD.request.as_millis() as u64 * 2);
 
 /// How an address is announced, and whether it depends on its link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +50,12 @@ pub(crate) struct Net {
 impl Net {
     /// Must be called within a tokio runtime.
     pub fn open() -> Result<Net, NetError> {
-        Ok(Net { addresses: Addresses::connect()?.with_deadline_ms(DEADLINE_MS) })
+        Net::within(DEADLINE)
+    }
+
+    /// The same with the longest time that one request may take.
+    pub fn within(deadline: Duration) -> Result<Net, NetError> {
+        Ok(Net { addresses: Addresses::connect()?.with_deadline_ms(deadline.as_millis() as u64) })
     }
 
     /// Adds or renews the address with a valid lifetime.
@@ -66,19 +72,29 @@ impl Net {
         Ok(self.addresses.renew(&wanted).await?)
     }
 
-    /// Succeeds if the address is absent.
-    pub async fn remove(&self, vip: &Vip) -> Result<(), NetError> {
+    /// Succeeds if the address is absent; whether it was there.
+    pub async fn remove(&self, vip: &Vip) -> Result<bool, NetError> {
         let host = if vip.addr.is_ipv4() { 32 } else { 128 };
         match self.addresses.delete(vip.interface_index, vip.addr, host).await {
-            Ok(()) | Err(AddrError::NoSuchAddress) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(AddrError::NoSuchAddress) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
     pub async fn present(&self, vip: &Vip) -> Result<bool, NetError> {
-        // The same address may be on lo as well.
+        Ok(self.seen().await?.contains_key(&vip.key()))
+    }
+
+    /// All addresses that can be used. The same one may be on `lo` as well.
+    pub async fn seen(&self) -> Result<Seen, NetError> {
         let all = self.addresses.list().await?;
-        Ok(all.iter().any(|a| a.addr == vip.addr && a.link == vip.interface_index && !a.dad_failed))
+        let usable = all.iter().filter(|a| !a.dad_failed);
+        Ok(usable.map(|a| ((a.link, a.addr), a.created)).collect())
+    }
+
+    pub async fn links(&self) -> Result<Vec<Link>, NetError> {
+        Ok(self.addresses.links().await?)
     }
 
     /// Nothing to do if it is there.

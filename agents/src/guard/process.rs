@@ -1,13 +1,20 @@
 //! The guard's own process: `bascule guard --watch PID`, lines on standard input.
 
-use super::{HUNG, Line, SILENCE};
+use super::Line;
 use crate::lease::Vip;
 use crate::net::Net;
+use base::lease::Bounds;
+use futures_util::StreamExt;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
+
+/// Requests to the kernel that are under way together.
+const PORTION: usize = 64;
+const BOUNDS: Bounds = Bounds::STANDARD;
 
 /// Entry point of the hidden applet.
 pub fn run(args: Vec<OsString>) -> i32 {
@@ -29,7 +36,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
 }
 
 async fn watch(pid: u32) -> i32 {
-    let net = match Net::open() {
+    let net = match Net::within(BOUNDS.removal) {
         Ok(net) => net,
         Err(error) => {
             kernel::errln!("guard: {error}");
@@ -44,7 +51,7 @@ async fn watch(pid: u32) -> i32 {
             return base::exit::crm::OSERR;
         }
     };
-    let mut guard = Guard { net, pid, held: Vec::new(), heard: Instant::now() };
+    let mut guard = Guard { net, pid, held: BTreeSet::new(), heard: Instant::now() };
     while guard.step(&mut lines).await {}
     0
 }
@@ -52,21 +59,21 @@ async fn watch(pid: u32) -> i32 {
 struct Guard {
     net: Net,
     pid: u32,
-    held: Vec<Vip>,
+    held: BTreeSet<Vip>,
     heard: Instant,
 }
 
 impl Guard {
     /// Waits for one line or one silence; `false` when the daemon is gone.
     async fn step(&mut self, lines: &mut Lines<BufReader<Receiver>>) -> bool {
-        match tokio::time::timeout(SILENCE, lines.next_line()).await {
+        match tokio::time::timeout(BOUNDS.silence, lines.next_line()).await {
             Ok(Ok(Some(line))) => {
                 self.heard = Instant::now();
                 self.take(&line);
                 true
             }
             Ok(_) => {
-                self.remove_all("the daemon has exited").await;
+                self.end().await;
                 false
             }
             Err(_) => {
@@ -79,11 +86,8 @@ impl Guard {
     fn take(&mut self, line: &str) {
         match serde_json::from_str(line) {
             Ok(Line::Beat) => {}
-            Ok(Line::Hold(vip)) => {
-                self.held.retain(|v| *v != vip);
-                self.held.push(vip);
-            }
-            Ok(Line::Drop(vip)) => self.held.retain(|v| *v != vip),
+            Ok(Line::Hold(vip)) => drop(self.held.insert(vip)),
+            Ok(Line::Drop(vip)) => drop(self.held.remove(&vip)),
             Err(error) => kernel::errln!("guard: line not understood: {error}"),
         }
     }
@@ -95,18 +99,44 @@ impl Guard {
         }
         if stopped_or_dead(self.pid) {
             self.remove_all(&format!("the daemon is stopped or dead, silent for {} ms", silent.as_millis())).await;
-        } else if silent >= HUNG {
+        } else if silent >= BOUNDS.hung {
             self.remove_all(&format!("the daemon has been silent for {} ms", silent.as_millis())).await;
         }
     }
 
-    async fn remove_all(&mut self, why: &str) {
-        for vip in std::mem::take(&mut self.held) {
-            kernel::errln!("guard: removing {}: {why}", vip.addr);
-            let removed = tokio::time::timeout(Duration::from_millis(500), self.net.remove(&vip)).await;
-            if !matches!(removed, Ok(Ok(()))) {
-                kernel::errln!("guard: {} could not be removed; its lease runs out within 2 s", vip.addr);
+    /// Nobody renews any more: until the leases have run out, what cannot be removed is tried again.
+    async fn end(&mut self) {
+        let began = Instant::now();
+        loop {
+            self.remove_all("the daemon has exited").await;
+            if self.held.is_empty() || began.elapsed() >= BOUNDS.lifetime + BOUNDS.expiry {
+                return;
             }
+            tokio::time::sleep(BOUNDS.beat).await;
+        }
+    }
+
+    /// Words come after the deeds: a pipe that nobody reads must not keep an address here.
+    async fn remove_all(&mut self, why: &str) {
+        let (net, began) = (&self.net, Instant::now());
+        let mut removals = futures_util::stream::iter(std::mem::take(&mut self.held))
+            .map(|vip| async move { (net.remove(&vip).await, vip) })
+            .buffer_unordered(PORTION);
+        let (mut removed, mut failed) = (Vec::new(), Vec::new());
+        while let Some((outcome, vip)) = removals.next().await {
+            match outcome {
+                Ok(_) => removed.push(vip.addr.to_string()),
+                Err(error) => failed.push((vip, error)),
+            }
+        }
+        drop(removals);
+        if !removed.is_empty() {
+            let took = began.elapsed().as_millis();
+            kernel::errln!("guard: {why}; removed in {took} ms: {}", removed.join(" "));
+        }
+        for (vip, error) in failed {
+            kernel::errln!("guard: {} could not be removed and is tried again: {error}", vip.addr);
+            self.held.insert(vip);
         }
     }
 }

@@ -1,14 +1,19 @@
 //! Virtual addresses as leases (DESIGN §3.7).
 //!
 //! [`Table`] decides (pure), [`Keeper`] performs on a thread of its own, so that no slow agent or check delays a
-//! renewal. [`Permit`] is how the daemon says that ring and controller are alive. The guard process is the second
+//! renewal. All times are [`base::lease::Bounds`]. [`Permit`] is how the daemon says that ring and controller are alive. The guard process is the second
 //! line, the kernel's own expiry the last.
 
 mod announcer;
+mod heart;
 mod keeper;
 mod permit;
 mod table;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 pub use keeper::{Keeper, KeeperEvent, LeaseError};
 pub use permit::Permit;
-pub use table::{LIFETIME, Lost, RENEW_EVERY, Vip};
+pub(crate) use table::Seen;
+pub use table::{Lost, Vip};

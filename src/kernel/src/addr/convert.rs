@@ -53,14 +53,18 @@ pub fn link(message: &LinkMessage) -> Link {
 /// `None` for messages without a usable address (anycast, multicast).
 pub fn address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut peer, mut label, mut lifetime) = (None, None, None, Lifetime::Permanent);
+    let mut created = 0;
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(addr) => local = Some(*addr),
             AddressAttribute::Address(addr) => peer = Some(*addr),
             AddressAttribute::Label(text) => label = Some(text.clone()),
-            AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER => {
-                lifetime = Lifetime::Seconds(info.ifa_valid)
+            AddressAttribute::CacheInfo(info) => {
+                created = info.cstamp;
+                if info.ifa_valid != FOREVER {
+                    lifetime = Lifetime::Seconds(info.ifa_valid);
+                }
             }
             AddressAttribute::Flags(all) => flags = *all,
             _ => {}
@@ -74,6 +78,7 @@ pub fn address(message: &AddressMessage) -> Option<Address> {
         lifetime,
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
+        created,
     })
 }
 

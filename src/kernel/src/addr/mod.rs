@@ -50,6 +50,10 @@ pub struct Address {
     pub tentative: bool,
     /// Duplicate address detection found another owner.
     pub dad_failed: bool,
+    /// When it was put there, in 1/100 s since boot; renewals leave it. One that was taken off and put there again has
+    /// another.
+    #[serde(default)]
+    pub created: u32,
 }
 
 /// An address to be put on a link.

@@ -88,13 +88,19 @@ fn a_lease_lapses_unless_renewed_and_renewals_make_no_noise() {
         let six = Wanted::host(here.index, "2001:db8::2".parse().unwrap(), Lifetime::Seconds(1));
         addresses.add(&four).await.unwrap();
         addresses.add(&six).await.unwrap();
+        let created = [
+            addresses.find(four.addr).await.unwrap().unwrap().created,
+            addresses.find(six.addr).await.unwrap().unwrap().created,
+        ];
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(2500) {
             tokio::time::sleep(Duration::from_millis(300)).await;
             addresses.renew(&four).await.unwrap();
             addresses.renew(&six).await.unwrap();
         }
-        assert!(addresses.find(four.addr).await.unwrap().is_some(), "renewed for longer than its lifetime");
+        let renewed = addresses.find(four.addr).await.unwrap().expect("renewed for longer than its lifetime");
+        let renewed = [renewed.created, addresses.find(six.addr).await.unwrap().unwrap().created];
+        assert_eq!(renewed, created, "renewals leave the time of creation");
         let last_renewal = Instant::now();
         assert!(matches!(next_about(&mut events, four.addr).await, Event::Address(_)));
         // All renewals were filtered: the next event is the end of the lease.
@@ -104,6 +110,24 @@ fn a_lease_lapses_unless_renewed_and_renewals_make_no_noise() {
         while addresses.find(six.addr).await.unwrap().is_some() {
             assert!(last_renewal.elapsed() < Duration::from_secs(3), "the IPv6 lease does not lapse");
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+}
+
+/// A renewal re-creates what is gone, and nothing but this tells.
+#[test]
+fn an_address_that_was_away_for_a_moment_is_another_one() {
+    in_namespace(async || {
+        let addresses = Addresses::connect().unwrap();
+        let (here, _) = pair(&addresses).await;
+        for addr in ["10.9.0.5", "2001:db8::5"] {
+            let wanted = Wanted::host(here.index, addr.parse().unwrap(), Lifetime::Seconds(2));
+            addresses.add(&wanted).await.unwrap();
+            let first = addresses.find(wanted.addr).await.unwrap().unwrap().created;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            addresses.delete(here.index, wanted.addr, wanted.prefix_len).await.unwrap();
+            addresses.renew(&wanted).await.unwrap();
+            assert_ne!(addresses.find(wanted.addr).await.unwrap().unwrap().created, first);
         }
     });
 }

@@ -81,15 +81,43 @@ pub fn advertisement(mac: [u8; 6], addr: Ipv6Addr, router: bool) -> [u8; 32] {
 
 /// Announces `addr` on `link` once. Nothing is sent on the loopback link, which has no neighbours.
 pub fn announce(link: &Link, addr: IpAddr) -> Result<(), AnnounceError> {
-    if link.loopback {
-        return Ok(());
+    Sender::default().announce(link, addr)
+}
+
+/// The same for whoever announces much: closing a packet socket waits for the whole kernel (some 10 ms, RCU), so this one
+/// is kept. It belongs to the network namespace of the thread that announces first.
+#[derive(Default)]
+pub struct Sender {
+    arp: Option<Socket>,
+}
+
+impl Sender {
+    pub fn announce(&mut self, link: &Link, addr: IpAddr) -> Result<(), AnnounceError> {
+        if link.loopback {
+            return Ok(());
+        }
+        let mac = link.mac.ok_or_else(|| AnnounceError::NoHardwareAddress { link: link.name.clone() })?;
+        let sent = match addr {
+            IpAddr::V4(v4) => self.send_arp(link.index, mac, v4),
+            IpAddr::V6(v6) => send_advertisement(link, mac, v6),
+        };
+        sent.map_err(|(what, source)| AnnounceError::Io { addr, link: link.name.clone(), what, source })
     }
-    let mac = link.mac.ok_or_else(|| AnnounceError::NoHardwareAddress { link: link.name.clone() })?;
-    let sent = match addr {
-        IpAddr::V4(v4) => send_arp(link.index, mac, v4),
-        IpAddr::V6(v6) => send_advertisement(link, mac, v6),
-    };
-    sent.map_err(|(what, source)| AnnounceError::Io { addr, link: link.name.clone(), what, source })
+
+    fn send_arp(&mut self, index: u32, mac: [u8; 6], addr: Ipv4Addr) -> Result<(), Failure> {
+        if self.arp.is_none() {
+            // Without a protocol it hears nothing, and nothing piles up in it.
+            let socket = Socket::new(Domain::PACKET, Type::DGRAM, None).map_err(|e| ("packet socket", e))?;
+            socket.set_nonblocking(true).map_err(|e| ("non-blocking", e))?;
+            self.arp = Some(socket);
+        }
+        let Some(socket) = &self.arp else { return Ok(()) };
+        let to = link_broadcast(index);
+        for kind in [ArpKind::Request, ArpKind::Reply] {
+            socket.send_to(&arp_packet(kind, mac, addr), &to).map_err(|e| ("send", e))?;
+        }
+        Ok(())
+    }
 }
 
 /// Announces all addresses `burst.count` times; the first failure of the first round is returned, later ones end the burst.
@@ -106,17 +134,6 @@ pub async fn burst(link: &Link, addrs: &[IpAddr], burst: Burst) -> Result<(), An
 }
 
 type Failure = (&'static str, std::io::Error);
-
-fn send_arp(index: u32, mac: [u8; 6], addr: Ipv4Addr) -> Result<(), Failure> {
-    let protocol = Protocol::from(i32::from(ETH_P_ARP.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).map_err(|e| ("packet socket", e))?;
-    socket.set_nonblocking(true).map_err(|e| ("non-blocking", e))?;
-    let to = link_broadcast(index);
-    for kind in [ArpKind::Request, ArpKind::Reply] {
-        socket.send_to(&arp_packet(kind, mac, addr), &to).map_err(|e| ("send", e))?;
-    }
-    Ok(())
-}
 
 /// The Ethernet broadcast address on a link, as a packet socket wants it.
 fn link_broadcast(index: u32) -> SockAddr {

@@ -48,7 +48,7 @@ fn link(index: u32, name: &str, mtu: u32) -> Link {
 }
 
 fn address(link: u32, addr: &str, prefix_len: u8, lifetime: Lifetime) -> Address {
-    Address { link, addr: ip(addr), prefix_len, label: None, lifetime, tentative: false, dad_failed: false }
+    Address { link, addr: ip(addr), prefix_len, label: None, lifetime, tentative: false, dad_failed: false, created: 0 }
 }
 
 fn conf(text: &str) -> corosync::Corosync {

@@ -1,0 +1,80 @@
+//! Signs of life to the guard process, from a thread of their own: no amount of renewals, starts and stops delays them.
+//!
+//! They vouch for the keeper: when it has not made a step for [`Bounds::stuck`], they stop, and the guard acts.
+
+use super::table::Vip;
+use crate::guard::GuardLink;
+use base::lease::Bounds;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Ends the thread, and with it the guard process, when it is dropped.
+pub(crate) struct Heart {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    guard: Mutex<GuardLink>,
+    /// Last step of the keeper, µs of the boot clock.
+    step: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Shared {
+    fn guard(&self) -> MutexGuard<'_, GuardLink> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beat(&self, bounds: &Bounds) {
+        let step = Duration::from_micros(self.step.load(Ordering::Acquire));
+        if kernel::clock::boottime().saturating_sub(step) < bounds.stuck {
+            self.guard().beat();
+        }
+    }
+}
+
+impl Heart {
+    /// Starts the thread in the caller's network namespace, where a guard that has to be started again belongs.
+    pub fn start(guard: GuardLink) -> std::io::Result<Heart> {
+        let shared = Arc::new(Shared {
+            guard: Mutex::new(guard),
+            step: AtomicU64::new(kernel::clock::boottime().as_micros() as u64),
+            ended: AtomicBool::new(false),
+        });
+        let its = shared.clone();
+        let thread = std::thread::Builder::new().name("lease-heart".into()).spawn(move || {
+            let bounds = Bounds::STANDARD;
+            while !its.ended.load(Ordering::Acquire) {
+                its.beat(&bounds);
+                std::thread::sleep(bounds.beat);
+            }
+        })?;
+        Ok(Heart { shared, thread: Some(thread) })
+    }
+
+    /// The keeper goes on.
+    pub fn step(&self) {
+        self.shared.step.store(kernel::clock::boottime().as_micros() as u64, Ordering::Release);
+    }
+
+    pub fn hold_vip(&self, vip: &Vip) {
+        self.shared.guard().hold_vip(vip);
+    }
+
+    pub fn drop_vip(&self, vip: &Vip) {
+        self.shared.guard().drop_vip(vip);
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // It cannot panic; if it did, there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
