@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 const TOPICS: [(&str, &[&str]); 6] = [
     ("Try it", &["demo", "lab"]),
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
-    ("Running a node", &["node", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"]),
+    (
+        "Running a node",
+        &["node", "plan", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"],
+    ),
     (
         "Status",
         &[

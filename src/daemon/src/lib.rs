@@ -9,6 +9,7 @@ pub mod config;
 pub mod exec;
 mod logging;
 mod node;
+mod plan;
 mod ring;
 mod schedule;
 pub mod store;
@@ -22,6 +23,12 @@ pub const APPLETS: &[Applet] = &[
         name: "node",
         about: "Run this host's node of the cluster; --check explains its configuration",
         run: node::run,
+        hidden: false,
+    },
+    Applet {
+        name: "plan",
+        about: "Predict a fail-over: detection, take-over, longest overlap",
+        run: plan::run,
         hidden: false,
     },
     Applet {

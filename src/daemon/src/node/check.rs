@@ -108,7 +108,8 @@ fn explain(config: &Config, resolved: Option<&config::Resolved>) -> String {
     out
 }
 
-fn timing(config: &Config, timers: &Timers) -> totem::Timing {
+/// The ring's times, from the file's.
+pub(crate) fn timing(config: &Config, timers: &Timers) -> totem::Timing {
     let ms = std::time::Duration::from_millis;
     if timers.token_explicit {
         totem::Timing::patient(ms(timers.token_ms), config.totem.consensus_ms.map(ms))

@@ -20,6 +20,7 @@ mod start;
 mod view;
 
 pub use self::core::{Ask, Asker};
+pub(crate) use check::timing;
 
 use args::Args;
 use base::exit::crm;
