@@ -111,6 +111,13 @@ impl Group {
         vips().iter().filter(|v| addresses.iter().any(|a| a.addr == **v)).count()
     }
 
+    /// Takes an address away by hand, if it is there.
+    pub async fn delete(&self, name: &str, addr: IpAddr) {
+        let prefix_len = if addr.is_ipv4() { 32 } else { 128 };
+        // It may be gone already.
+        let _ = self.host(name).links.del_address("eth0", addr, prefix_len).await;
+    }
+
     pub async fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -185,7 +192,8 @@ fn cib(takeover: &str, params: &[(&str, &str)]) -> String {
             format!(
                 "<primitive id=\"vip{n}\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">\
                  <instance_attributes id=\"vip{n}-p\"><nvpair id=\"vip{n}-ip\" name=\"ip\" value=\"{vip}\"/>\
-                 {}</instance_attributes></primitive>",
+                 {}</instance_attributes><operations><op id=\"vip{n}-m\" name=\"monitor\" interval=\"5s\"/></operations>\
+                 </primitive>",
                 more(n)
             )
         })

@@ -4,7 +4,9 @@ mod announce;
 mod demo;
 mod doctor;
 mod fixture;
+mod guard;
 mod lease;
+mod lost;
 mod without_ipvs;
 
 #[path = "../support/root.rs"]
