@@ -18,7 +18,7 @@ use crate::net::{self, Net, NetError};
 use base::lease::{Bounds, MAX_LEASES};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use kernel::addr::{Event, Events, watch as watch_links};
+use kernel::addr::{AddrError, Event, Events, watch as watch_links};
 use kernel::clock::boottime;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -214,8 +214,10 @@ impl Worker {
                 Ok(()) => dropped.extend(self.table.renewed(resource, asked, done, permitted)),
                 Err(error) => {
                     dropped.extend(self.table.crossed(resource, asked, done, permitted));
-                    // Nor will the kernel answer the others in time; the next round comes.
-                    self.due.clear();
+                    if matches!(error, NetError::Kernel(AddrError::Unknown { .. })) {
+                        // Nor will the kernel answer the others in time; the next round comes.
+                        self.due.clear();
+                    }
                     let reason = error.to_string();
                     (self.on_event)(KeeperEvent::RenewFailed { resource: resource.clone(), vip, reason });
                 }
