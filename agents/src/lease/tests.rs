@@ -138,7 +138,7 @@ fn a_thousand_addresses_are_renewed_and_delay_nothing() {
         let until = Instant::now() + B.lifetime * 3;
         while Instant::now() < until {
             let asked = Instant::now();
-            kept.keeper.release("vip999", kept.vip(999)).await.unwrap();
+            kept.keeper.release("vip999", Some(kept.vip(999))).await.unwrap();
             kept.grant(999).await;
             slowest = slowest.max(asked.elapsed());
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -218,7 +218,7 @@ fn every_loss_is_told_and_a_new_start_places_the_address() {
         kept.until_dropped(26).await;
         net.make_permanent(&vip).await.unwrap();
         assert!(!kept.keeper.present(vip.clone()).await.unwrap());
-        kept.keeper.release("vip1", vip.clone()).await.unwrap();
+        kept.keeper.release("vip1", Some(vip.clone())).await.unwrap();
         assert!(!net.present(&vip).await.unwrap(), "a stop takes it away");
         kept.grant(1).await;
         assert!(kept.keeper.present(vip.clone()).await.unwrap());
