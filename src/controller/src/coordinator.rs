@@ -213,6 +213,7 @@ impl Coordinator {
         self.fences.values_mut().for_each(|f| f.action = None);
         let mut unplanned: Vec<OpIdentity> = std::mem::take(&mut self.landed);
         let (mut running, mut done) = (Vec::new(), Vec::new());
+        let ended = ended(transition, replica);
         for action in transition.actions() {
             let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { continue };
             if action.operation() == "stonith" {
@@ -223,7 +224,9 @@ impl Coordinator {
                 continue;
             }
             let ActionKind::Resource(op) = &action.kind else { continue };
-            let same = |id: &OpIdentity| transition.is_same(action, op, id);
+            // What is ended first and done anew is another operation than that which is under way.
+            let anew = !ends(&op.operation) && ended.contains(&(node, op.primitive.id.as_str()));
+            let same = |id: &OpIdentity| !anew && transition.is_same(action, op, id);
             if let Some(at) = unplanned.iter().position(|id| id.node == node && same(id)) {
                 unplanned.remove(at);
                 done.push(action.id);
@@ -525,6 +528,22 @@ impl Coordinator {
             _ => "idle".to_owned(),
         }
     }
+}
+
+/// Operations that take back what others have done.
+fn ends(operation: &str) -> bool {
+    matches!(operation, "stop" | "demote" | "migrate_to" | "delete")
+}
+
+/// Resources of which a transition ends something, with the node.
+fn ended<'a>(transition: &'a Transition, replica: &Replica) -> BTreeSet<(NodeId, &'a str)> {
+    let of = |action: &'a Action| match &action.kind {
+        ActionKind::Resource(op) if ends(&op.operation) => {
+            Some((node_of(action.target()?, replica)?, op.primitive.id.as_str()))
+        }
+        _ => None,
+    };
+    transition.actions().filter_map(of).collect()
 }
 
 /// What a node has under way.

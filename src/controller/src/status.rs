@@ -229,6 +229,13 @@ fn is_failure_entry(e: &Element) -> bool {
     e.id().is_some_and(|id| id.ends_with("_last_failure_0"))
 }
 
+/// A probe that found something running where nothing was expected: noted as a failure, but nothing has failed.
+fn is_finding(e: &Element) -> bool {
+    let is = |name: &str, value: &str| e.attr(name) == Some(value);
+    let probe = is("operation", "monitor") && is("interval", "0") && is("op-status", "0");
+    probe && matches!(e.attr("rc-code"), Some("0" | "7" | "8" | "190" | "191"))
+}
+
 fn entry_id(record: &OpRecord) -> String {
     let op = &record.identity;
     if op.interval_ms > 0 { op.key.clone() } else { format!("{}_last_0", op.resource) }
@@ -405,7 +412,7 @@ pub fn resources_of(status: &Element, node: NodeId) -> Vec<(String, bool)> {
     };
     let row = |e: &Element| {
         let id = e.id()?.to_owned();
-        let failed = e.elements().any(is_failure_entry) || has_count(&id);
+        let failed = e.elements().any(|e| is_failure_entry(e) && !is_finding(e)) || has_count(&id);
         Some((id, failed))
     };
     list.iter().flat_map(|l| l.elements()).filter_map(row).collect()

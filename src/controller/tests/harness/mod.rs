@@ -30,6 +30,8 @@ pub struct Node {
     pub left: bool,
     /// What it keeps of its instances, as files.
     pub records: BTreeMap<String, Record>,
+    /// What agents have put in place: agent and parameters. It outlives the daemon.
+    pub placed: BTreeSet<String>,
     tick: Option<Time>,
     cancelled: BTreeSet<u64>,
 }
@@ -65,6 +67,8 @@ pub struct Lab {
     pub log: Vec<(Time, NodeId, String)>,
     /// How long an operation takes, by key; otherwise 5 ms.
     pub delays: BTreeMap<String, u64>,
+    /// Agents find what they have put in place by their parameters, not by the resource's name.
+    pub exact: bool,
     /// Codes that agents give instead of the truth, by node and key.
     pub faults: BTreeMap<(NodeId, String), OcfCode>,
     /// At a view change, messages that were not delivered go into the new view instead of the old one.
@@ -98,6 +102,7 @@ impl Lab {
             votes: n as usize,
             log: Vec::new(),
             delays: BTreeMap::new(),
+            exact: false,
             faults: BTreeMap::new(),
             requeue: false,
             doubles: Vec::new(),
@@ -132,6 +137,7 @@ impl Lab {
             replies: BTreeMap::new(),
             left: false,
             records: BTreeMap::new(),
+            placed: BTreeSet::new(),
             tick: None,
             cancelled: BTreeSet::new(),
         };
@@ -252,6 +258,30 @@ impl Lab {
         self.boot(NodeId(id), cib, &lineage, life);
     }
 
+    /// The daemon is killed; what its agents had put in place stays, and so do its records.
+    pub fn kill_daemon(&mut self, id: u32) -> Remains {
+        let node = &self.nodes[&NodeId(id)];
+        let remains = Remains {
+            stored: node.persisted.clone(),
+            records: node.records.clone(),
+            placed: node.placed.clone(),
+            running: node.running.clone(),
+        };
+        self.kill(id);
+        remains
+    }
+
+    /// The daemon starts again on what was left.
+    pub fn revive(&mut self, id: u32, remains: Remains, life: u64) {
+        self.restart(id, remains.stored, life);
+        let wall = self.wall();
+        let Some(node) = self.nodes.get_mut(&NodeId(id)) else { return };
+        (node.placed, node.running) = (remains.placed, remains.running);
+        node.controller.restore(wall, remains.records.values().cloned().collect());
+        node.records = remains.records;
+        self.input(NodeId(id), Input::Tick);
+    }
+
     // ---- time ----
 
     pub fn run_ms(&mut self, ms: u64) {
@@ -314,6 +344,15 @@ impl Lab {
         let Some(node) = self.nodes.get_mut(&id) else { return OcfCode::ERROR };
         if let Some(code) = fault {
             return code;
+        }
+        let thing = thing(&operation.instance);
+        match operation.action.as_str() {
+            "start" => drop(node.placed.insert(thing)),
+            "stop" => drop(node.placed.remove(&thing)),
+            "monitor" if self.exact && node.placed.contains(&thing) => return OcfCode::OK,
+            "monitor" if self.exact => return OcfCode::NOT_RUNNING,
+            "reload-agent" => return OcfCode::OK,
+            _ => {}
         }
         match operation.action.as_str() {
             "start" => {
@@ -440,6 +479,21 @@ impl Lab {
         let first = texts.next().unwrap();
         texts.for_each(|t| assert_eq!(first, t));
     }
+}
+
+/// What is left of a node when its daemon is killed.
+pub struct Remains {
+    stored: Option<(Arc<Element>, String)>,
+    records: BTreeMap<String, Record>,
+    placed: BTreeSet<String>,
+    running: BTreeSet<String>,
+}
+
+/// What an instance puts in place; without parameters it goes by its id.
+fn thing(instance: &base::Instance) -> String {
+    let params: Vec<String> = instance.params.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let by = if params.is_empty() { instance.id.clone() } else { params.join(" ") };
+    format!("{} {by}", instance.agent)
 }
 
 /// Seeds of random lives: `0..usual`, or what BASCULE_SEEDS says: `1000..2000` for these, a number for so many times as many
