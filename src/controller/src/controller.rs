@@ -523,10 +523,9 @@ impl Controller {
         // An exchange does not end leases: a member that hangs in it must not cost the others their addresses. For one that
         // stood still it does, since the others may have gone on without it.
         let current = self.ring_current && self.was_synced && !self.doubtful;
-        let owners = Owners { current, resources: self.local.held().clone() };
-        if owners != self.owners {
-            self.owners = owners.clone();
-            self.outputs.push_back(Output::Owners(owners));
+        if current != self.owners.current || *self.local.held() != self.owners.resources {
+            self.owners = Owners { current, resources: self.local.held().clone() };
+            self.outputs.push_back(Output::Owners(self.owners.clone()));
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {

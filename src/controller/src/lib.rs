@@ -13,7 +13,7 @@
 //! | `disks` | whose disk holds which changes |
 //! | `local` | this node's operations |
 //! | `record` | what this node started, as it started it |
-//! | `coordinator`, `transition` | the DC: scheduling, and executing a graph |
+//! | `coordinator`, `transition`, `progress` | the DC: scheduling, and executing a graph |
 //! | `backoff` | starts that repeat are held back |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
@@ -29,6 +29,7 @@ mod digest;
 mod disks;
 mod local;
 mod message;
+mod progress;
 mod record;
 mod replica;
 mod status;

@@ -1,9 +1,4 @@
-//! One transition under way: which actions are done, which run, which may run next.
-//!
-//! ```text
-//! waiting --all inputs done, limits allow--> running --as expected--> done
-//!                                               '-----otherwise-----> failed (whoever waits for it never runs)
-//! ```
+//! One transition under way: which actions run next ([`Progress`]), and the order to a node that belongs to each.
 //!
 //! After an abort nothing new starts; the transition is over when the last running action has reported. Only the
 //! coordinator changes a transition.
@@ -11,6 +6,8 @@
 use crate::api::ViewId;
 use crate::digest;
 use crate::message::{Bump, Exec, OpIdentity};
+pub use crate::progress::Limits;
+use crate::progress::Progress;
 use base::{Instance, NodeId, Operation};
 use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
 use std::collections::BTreeMap;
@@ -18,32 +15,16 @@ use std::collections::BTreeMap;
 /// How long the network may take, unless `cluster-delay` says otherwise.
 const CLUSTER_DELAY_MS: u64 = 60_000;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Progress {
-    Waiting,
-    Running,
-    Done,
-    Failed,
-}
-
 pub struct Transition {
     pub number: u32,
     graph: Graph,
-    progress: BTreeMap<ActionId, Progress>,
+    progress: Progress,
     aborted: Option<String>,
-}
-
-/// Limits to how much runs at a time.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// In the whole cluster; 0 is no limit.
-    pub batch: usize,
-    pub per_node: usize,
 }
 
 impl Transition {
     pub fn new(number: u32, graph: Graph) -> Transition {
-        let progress = graph.actions.iter().map(|a| (a.id, Progress::Waiting)).collect();
+        let progress = Progress::new(&graph.actions);
         Transition { number, graph, progress, aborted: None }
     }
 
@@ -73,44 +54,10 @@ impl Transition {
         if self.aborted.is_some() {
             return Vec::new();
         }
-        self.pass_pseudo();
-        let mut load: BTreeMap<String, usize> = BTreeMap::new();
-        let mut total = 0;
-        for action in self.graph.actions.iter().filter(|a| self.progress.get(&a.id) == Some(&Progress::Running)) {
-            total += 1;
-            *load.entry(host(action).to_owned()).or_default() += 1;
-        }
-        let mut fired = Vec::new();
-        for action in &self.graph.actions {
-            let host_load = load.entry(host(action).to_owned()).or_default();
-            let room =
-                (limits.batch == 0 || total < limits.batch) && (limits.per_node == 0 || *host_load < limits.per_node);
-            if room && self.may_start(action) && !hold(action) {
-                total += 1;
-                *host_load += 1;
-                fired.push(action.clone());
-            }
-        }
-        for action in &fired {
-            self.progress.insert(action.id, Progress::Running);
-        }
-        fired
-    }
-
-    fn may_start(&self, action: &Action) -> bool {
-        self.progress.get(&action.id) == Some(&Progress::Waiting)
-            && action.inputs.iter().all(|i| self.progress.get(i) == Some(&Progress::Done))
-    }
-
-    fn pass_pseudo(&mut self) {
-        loop {
-            let is_open = |a: &&Action| matches!(a.kind, ActionKind::Pseudo { .. }) && self.may_start(a);
-            let passed: Vec<ActionId> = self.graph.actions.iter().filter(is_open).map(|a| a.id).collect();
-            if passed.is_empty() {
-                return;
-            }
-            self.progress.extend(passed.into_iter().map(|id| (id, Progress::Done)));
-        }
+        self.progress.pass_points();
+        let actions = &self.graph.actions;
+        let held = |at: usize| hold(&actions[at]);
+        std::iter::from_fn(|| self.progress.begin(limits, held)).map(|at| actions[at].clone()).collect()
     }
 
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
@@ -119,7 +66,7 @@ impl Transition {
 
     /// An earlier transition has begun this action.
     pub fn take(&mut self, id: ActionId) {
-        self.progress.insert(id, Progress::Running);
+        self.progress.take(id);
     }
 
     /// Whether the operation `id` is what this action asks for. Those whose parameters come from the configuration must have the same.
@@ -139,26 +86,21 @@ impl Transition {
 
     /// A running action has reported; false if it was not running.
     pub fn confirm(&mut self, id: ActionId, ok: bool) -> bool {
-        if self.progress.get(&id) != Some(&Progress::Running) {
-            return false;
-        }
-        self.progress.insert(id, if ok { Progress::Done } else { Progress::Failed });
-        true
+        self.progress.confirm(id, ok)
     }
 
     pub fn running(&self) -> usize {
-        self.progress.values().filter(|p| **p == Progress::Running).count()
+        self.progress.running()
     }
 
     /// Whether an action waits that could still run: something runs, or it is only held back.
     pub fn has_more(&self) -> bool {
-        self.running() > 0 || (self.aborted.is_none() && self.graph.actions.iter().any(|a| self.may_start(a)))
+        self.running() > 0 || (self.aborted.is_none() && self.progress.has_ready())
     }
 
     /// Done, failed and never started.
     pub fn tally(&self) -> (usize, usize, usize) {
-        let count = |wanted| self.progress.values().filter(|p| **p == wanted).count();
-        (count(Progress::Done), count(Progress::Failed), count(Progress::Waiting))
+        self.progress.tally()
     }
 
     pub fn aborted(&self) -> Option<&str> {
@@ -247,14 +189,6 @@ fn recurring_interval(op: &ResourceAction) -> u64 {
 
 fn start_delay_ms(action: &Action) -> u64 {
     meta(action, "start_delay").and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-/// The node that carries an action's load.
-fn host(action: &Action) -> &str {
-    match &action.kind {
-        ActionKind::Resource(_) => action.router_node().or(action.target().map(|t| t.node.as_str())).unwrap_or(""),
-        _ => "",
-    }
 }
 
 /// Value of `CRM_meta_NAME`.
