@@ -60,7 +60,8 @@ pub struct Controller {
     view_ending: bool,
     safe: (ViewId, u64),
     message_number: u64,
-    owners: Owners,
+    /// Whether leases are kept, and the changes of what this node holds, as told last.
+    owners_told: (bool, u64),
     /// Resources that this node stops before it joins after a merge.
     unwinding: BTreeSet<String>,
     persist_wanted: bool,
@@ -104,7 +105,7 @@ impl Controller {
             view_ending: false,
             safe: (ViewId::default(), 0),
             message_number: 0,
-            owners: Owners::default(),
+            owners_told: (false, 0),
             unwinding: BTreeSet::new(),
             persist_wanted: false,
             applied: (ViewId::default(), 0),
@@ -523,9 +524,11 @@ impl Controller {
         // An exchange does not end leases: a member that hangs in it must not cost the others their addresses. For one that
         // stood still it does, since the others may have gone on without it.
         let current = self.ring_current && self.was_synced && !self.doubtful;
-        if current != self.owners.current || *self.local.held() != self.owners.resources {
-            self.owners = Owners { current, resources: self.local.held().clone() };
-            self.outputs.push_back(Output::Owners(self.owners.clone()));
+        let told = (current, self.local.held().changes());
+        if told != self.owners_told {
+            self.owners_told = told;
+            let resources = self.local.held().resources().clone();
+            self.outputs.push_back(Output::Owners(Owners { current, resources }));
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {

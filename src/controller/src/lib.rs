@@ -27,6 +27,7 @@ mod controller;
 mod coordinator;
 mod digest;
 mod disks;
+mod held;
 mod local;
 mod message;
 mod progress;

@@ -11,6 +11,7 @@
 //! higher number is the newer, whatever the clock says.
 
 use crate::api::{ExecResult, OpStatus, Output, ViewId};
+use crate::held::Held;
 use crate::message::{Bump, Exec, OpIdentity, OpRecord};
 use crate::record::{self, AgentFacts, AgentName, Record};
 use crate::status::{ends_recurring, is_recorded};
@@ -36,7 +37,7 @@ pub struct Local {
     last_call: u64,
     tasks: BTreeMap<u64, Task>,
     /// What this node runs as far as it knows itself: the base of its leases.
-    held: BTreeSet<String>,
+    held: Held,
     placed: BTreeMap<String, Placed>,
     facts: BTreeMap<AgentName, AgentFacts>,
 }
@@ -98,7 +99,7 @@ impl Local {
             uuid,
             last_call: 0,
             tasks: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: Held::default(),
             placed: BTreeMap::new(),
             facts: BTreeMap::new(),
         }
@@ -121,7 +122,7 @@ impl Local {
     }
 
     /// Resources that this node holds.
-    pub fn held(&self) -> &BTreeSet<String> {
+    pub fn held(&self) -> &Held {
         &self.held
     }
 

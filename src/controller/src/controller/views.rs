@@ -153,7 +153,7 @@ impl Controller {
         let elsewhere: BTreeSet<String> =
             self.replica.members.iter().filter(|n| **n != me).flat_map(|n| active(*n)).collect();
         // What the history calls active may be gone by now (an expired address), but has to be stopped on record too.
-        let mine: BTreeSet<String> = active(me).union(self.local.held()).cloned().collect();
+        let mine: BTreeSet<String> = active(me).union(self.local.held().resources()).cloned().collect();
         let double: BTreeSet<String> = mine.intersection(&elsewhere).cloned().collect();
         let stops = self.local.stops_for(&double);
         // Stops of an earlier view may still be under way.
