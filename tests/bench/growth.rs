@@ -129,16 +129,16 @@ impl Alone {
                 queue.push_back(Input::Deliver { sender: NodeId(1), view, seq, payload });
                 queue.push_back(Input::Safe { view, seq });
             }
-            Output::Execute(request) if request.interval_ms > 0 && !self.answers => {
-                self.waiting.push_back(request.call)
+            Output::Execute { call, operation } if operation.interval_ms > 0 && !self.answers => {
+                self.waiting.push_back(call);
             }
-            Output::Execute(request) => {
-                if request.interval_ms > 0 {
-                    self.monitors.insert(request.call, request.resource.clone());
+            Output::Execute { call, operation } => {
+                let is_probe = operation.action == "monitor" && operation.interval_ms == 0;
+                if operation.interval_ms > 0 {
+                    self.monitors.insert(operation.instance.id);
                 }
-                let is_probe = request.operation == "monitor" && request.interval_ms == 0;
                 let code = if is_probe { OcfCode::NOT_RUNNING } else { OcfCode::OK };
-                queue.push_back(Input::Executed { call: request.call, result: ExecResult::done(code) });
+                queue.push_back(Input::Executed { call, result: ExecResult::done(code) });
             }
             Output::Schedule { ticket, cib, wall } if self.answers => {
                 let began = Instant::now();
@@ -188,8 +188,11 @@ fn results(sizes: &[usize]) {
         let bad = alone.rounds(40, OcfCode::NOT_RUNNING);
         let before = alone.spent;
         for i in 0..40 {
-            let request =
-                controller::Request::Attribute { node: None, name: Word::cleaned(&format!("n{}", i % 4)), value: Some(Value::cleaned(&i.to_string())) };
+            let request = controller::Request::Attribute {
+                node: None,
+                name: Word::cleaned(&format!("n{}", i % 4)),
+                value: Some(Value::cleaned(&i.to_string())),
+            };
             alone.step(Input::Client { id: 1, request });
         }
         let attribute = (alone.spent - before).as_secs_f64() * 1e6 / 40.0;
