@@ -129,10 +129,10 @@ impl Alone {
                 queue.push_back(Input::Deliver { sender: NodeId(1), view, seq, payload });
                 queue.push_back(Input::Safe { view, seq });
             }
-            Output::Execute { call, operation } if operation.interval_ms > 0 && !self.answers => {
+            Output::Execute { call, operation, .. } if operation.interval_ms > 0 && !self.answers => {
                 self.waiting.push_back(call);
             }
-            Output::Execute { call, operation } => {
+            Output::Execute { call, operation, .. } => {
                 let is_probe = operation.action == "monitor" && operation.interval_ms == 0;
                 if operation.interval_ms > 0 {
                     self.monitors.insert(operation.instance.id);
