@@ -21,6 +21,14 @@ pub struct Cluster {
     pub daemons: BTreeMap<&'static str, tokio::process::Child>,
     /// Further words of each node's command line.
     pub words: Vec<&'static str>,
+    /// Words of one node alone.
+    pub node_words: BTreeMap<&'static str, Vec<String>>,
+    /// State directories that are elsewhere than the others.
+    pub state_dirs: BTreeMap<&'static str, PathBuf>,
+    /// Environment of every node.
+    pub env: BTreeMap<&'static str, String>,
+    /// Standard error of the next node, in place of its log.
+    pub stderr: Option<std::io::PipeWriter>,
     dir: tempfile::TempDir,
 }
 
@@ -37,7 +45,17 @@ impl Cluster {
         std::fs::write(dir.path().join("authkey"), key).expect("written");
         let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         std::fs::set_permissions(dir.path().join("authkey"), owner_only).expect("set");
-        Cluster { lab, names: names.to_vec(), daemons: BTreeMap::new(), words: Vec::new(), dir }
+        Cluster {
+            lab,
+            names: names.to_vec(),
+            daemons: BTreeMap::new(),
+            words: Vec::new(),
+            node_words: BTreeMap::new(),
+            state_dirs: BTreeMap::new(),
+            env: BTreeMap::new(),
+            stderr: None,
+            dir,
+        }
     }
 
     /// All nodes started and in one ring, each knowing the coordinator.
@@ -59,7 +77,7 @@ impl Cluster {
     }
 
     pub fn state_dir(&self, node: &str) -> PathBuf {
-        self.path(&format!("{node}.state"))
+        self.state_dirs.get(node).cloned().unwrap_or_else(|| self.path(&format!("{node}.state")))
     }
 
     /// What agents take for `/var/run`: the nodes share this host's.
@@ -77,13 +95,17 @@ impl Cluster {
         command.arg("node").arg("--config").arg(self.path("corosync.conf"));
         command.arg("--authkey").arg(self.path("authkey"));
         command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));
-        command.args(&self.words);
+        command.args(&self.words).args(self.node_words.get(name).into_iter().flatten());
+        command.envs(&self.env);
         std::fs::create_dir_all(self.var_dir(name)).expect("a directory");
         command.env("HA_VARRUN", self.var_dir(name)).env("HA_RSCTMP", self.var_dir(name));
         if self.path("ocf").is_dir() {
             command.env("OCF_ROOT", self.path("ocf"));
         }
         command.stderr(log.try_clone().expect("a handle")).stdout(log);
+        if let Some(stderr) = self.stderr.take() {
+            command.stderr(stderr);
+        }
         let child = self.lab.host(name).expect("a host").spawn(&mut command).expect("the daemon starts");
         self.daemons.insert(name, child);
     }
@@ -106,6 +128,20 @@ impl Cluster {
             (same && first.dc.is_some()).then_some(())
         })
         .await;
+    }
+
+    /// Kills the node and waits until it is gone.
+    pub async fn kill(&mut self, name: &'static str) {
+        self.signal(name, nix::sys::signal::Signal::SIGKILL);
+        self.daemons.get_mut(name).expect("a daemon").wait().await.expect("it ended");
+    }
+
+    /// A command of an operator on this node: exit code, standard output, standard error.
+    pub fn command(&self, node: &str, words: &[&str]) -> (i32, String, String) {
+        let mut command = std::process::Command::new(BASCULE);
+        let out = command.args(words).env("BASCULE_RUN_DIR", self.run_dir(node)).output().expect("the command runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
     }
 
     pub async fn until<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -5,12 +5,14 @@
 mod agents;
 mod commands;
 mod director;
+mod disk;
 mod fixture;
 mod hostile;
 mod partition;
 mod resources;
 mod restart;
 mod scheduler;
+mod service;
 mod start;
 mod stops;
 

@@ -7,34 +7,58 @@ use crate::Version;
 use base::NodeId;
 use std::fmt;
 
+/// The text form of [`Lineage::NONE`].
+const NO_CONTENT: &str = "none";
+
 /// Where a document's line last had quorum: the view's number and its representative; zeros if it never had.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Lineage {
+    /// False for what stands in place of a document that was lost: it gives way to any content, and no quorum makes it
+    /// better. See [`Lineage::NONE`].
+    pub content: bool,
     pub view_seq: u64,
     pub rep: NodeId,
 }
 
 impl Default for Lineage {
     fn default() -> Lineage {
-        Lineage { view_seq: 0, rep: NodeId(0) }
+        Lineage { content: true, view_seq: 0, rep: NodeId(0) }
     }
 }
 
 impl Lineage {
+    /// Of a node whose stored documents can all not be read.
+    pub const NONE: Lineage = Lineage { content: false, view_seq: 0, rep: NodeId(0) };
+
     /// To be called for every view that is installed with quorum.
     pub fn quorate_view(&mut self, view_seq: u64, rep: NodeId) {
-        *self = (*self).max(Lineage { view_seq, rep });
+        if self.content {
+            *self = (*self).max(Lineage { content: true, view_seq, rep });
+        }
     }
 
-    /// The text form of files and messages: `SEQ.REP`.
+    /// Someone has put a document in the place of the lost one.
+    pub fn fill(&mut self) {
+        if !self.content {
+            *self = Lineage::default();
+        }
+    }
+
+    /// The text form of files and messages: `SEQ.REP`, or `none`.
     pub fn parse(text: &str) -> Option<Lineage> {
+        if text == NO_CONTENT {
+            return Some(Lineage::NONE);
+        }
         let (seq, rep) = text.split_once('.')?;
-        Some(Lineage { view_seq: seq.parse().ok()?, rep: NodeId(rep.parse().ok()?) })
+        Some(Lineage { content: true, view_seq: seq.parse().ok()?, rep: NodeId(rep.parse().ok()?) })
     }
 }
 
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.content {
+            return f.write_str(NO_CONTENT);
+        }
         write!(f, "{}.{}", self.view_seq, self.rep)
     }
 }
@@ -52,7 +76,7 @@ pub struct StateOffer {
 /// The offer whose document stays. Views of one number that both had quorum (two nodes that each went on alone) are as
 /// good as each other, so there the version decides. Every member computes the same from the same offers, in any order.
 pub fn choose_winner(offers: &[StateOffer]) -> Option<&StateOffer> {
-    offers.iter().max_by_key(|o| (o.lineage.view_seq, o.version, std::cmp::Reverse(o.node)))
+    offers.iter().max_by_key(|o| (o.lineage.content, o.lineage.view_seq, o.version, std::cmp::Reverse(o.node)))
 }
 
 #[cfg(test)]
@@ -63,7 +87,7 @@ mod tests {
         let version = Version { admin_epoch: 0, epoch, num_updates: 0 };
         StateOffer {
             node: NodeId(node),
-            lineage: Lineage { view_seq: seq, rep: NodeId(1) },
+            lineage: Lineage { content: true, view_seq: seq, rep: NodeId(1) },
             version,
             digest: String::new(),
         }
@@ -76,6 +100,17 @@ mod tests {
         assert_eq!(winner(&[offer(1, 12, 3), offer(2, 12, 4)]), Some(2));
         assert_eq!(winner(&[offer(3, 12, 4), offer(2, 12, 4)]), Some(2));
         assert_eq!(winner(&[]), None);
+    }
+
+    #[test]
+    fn no_content_never_wins() {
+        let mut none = StateOffer { lineage: Lineage::NONE, ..offer(1, 0, 99) };
+        none.lineage.quorate_view(1000, NodeId(1));
+        assert_eq!(choose_winner(&[none.clone(), offer(2, 0, 0)]).map(|o| o.node.0), Some(2));
+        assert_eq!(Lineage::parse(&none.lineage.to_string()), Some(Lineage::NONE));
+        none.lineage.fill();
+        none.lineage.quorate_view(1000, NodeId(1));
+        assert_eq!(choose_winner(&[none, offer(2, 8, 0)]).map(|o| o.node.0), Some(1));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
-use wire::api::Safety;
 use xml::Element;
 
 /// Query and edit the cluster information base (CIB)
@@ -142,11 +141,6 @@ impl Command for Cibadmin {
                 crate::report::Format::Json => self.common.print(String::new, wrapped)?,
                 _ => self.common.write(&answer.to_pretty())?,
             }
-        }
-        if request.op.writes() && changed.safety == Safety::Provisional {
-            kernel::errln!(
-                "cibadmin: applied, but without quorum or on too few disks: a merge or a power failure may lose it"
-            );
         }
         Ok(crm::OK)
     }

@@ -12,6 +12,9 @@ use wire::api::{ApiError, MAX_BODY_BYTES, socket_path};
 /// How long a request may take unless the command says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How an answer says [`wire::api::Safety::Provisional`]; within a text the quotes would be escaped.
+const PROVISIONAL: &[u8] = br#""safety":"provisional""#;
+
 /// Asks this node's daemon.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -62,6 +65,19 @@ impl Client {
         self.run("POST", path, body.into())
     }
 
+    /// Every command's changes pass through here, so none can forget to tell.
+    fn tell_safety(answer: &[u8]) {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        let provisional = answer.windows(PROVISIONAL.len()).any(|w| w == PROVISIONAL);
+        if provisional {
+            TOLD.call_once(|| {
+                kernel::errln!(
+                    "warning: applied, but not safe: without quorum a merge may lose it, on too few disks a power failure"
+                );
+            });
+        }
+    }
+
     fn run<T: DeserializeOwned>(&self, method: &str, path: &str, body: Bytes) -> Result<T, CallError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| CallError::Protocol(e.to_string()))?;
@@ -69,6 +85,9 @@ impl Client {
             let exchange = self.exchange(method, path, body);
             tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(CallError::Timeout(self.timeout)))
         })?;
+        if method == "POST" {
+            Client::tell_safety(&answer);
+        }
         serde_json::from_slice(&answer).map_err(|e| CallError::Protocol(format!("unexpected answer to {path}: {e}")))
     }
 
@@ -113,6 +132,17 @@ mod tests {
         let error = client.get::<serde_json::Value>("/v1/status").expect_err("nobody listens");
         assert_eq!(error.exit_code(), 102);
         assert!(error.to_string().contains("node daemon is not running"));
+    }
+
+    #[test]
+    fn an_answer_that_is_provisional_is_known_by_its_field_alone() {
+        let answer = |safety, message: &str| {
+            let done = wire::api::Done { safety, message: Some(message.to_owned()), ..Default::default() };
+            serde_json::to_vec(&done).expect("JSON")
+        };
+        let known = |answer: &[u8]| answer.windows(PROVISIONAL.len()).any(|w| w == PROVISIONAL);
+        assert!(known(&answer(wire::api::Safety::Provisional, "")));
+        assert!(!known(&answer(wire::api::Safety::Safe, r#""safety":"provisional""#)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use scheduler::status::Cluster;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
+use wire::api::StorageTrouble;
 use xml::Element;
 
 /// Show the status of the cluster
@@ -166,10 +167,15 @@ impl Command for CrmMon {
                 now: now(),
                 cib: &cib,
             };
+            // Without it the status is as good as before.
+            let storage = source.status().ok().flatten().map(|s| s.storage).unwrap_or_default();
             if self.simple_status {
-                return self.simple(&view);
+                return self.simple(&view, &storage);
             }
-            let out = self.render(&view)?;
+            let mut out = self.render(&view)?;
+            if matches!(self.common.output_as, Format::Text | Format::Console) {
+                out.push_str(&storage_warnings(&storage));
+            }
             if !watch {
                 self.common.write(&out)?;
                 return Ok(crm::OK);
@@ -212,7 +218,7 @@ impl CrmMon {
         named(&self.include) || (standard && !only && !named(&self.exclude) && !self.exclude.iter().any(|e| e == "all"))
     }
 
-    fn simple(&self, view: &View<'_>) -> Result<i32, Failure> {
+    fn simple(&self, view: &View<'_>, storage: &[StorageTrouble]) -> Result<i32, Failure> {
         let cluster = &view.cluster;
         let bad: Vec<String> =
             cluster.nodes.iter().filter(|n| !n.online).map(|n| format!("offline node: {}", n.name)).collect();
@@ -223,6 +229,7 @@ impl CrmMon {
         if !cluster.quorate {
             warnings.push("no quorum".to_owned());
         }
+        warnings.extend(storage.iter().map(ToString::to_string));
         let line = match warnings.is_empty() {
             true => {
                 let online = cluster.nodes.iter().filter(|n| n.online).count();
@@ -238,6 +245,14 @@ impl CrmMon {
         self.common.write(&line)?;
         Ok(i32::from(!warnings.is_empty()))
     }
+}
+
+/// Nodes that do not store what they should; nothing where all is well.
+fn storage_warnings(storage: &[StorageTrouble]) -> String {
+    if storage.is_empty() {
+        return String::new();
+    }
+    storage.iter().fold("\nStorage Warnings:\n".to_owned(), |text, trouble| format!("{text}  * {trouble}\n"))
 }
 
 pub fn plural(n: usize) -> &'static str {

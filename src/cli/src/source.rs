@@ -5,7 +5,7 @@ use base::exit::crm;
 use base::{WallTime, Word, XmlText};
 use cib::{Cib, CibError, Op, Request, Target};
 use std::path::{Path, PathBuf};
-use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus, Safety};
+use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus};
 use xml::Element;
 
 /// Why a command ends early: what it says and the code it ends with.
@@ -65,7 +65,6 @@ pub enum Source {
 /// What a change has come to.
 pub struct Changed {
     pub answer: Option<Element>,
-    pub safety: Safety,
 }
 
 impl Source {
@@ -166,7 +165,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         }
         None => None,
     };
-    Ok(Changed { answer, safety: reply.safety })
+    Ok(Changed { answer })
 }
 
 fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
@@ -177,7 +176,7 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
     if outcome.changed && !dry_run {
         write_file(path, &cib)?;
     }
-    Ok(Changed { answer: outcome.answer, safety: if outcome.changed { Safety::Safe } else { Safety::Unchanged } })
+    Ok(Changed { answer: outcome.answer })
 }
 
 fn read_file(path: &Path) -> Result<Cib, Failure> {

@@ -24,6 +24,10 @@ pub struct Config {
     /// Random number of this process's life: tells its operations from those of its former lives, and is the
     /// source of the UUID in transition keys.
     pub incarnation: u64,
+    /// Votes of every node; one that is not listed has one.
+    pub votes: BTreeMap<NodeId, u32>,
+    /// Votes of the whole cluster: a change is safe once disks of more than half of them hold it.
+    pub expected_votes: u32,
     /// `two_node` of corosync.conf: each of two nodes has quorum alone, so quorum does not tell which of two lines of
     /// history is the cluster's.
     pub two_node: bool,
@@ -38,6 +42,8 @@ impl Config {
     pub fn new(me: NodeId, nodes: BTreeMap<NodeId, String>, cluster_name: &str, incarnation: u64) -> Config {
         Config {
             me,
+            votes: nodes.keys().map(|n| (*n, 1)).collect(),
+            expected_votes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
             nodes,
             cluster_name: cluster_name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,6 +57,10 @@ impl Config {
     /// This node's name, or its number if the nodelist has none.
     pub fn name_of(&self, node: NodeId) -> String {
         self.nodes.get(&node).cloned().unwrap_or_else(|| node.to_string())
+    }
+
+    pub fn votes_of(&self, node: NodeId) -> u32 {
+        self.votes.get(&node).copied().unwrap_or(1)
     }
 
     pub fn my_name(&self) -> String {
@@ -210,7 +220,8 @@ pub enum Request {
 pub enum Safety {
     /// Nothing was changed.
     Unchanged,
-    /// Applied and ordered, but without quorum (or with `two_node` by one node alone): a merge may discard it.
+    /// Applied and ordered, but without quorum (or with `two_node` by one node alone): a merge may discard it; or on too few
+    /// disks, in time: a power failure may lose it.
     Provisional,
     /// Held by a majority of votes.
     Safe,
@@ -336,6 +347,10 @@ pub struct Status {
     pub dc: Option<NodeId>,
     /// `starting`, `joining`, `idle`, `scheduling`, `transition 5`, `following`.
     pub state: String,
+    /// Members whose disk fails or hangs.
+    pub disks: BTreeMap<NodeId, crate::disks::DiskTrouble>,
+    /// The stored configuration was lost, and no member has brought one.
+    pub no_content: bool,
     /// Named counters: messages applied, duplicates dropped, undecodable messages, …
     pub counters: BTreeMap<&'static str, u64>,
 }

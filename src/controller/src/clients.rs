@@ -8,16 +8,17 @@
 //!   '- sent again           '- view change: as safe as the end of the exchange
 //! ```
 //!
-//! Only changes of the configuration go to disks; the status belongs to the present life of the cluster.
+//! Only changes of the configuration go to disks; the status belongs to the present life of the cluster. A provisional
+//! change of the configuration, too, is answered only once this node's own disk has had its turn, or is late.
 
 use crate::api::{Response, Safety, ViewId};
-use crate::disks::{Disks, Durability};
+use crate::disks::{DiskTrouble, Disks, Durability};
 use crate::message::OpMessage;
 use crate::replica::Applied;
 use base::exit::crm;
 use base::{NodeId, Time};
 use cib::CibError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Operations of one node that may be under way; more are refused.
@@ -29,6 +30,7 @@ const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Own operations by their number.
 pub struct Clients {
+    me: NodeId,
     incarnation: u64,
     next: u64,
     pending: BTreeMap<u64, Pending>,
@@ -54,8 +56,8 @@ struct Done {
 }
 
 impl Clients {
-    pub fn new(incarnation: u64) -> Clients {
-        Clients { incarnation, next: 0, pending: BTreeMap::new(), disks: Disks::default() }
+    pub fn new(me: NodeId, incarnation: u64) -> Clients {
+        Clients { me, incarnation, next: 0, pending: BTreeMap::new(), disks: Disks::default() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -109,20 +111,24 @@ impl Clients {
     }
 
     /// A member's disk holds, or could not take, everything of the present view up to `seq`.
-    pub fn stored(&mut self, node: NodeId, seq: u64, written: bool) {
-        self.disks.report(node, seq, written);
+    pub fn stored(&mut self, now: Time, node: NodeId, seq: u64, written: bool) {
+        self.disks.report(now, node, seq, written);
+    }
+
+    /// Message `seq` of the present view has changed what every member has to store.
+    pub fn to_store(&mut self, now: Time, seq: u64) {
+        self.disks.want(now, seq);
+    }
+
+    /// Members whose disk fails or hangs.
+    pub fn disk_troubles(&self, now: Time) -> BTreeMap<NodeId, DiskTrouble> {
+        self.disks.troubles(now)
     }
 
     /// A view's exchange ended with message `at`. What was applied before is part of the content that all members then
     /// have, so it is as safe as that message; unless this node's content was discarded.
-    pub fn synced(
-        &mut self,
-        at: (ViewId, u64),
-        members: BTreeSet<NodeId>,
-        nodes: usize,
-        discarded: bool,
-    ) -> Vec<(u64, Response)> {
-        self.disks = Disks::new(members, nodes);
+    pub fn synced(&mut self, at: (ViewId, u64), disks: Disks, discarded: bool) -> Vec<(u64, Response)> {
+        self.disks = disks;
         if !discarded {
             for done in self.pending.values_mut().filter_map(|p| p.applied.as_mut()) {
                 (done.view, done.seq, done.held) = (at.0, at.1, None);
@@ -139,15 +145,19 @@ impl Clients {
 
     /// Answers everything of which there is nothing more to wait for.
     fn answer(&mut self, now: Time, firm: bool) -> Vec<(u64, Response)> {
-        let disks = &self.disks;
+        let (me, disks) = (self.me, &self.disks);
         let safety = |done: &Done| {
             let held = done.held?;
+            let best = if firm { Safety::Safe } else { Safety::Provisional };
+            if !done.result.config_changed {
+                return Some(best);
+            }
+            let late = now >= held + DISK_PATIENCE;
             match disks.durability(done.seq) {
-                _ if !firm => Some(Safety::Provisional),
-                _ if !done.result.config_changed => Some(Safety::Safe),
-                Durability::Durable => Some(Safety::Safe),
+                Durability::Durable => Some(best),
                 Durability::Failed => Some(Safety::Provisional),
-                Durability::Unknown => (now >= held + DISK_PATIENCE).then_some(Safety::Provisional),
+                Durability::Unknown if !firm && disks.has_tried(me, done.seq) => Some(Safety::Provisional),
+                Durability::Unknown => late.then_some(Safety::Provisional),
             }
         };
         let ready = |(number, p): (&u64, &Pending)| Some((*number, safety(p.applied.as_ref()?)?));

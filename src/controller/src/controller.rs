@@ -31,6 +31,9 @@ const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// After an own stall, how long to wait for those who may have gone on without this node.
 const STALL_GRACE: Duration = Duration::from_secs(1);
 
+/// Writes under way of which the positions are remembered one by one.
+const MAX_STORING: usize = 1024;
+
 /// One node's controller.
 pub struct Controller {
     config: Config,
@@ -91,7 +94,7 @@ impl Controller {
             synced: false,
             was_synced: false,
             assembler: Assembler::default(),
-            clients: Clients::new(seed),
+            clients: Clients::new(config.me, seed),
             local: Local::new(config.me, config.my_name(), crate::digest::uuid(seed)),
             coordinator: Coordinator::new(seed),
             outputs: VecDeque::new(),
@@ -209,6 +212,8 @@ impl Controller {
             synced: self.synced,
             dc: self.synced.then_some(self.replica.dc).flatten(),
             state,
+            disks: if self.synced { self.clients.disk_troubles(self.now) } else { BTreeMap::new() },
+            no_content: !self.replica.lineage.content,
             counters: self.counters.clone(),
         }
     }
@@ -284,7 +289,7 @@ impl Controller {
         self.applied = (view, seq);
         if let Message::Stored { view: of, seq: upto, written } = message {
             if *of == view {
-                self.clients.stored(sender, *upto, *written);
+                self.clients.stored(self.now, sender, *upto, *written);
                 self.answer_safe();
             }
             return;
@@ -299,7 +304,10 @@ impl Controller {
     fn on_effect(&mut self, effect: Effect, view: ViewId, seq: u64) {
         match effect {
             Effect::Changed { reason } => self.coordinator.change(self.now, &reason, false),
-            Effect::Config => self.persist_wanted = true,
+            Effect::Config => {
+                self.persist_wanted = true;
+                self.clients.to_store(self.now, seq);
+            }
             Effect::Applied { origin, incarnation, seq: number, result } => {
                 if self.clients.is_mine(self.config.me, origin, incarnation) {
                     let version = self.replica.version();
@@ -375,7 +383,13 @@ impl Controller {
 
     fn on_stored(&mut self, ticket: u64, written: bool) {
         let done = self.storing.iter().take_while(|(t, _)| *t <= ticket).count();
-        let Some((_, (view, seq))) = self.storing.drain(..done).next_back() else { return };
+        let Some((_, (view, seq))) = done.checked_sub(1).and_then(|last| self.storing.get(last).copied()) else {
+            return;
+        };
+        // What failed is tried again, and told once more when it is written.
+        if written {
+            self.storing.drain(..done);
+        }
         if self.synced && view == self.replica.view {
             self.broadcast(&Message::Stored { view, seq, written });
         }
@@ -533,6 +547,10 @@ impl Controller {
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {
             self.tickets += 1;
+            // A disk that hangs: the middle is told with the newest, which holds it all.
+            if self.storing.len() >= MAX_STORING {
+                self.storing.pop_back();
+            }
             self.storing.push_back((self.tickets, self.applied));
             self.outputs.push_back(Output::Persist(Persist {
                 ticket: self.tickets,

@@ -26,7 +26,7 @@ mod clients;
 mod controller;
 mod coordinator;
 mod digest;
-mod disks;
+pub mod disks;
 mod held;
 mod local;
 mod message;

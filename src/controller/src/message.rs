@@ -59,6 +59,9 @@ pub struct State {
     pub quorate: bool,
     /// `two_node` in this node's configuration.
     pub two_node: bool,
+    /// This node's votes; one, where it does not say.
+    #[serde(default)]
+    pub votes: Option<u32>,
     pub wall_ms: i64,
     /// `SEQ.REP` of [`cib::Lineage`].
     pub lineage: String,

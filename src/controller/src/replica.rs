@@ -44,8 +44,8 @@ pub struct Replica {
     pub joining: BTreeSet<NodeId>,
     pub dc: Option<NodeId>,
     pub quorate: bool,
-    /// With `two_node`, how many nodes there are: fewer have quorum, but not alone. Else 0.
-    pub two_node_of: usize,
+    /// With `two_node`: the members' votes are no majority, so the other node may have quorum as well.
+    pub half: bool,
     pub wall: WallTime,
     introduction: Introduction,
 }
@@ -131,7 +131,7 @@ impl Replica {
             joining: BTreeSet::new(),
             dc: None,
             quorate: false,
-            two_node_of: 0,
+            half: false,
             introduction: Introduction::default(),
             wall: WallTime::default(),
         }
@@ -201,7 +201,9 @@ impl Replica {
         let dc_state = self.dc.and_then(|dc| states.get(&dc));
         self.quorate = dc_state.is_some_and(|s| s.quorate);
         self.wall = WallTime(dc_state.map_or(0, |s| s.wall_ms));
-        self.two_node_of = dc_state.filter(|s| s.two_node).map_or(0, |s| s.nodes.len());
+        let votes = states.values().fold(0u32, |sum, s| sum.saturating_add(s.votes.unwrap_or(1)));
+        // `two_node` is for two votes in all.
+        self.half = dc_state.is_some_and(|s| s.two_node) && votes < 2;
         self.mark_lineage();
         let starting = self.starting_elsewhere();
         self.take_histories(states, &merge.losers);
@@ -221,7 +223,7 @@ impl Replica {
 
     /// Whether no other partition can have quorum at the same time.
     pub fn is_firm(&self) -> bool {
-        self.quorate && self.members.len() >= self.two_node_of
+        self.quorate && !self.half
     }
 
     fn mark_lineage(&mut self) {
@@ -505,6 +507,9 @@ impl Replica {
         let replaces = |r: &Request| matches!(r.op, cib::Op::Replace | cib::Op::Erase | cib::Op::Patch);
         if outcome.config_changed && (replaces(&request) || request.steps.iter().any(replaces)) {
             self.introduce();
+            // Someone has said what stands in place of what was lost.
+            self.lineage.fill();
+            self.mark_lineage();
         }
         self.write_runtime();
         if outcome.config_changed {

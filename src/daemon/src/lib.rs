@@ -12,6 +12,7 @@ mod node;
 mod plan;
 mod ring;
 mod schedule;
+mod service;
 pub mod store;
 mod timeline;
 

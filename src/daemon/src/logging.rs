@@ -1,66 +1,131 @@
 //! Where log lines go: standard error, syslog's socket, a file, as corosync.conf's logging{} says.
+//!
+//! Whoever logs never waits: each of the three places has a bounded queue and a thread of its own ([`sink`]). A line that
+//! finds no room is dropped and counted; the log tells of it once there is room, the status at any time.
+
+mod sink;
+
+#[cfg(test)]
+mod tests;
 
 use crate::config::Logging;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use sink::{Place, Sink};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-/// `daemon.info`: facility 3, severity 6 (RFC 5424, 6.2.1).
-const SYSLOG_PRIORITY: u8 = 3 * 8 + 6;
-const SYSLOG_SOCKET: &str = "/dev/log";
+/// How long the end of the process waits for lines on their way.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+type Places = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
+/// What a change of logging{} takes hold of.
+struct Handles {
+    filter: reload::Handle<EnvFilter, Layered<Places, Registry>>,
+    levels: [reload::Handle<LevelFilter, Registry>; 3],
+    sinks: [Sink; 3],
+    /// `--log-file`.
+    chosen: Option<PathBuf>,
+}
+
+static HANDLES: OnceLock<Handles> = OnceLock::new();
 
 /// Starts logging for the whole process; `chosen` is `--log-file`. Returns what could not be done.
 pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
-    let mut problems = Vec::new();
-    let level = if logging.trace {
-        LevelFilter::TRACE
-    } else if logging.debug {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::INFO
-    };
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
-    if logging.to_stderr {
-        let layer = fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false);
-        layers.push(if logging.timestamp { layer.boxed() } else { layer.without_time().boxed() });
+    let sinks = [Sink::start(Place::Stderr), Sink::start(Place::File), Sink::start(Place::Syslog)];
+    let mut layers: Places = Vec::new();
+    let mut levels = Vec::new();
+    for (n, sink) in sinks.iter().enumerate() {
+        let (level, handle) = reload::Layer::new(LevelFilter::OFF);
+        levels.push(handle);
+        let sink = sink.clone();
+        let layer = fmt::layer().with_writer(move || sink.clone()).with_ansi(false).with_target(false);
+        let timeless = n == 2 || (n == 0 && !logging.timestamp);
+        layers.push(if timeless {
+            layer.without_time().with_filter(level).boxed()
+        } else {
+            layer.with_filter(level).boxed()
+        });
     }
-    let file = chosen.or(logging.logfile.as_deref().filter(|_| logging.to_logfile));
-    if let Some(path) = file {
-        match open(path) {
-            Ok(file) => {
-                let layer = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false).with_target(false);
-                layers.push(layer.with_filter(file_level(&logging.priority, level)).boxed());
-            }
-            Err(error) => problems.push(format!("{}: no log is written there: {error}", path.display())),
+    // It stands before all places, so that what nobody wants costs nothing.
+    let (filter, handle) = reload::Layer::new(wanted_filter(logging));
+    let mut problems = Vec::new();
+    if let Err(error) = tracing_subscriber::registry().with(layers).with(filter).try_init() {
+        problems.push(error.to_string());
+    }
+    let Ok(levels) = levels.try_into() else { return problems };
+    let handles = Handles { filter: handle, levels, sinks, chosen: chosen.map(Path::to_path_buf) };
+    let handles = HANDLES.get_or_init(|| handles);
+    // A panic is told like everything else: the usual hook would wait for a standard error that nobody reads.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{panic}\n{}", std::backtrace::Backtrace::capture());
+    }));
+    problems.extend(set(handles, logging));
+    problems
+}
+
+/// Takes over levels and places of a logging{} that was read anew, and opens the log file again (it may have been moved
+/// away). Returns what could not be done; timestamps stay as they were at the start.
+pub fn apply(logging: &Logging) -> Vec<String> {
+    HANDLES.get().map(|h| set(h, logging)).unwrap_or_default()
+}
+
+/// Lines that each place could not take, since the start.
+pub fn dropped() -> Vec<(&'static str, u64)> {
+    let Some(handles) = HANDLES.get() else { return Vec::new() };
+    ["stderr", "file", "syslog"].into_iter().zip(&handles.sinks).map(|(n, s)| (n, s.dropped())).collect()
+}
+
+/// Waits, not for long, until what was logged is out.
+pub fn finish() {
+    let Some(handles) = HANDLES.get() else { return };
+    let end = Instant::now() + FLUSH_WITHIN;
+    handles.sinks.iter().for_each(|s| s.flush(end));
+}
+
+fn set(handles: &Handles, logging: &Logging) -> Vec<String> {
+    let mut problems = Vec::new();
+    let file = handles.chosen.as_deref().or(logging.logfile.as_deref().filter(|_| logging.to_logfile));
+    handles.sinks[1].reopen(file.map(Path::to_path_buf));
+    if let Some(file) = file
+        && let Some(problem) = handles.sinks[1].problem(Instant::now() + FLUSH_WITHIN)
+    {
+        problems.push(format!("{}: no log is written there: {problem}", file.display()));
+    }
+    let on = |wanted: bool, level: LevelFilter| if wanted { level } else { LevelFilter::OFF };
+    let levels = [
+        on(logging.to_stderr, LevelFilter::TRACE),
+        on(file.is_some(), file_level(&logging.priority, level(logging))),
+        on(logging.to_syslog, LevelFilter::TRACE),
+    ];
+    for (handle, level) in handles.levels.iter().zip(levels) {
+        if let Err(error) = handle.reload(level) {
+            problems.push(error.to_string());
         }
     }
-    if logging.to_syslog
-        && let Some(syslog) = Syslog::connect()
-    {
-        layers.push(
-            fmt::layer().with_writer(move || syslog.clone()).with_ansi(false).with_target(false).without_time().boxed(),
-        );
-    }
-    let filter = std::env::var("BASCULE_LOG").ok().and_then(|f| EnvFilter::try_new(f).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(level.to_string()));
-    if let Err(error) = tracing_subscriber::registry().with(layers).with(filter).try_init() {
+    if let Err(error) = handles.filter.reload(wanted_filter(logging)) {
         problems.push(error.to_string());
     }
     problems
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
+fn wanted_filter(logging: &Logging) -> EnvFilter {
+    let filter = std::env::var("BASCULE_LOG").ok().and_then(|f| EnvFilter::try_new(f).ok());
+    filter.unwrap_or_else(|| EnvFilter::new(level(logging).to_string()))
+}
+
+fn level(logging: &Logging) -> LevelFilter {
+    if logging.trace {
+        LevelFilter::TRACE
+    } else if logging.debug {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
     }
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// syslog's words; everything above `warning` is `error` here.
@@ -72,47 +137,4 @@ fn file_level(priority: &str, level: LevelFilter) -> LevelFilter {
         _ => LevelFilter::INFO,
     };
     if level > LevelFilter::INFO { level } else { wanted }
-}
-
-/// One datagram per line to the local syslog; a line that it does not take is lost, never waited for.
-#[derive(Clone)]
-struct Syslog {
-    socket: Arc<UnixDatagram>,
-}
-
-impl Syslog {
-    fn connect() -> Option<Syslog> {
-        let socket = UnixDatagram::unbound().ok()?;
-        socket.connect(SYSLOG_SOCKET).ok()?;
-        socket.set_nonblocking(true).ok()?;
-        Some(Syslog { socket: Arc::new(socket) })
-    }
-}
-
-impl Write for Syslog {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut packet = format!("<{SYSLOG_PRIORITY}>bascule[{}]: ", std::process::id()).into_bytes();
-        packet.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
-        let _ = self.socket.send(&packet);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Tells systemd something (`READY=1`), if it started this process as `Type=notify`.
-pub fn notify(state: &str) {
-    use std::os::linux::net::SocketAddrExt;
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET").and_then(|p| p.into_string().ok()) else { return };
-    let Ok(socket) = UnixDatagram::unbound() else { return };
-    let sent = match path.strip_prefix('@') {
-        Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name)
-            .and_then(|a| socket.send_to_addr(state.as_bytes(), &a)),
-        None => socket.send_to(state.as_bytes(), &path),
-    };
-    if let Err(error) = sent {
-        tracing::warn!("systemd was not told `{state}`: {error}");
-    }
 }

@@ -2,8 +2,8 @@
 //!
 //! A pure function of the configuration, the present view and what the peers say of themselves; the rules and the words are
 //! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`] and [`Quorum::cancel_wait_for_all`] change
-//! the verdict. What must outlive the process is in [`Persisted`]: the caller keeps it for the present boot of the machine
-//! (run directory), so that a restarted daemon does not wait for all nodes once more, but a rebooted machine does.
+//! the verdict. Nothing outlives the process, as with the original: `wait_for_all` starts anew with every start, however the
+//! former life ended, since a node that comes back cannot know what the others have become meanwhile.
 
 mod config;
 mod status;
@@ -12,21 +12,13 @@ pub use config::{Config, ConfigError, TieBreaker};
 pub use status::{Member, Status};
 
 use base::NodeId;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Kept by the caller for the present boot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Persisted {
-    /// All nodes have been seen together; `wait_for_all` is satisfied.
-    pub all_seen: bool,
-}
 
 pub struct Quorum {
     config: Config,
     view: BTreeSet<NodeId>,
     previous: BTreeSet<NodeId>,
-    /// Peers that said they are quorate and no longer wait for all.
+    /// Peers that said they are quorate and no longer wait for all, members or not.
     quorate_peers: BTreeSet<NodeId>,
     all_seen: bool,
     listening: bool,
@@ -35,11 +27,11 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    pub fn new(config: Config, persisted: Persisted) -> Result<Quorum, ConfigError> {
+    pub fn new(config: Config) -> Result<Quorum, ConfigError> {
         config.check()?;
         let view = BTreeSet::new();
         let mut quorum = Quorum {
-            all_seen: persisted.all_seen,
+            all_seen: false,
             listening: false,
             view,
             previous: BTreeSet::new(),
@@ -55,8 +47,6 @@ impl Quorum {
     /// The ring's present members. Returns whether the verdict changed.
     pub fn set_view(&mut self, members: &[NodeId]) -> bool {
         self.previous = std::mem::replace(&mut self.view, members.iter().copied().collect());
-        let view = &self.view;
-        self.quorate_peers.retain(|n| view.contains(n));
         self.recompute()
     }
 
@@ -77,9 +67,8 @@ impl Quorum {
         self.recompute()
     }
 
-    /// A process that has just started listens for a while before it believes with `two_node` that the other node is not
-    /// there: a restarted daemon has `wait_for_all` behind it, but not the other node's heartbeats. Returns whether the
-    /// verdict changed.
+    /// A process that has just started listens for a while before it believes with `two_node`, where `wait_for_all` is off,
+    /// that the other node is not there. Returns whether the verdict changed.
     pub fn listen(&mut self, on: bool) -> bool {
         self.listening = on;
         self.recompute()
@@ -100,10 +89,6 @@ impl Quorum {
     /// Present but held back because not all nodes have been seen yet.
     pub fn is_waiting_for_all(&self) -> bool {
         self.config.wait_for_all() && !self.all_seen
-    }
-
-    pub fn persisted(&self) -> Persisted {
-        Persisted { all_seen: self.all_seen }
     }
 
     pub fn config(&self) -> &Config {
@@ -148,7 +133,8 @@ impl Quorum {
         let before = self.quorate;
         let total = self.total_votes();
         self.highest_expected = self.highest_expected.max(self.expected_votes());
-        if total > 0 && (total >= self.config.expected_votes() || !self.quorate_peers.is_empty()) {
+        let vouched = !self.quorate_peers.is_disjoint(&self.view);
+        if total > 0 && (total >= self.config.expected_votes() || vouched) {
             self.all_seen = true;
         }
         let complete = total >= self.config.expected_votes();

@@ -7,7 +7,7 @@ fn nodes(ids: &[u32]) -> Vec<NodeId> {
 }
 
 fn quorum(config: Config) -> Quorum {
-    Quorum::new(config, Persisted::default()).unwrap()
+    Quorum::new(config).unwrap()
 }
 
 fn plain(n: u32) -> Config {
@@ -68,9 +68,10 @@ fn two_node_waits_for_all_once() {
     assert!(q.is_quorate());
     q.set_view(&nodes(&[1]));
     assert!(q.is_quorate(), "alone goes on");
-    let mut restarted = Quorum::new(config.clone(), q.persisted()).unwrap();
+    // A restarted daemon knows nothing of its former life: the other one may have gone on without it.
+    let mut restarted = quorum(config.clone());
     restarted.set_view(&nodes(&[1]));
-    assert!(restarted.is_quorate(), "a daemon restart does not wait again");
+    assert!(!restarted.is_quorate() && restarted.is_waiting_for_all(), "each start waits anew");
     config.wait_for_all = Some(false);
     let mut q = quorum(config);
     q.set_view(&nodes(&[1]));
@@ -99,6 +100,17 @@ fn wait_for_all_is_released_by_operator_or_by_a_quorate_peer() {
     let mut q = quorum(config);
     q.set_view(&nodes(&[1, 2]));
     assert!(q.learn(NodeId(2), true), "2 has seen all");
+    assert!(q.is_quorate());
+}
+
+#[test]
+fn a_quorate_peer_vouches_only_as_a_member() {
+    let mut config = plain(2);
+    config.two_node = true;
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    assert!(!q.learn(NodeId(2), true) && !q.is_quorate(), "heard, but in no ring with it");
+    q.set_view(&nodes(&[1, 2]));
     assert!(q.is_quorate());
 }
 
@@ -144,14 +156,14 @@ fn tie_breaker_never_makes_both_halves_quorate() {
 fn what_is_not_supported_is_refused_by_name() {
     let mut config = plain(3);
     config.last_man_standing = true;
-    let err = Quorum::new(config, Persisted::default()).err().unwrap();
+    let err = Quorum::new(config).err().unwrap();
     assert_eq!(err, ConfigError::Unsupported { key: "quorum.last_man_standing" });
     let mut config = plain(2);
     (config.two_node, config.auto_tie_breaker) = (true, Some(TieBreaker::Lowest));
-    assert_eq!(Quorum::new(config, Persisted::default()).err(), Some(ConfigError::TwoNodeAndTieBreaker));
+    assert_eq!(Quorum::new(config).err(), Some(ConfigError::TwoNodeAndTieBreaker));
     let mut config = plain(3);
     config.me = NodeId(9);
-    assert_eq!(Quorum::new(config, Persisted::default()).err(), Some(ConfigError::NotInList { me: NodeId(9) }));
+    assert_eq!(Quorum::new(config).err(), Some(ConfigError::NotInList { me: NodeId(9) }));
 }
 
 #[test]
@@ -174,8 +186,8 @@ fn status_has_what_quorumtool_prints() {
 #[test]
 fn a_restarted_node_of_two_listens_before_it_acts_alone() {
     let mut config = Config::new(NodeId(1), [NodeId(1), NodeId(2)]);
-    config.two_node = true;
-    let mut quorum = Quorum::new(config, Persisted { all_seen: true }).unwrap();
+    (config.two_node, config.wait_for_all) = (true, Some(false));
+    let mut quorum = Quorum::new(config).unwrap();
     quorum.listen(true);
     assert!(!quorum.set_view(&[NodeId(1)]) && !quorum.is_quorate());
     assert!(quorum.listen(false) && quorum.is_quorate(), "nobody was heard");

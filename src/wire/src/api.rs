@@ -65,7 +65,7 @@ pub enum Safety {
     /// Applied here and ordered, but without quorum (a merge may discard it), or too few disks could write it in time (a
     /// power failure everywhere may lose it).
     Provisional,
-    /// Written by a majority of the nodes; status, which is on no disk, is held by all members.
+    /// Written by nodes with a majority of the votes; status, which is on no disk, is held by all members.
     Safe,
 }
 
@@ -213,6 +213,9 @@ pub struct AttributeReply {
     pub message: Option<String>,
     #[serde(default)]
     pub values: Vec<AttributeValue>,
+    /// Of a change of the configuration; a transient attribute is on no disk.
+    #[serde(default)]
+    pub safety: Safety,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -268,6 +271,22 @@ pub struct NodeStatus {
     /// Standing warnings for the operator.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Whose disk does not take what it should; part of the warnings as well.
+    #[serde(default)]
+    pub storage: Vec<StorageTrouble>,
+}
+
+/// A node whose state directory fails, hangs, or has lost its content.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StorageTrouble {
+    pub node: String,
+    pub text: String,
+}
+
+impl std::fmt::Display for StorageTrouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "storage of {}: {}", self.node, self.text)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::Controller;
 use crate::api::{Alert, Output, ViewId};
+use crate::disks::Disks;
 use crate::message::{FEATURE_LEVEL, InFlight, Message, Snapshot, State};
 use crate::replica::Turnover;
 use crate::status;
@@ -42,6 +43,7 @@ impl Controller {
             ready: true,
             quorate: self.quorate,
             two_node: self.config.two_node,
+            votes: Some(self.config.votes_of(me)),
             wall_ms: self.wall.0,
             lineage: self.replica.lineage.to_string(),
             version: self.replica.version(),
@@ -74,8 +76,10 @@ impl Controller {
         self.was_synced = true;
         self.doubtful = false;
         self.applied = (exchange.view, seq);
-        let (members, nodes) = (self.replica.members.clone(), self.config.nodes.len());
-        let failed = self.clients.synced(self.applied, members, nodes, lost_merge);
+        let votes = self.replica.members.iter().map(|n| (*n, self.config.votes_of(*n))).collect();
+        let disks = Disks::new(votes, self.config.expected_votes);
+        let failed = self.clients.synced(self.applied, disks, lost_merge);
+        self.clients.to_store(self.now, seq);
         self.reply(failed);
         self.answer_safe();
         self.unwind();

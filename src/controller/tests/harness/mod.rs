@@ -23,6 +23,9 @@ pub struct Node {
     pub incarnation: u64,
     pub running: BTreeSet<String>,
     pub persisted: Option<(Arc<Element>, String)>,
+    /// The newest write that was wanted, and the newest that was done.
+    newest: u64,
+    stored: u64,
     pub owners: Owners,
     pub discarded: Vec<String>,
     pub timeline: Vec<TimelineEvent>,
@@ -38,14 +41,42 @@ pub struct Node {
 
 #[derive(Clone)]
 enum Event {
-    Deliver { sender: NodeId, view: ViewId, seq: u64, payload: Vec<u8> },
-    Safe { view: ViewId, seq: u64 },
-    View { id: ViewId, members: Vec<NodeId>, quorate: bool },
+    Deliver {
+        sender: NodeId,
+        view: ViewId,
+        seq: u64,
+        payload: Vec<u8>,
+    },
+    Safe {
+        view: ViewId,
+        seq: u64,
+    },
+    View {
+        id: ViewId,
+        members: Vec<NodeId>,
+        quorate: bool,
+    },
     Tick,
-    Done { incarnation: u64, call: u64, operation: base::Operation },
-    Scheduled { incarnation: u64, ticket: u64, result: Box<Result<Schedule, String>> },
-    Fenced { ticket: u64, node: NodeId },
-    Stored { incarnation: u64, saved: Persist },
+    Done {
+        incarnation: u64,
+        call: u64,
+        operation: base::Operation,
+    },
+    Scheduled {
+        incarnation: u64,
+        ticket: u64,
+        result: Box<Result<Schedule, String>>,
+    },
+    Fenced {
+        ticket: u64,
+        node: NodeId,
+    },
+    /// A write ends; `again` if it had failed before.
+    Stored {
+        incarnation: u64,
+        saved: Persist,
+        again: bool,
+    },
 }
 
 struct Ring {
@@ -62,6 +93,7 @@ pub struct Lab {
     queue: BTreeMap<(Time, u64), (NodeId, Event)>,
     order: u64,
     planner: Planner,
+    /// Expected votes: more than half of them have quorum.
     pub votes: usize,
     /// Seen executions: time, node, operation key.
     pub log: Vec<(Time, NodeId, String)>,
@@ -82,6 +114,8 @@ pub struct Lab {
     /// How long a node's disk takes to write a CIB; otherwise 2 ms.
     pub disk_ms: BTreeMap<NodeId, u64>,
     pub full_disks: BTreeSet<NodeId>,
+    /// Votes of the nodes, where they are not one each.
+    pub node_votes: BTreeMap<NodeId, u32>,
     /// Every ordered payload with its sender, view and number, if wanted.
     pub tape: Option<Tape>,
 }
@@ -91,6 +125,12 @@ pub const START_WALL: i64 = 1_700_000_000_000;
 impl Lab {
     /// Nodes 1..=n, all up and together, on the given configuration sections.
     pub fn new(n: u32, resources: &str, planner: Planner) -> Lab {
+        Lab::with_votes(&vec![1; n as usize], resources, planner)
+    }
+
+    /// Nodes 1..=n with these votes.
+    pub fn with_votes(votes: &[u32], resources: &str, planner: Planner) -> Lab {
+        let n = votes.len() as u32;
         let mut lab = Lab {
             now: Time::from_millis(1000),
             nodes: BTreeMap::new(),
@@ -99,7 +139,7 @@ impl Lab {
             queue: BTreeMap::new(),
             order: 0,
             planner,
-            votes: n as usize,
+            votes: votes.iter().sum::<u32>() as usize,
             log: Vec::new(),
             delays: BTreeMap::new(),
             exact: false,
@@ -111,6 +151,7 @@ impl Lab {
             fences: Vec::new(),
             disk_ms: BTreeMap::new(),
             full_disks: BTreeSet::new(),
+            node_votes: (1..).map(NodeId).zip(votes.iter().copied()).collect(),
             tape: None,
         };
         for id in 1..=n {
@@ -122,15 +163,19 @@ impl Lab {
     }
 
     fn boot(&mut self, id: NodeId, cib: Cib, lineage: &str, life: u64) {
-        let names = (1..=self.votes as u32).map(|n| (NodeId(n), format!("node{n}"))).collect();
+        let names = self.node_votes.keys().map(|n| (*n, format!("node{n}"))).collect();
         let incarnation = u64::from(id.0) * 1000 + life;
-        let config = Config::new(id, names, "test", incarnation);
+        let mut config = Config::new(id, names, "test", incarnation);
+        config.votes = self.node_votes.clone();
+        config.expected_votes = self.node_votes.values().sum();
         let controller = Controller::new(config, cib, lineage, self.now);
         let node = Node {
             controller,
             incarnation,
             running: BTreeSet::new(),
             persisted: None,
+            newest: 0,
+            stored: 0,
             owners: Owners::default(),
             discarded: Vec::new(),
             timeline: Vec::new(),
@@ -209,7 +254,7 @@ impl Lab {
             let members: BTreeSet<NodeId> = group.into_iter().filter(|n| self.nodes.contains_key(n)).collect();
             let Some(rep) = members.first() else { continue };
             let id = ViewId { seq: self.view_seq, rep: rep.0 };
-            let quorate = members.len() * 2 > self.votes;
+            let quorate = self.is_majority(&members);
             self.rings.push(Ring { id, members: members.clone(), next: 1 });
             for node in &members {
                 let list = members.iter().copied().collect();
@@ -220,6 +265,12 @@ impl Lab {
         for (sender, payload) in again {
             self.broadcast(sender, payload);
         }
+    }
+
+    /// Whether these nodes have quorum.
+    pub fn is_majority<'a>(&self, members: impl IntoIterator<Item = &'a NodeId>) -> bool {
+        let votes: u32 = members.into_iter().filter_map(|n| self.node_votes.get(n)).sum();
+        votes as usize * 2 > self.votes
     }
 
     fn broadcast(&mut self, sender: NodeId, payload: Vec<u8>) {
@@ -319,12 +370,24 @@ impl Lab {
                 Input::Fenced { ticket, result: if ok { Ok(()) } else { Err("no power switch".to_owned()) } }
             }
             Event::Stored { incarnation, .. } if incarnation != node.incarnation => return,
-            Event::Stored { saved, .. } => {
-                let written = !self.full_disks.contains(&id);
+            // One disk writes one after the other.
+            Event::Stored { saved, .. } if saved.ticket < node.stored => return,
+            Event::Stored { saved, .. } if saved.ticket < node.newest && self.full_disks.contains(&id) => {
+                // A newer one is the one to repeat.
+                Input::Stored { ticket: saved.ticket, written: false }
+            }
+            Event::Stored { incarnation, saved, again } => {
+                let (ticket, written) = (saved.ticket, !self.full_disks.contains(&id));
                 if written {
+                    node.stored = ticket;
                     node.persisted = Some((saved.cib, saved.lineage));
+                } else {
+                    self.push(250_000, id, Event::Stored { incarnation, saved, again: true });
+                    if again {
+                        return;
+                    }
                 }
-                Input::Stored { ticket: saved.ticket, written }
+                Input::Stored { ticket, written }
             }
             Event::Done { incarnation, call, operation } => {
                 if incarnation != node.incarnation || node.cancelled.contains(&call) {
@@ -422,7 +485,8 @@ impl Lab {
             Output::Persist(saved) => {
                 let incarnation = node.incarnation;
                 let delay_ms = self.disk_ms.get(&id).copied().unwrap_or(2);
-                self.push(delay_ms * 1000, id, Event::Stored { incarnation, saved });
+                node.newest = saved.ticket;
+                self.push(delay_ms * 1000, id, Event::Stored { incarnation, saved, again: false });
             }
             Output::Discarded { reason, .. } => node.discarded.push(reason),
             Output::Owners(owners) => node.owners = owners,

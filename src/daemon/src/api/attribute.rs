@@ -32,7 +32,16 @@ pub(super) async fn run(state: &State, user: &str, call: AttributeCall) -> Attri
 }
 
 fn failed(code: i32, message: String) -> AttributeReply {
-    AttributeReply { code, message: Some(message), values: Vec::new() }
+    AttributeReply { code, message: Some(message), ..AttributeReply::default() }
+}
+
+/// Of a change of the configuration; a transient attribute is as safe as its node, whose word counts at a merge.
+fn lasting(answer: Answer) -> AttributeReply {
+    let safety = match &answer {
+        Answer::Done { safety, .. } => super::convert::safety(*safety),
+        Answer::Failed { .. } => wire::api::Safety::Unchanged,
+    };
+    AttributeReply { safety, ..outcome(answer) }
 }
 
 fn outcome(answer: Answer) -> AttributeReply {
@@ -124,7 +133,7 @@ async fn set_forever(
     let mut request = cib::Request::upsert("nodes", change);
     request.options.score_update = value.contains("++") || value.contains("+=");
     stamp(&mut request, user);
-    outcome(ask(state, Request::Cib(request), timeout).await)
+    lasting(ask(state, Request::Cib(request), timeout).await)
 }
 
 async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
@@ -135,7 +144,7 @@ async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout
     let expression = format!("//nodes/node[@uname='{node}']/instance_attributes/nvpair[@name='{}']", call.name);
     let mut request = cib::Request::delete_xpath(&expression, true);
     stamp(&mut request, user);
-    outcome(ask(state, Request::Cib(request), timeout).await)
+    lasting(ask(state, Request::Cib(request), timeout).await)
 }
 
 fn stamp(request: &mut cib::Request, user: &str) {

@@ -106,7 +106,7 @@ pub(super) fn reply(answer: Answer) -> CibReply {
     }
 }
 
-fn safety(safety: Safety) -> wire::api::Safety {
+pub(super) fn safety(safety: Safety) -> wire::api::Safety {
     match safety {
         Safety::Unchanged => wire::api::Safety::Unchanged,
         Safety::Provisional => wire::api::Safety::Provisional,

@@ -3,8 +3,10 @@
 //! It waits for whatever comes first (a report of the ring, a client, a finished agent, a schedule, a timer), steps the
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
-use super::keep::{Note, Work};
+use super::keep::Note;
 use super::perform::Performer;
+use super::reload::{self, Outcome};
+use super::signals::Wish;
 use super::view;
 use crate::clock;
 use crate::ring::{Report, Ring, RingEvent};
@@ -73,8 +75,8 @@ pub(super) struct Inbox {
     pub failures: mpsc::UnboundedReceiver<Failure>,
     /// What this node's directors tell the others; comes last, since nothing waits for it.
     pub bulletins: mpsc::Receiver<Vec<u8>>,
-    /// Planned shutdown (first), immediate leave (second).
-    pub signals: mpsc::Receiver<()>,
+    /// Planned shutdown (first), immediate leave (second), or the files are to be read again.
+    pub signals: mpsc::Receiver<Wish>,
 }
 
 /// A resource that has failed without being asked.
@@ -86,10 +88,14 @@ pub(super) struct Failure {
 
 /// What the node is, for status.
 pub(super) struct Identity {
+    /// What runs; logging{} as it was applied last.
     pub settings: super::settings::Settings,
+    pub args: super::args::Args,
     pub data_plane: &'static str,
     pub started: base::WallTime,
     pub standing: Vec<String>,
+    /// What the last reload left to be said.
+    pub reload: Option<String>,
 }
 
 pub(super) struct Core {
@@ -102,9 +108,10 @@ pub(super) struct Core {
     pub ring_id: Option<totem::ViewId>,
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
-    kept_quorum: quorum::Persisted,
     /// Until then this node listens for the others before it believes itself alone.
     listening: Option<Time>,
+    reloads: (mpsc::UnboundedSender<Outcome>, mpsc::UnboundedReceiver<Outcome>),
+    watchdog: crate::service::Watchdog,
     leaving: bool,
     ended: Option<String>,
 }
@@ -120,7 +127,6 @@ impl Core {
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
-        let kept_quorum = quorum.persisted();
         Core {
             controller,
             quorum,
@@ -131,8 +137,9 @@ impl Core {
             ring_id: None,
             clients: BTreeMap::new(),
             next_client: OWN + 1,
-            kept_quorum,
             listening: Some(clock::now() + LISTEN),
+            reloads: mpsc::unbounded_channel(),
+            watchdog: crate::service::Watchdog::from_env(),
             leaving: false,
             ended: None,
         }
@@ -148,7 +155,10 @@ impl Core {
             let heard_out = self.listening.map(clock::instant);
             tokio::select! {
                 biased;
-                _ = tick.tick() => self.step(Input::Tick).await,
+                _ = tick.tick() => {
+                    self.step(Input::Tick).await;
+                    self.watchdog.alive(clock::now());
+                }
                 Some(report) = inbox.reports.recv() => {
                     self.report(report).await;
                     for _ in 0..BURST {
@@ -164,7 +174,11 @@ impl Core {
                 Some(Failure { resource, code, reason }) = inbox.failures.recv() => {
                     self.step(Input::Failed { resource, code, reason }).await;
                 }
-                Some(()) = inbox.signals.recv() => self.signal().await,
+                Some(wish) = inbox.signals.recv() => match wish {
+                    Wish::Stop => self.stop().await,
+                    Wish::Reload => self.reload(),
+                },
+                Some(outcome) = self.reloads.1.recv() => self.reloaded(outcome),
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
                 () = sleep_until(heard_out) => self.heard_out().await,
@@ -186,16 +200,8 @@ impl Core {
     /// One step of the controller and all that it wants done.
     async fn step(&mut self, input: Input) {
         self.controller.handle(clock::now(), clock::wall(), input);
-        // Answers come last, so that what they acknowledge is on its way to the disk before them.
-        let mut answers = Vec::new();
         while let Some(output) = self.controller.poll_output() {
-            match output {
-                controller::Output::Reply { .. } => answers.push(output),
-                _ => self.perform(output).await,
-            }
-        }
-        for answer in answers {
-            self.perform(answer).await;
+            self.perform(output).await;
         }
     }
 
@@ -206,7 +212,8 @@ impl Core {
             }
             controller::Output::Reply { id, response } => {
                 if let Some(to) = self.clients.remove(&id) {
-                    self.performer.work(Work::Reply(to, response));
+                    // A client that has gone needs no answer.
+                    let _ = to.send(response);
                 } else if let (OWN, Response::Failed { message, .. }) = (id, &response) {
                     tracing::warn!("shutting down: {message}");
                 }
@@ -292,11 +299,6 @@ impl Core {
 
     fn quorum_changed(&mut self) {
         self.ring.set_quorate(self.quorum.is_quorate());
-        let flags = self.quorum.persisted();
-        if flags != self.kept_quorum {
-            self.kept_quorum = flags;
-            self.performer.work(Work::Quorum(flags));
-        }
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {
@@ -334,7 +336,9 @@ impl Core {
     async fn note(&mut self, note: Note) {
         match note {
             Note::Stored { ticket, written } => self.step(Input::Stored { ticket, written }).await,
-            Note::Failed(text) => self.standing(format!("state directory: {text}")),
+            Note::Storage { failing, text } => {
+                self.timeline.add(if failing { "storage_failed" } else { "storage_ok" }, "", &text);
+            }
             Note::Discarded { file, reason } => {
                 let text = format!("{reason}: what lost is kept in {}", file.display());
                 tracing::warn!("{text}");
@@ -353,7 +357,39 @@ impl Core {
         }
     }
 
-    async fn signal(&mut self) {
+    /// Files are read elsewhere: a disk or a name service that hangs delays nothing but the reload.
+    fn reload(&mut self) {
+        crate::service::reloading();
+        let (args, logging) = (self.identity.args.clone(), self.identity.settings.config.logging.clone());
+        let to = self.reloads.0.clone();
+        tokio::task::spawn_blocking(move || to.send(reload::read(&args, &logging)));
+    }
+
+    fn reloaded(&mut self, outcome: Outcome) {
+        self.identity.reload = match outcome {
+            Outcome::Refused(lines) => {
+                lines.iter().for_each(|l| tracing::error!("{l}"));
+                let first = lines.first().cloned().unwrap_or_default();
+                Some(format!("the last reload was refused, nothing has changed: {first}"))
+            }
+            Outcome::Read { settings, problems } => {
+                settings.warnings.iter().chain(&problems).for_each(|l| tracing::warn!("{l}"));
+                self.identity.settings.config.logging = settings.config.logging.clone();
+                reload::waiting(&self.identity.settings, &settings)
+            }
+        };
+        let text = self.identity.reload.clone();
+        match &text {
+            Some(text) => tracing::warn!("reload: {text}"),
+            None => {
+                tracing::info!("reload: logging{{}} was applied, log files were opened again; nothing else has changed")
+            }
+        }
+        self.timeline.add("reload", "", text.as_deref().unwrap_or("done"));
+        crate::service::notify("READY=1");
+    }
+
+    async fn stop(&mut self) {
         if self.performer.asked_to_stop() {
             tracing::warn!("second signal: leaving at once");
             return self.leave().await;

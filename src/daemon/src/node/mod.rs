@@ -15,7 +15,9 @@ mod keep;
 mod native;
 mod perform;
 mod records;
+mod reload;
 mod settings;
+mod signals;
 mod start;
 mod view;
 

@@ -2,7 +2,7 @@
 //! for, state kept, fencing, alerts.
 
 use super::facts::Facts;
-use super::keep::Work;
+use super::keep::Keeper;
 use super::records::Records;
 use crate::exec::{Runner, fence};
 use crate::schedule::Job;
@@ -14,7 +14,7 @@ use controller::{Alert, ExecResult, OpStatus, Output, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 /// After a merge, addresses are announced again at once and after this, when slow switches have settled.
@@ -28,7 +28,7 @@ pub(super) struct Performer {
     pub executed: mpsc::UnboundedSender<(u64, ExecResult)>,
     pub fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
     pub schedules: sync::Sender<Job>,
-    pub keeper: sync::Sender<Work>,
+    pub keeper: Keeper,
     pub timeline: Timeline,
     records: Records,
     facts: Facts,
@@ -45,7 +45,7 @@ impl Performer {
         executed: mpsc::UnboundedSender<(u64, ExecResult)>,
         fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
         schedules: sync::Sender<Job>,
-        keeper: sync::Sender<Work>,
+        keeper: Keeper,
         timeline: Timeline,
         records: Records,
         facts: Facts,
@@ -85,18 +85,12 @@ impl Performer {
             }
             Output::Persist(p) => {
                 let _ = self.configured.send(primitives(&p.cib));
-                self.work(Work::Cib { ticket: p.ticket, cib: p.cib, lineage: p.lineage });
+                self.keeper.cib(p.ticket, p.cib, p.lineage);
             }
-            Output::Discarded { cib, reason } => self.work(Work::Discarded { cib, reason }),
+            Output::Discarded { cib, reason } => self.keeper.discarded(cib, reason),
             Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
             Output::Alert(alert) => self.alert(&alert),
             other => tracing::error!("output that nobody performs: {other:?}"),
-        }
-    }
-
-    pub fn work(&self, work: Work) {
-        if self.keeper.send(work).is_err() {
-            tracing::error!("the state directory's thread has ended");
         }
     }
 
@@ -127,9 +121,7 @@ impl Performer {
         for handle in std::mem::take(&mut self.running).into_values() {
             handle.abort();
         }
-        let (to, done) = oneshot::channel();
-        self.work(Work::Flush(to));
-        if tokio::time::timeout(FLUSH_LIMIT, done).await.is_err() {
+        if tokio::time::timeout(FLUSH_LIMIT, self.keeper.flush()).await.is_err() {
             tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
         }
     }

@@ -6,20 +6,23 @@ use super::facts::Facts;
 use super::perform::Performer;
 use super::records::{self, Records};
 use super::settings::{self, Settings};
+use super::signals;
 use super::{core, keep, native};
 use crate::exec::{Places, Runner};
 use crate::ring::{self, Ring};
 use crate::store::{self, Store};
 use crate::timeline::Timeline;
-use crate::{api, clock, logging, schedule};
+use crate::{api, clock, logging, schedule, service};
 use agents::{Agents, lease};
 use base::exit::{OcfCode, crm};
 use base::{Reason, Value, Word};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+/// How long a start waits for the state directory to reserve ring numbers.
+const RESERVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Time for making the links of the helper commands.
 const HELPERS_WITHIN: Duration = Duration::from_secs(5);
@@ -34,8 +37,6 @@ const BULLETINS: usize = 256;
 enum StartError {
     #[error(transparent)]
     Ring(#[from] ring::StartError),
-    #[error(transparent)]
-    Store(#[from] store::StoreError),
     #[error("{0}")]
     Cib(String),
     #[error("quorum: {0}")]
@@ -59,37 +60,47 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
             return crm::OSERR;
         }
     };
+    let silent = !settings.config.logging.to_stderr;
     let result = runtime.block_on(node(args, settings));
     // Child processes and blocking calls that are still under way must not hold the exit up.
     runtime.shutdown_timeout(Duration::from_millis(200));
-    match result {
+    let ended = |text: &str| {
+        tracing::error!("bascule node: {text}");
+        if silent {
+            kernel::errln!("bascule node: {text}");
+        }
+    };
+    let code = match result {
         Ok(Ok(())) => {
             tracing::info!("left the cluster");
             crm::OK
         }
         Ok(Err(reason)) => {
-            tracing::error!("the node ends: {reason}");
-            kernel::errln!("bascule node: ended: {reason}");
+            ended(&format!("ended: {reason}"));
             crm::ERROR
         }
         Err(error) => {
-            tracing::error!("not started: {error}");
-            kernel::errln!("bascule node: not started: {error}");
+            ended(&format!("not started: {error}"));
             crm::ERROR
         }
-    }
+    };
+    logging::finish();
+    code
 }
 
 async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, StartError> {
+    // First: until then a signal does what it does to any process.
+    let signals = signals::listen()?;
     let timeline = Timeline::new(&settings.my_name());
     let run_dir = args.run_dir.clone();
     std::fs::create_dir_all(&run_dir)
         .map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
-    let (store, loaded) = Store::open(&args.state_dir)?;
+    let (store, loaded) = Store::open(&args.state_dir);
     loaded.damage.iter().for_each(|d| tracing::error!("state directory: {d}"));
     let cib = first_cib(&args, &loaded)?;
-    let reserved_seq = store::reserve_ring_seq(&args.state_dir, loaded.ring_seq)?;
-    let signals = signals()?;
+    let (notes_to, notes) = mpsc::unbounded_channel();
+    let keeper = keep::start(store, notes_to)?;
+    let ring_seq = reserved_ring_seq(&keeper, &loaded).await;
     let listener = api::bind(&run_dir)?;
 
     let permit = lease::Permit::default();
@@ -99,7 +110,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to, asker.clone())?;
     let incarnation = u64::from_le_bytes(random()?);
     let options = ring::Options {
-        core: settings::totem(&settings, incarnation, loaded.ring_seq),
+        core: settings::totem(&settings, incarnation, ring_seq),
         nodes: settings.resolved.nodes.clone(),
         key: settings.key.clone(),
         cluster_name: settings.config.totem.cluster_name.clone(),
@@ -107,14 +118,22 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
         block_unlisted: settings.config.totem.block_unlisted_ips,
         realtime: settings.config.system.sched_rr,
         permit,
-        state_dir: args.state_dir.clone(),
-        reserved_seq,
+        reserve: {
+            let keeper = keeper.clone();
+            Box::new(move |seq| keeper.reserve(seq))
+        },
     };
-    let quorum = quorum::Quorum::new(settings::quorum(&settings), store::load_quorum(&run_dir))?;
-    let lineage = loaded.cib.as_ref().map(|(_, lineage)| lineage.clone()).unwrap_or_default();
+    let quorum = quorum::Quorum::new(settings::quorum(&settings))?;
+    let lineage = match &loaded.cib {
+        Some((_, lineage)) => lineage.clone(),
+        None if loaded.lost => cib::Lineage::NONE.to_string(),
+        None => String::new(),
+    };
     let mut config =
         controller::Config::new(settings.me(), settings.names(), &settings.config.totem.cluster_name, incarnation);
-    config.two_node = settings.config.quorum.two_node;
+    config.two_node = quorum.config().two_node_effective();
+    config.votes = quorum.config().votes.clone();
+    config.expected_votes = quorum.config().expected_votes();
     let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
     let instances = run_dir.join("instances");
     let (records, problems) = records::load(&instances);
@@ -128,8 +147,6 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let (facts_to, facts) = mpsc::unbounded_channel();
     let (fenced_to, fenced) = mpsc::unbounded_channel();
     let (scheduled_to, scheduled) = mpsc::unbounded_channel();
-    let (notes_to, notes) = mpsc::unbounded_channel();
-    let keeper = keep::start(store, run_dir.clone(), notes_to)?;
     let schedules = schedule::start(scheduled_to, args.state_dir.join("failed-transitions"))?;
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
@@ -149,22 +166,38 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let server =
         tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
-    logging::notify("READY=1");
+    service::notify("READY=1");
     tracing::info!(
         "node {} ({}) of cluster `{}` runs",
         settings.my_name(),
         settings.me(),
         settings.config.totem.cluster_name
     );
-    let identity = Identity { settings, data_plane: args.data_plane.name(), started: clock::wall(), standing };
+    let data_plane = args.data_plane.name();
+    let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, failures, bulletins, signals })
         .await;
-    logging::notify("STOPPING=1");
+    service::notify("STOPPING=1");
     server.abort();
     api::remove(&run_dir);
     Ok(result)
+}
+
+/// The ring number to go on from, reserved on disk; or one from the clock, where the disk does not take it in time: that one
+/// is above all that an earlier life may have used without telling.
+async fn reserved_ring_seq(keeper: &keep::Keeper, loaded: &store::Loaded) -> u64 {
+    let first = loaded.first_ring_seq(clock::wall());
+    keeper.reserve(first);
+    let _ = tokio::time::timeout(RESERVE_WITHIN, keeper.flush()).await;
+    if keeper.reserve(first) {
+        return first;
+    }
+    let higher = first.max(store::ring_seq_of_clock(clock::wall()));
+    tracing::error!("the state directory takes no ring numbers: going on with {higher}, from the clock");
+    keeper.reserve(higher);
+    higher
 }
 
 /// The stored CIB, the operator's own, or an empty one. A document that is not a CIB stops the start: nothing is changed.
@@ -302,21 +335,6 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
             ("link_failed", resource.clone(), format!("{}: {reason}", vip.addr))
         }
     }
-}
-
-/// SIGTERM and SIGINT, each as one message.
-fn signals() -> std::io::Result<mpsc::Receiver<()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (to, received) = mpsc::channel(4);
-    tokio::spawn(async move {
-        loop {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-            if to.send(()).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(received)
 }
 
 fn random<const N: usize>() -> std::io::Result<[u8; N]> {

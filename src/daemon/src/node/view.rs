@@ -2,7 +2,8 @@
 
 use super::core::Core;
 use base::NodeId;
-use wire::api::{Counter, LinkInfo, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, ViewInfo};
+use controller::disks::DiskTrouble;
+use wire::api::{Counter, LinkInfo, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble, ViewInfo};
 
 pub(super) fn status(core: &Core) -> NodeStatus {
     let ring = core.ring.status();
@@ -17,6 +18,8 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         votes: n.votes,
         member: members.contains(&n.id),
     };
+    let standing = core.identity.standing.iter().chain(&core.identity.reload).cloned();
+    let storage = storage(core, &controller, name_of);
     NodeStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         me: core.me(),
@@ -35,9 +38,36 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         authenticated: settings.config.totem.authenticated && settings.standing.is_empty(),
         realtime: ring.realtime,
         memory_locked: ring.memory_locked,
-        warnings: core.identity.standing.clone(),
+        warnings: storage.iter().map(ToString::to_string).chain(standing).collect(),
+        storage,
         members,
     }
+}
+
+/// What is wrong with anyone's storage: of this node in detail, of the others as they say it themselves.
+fn storage(core: &Core, controller: &controller::Status, name_of: impl Fn(NodeId) -> String) -> Vec<StorageTrouble> {
+    let mut all = Vec::new();
+    let mut add = |node: NodeId, text: String| all.push(StorageTrouble { node: name_of(node), text });
+    if controller.no_content {
+        add(
+            core.me(),
+            "the stored configuration was lost, and no member has one: this is not the empty cluster that it looks like;              start a node that has it, or restore a copy with cibadmin --replace --xml-file FILE, or begin anew with              cibadmin --erase --force"
+                .to_owned(),
+        );
+    }
+    let own = core.performer.keeper.trouble();
+    for (node, trouble) in &controller.disks {
+        let text = match trouble {
+            _ if *node == core.me() && own.is_some() => continue,
+            DiskTrouble::Failing => "its disk does not take the configuration: a power failure there loses changes",
+            DiskTrouble::Late => "its disk has not taken the newest configuration for more than 5 s: does it hang?",
+        };
+        add(*node, text.to_owned());
+    }
+    if let Some(text) = own {
+        add(core.me(), text);
+    }
+    all
 }
 
 fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
@@ -86,8 +116,12 @@ fn counters(ring: &crate::ring::Status, controller: &controller::Status) -> Vec<
         ("unsent", links.unsent),
         ("icmp_errors", links.icmp_errors),
         ("unsealed", ring.unsealed),
+        ("unreserved_ring_numbers", ring.unreserved),
     ] {
         all.push(Counter { name: format!("links.{name}"), value });
+    }
+    for (place, value) in crate::logging::dropped() {
+        all.push(Counter { name: format!("log.{place}.dropped"), value });
     }
     all
 }

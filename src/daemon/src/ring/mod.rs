@@ -50,10 +50,8 @@ pub struct Options {
     /// Real-time priority and locked memory are wanted.
     pub realtime: bool,
     pub permit: Permit,
-    /// State directory, for ring numbers.
-    pub state_dir: std::path::PathBuf,
-    /// Ring numbers below this are reserved on disk.
-    pub reserved_seq: u64,
+    /// Has ring numbers beyond this one reserved on disk, without waiting; says whether this one is.
+    pub reserve: Box<dyn FnMut(u64) -> bool + Send>,
 }
 
 enum Command {
@@ -94,6 +92,8 @@ pub struct Status {
     pub realtime: bool,
     pub memory_locked: bool,
     pub unsealed: u64,
+    /// Ring numbers that were used before the disk had them.
+    pub unreserved: u64,
 }
 
 /// State that both sides see.

@@ -1,7 +1,7 @@
 //! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
 
 use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, Report, RingEvent, Shared, Status};
-use crate::{clock, store};
+use crate::clock;
 use base::lease::Bounds;
 use base::{NodeId, Time};
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -241,18 +241,16 @@ impl Thread {
         }
     }
 
-    /// Ring numbers are reserved in blocks, so this hardly ever waits for the disk.
+    /// Ring numbers are reserved well ahead. Where the disk does not follow, the ring goes on: a number that is used again
+    /// after a crash is put right by the others' numbers, a ring that waits for a disk by nobody.
     fn reserve(&mut self, seq: u64) {
-        if seq < self.options.reserved_seq {
+        if (self.options.reserve)(seq) {
             return;
         }
-        match store::reserve_ring_seq(&self.options.state_dir, seq) {
-            Ok(reserved) => self.options.reserved_seq = reserved,
-            Err(error) => {
-                tracing::error!("ring number {seq} cannot be stored: {error}: leaving the ring");
-                self.ended = Some(format!("ring number cannot be stored: {error}"));
-            }
+        if self.status.unreserved == 0 {
+            tracing::error!("ring number {seq} is used although the state directory could not take it yet");
         }
+        self.status.unreserved += 1;
     }
 
     fn hellos(&mut self, now: Time) {

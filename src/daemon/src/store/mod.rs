@@ -8,7 +8,8 @@
 //! ring_seq             ring numbers below this may have been used
 //! ```
 //!
-//! Every file is written as temporary file, fsync, rename, fsync of the directory. Only [`Store`] writes here.
+//! Every file is written as temporary file, fsync, rename, fsync of the directory. Only [`Store`] writes here, and only on
+//! the keeper's thread (`node::keep`): nobody else waits for this disk.
 
 mod disk;
 
@@ -17,6 +18,8 @@ mod tests;
 
 pub use disk::{Disk, Real};
 
+use cib::Lineage;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +29,14 @@ pub const KEEP_GENERATIONS: usize = 10;
 pub const MAX_DISCARDED: usize = 100;
 /// Ring numbers reserved on disk at a time, so that forming a ring need not wait for a disk.
 pub const RING_SEQ_BLOCK: u64 = 1024;
+/// Ring numbers beyond this are not believed; the ring's own limit is twice as far.
+pub const MAX_RING_SEQ: u64 = u64::MAX / 4;
+/// Generations beyond this are no work of ours: a year of a write each microsecond does not get there.
+const MAX_GENERATION: u64 = 1 << 50;
 /// A CIB file larger than this is not read.
 const MAX_CIB_FILE_BYTES: u64 = 64 << 20;
+/// Ring numbers a second for a node that has to take one from the clock: more than rings can be formed.
+const CLOCK_RINGS_PER_SEC: u64 = 256;
 
 /// Why something could not be stored or read. `step` says what was tried.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +52,28 @@ pub struct StoreError {
 pub struct Loaded {
     /// XML text and lineage of the newest intact generation.
     pub cib: Option<(String, String)>,
+    /// There was a CIB, and nothing of it can be read: this node has no content, which is not the same as an empty one.
+    pub lost: bool,
     pub generation: u64,
-    pub ring_seq: u64,
+    /// Ring numbers below this may have been used; `None` if the file cannot be believed.
+    pub ring_seq: Option<u64>,
     /// Damage that was passed over, for a loud log.
     pub damage: Vec<String>,
+}
+
+impl Loaded {
+    /// The ring number to go on from. Where the file does not tell, one from the clock is above all that were ever used,
+    /// unless the clock was set back: then the other nodes' numbers help, which a node learns before it forms a ring.
+    pub fn first_ring_seq(&self, wall: base::WallTime) -> u64 {
+        let line = self.cib.as_ref().and_then(|(_, l)| Lineage::parse(l.split_whitespace().next()?));
+        let known = line.map_or(0, |l| l.view_seq).min(MAX_RING_SEQ);
+        self.ring_seq.unwrap_or_else(|| ring_seq_of_clock(wall)).max(known)
+    }
+}
+
+/// A ring number that no earlier life has used, if the clock has not been set back.
+pub fn ring_seq_of_clock(wall: base::WallTime) -> u64 {
+    u64::try_from(wall.secs()).unwrap_or(0).saturating_mul(CLOCK_RINGS_PER_SEC)
 }
 
 /// The state directory. One per process; see [`Store::open`].
@@ -55,51 +82,77 @@ pub struct Store<D: Disk = Real> {
     dir: PathBuf,
     disk: D,
     generation: u64,
+    /// Generations that were found damaged: kept as evidence.
+    damaged: BTreeSet<u64>,
+    /// Directories are there, leftovers of a crash are gone.
+    prepared: bool,
 }
 
 impl Store<Real> {
-    /// Opens (and makes) the directory and reads what is there.
-    pub fn open(dir: &Path) -> Result<(Store<Real>, Loaded), StoreError> {
-        Store::with_disk(dir, Real)
+    /// Reads what is there, and writes nothing: a disk that is full, read-only or hangs is no reason not to start.
+    pub fn open(dir: &Path) -> (Store<Real>, Loaded) {
+        Store::with_disk(dir, Real::new())
     }
 }
 
 impl<D: Disk> Store<D> {
-    pub(crate) fn with_disk(dir: &Path, disk: D) -> Result<(Store<D>, Loaded), StoreError> {
-        let fail = |file: PathBuf, step| move |error| StoreError { file, step, error };
-        std::fs::create_dir_all(dir.join("discarded")).map_err(fail(dir.to_path_buf(), "making the directory"))?;
+    pub(crate) fn with_disk(dir: &Path, disk: D) -> (Store<D>, Loaded) {
         let mut loaded = Loaded::default();
-        let generations = generations(dir).map_err(fail(dir.to_path_buf(), "reading the directory"))?;
+        let generations = generations(dir).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                loaded.damage.push(format!("{}: {error}", dir.display()));
+                loaded.lost = true;
+            }
+            Vec::new()
+        });
+        let mut damaged = BTreeSet::new();
         for number in generations.iter().rev() {
             match read_generation(dir, *number) {
                 Ok(found) => {
                     loaded.cib = Some(found);
                     break;
                 }
-                Err(problem) => loaded.damage.push(problem),
+                Err(problem) => {
+                    damaged.insert(*number);
+                    loaded.damage.push(problem);
+                }
             }
         }
         if generations.is_empty() {
-            loaded.cib = imported(dir, &mut loaded.damage);
+            loaded.cib = imported(dir, &mut loaded);
         }
+        // A first write that a crash cut short is no loss.
+        let lived = generations.iter().any(|n| *n > 1 || dir.join(format!("cib.{n}.sha256")).exists());
+        loaded.lost |= loaded.cib.is_none() && lived;
         // A damaged newer generation is never written over: it is evidence.
         loaded.generation = generations.last().copied().unwrap_or(0);
-        loaded.ring_seq = read_number(&dir.join("ring_seq"), &mut loaded.damage);
-        Ok((Store { dir: dir.to_path_buf(), disk, generation: loaded.generation }, loaded))
+        loaded.ring_seq = read_ring_seq(dir, !generations.is_empty() || loaded.lost, &mut loaded.damage);
+        let store = Store { dir: dir.to_path_buf(), disk, generation: loaded.generation, damaged, prepared: false };
+        (store, loaded)
     }
 
-    /// Writes the next generation; on an error the former one is intact.
+    /// Writes the next generation; on an error the former one is intact, and nothing of the new one is left.
     pub fn save_cib(&mut self, xml: &str, lineage: &str) -> Result<u64, StoreError> {
+        self.prepare()?;
         let number = self.generation + 1;
         // Even a failed attempt uses its number up, so that no name is ever written twice.
         self.generation = number;
         let name = format!("cib.{number}.xml");
-        self.write(&name, xml.as_bytes())?;
+        let beside = format!("cib.{number}.sha256");
         let sidecar = format!("sha256 {}\nlineage {lineage}\n", digest(xml, lineage));
-        self.write(&format!("cib.{number}.sha256"), sidecar.as_bytes())?;
-        self.disk
-            .link_to(&name, &self.dir.join("cib.xml.tmp"), &self.dir.join("cib.xml"))
-            .map_err(self.error("cib.xml", "linking"))?;
+        let written = self.write(&name, xml.as_bytes()).and_then(|()| self.write(&beside, sidecar.as_bytes()));
+        if let Err(error) = written {
+            // Half a generation would fill a full disk further.
+            let _ = self.disk.remove(&self.dir.join(beside));
+            let _ = self.disk.remove(&self.dir.join(name));
+            return Err(error);
+        }
+        let temporary = self.dir.join("cib.xml.tmp");
+        let linked = self.disk.link_to(&name, &temporary, &self.dir.join("cib.xml"));
+        if linked.is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        linked.map_err(self.error("cib.xml", "linking"))?;
         self.disk.sync_dir(&self.dir).map_err(self.error("", "syncing the directory"))?;
         self.prune();
         Ok(number)
@@ -107,6 +160,7 @@ impl<D: Disk> Store<D> {
 
     /// Keeps what lost at a merge; returns the file.
     pub fn save_discarded(&mut self, stamp: &str, xml: &str) -> Result<PathBuf, StoreError> {
+        self.prepare()?;
         let mut number = 0;
         let name = loop {
             let name = format!("discarded/{stamp}-{number}.xml");
@@ -124,8 +178,45 @@ impl<D: Disk> Store<D> {
         Ok(self.dir.join(name))
     }
 
+    /// Reserves ring numbers up to the returned one.
+    pub fn reserve_ring_seq(&mut self, seq: u64) -> Result<u64, StoreError> {
+        self.prepare()?;
+        let reserved = seq.saturating_add(RING_SEQ_BLOCK);
+        self.write("ring_seq", format!("{reserved}\n").as_bytes())?;
+        Ok(reserved)
+    }
+
+    /// Makes the directories and takes away what a crash has left half written.
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.prepared {
+            return Ok(());
+        }
+        for dir in [self.dir.clone(), self.dir.join("discarded")] {
+            let fail = |step| {
+                let file = dir.clone();
+                move |error| StoreError { file, step, error }
+            };
+            self.disk.make_dir(&dir).map_err(fail("making the directory"))?;
+            for name in names(&dir).iter().filter(|n| n.ends_with(".tmp")) {
+                self.disk.remove(&dir.join(name)).map_err(fail("removing what a crash has left"))?;
+            }
+        }
+        self.prepared = true;
+        Ok(())
+    }
+
+    /// Temporary file, fsync, rename, fsync of the directory.
     fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        write(&mut self.disk, &self.dir, name, bytes)
+        let file = self.dir.join(name);
+        let temporary = self.dir.join(format!("{name}.tmp"));
+        let placed = self.disk.write(&temporary, bytes).map_err(self.error(name, "writing"));
+        let placed = placed.and_then(|()| self.disk.rename(&temporary, &file).map_err(self.error(name, "renaming")));
+        if placed.is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        placed?;
+        let parent = file.parent().unwrap_or(&self.dir).to_path_buf();
+        self.disk.sync_dir(&parent).map_err(self.error(name, "syncing the directory"))
     }
 
     fn error(&self, name: &str, step: &'static str) -> impl FnOnce(io::Error) -> StoreError + use<D> {
@@ -133,49 +224,17 @@ impl<D: Disk> Store<D> {
         move |error| StoreError { file, step, error }
     }
 
-    /// Old generations and their digests; errors here lose nothing.
+    /// Old generations and their digests, and unfinished ones among them; errors here lose nothing.
     fn prune(&mut self) {
         let Ok(all) = generations(&self.dir) else { return };
-        for number in all.iter().take(all.len().saturating_sub(KEEP_GENERATIONS)) {
+        let finished: Vec<u64> =
+            all.iter().copied().filter(|n| self.dir.join(format!("cib.{n}.sha256")).exists()).collect();
+        let Some(oldest) = finished.iter().rev().nth(KEEP_GENERATIONS - 1) else { return };
+        for number in all.iter().filter(|n| *n < oldest && !self.damaged.contains(n)) {
             let _ = self.disk.remove(&self.dir.join(format!("cib.{number}.sha256")));
             let _ = self.disk.remove(&self.dir.join(format!("cib.{number}.xml")));
         }
     }
-}
-
-/// Reserves ring numbers up to the returned one. Its file is the ring thread's own, apart from [`Store`].
-pub fn reserve_ring_seq(dir: &Path, seq: u64) -> Result<u64, StoreError> {
-    let reserved = seq.saturating_add(RING_SEQ_BLOCK);
-    write(&mut Real, dir, "ring_seq", format!("{reserved}\n").as_bytes())?;
-    Ok(reserved)
-}
-
-/// Flags of the quorum rules, kept in the run directory: for the present boot of the machine, so that a restarted daemon
-/// does not wait for all nodes once more, but a rebooted machine does.
-pub fn save_quorum(run_dir: &Path, flags: quorum::Persisted) -> Result<(), StoreError> {
-    let file = run_dir.join("quorum.json");
-    let text = serde_json::to_vec(&flags).map_err(|e| StoreError { file, step: "encoding", error: e.into() })?;
-    write(&mut Real, run_dir, "quorum.json", &text)
-}
-
-/// What [`save_quorum`] wrote, or nothing known.
-pub fn load_quorum(run_dir: &Path) -> quorum::Persisted {
-    let bytes = std::fs::read(run_dir.join("quorum.json")).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
-/// Temporary file, fsync, rename, fsync of the directory.
-fn write(disk: &mut impl Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let file = dir.join(name);
-    let temporary = dir.join(format!("{name}.tmp"));
-    let error = |step| {
-        let file = file.clone();
-        move |error| StoreError { file, step, error }
-    };
-    disk.write(&temporary, bytes).map_err(error("writing"))?;
-    disk.rename(&temporary, &file).map_err(error("renaming"))?;
-    let parent = file.parent().unwrap_or(dir).to_path_buf();
-    disk.sync_dir(&parent).map_err(error("syncing the directory"))
 }
 
 /// SHA-256 over document and lineage, in hexadecimal.
@@ -198,7 +257,7 @@ fn generations(dir: &Path) -> io::Result<Vec<u64>> {
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|n| n.strip_prefix("cib.")?.strip_suffix(".xml")?.parse::<u64>().ok());
-        numbers.extend(number);
+        numbers.extend(number.filter(|n| *n <= MAX_GENERATION));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -230,9 +289,10 @@ fn read_generation(dir: &Path, number: u64) -> Result<(String, String), String> 
 }
 
 /// A `cib.xml` that the operator put into an empty state directory.
-fn imported(dir: &Path, damage: &mut Vec<String>) -> Option<(String, String)> {
+fn imported(dir: &Path, loaded: &mut Loaded) -> Option<(String, String)> {
     let file = dir.join("cib.xml");
-    if !file.is_file() {
+    // A link tells of generations that are gone.
+    if file.symlink_metadata().is_err() {
         return None;
     }
     let text = crate::config::read_bounded(&file, MAX_CIB_FILE_BYTES)
@@ -240,18 +300,25 @@ fn imported(dir: &Path, damage: &mut Vec<String>) -> Option<(String, String)> {
     match text {
         Ok(xml) => Some((xml, String::new())),
         Err(error) => {
-            damage.push(format!("{}: {error}", file.display()));
+            loaded.damage.push(format!("{}: {error}", file.display()));
+            loaded.lost = true;
             None
         }
     }
 }
 
-fn read_number(file: &Path, damage: &mut Vec<String>) -> u64 {
-    match std::fs::read_to_string(file) {
-        Ok(text) => text.trim().parse().unwrap_or_else(|_| {
-            damage.push(format!("{}: expected a number, found `{}`", file.display(), text.trim()));
-            0
-        }),
-        Err(_) => 0,
-    }
+/// The number in its file: 0 at a first start, nothing if it cannot be believed.
+fn read_ring_seq(dir: &Path, lived: bool, damage: &mut Vec<String>) -> Option<u64> {
+    let file = dir.join("ring_seq");
+    let doubt = match crate::config::read_bounded(&file, 64) {
+        Ok(bytes) => match String::from_utf8_lossy(&bytes).trim().parse::<u64>() {
+            Ok(number) if number <= MAX_RING_SEQ => return Some(number),
+            Ok(number) => format!("expected a number up to {MAX_RING_SEQ}, found {number}"),
+            Err(_) => format!("expected a number, found `{}`", String::from_utf8_lossy(&bytes).trim().escape_debug()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !lived => return Some(0),
+        Err(error) => error.to_string(),
+    };
+    damage.push(format!("{}: {doubt}; a number from the clock is used and written there", file.display()));
+    None
 }
