@@ -194,6 +194,8 @@ pub fn cib_call(op: CibOp, section: &str, xml: Option<String>) -> CibCall {
         target: CibTarget::Section(base::outside::Word::cleaned(section)),
         xml,
         options: CibOptions::default(),
+        steps: Vec::new(),
+        expected: None,
     }
 }
 

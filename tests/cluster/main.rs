@@ -6,6 +6,7 @@ mod agents;
 mod commands;
 mod director;
 mod disk;
+mod door;
 mod fixture;
 mod hostile;
 mod partition;

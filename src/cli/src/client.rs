@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::time::Duration;
-use wire::api::{ApiError, MAX_BODY_BYTES, socket_path};
+use wire::api::{ApiError, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, socket_path};
 
 /// How long a request may take unless the command says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two tries while the daemon serves as many requests of this user as it may.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// How an answer says [`wire::api::Safety::Provisional`]; within a text the quotes would be escaped.
 const PROVISIONAL: &[u8] = br#""safety":"provisional""#;
@@ -33,6 +35,10 @@ pub enum CallError {
     Timeout(Duration),
     #[error("{}", .0.message)]
     Refused(ApiError),
+    #[error(
+        "Too large: the request has {bytes} bytes, at most {MAX_REQUEST_BODY_BYTES} are accepted; split it into several"
+    )]
+    TooLarge { bytes: usize },
     #[error("Protocol error: {0}")]
     Protocol(String),
 }
@@ -44,6 +50,7 @@ impl CallError {
             CallError::Denied { .. } => crm::INSUFFICIENT_PRIV,
             CallError::Timeout(_) => crm::TIMEOUT,
             CallError::Refused(e) => e.code,
+            CallError::TooLarge { .. } => crm::DATAERR,
             CallError::Protocol(_) => crm::PROTOCOL,
         }
     }
@@ -62,6 +69,9 @@ impl Client {
 
     pub fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, CallError> {
         let body = serde_json::to_vec(body).map_err(|e| CallError::Protocol(e.to_string()))?;
+        if body.len() > MAX_REQUEST_BODY_BYTES {
+            return Err(CallError::TooLarge { bytes: body.len() });
+        }
         self.run("POST", path, body.into())
     }
 
@@ -82,7 +92,16 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| CallError::Protocol(e.to_string()))?;
         let answer = runtime.block_on(async {
-            let exchange = self.exchange(method, path, body);
+            let exchange = async {
+                loop {
+                    match self.exchange(method, path, body.clone()).await {
+                        Err(CallError::Refused(e)) if e.code == crm::UNAVAILABLE => {
+                            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                        }
+                        answer => return answer,
+                    }
+                }
+            };
             tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(CallError::Timeout(self.timeout)))
         })?;
         if method == "POST" {

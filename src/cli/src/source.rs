@@ -5,7 +5,7 @@ use base::exit::crm;
 use base::{WallTime, Word, XmlText};
 use cib::{Cib, CibError, Op, Request, Target};
 use std::path::{Path, PathBuf};
-use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, NodeStatus};
+use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, ExpectedVersion, NodeStatus};
 use xml::Element;
 
 /// Why a command ends early: what it says and the code it ends with.
@@ -123,7 +123,8 @@ pub fn host_name() -> String {
     nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+/// A request as the daemon's API has it.
+fn call_of(request: &Request, dry_run: bool) -> Result<CibCall, Failure> {
     let op = match request.op {
         Op::Query => CibOp::Query,
         Op::Create => CibOp::Create,
@@ -135,7 +136,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         Op::Bump => CibOp::Bump,
         Op::Erase => CibOp::Erase,
         Op::Upgrade => CibOp::Upgrade,
-        Op::Transaction => return Err(Failure::new(crm::USAGE, "transactions cannot be sent to a node yet")),
+        Op::Transaction => CibOp::Transaction,
     };
     let target = match &request.target {
         Target::Whole => CibTarget::Whole,
@@ -151,7 +152,17 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         client: Word::cleaned(&request.client),
         ..CibOptions::default()
     };
-    let call = CibCall { op, target, xml: request.payload.as_ref().map(Element::to_compact), options };
+    let expected = request.expected.map(|e| ExpectedVersion {
+        admin_epoch: e.admin_epoch,
+        epoch: e.epoch,
+        num_updates: e.num_updates,
+    });
+    let steps = request.steps.iter().map(|step| call_of(step, dry_run)).collect::<Result<_, _>>()?;
+    Ok(CibCall { op, target, xml: request.payload.as_ref().map(Element::to_compact), options, steps, expected })
+}
+
+fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+    let call = call_of(request, dry_run)?;
     let reply: CibReply = client.post("/v1/cib", &call)?;
     if reply.code != 0 {
         let text = reply.message.unwrap_or_else(|| "Operation failed".to_owned());

@@ -28,8 +28,10 @@ pub const SOCKET_NAME: &str = "api.sock";
 pub const DEFAULT_RUN_DIR: &str = "/run/bascule";
 /// State directory unless `BASCULE_STATE_DIR` says otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/bascule";
-/// Largest request or answer body; a CIB of thousands of resources stays far below it.
+/// Largest answer; a CIB of thousands of resources stays far below it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Largest body of a request: one of the largest that the CIB accepts, as JSON. Larger ones are refused unread.
+pub const MAX_REQUEST_BODY_BYTES: usize = 12 * 1024 * 1024;
 
 /// The socket to ask, given the values of `BASCULE_RUN_DIR` (or nothing).
 pub fn socket_path(run_dir: Option<&std::ffi::OsStr>) -> PathBuf {
@@ -86,6 +88,8 @@ pub enum CibOp {
     /// Raise the epoch.
     Bump,
     Upgrade,
+    /// All of [`CibCall::steps`] as one change, or nothing.
+    Transaction,
 }
 
 /// Which part of the CIB.
@@ -110,6 +114,22 @@ pub struct CibCall {
     pub xml: Option<String>,
     #[serde(default)]
     pub options: CibOptions,
+    /// Of a transaction: the changes in their order. Their own `steps`, `expected` and time-outs do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<CibCall>,
+    /// Refuse unless the CIB is at this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedVersion>,
+}
+
+/// The version at which a change was thought out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExpectedVersion {
+    pub admin_epoch: u64,
+    pub epoch: u64,
+    /// Absent: changes of the status do not matter.
+    #[serde(default)]
+    pub num_updates: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

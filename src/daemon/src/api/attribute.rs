@@ -2,7 +2,6 @@
 
 use super::{State, ask, within};
 use base::exit::crm;
-use cib::Target;
 use controller::{Request, Response as Answer};
 use std::time::Duration;
 use wire::api::{AttributeAction, AttributeCall, AttributeReply, AttributeValue, Lifetime};
@@ -15,7 +14,7 @@ pub(super) async fn run(state: &State, user: &str, call: AttributeCall) -> Attri
     }
     let timeout = within(0);
     match (&call.action, call.lifetime) {
-        (AttributeAction::Query | AttributeAction::QueryAll, _) => query(state, &call, timeout).await,
+        (AttributeAction::Query | AttributeAction::QueryAll, _) => query(state, &call).await,
         (AttributeAction::SetDelay, _) => AttributeReply::default(),
         (AttributeAction::Set { value }, Lifetime::Reboot) => {
             let request =
@@ -51,16 +50,13 @@ fn outcome(answer: Answer) -> AttributeReply {
     }
 }
 
-/// The whole CIB, or the reply to give instead.
-async fn document(state: &State, timeout: Duration) -> Result<Element, AttributeReply> {
-    match ask(state, Request::Cib(cib::Request::query(Target::Whole)), timeout).await {
-        Answer::Done { answer: Some(document), .. } => Ok(document),
-        other => Err(outcome(other)),
-    }
+/// What is applied here, or the reply to give instead.
+async fn document(state: &State) -> Result<cib::Cib, AttributeReply> {
+    state.look().await.map(|shown| shown.cib.clone()).map_err(|e| failed(e.code, e.message))
 }
 
-async fn query(state: &State, call: &AttributeCall, timeout: Duration) -> AttributeReply {
-    let document = match document(state, timeout).await {
+async fn query(state: &State, call: &AttributeCall) -> AttributeReply {
+    let document = match document(state).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
@@ -69,7 +65,7 @@ async fn query(state: &State, call: &AttributeCall, timeout: Duration) -> Attrib
         (_, Some(node)) => Some(node.to_string()),
         (_, None) => Some(state.node.to_string()),
     };
-    let values: Vec<AttributeValue> = find(&document, call, node.as_deref());
+    let values: Vec<AttributeValue> = find(document.root(), call, node.as_deref());
     if values.is_empty() {
         return failed(crm::NOSUCH, format!("attribute {} is not set", call.name));
     }
@@ -118,11 +114,11 @@ async fn set_forever(
     timeout: Duration,
 ) -> AttributeReply {
     let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
-    let document = match document(state, timeout).await {
+    let document = match document(state).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
-    let Some((id, set)) = place(&document, &node) else {
+    let Some((id, set)) = place(document.root(), &node) else {
         return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
     };
     let pair =

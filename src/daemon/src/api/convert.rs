@@ -2,50 +2,130 @@
 
 use super::{State, ask, within};
 use base::exit::crm;
-use cib::{Op, Options, Target};
+use cib::{CibError, Op, Options, Target};
 use controller::{Request, Response as Answer, Safety};
 use wire::api::{CibCall, CibOp, CibReply, CibTarget, CleanupCall, Done};
 
 /// What of a caller's name goes into the CIB.
 const MAX_CLIENT_CHARS: usize = 64;
 
+/// Payloads up to this size are handled at once; larger ones have their cost known, on a thread of their own, before they are
+/// ordered.
+const SMALL_BYTES: usize = 32 * 1024;
+
 pub(super) async fn cib(state: &State, user: &str, call: CibCall) -> CibReply {
     let dry_run = call.options.dry_run;
     let timeout = within(call.options.timeout_ms);
-    let request = match request(user, call) {
-        Ok(request) => request,
-        Err(message) => return CibReply { code: crm::DATAERR, message: Some(message), ..CibReply::default() },
+    let bytes = |call: &CibCall| call.xml.as_ref().map_or(0, String::len);
+    let small = bytes(&call) + call.steps.iter().map(bytes).sum::<usize>() <= SMALL_BYTES;
+    let user = user.to_owned();
+    let made = match small {
+        true => request(&user, call),
+        false => match state.heavy(move || request(&user, call)).await {
+            Ok(made) => made,
+            Err(error) => return refused(error.code, error.message),
+        },
     };
-    if dry_run && request.op.writes() {
-        return rehearse(state, &request, timeout).await;
+    let request = match made {
+        Ok(request) => request,
+        Err((code, message)) => return refused(code, message),
+    };
+    if !request.writes() {
+        return query(state, request).await;
     }
+    if dry_run {
+        return rehearse(state, request).await;
+    }
+    let request = match small {
+        true => request,
+        false => match foresee(state, request).await {
+            Ok(request) => request,
+            Err(reply) => return *reply,
+        },
+    };
     reply(ask(state, Request::Cib(request), timeout).await)
 }
 
-/// A write that is tried on a copy: what it would answer.
-async fn rehearse(state: &State, request: &cib::Request, timeout: std::time::Duration) -> CibReply {
-    let whole = ask(state, Request::Cib(cib::Request::query(Target::Whole)), timeout).await;
-    let document = match whole {
-        Answer::Done { answer: Some(document), .. } => document,
-        other => return reply(other),
+fn refused(code: i32, message: String) -> CibReply {
+    CibReply { code, message: Some(message), ..CibReply::default() }
+}
+
+fn refusal(error: &CibError) -> CibReply {
+    refused(error.exit_code(), explain(error))
+}
+
+/// Answered from what is applied here, and written out beside everything else.
+async fn query(state: &State, request: cib::Request) -> CibReply {
+    let shown = match state.look().await {
+        Ok(shown) => shown,
+        Err(error) => return refused(error.code, error.message),
     };
-    let tried = cib::Cib::from_element(document).and_then(|mut copy| copy.apply(request));
-    match tried {
-        Ok(outcome) => CibReply {
-            xml: outcome.answer.map(|e| e.to_pretty()),
-            version: version(outcome.version),
-            ..CibReply::default()
-        },
-        Err(error) => CibReply { code: error.exit_code(), message: Some(error.to_string()), ..CibReply::default() },
+    let version = version(shown.cib.version());
+    let answer = move || shown.cib.query(&request).map(|found| found.to_compact());
+    match state.heavy(answer).await {
+        Ok(Ok(xml)) => CibReply { xml: Some(xml), version, ..CibReply::default() },
+        Ok(Err(error)) => refusal(&error),
+        Err(error) => refused(error.code, error.message),
     }
 }
 
-fn request(user: &str, call: CibCall) -> Result<cib::Request, String> {
+/// Tries a large request on a copy, so that one which no member would take is refused before it is ordered. Only for what it
+/// costs: all else may be another thing by the time of its turn.
+async fn foresee(state: &State, request: cib::Request) -> Result<cib::Request, Box<CibReply>> {
+    let shown = state.look().await.map_err(|e| Box::new(refused(e.code, e.message)))?;
+    let tried = move || {
+        let error = shown.cib.clone().apply(&request).err().filter(cib::limits::is_cost);
+        error.map_or(Ok(request), Err)
+    };
+    match state.heavy(tried).await {
+        Ok(Ok(request)) => Ok(request),
+        Ok(Err(error)) => Err(Box::new(refusal(&error))),
+        Err(error) => Err(Box::new(refused(error.code, error.message))),
+    }
+}
+
+/// A write that is tried on a copy: what it would answer.
+async fn rehearse(state: &State, request: cib::Request) -> CibReply {
+    let shown = match state.look().await {
+        Ok(shown) => shown,
+        Err(error) => return refused(error.code, error.message),
+    };
+    let tried = move || shown.cib.clone().apply(&request);
+    match state.heavy(tried).await {
+        Ok(Ok(outcome)) => CibReply {
+            xml: outcome.answer.map(|e| e.to_compact()),
+            version: version(outcome.version),
+            ..CibReply::default()
+        },
+        Ok(Err(error)) => refusal(&error),
+        Err(error) => refused(error.code, error.message),
+    }
+}
+
+fn request(user: &str, call: CibCall) -> Result<cib::Request, (i32, String)> {
+    let steps = call.steps.iter().map(step).collect::<Result<Vec<_>, _>>()?;
+    if (call.op == CibOp::Transaction) == steps.is_empty() {
+        return Err((crm::USAGE, "steps and the operation `transaction` go together".to_owned()));
+    }
+    let mut request = step(&call)?;
+    request.steps = steps;
+    request.expected =
+        call.expected.map(|e| cib::Expected { admin_epoch: e.admin_epoch, epoch: e.epoch, num_updates: e.num_updates });
+    request.at = crate::clock::wall();
+    request.user = user.to_owned();
+    let client: String = call.options.client.chars().take(MAX_CLIENT_CHARS).collect();
+    request.client = if client.is_empty() { "api".to_owned() } else { client };
+    cib::limits::check_request(&request).map_err(|e| (e.exit_code(), e.to_string()))?;
+    Ok(request)
+}
+
+/// One operation, without what concerns the whole request.
+fn step(call: &CibCall) -> Result<cib::Request, (i32, String)> {
     let payload = match call.xml.as_deref() {
-        Some(text) => Some(xml::parse(text).map_err(|e| e.to_string())?),
+        Some(text) => Some(xml::parse(text).map_err(|e| (crm::DATAERR, e.to_string()))?),
         None => None,
     };
-    let target = match call.target {
+    let target = match &call.target {
         CibTarget::Whole => Target::Whole,
         CibTarget::Section(name) => Target::Section(name.to_string()),
         CibTarget::XPath(expression) => Target::XPath(expression.to_string()),
@@ -58,10 +138,6 @@ fn request(user: &str, call: CibCall) -> Result<cib::Request, String> {
         score_update: call.options.score,
         force: call.options.force,
     };
-    request.at = crate::clock::wall();
-    request.user = user.to_owned();
-    let client: String = call.options.client.chars().take(MAX_CLIENT_CHARS).collect();
-    request.client = if client.is_empty() { "api".to_owned() } else { client };
     Ok(request)
 }
 
@@ -76,6 +152,7 @@ fn op(op: CibOp) -> Op {
         CibOp::Erase => Op::Erase,
         CibOp::Bump => Op::Bump,
         CibOp::Upgrade => Op::Upgrade,
+        CibOp::Transaction => Op::Transaction,
     }
 }
 
@@ -83,6 +160,17 @@ pub(super) async fn cleanup(state: &State, call: CleanupCall) -> Done {
     let operation = call.operation.map(|o| (o, call.interval_ms.unwrap_or(0)));
     let request = Request::Cleanup { resource: call.resource, node: call.node, operation, refresh: call.refresh };
     done(ask(state, request, within(0)).await)
+}
+
+/// With what exactly breaks the schema.
+fn explain(error: &CibError) -> String {
+    match error {
+        CibError::Invalid { problems } => {
+            let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+            format!("{error}: {}", lines.join("; "))
+        }
+        _ => error.to_string(),
+    }
 }
 
 pub(super) fn done(answer: Answer) -> Done {
@@ -99,7 +187,7 @@ pub(super) fn reply(answer: Answer) -> CibReply {
                 "accepted, but without quorum or on too few disks: it may be lost at a merge or a power failure"
                     .to_owned()
             });
-            let xml = answer.map(|e| e.to_pretty());
+            let xml = answer.map(|e| e.to_compact());
             CibReply { code: crm::OK, message, xml, safety: self::safety(safety), version }
         }
         Answer::Failed { code, message } => CibReply { code, message: Some(message), ..CibReply::default() },

@@ -1,15 +1,18 @@
 //! The local API: HTTP/1.1 over a unix socket. Who may ask is decided by peer credentials.
 //!
-//! Each connection is a task of its own; each request becomes one question to the core task ([`crate::node`]). Bodies are
-//! those of `wire::api`; [`convert`] maps them onto the controller's requests, [`attribute`] onto changes of the CIB.
+//! Each connection is a task of its own, in a place that [`admission`] gives it. What only reads is answered from what the core
+//! task ([`crate::node`]) has last shown; what changes anything becomes one question to it. Bodies are those of `wire::api`;
+//! [`convert`] maps them onto the controller's requests, [`attribute`] onto changes of the CIB.
 
+mod admission;
 mod attribute;
 mod convert;
 mod peer;
 
-use crate::node::{Ask, Asker};
+use crate::node::{Ask, Asker, Shown};
 use crate::ring::Ring;
 use crate::timeline::Timeline;
+use admission::{Admission, Place};
 use base::Time;
 use base::exit::crm;
 use controller::{Request, Response as Answer};
@@ -21,13 +24,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use wire::api::{ApiError, Done, Health, MAX_BODY_BYTES, SOCKET_NAME};
+use wire::api::{ApiError, Done, Health, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, SOCKET_NAME};
 
-/// Connections served at the same time; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 512;
+/// A connection that has not sent its next request's head within this is closed.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a request's body may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// Longest life of a connection, for those whose peer never reads its answer.
+const CONNECTION_AT_MOST: Duration = Duration::from_secs(660);
+/// Bodies up to this size are taken at once; all larger ones together may have [`BODY_ROOM_BYTES`] of memory.
+const SMALL_BODY_BYTES: usize = 64 * 1024;
+const BODY_ROOM_BYTES: usize = 4 * MAX_REQUEST_BODY_BYTES;
+/// Large documents that are read, tried or rendered at the same time.
+const HEAVY_WORKERS: usize = 2;
 /// Default wait for an acknowledgement.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Longest wait that a client may ask for.
@@ -49,11 +61,30 @@ pub struct State {
     ring: Ring,
     /// This node's name.
     node: Arc<str>,
+    body_room: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
 }
 
 impl State {
     pub fn new(asker: Asker, timeline: Timeline, ring: Ring, node: &str) -> State {
-        State { asker, timeline, ring, node: node.into() }
+        let (body_room, heavy) = (Semaphore::new(BODY_ROOM_BYTES), Semaphore::new(HEAVY_WORKERS));
+        State { asker, timeline, ring, node: node.into(), body_room: Arc::new(body_room), heavy: Arc::new(heavy) }
+    }
+
+    /// The node as it is now; within the time that a reader is given.
+    async fn look(&self) -> Result<Arc<Shown>, ApiError> {
+        match tokio::time::timeout(ANSWER_WITHIN, self.asker.look()).await {
+            Ok(Some(shown)) => Ok(shown),
+            Ok(None) => Err(ApiError { code: crm::DISCONNECT, message: "the node is shutting down".to_owned() }),
+            Err(_) => Err(ApiError { code: crm::TIMEOUT, message: "the controller does not answer".to_owned() }),
+        }
+    }
+
+    /// Work whose length depends on the size of a document: on a thread of its own, so that nothing else waits for it.
+    async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        let _turn = self.heavy.acquire().await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|e| ApiError { code: crm::SOFTWARE, message: format!("the request failed inside the node: {e}") })
     }
 }
 
@@ -75,16 +106,13 @@ pub fn remove(run_dir: &Path) {
 
 /// Serves until aborted.
 pub async fn serve(listener: UnixListener, state: State) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let admission = Admission::default();
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let state = state.clone();
-                tokio::spawn(async move {
-                    connection(stream, state).await;
-                    drop(slot);
-                });
+                let (pool, pid) = peer::pool(&stream);
+                let place = admission.admit(pool, Instant::now(), || peer::descends_from_here(pid));
+                tokio::spawn(connection(stream, state.clone(), place));
             }
             Err(error) => {
                 tracing::warn!("API socket: {error}");
@@ -94,11 +122,14 @@ pub async fn serve(listener: UnixListener, state: State) {
     }
 }
 
-async fn connection(stream: UnixStream, state: State) {
-    let allowed = peer::allowed(&stream);
+async fn connection(stream: UnixStream, state: State, place: Option<Place>) {
+    let Some(place) = place else { return turned_away(stream).await };
+    let serve = place.server();
+    let allowed = peer::allowed(&stream).await;
     let service = service_fn(move |request: HttpRequest<Incoming>| {
-        let (state, allowed) = (state.clone(), allowed.clone());
+        let (state, allowed, serving) = (state.clone(), allowed.clone(), serve());
         async move {
+            let _serving = serving;
             Ok::<_, std::convert::Infallible>(match allowed {
                 Ok(user) => respond(request, &state, &user).await,
                 Err(why) => failure(StatusCode::FORBIDDEN, crm::INSUFFICIENT_PRIV, why),
@@ -106,8 +137,30 @@ async fn connection(stream: UnixStream, state: State) {
         }
     });
     let io = hyper_util::rt::TokioIo::new(stream);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
     // A client that goes away in the middle is its own affair.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+    tokio::select! {
+        _ = http.serve_connection(io, service) => {}
+        () = place.taken_away() => {}
+        () = tokio::time::sleep(CONNECTION_AT_MOST) => {}
+    }
+}
+
+/// Says why there is no place, without waiting for the request.
+async fn turned_away(mut stream: UnixStream) {
+    use tokio::io::AsyncWriteExt;
+    let message = format!(
+        "too many requests of this user are being served (at most {} of an operator, {} of another user); try again",
+        admission::MAX_OPERATORS,
+        admission::MAX_PER_USER
+    );
+    let body = serde_json::to_string(&ApiError { code: crm::UNAVAILABLE, message }).unwrap_or_default();
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let text = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    // It fits into the socket's buffer, or the peer does not want it.
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text.as_bytes())).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await;
 }
 
 type Reply = Response<Full<Bytes>>;
@@ -116,19 +169,31 @@ async fn respond(request: HttpRequest<Incoming>, state: &State, user: &str) -> R
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let query = request.uri().query().unwrap_or_default().to_owned();
     match (method, path.as_str()) {
-        (Method::GET, "/v1/status") => asked(state, Ask::Status).await,
-        (Method::GET, "/v1/quorum") => asked(state, Ask::Quorum).await,
+        (Method::GET, "/v1/status") => match state.look().await {
+            Ok(shown) => json(StatusCode::OK, &shown.status),
+            Err(error) => refused(&error),
+        },
+        (Method::GET, "/v1/quorum") => match state.look().await {
+            Ok(shown) => {
+                json(StatusCode::OK, &wire::api::QuorumStatus { now: crate::clock::wall(), ..shown.quorum.clone() })
+            }
+            Err(error) => refused(&error),
+        },
         (Method::GET, "/v1/health") => health(state),
         (Method::GET, "/v1/timeline") => {
             let since = query.strip_prefix("since_us=").and_then(|n| n.parse().ok()).unwrap_or(0);
             json(StatusCode::OK, &state.timeline.since(Time(since)))
         }
-        (Method::POST, "/v1/cib") => with_body(request, async |call| convert::cib(state, user, call).await).await,
-        (Method::POST, "/v1/cleanup") => with_body(request, async |call| convert::cleanup(state, call).await).await,
-        (Method::POST, "/v1/attribute") => {
-            with_body(request, async |call| attribute::run(state, user, call).await).await
+        (Method::POST, "/v1/cib") => {
+            with_body(request, state, async |call| convert::cib(state, user, call).await).await
         }
-        (Method::POST, "/v1/shutdown") => with_body(request, async |call| shutdown(state, call).await).await,
+        (Method::POST, "/v1/cleanup") => {
+            with_body(request, state, async |call| convert::cleanup(state, call).await).await
+        }
+        (Method::POST, "/v1/attribute") => {
+            with_body(request, state, async |call| attribute::run(state, user, call).await).await
+        }
+        (Method::POST, "/v1/shutdown") => with_body(request, state, async |call| shutdown(state, call).await).await,
         (_, path) if path.starts_with("/v1/") => {
             failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
         }
@@ -136,12 +201,13 @@ async fn respond(request: HttpRequest<Incoming>, state: &State, user: &str) -> R
     }
 }
 
-async fn asked<T: Serialize>(state: &State, make: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Ask) -> Reply {
-    match tokio::time::timeout(ANSWER_WITHIN, state.asker.ask(make)).await {
-        Ok(Some(answer)) => json(StatusCode::OK, &answer),
-        Ok(None) => failure(StatusCode::SERVICE_UNAVAILABLE, crm::DISCONNECT, "the node is shutting down".to_owned()),
-        Err(_) => failure(StatusCode::GATEWAY_TIMEOUT, crm::TIMEOUT, "the controller does not answer".to_owned()),
-    }
+fn refused(error: &ApiError) -> Reply {
+    let status = match error.code {
+        crm::DISCONNECT => StatusCode::SERVICE_UNAVAILABLE,
+        crm::TIMEOUT => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    json(status, error)
 }
 
 /// Asks the controller; gives up after `within`.
@@ -161,21 +227,28 @@ fn within(timeout_ms: u64) -> Duration {
     if timeout_ms == 0 { ANSWER_WITHIN } else { Duration::from_millis(timeout_ms).min(ANSWER_AT_MOST) }
 }
 
-async fn with_body<T: DeserializeOwned, R: Serialize>(
+async fn with_body<T: DeserializeOwned + Send + 'static, R: Serialize>(
     request: HttpRequest<Incoming>,
+    state: &State,
     handle: impl AsyncFnOnce(T) -> R,
 ) -> Reply {
-    let body = match Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
-            return failure(
-                StatusCode::BAD_REQUEST,
-                crm::PROTOCOL,
-                format!("body (at most {MAX_BODY_BYTES} bytes): {error}"),
-            );
+    let body = match tokio::time::timeout(BODY_WITHIN, read_body(request, state)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(reply)) => return *reply,
+        Err(_) => {
+            let message = format!("the body did not arrive within {} s", BODY_WITHIN.as_secs());
+            return failure(StatusCode::REQUEST_TIMEOUT, crm::TIMEOUT, message);
         }
     };
-    match serde_json::from_slice(&body) {
+    let (body, _room) = body;
+    let call = match body.len() {
+        0..=SMALL_BODY_BYTES => serde_json::from_slice(&body),
+        _ => match state.heavy(move || serde_json::from_slice(&body)).await {
+            Ok(call) => call,
+            Err(error) => return refused(&error),
+        },
+    };
+    match call {
         Ok(call) => json(StatusCode::OK, &handle(call).await),
         Err(error) => {
             // Well-formed, but with a text or a number that cannot be taken: the caller's data is at fault.
@@ -185,11 +258,45 @@ async fn with_body<T: DeserializeOwned, R: Serialize>(
     }
 }
 
+/// A body and the room that it takes; one that is too large is read to its end (or to the most that an answer may have) and
+/// not kept, since a client that still writes would not see the answer.
+async fn read_body(
+    request: HttpRequest<Incoming>,
+    state: &State,
+) -> Result<(Bytes, Option<tokio::sync::OwnedSemaphorePermit>), Box<Reply>> {
+    use hyper::body::Body;
+    let mut body = request.into_body();
+    let expected = body.size_hint().upper().unwrap_or(u64::MAX);
+    if expected > MAX_REQUEST_BODY_BYTES as u64 {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MAX_BODY_BYTES {
+                break;
+            }
+        }
+        let found = if expected == u64::MAX { read as u64 } else { expected };
+        let message = format!(
+            "Too large: the request's body has {found} bytes, at most {MAX_REQUEST_BODY_BYTES} are accepted; \
+             split it into several"
+        );
+        return Err(Box::new(failure(StatusCode::PAYLOAD_TOO_LARGE, crm::DATAERR, message)));
+    }
+    let room = match expected as usize {
+        0..=SMALL_BODY_BYTES => None,
+        bytes => state.body_room.clone().acquire_many_owned(bytes as u32).await.ok(),
+    };
+    match Limited::new(body, MAX_REQUEST_BODY_BYTES).collect().await {
+        Ok(body) => Ok((body.to_bytes(), room)),
+        Err(error) => Err(Box::new(failure(StatusCode::BAD_REQUEST, crm::PROTOCOL, format!("body: {error}")))),
+    }
+}
+
 async fn shutdown(state: &State, call: wire::api::ShutdownCall) -> Done {
     if call.keep_resources {
         return match state.asker.ask(|to| Ask::Leave(true, to)).await {
             Some(Ok(())) => Done::default(),
-            Some(Err(message)) => Done { code: crm::ERROR, message: Some(message), ..Done::default() },
+            Some(Err(why)) => Done { code: crm::ERROR, message: Some(why.to_string()), ..Done::default() },
             None => {
                 Done { code: crm::DISCONNECT, message: Some("the node is shutting down".to_owned()), ..Done::default() }
             }

@@ -3,6 +3,7 @@
 //! It waits for whatever comes first (a report of the ring, a client, a finished agent, a schedule, a timer), steps the
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
+use super::board::{self, Board, Reader, Shown};
 use super::keep::Note;
 use super::perform::Performer;
 use super::reload::{self, Outcome};
@@ -35,16 +36,27 @@ const OWN: u64 = 0;
 /// What the API asks of the task.
 pub enum Ask {
     Request(Box<Request>, oneshot::Sender<Response>),
-    Status(oneshot::Sender<Box<wire::api::NodeStatus>>),
-    Quorum(oneshot::Sender<wire::api::QuorumStatus>),
     /// Leave the ring; with `true` resources are left running.
-    Leave(bool, oneshot::Sender<Result<(), String>>),
+    Leave(bool, oneshot::Sender<Result<(), LeaveRefused>>),
+}
+
+/// Why the node stays.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaveRefused {
+    #[error(
+        "resources can be left running only in maintenance: the other nodes would start them a second time; \
+         run `crm_attribute --type crm_config --name maintenance-mode --update true` first"
+    )]
+    NotInMaintenance,
+    #[error("{0}")]
+    Addresses(String),
 }
 
 /// The API's end.
 #[derive(Clone)]
 pub struct Asker {
     asks: mpsc::Sender<Ask>,
+    reader: Reader,
 }
 
 impl Asker {
@@ -54,11 +66,17 @@ impl Asker {
         self.asks.send(make(to)).await.ok()?;
         answer.await.ok()
     }
+
+    /// What is applied here; the task is not asked. `None` if it has ended.
+    pub async fn look(&self) -> Option<std::sync::Arc<Shown>> {
+        self.reader.look().await
+    }
 }
 
-pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>) {
+pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>, Board) {
     let (asks, inbox) = mpsc::channel(ASKS);
-    (Asker { asks }, inbox)
+    let (board, reader) = board::board();
+    (Asker { asks, reader }, inbox, board)
 }
 
 /// Everything that the task waits for.
@@ -108,6 +126,10 @@ pub(super) struct Core {
     pub ring_id: Option<totem::ViewId>,
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
+    board: Board,
+    /// When what is shown has to be renewed; `None` while nothing has happened since.
+    renew_at: Option<Time>,
+    shown_at: Time,
     /// Until then this node listens for the others before it believes itself alone.
     listening: Option<Time>,
     reloads: (mpsc::UnboundedSender<Outcome>, mpsc::UnboundedReceiver<Outcome>),
@@ -124,6 +146,7 @@ impl Core {
         performer: Performer,
         timeline: Timeline,
         identity: Identity,
+        board: Board,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
@@ -137,6 +160,9 @@ impl Core {
             ring_id: None,
             clients: BTreeMap::new(),
             next_client: OWN + 1,
+            board,
+            renew_at: None,
+            shown_at: Time::ZERO,
             listening: Some(clock::now() + LISTEN),
             reloads: mpsc::unbounded_channel(),
             watchdog: crate::service::Watchdog::from_env(),
@@ -153,8 +179,9 @@ impl Core {
         while self.ended.is_none() {
             let due = self.controller.poll_timeout().map(clock::instant);
             let heard_out = self.listening.map(clock::instant);
+            let renew = self.renew_at.map(clock::instant);
+            // No order among them: whoever comes in great numbers must not starve the others.
             tokio::select! {
-                biased;
                 _ = tick.tick() => {
                     self.step(Input::Tick).await;
                     self.watchdog.alive(clock::now());
@@ -182,13 +209,18 @@ impl Core {
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
                 () = sleep_until(heard_out) => self.heard_out().await,
+                () = sleep_until(renew) => {}
                 Some(bulletin) = inbox.bulletins.recv() => {
                     if self.ring_id.is_some() {
                         self.ring.broadcast(bulletin).await;
                     }
                 }
             }
-            self.ring.tick(clock::now());
+            let now = clock::now();
+            self.ring.tick(now);
+            if self.renew_at.is_some_and(|at| at <= now) {
+                self.show();
+            }
         }
         self.performer.finish().await;
         match self.ended {
@@ -200,9 +232,29 @@ impl Core {
     /// One step of the controller and all that it wants done.
     async fn step(&mut self, input: Input) {
         self.controller.handle(clock::now(), clock::wall(), input);
+        let mut answers = Vec::new();
         while let Some(output) = self.controller.poll_output() {
-            self.perform(output).await;
+            match output {
+                controller::Output::Reply { .. } => answers.push(output),
+                _ => self.perform(output).await,
+            }
         }
+        self.renew_at = self.renew_at.or(Some(self.shown_at + board::RENEW_EVERY));
+        if !answers.is_empty() {
+            // Whoever is told of a change can see it.
+            self.show();
+        }
+        for answer in answers {
+            self.perform(answer).await;
+        }
+    }
+
+    /// Renews what readers see.
+    fn show(&mut self) {
+        self.renew_at = None;
+        self.shown_at = clock::now();
+        let (status, quorum) = (view::status(self), view::quorum(self));
+        self.board.show(Shown { cib: self.controller.cib().clone(), status, quorum });
     }
 
     async fn perform(&mut self, output: controller::Output) {
@@ -408,20 +460,10 @@ impl Core {
                 self.clients.insert(id, to);
                 self.step(Input::Client { id, request: *request }).await;
             }
-            Ask::Status(to) => {
-                let _ = to.send(Box::new(view::status(self)));
-            }
-            Ask::Quorum(to) => {
-                let _ = to.send(view::quorum(self));
-            }
             Ask::Leave(keep_resources, to) => {
                 let result = match keep_resources {
-                    true if !in_maintenance(self.controller.cib().root()) => Err(
-                        "resources can be left running only in maintenance: the other nodes would start them a second time; \
-                         run `crm_attribute --type crm_config --name maintenance-mode --update true` first"
-                            .to_owned(),
-                    ),
-                    true => self.performer.make_permanent().await,
+                    true if !in_maintenance(self.controller.cib().root()) => Err(LeaveRefused::NotInMaintenance),
+                    true => self.performer.make_permanent().await.map_err(LeaveRefused::Addresses),
                     false => Ok(()),
                 };
                 let left = result.is_ok();

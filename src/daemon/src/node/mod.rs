@@ -8,6 +8,7 @@
 //! [`crate::schedule`].
 
 mod args;
+mod board;
 mod check;
 mod core;
 mod facts;
@@ -21,6 +22,7 @@ mod signals;
 mod start;
 mod view;
 
+pub use self::board::Shown;
 pub use self::core::{Ask, Asker};
 pub(crate) use check::timing;
 

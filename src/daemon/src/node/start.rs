@@ -106,7 +106,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let permit = lease::Permit::default();
     let (failures_to, failures) = mpsc::unbounded_channel();
     let (bulletins_to, bulletins) = mpsc::channel(BULLETINS);
-    let (asker, asks) = core::channel();
+    let (asker, asks, board) = core::channel();
     let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to, asker.clone())?;
     let incarnation = u64::from_le_bytes(random()?);
     let options = ring::Options {
@@ -175,7 +175,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     );
     let data_plane = args.data_plane.name();
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
-    let core = Core::new(controller, quorum, ring, performer, timeline, identity);
+    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, failures, bulletins, signals })
         .await;
