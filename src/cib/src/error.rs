@@ -41,7 +41,7 @@ pub enum CibError {
         if *.what == "request" || *.what == "transaction" { "split it into several" } else { "delete what is not needed first" }
     )]
     TooCostly { what: &'static str, unit: &'static str, found: usize, limit: usize },
-    #[error("the CIB has changed meanwhile (from {expected} to {found}); nothing was done, try again")]
+    #[error("the configuration has changed meanwhile (from {expected} to {found}); nothing was done, try again")]
     Changed { expected: Expected, found: Version },
     #[error("step {step} of the transaction ({op}): {error}; nothing was done")]
     Step { step: usize, op: &'static str, error: Box<CibError> },

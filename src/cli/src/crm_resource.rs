@@ -1,6 +1,7 @@
 //! `crm_resource`: list, query, move, ban, clear, clean up and configure resources.
 
 pub mod cleanup;
+mod foresight;
 pub mod listing;
 pub mod moving;
 pub mod parameters;

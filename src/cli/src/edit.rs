@@ -7,7 +7,7 @@ use crate::attributes::sign;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
 use base::exit::crm;
-use cib::{Op, Request, Target, Version};
+use cib::{Expected, Op, Request, Target, Version};
 use xml::{Element, Node};
 
 /// Reads the configuration, lets `change` work on a copy, and puts it back if it differs; answers what `change` says.
@@ -24,13 +24,8 @@ pub fn edit<T>(source: &Source, change: impl FnOnce(&mut Element) -> Result<T, F
 
 /// Replaces the configuration that was read at version `read`.
 pub fn put_back(source: &Source, read: Version, configuration: Element) -> Result<(), Failure> {
-    let now = Version::of(&source.cib()?)?;
-    if (now.admin_epoch, now.epoch) != (read.admin_epoch, read.epoch) {
-        let message =
-            format!("the configuration has changed meanwhile (from {read} to {now}); nothing was done, try again");
-        return Err(Failure::new(crm::OLD, message));
-    }
-    let request = Request::new(Op::Replace, Target::Section("configuration".to_owned()), Some(configuration));
+    let mut request = Request::new(Op::Replace, Target::Section("configuration".to_owned()), Some(configuration));
+    request.expected = Some(Expected::configuration(read));
     source.call(sign(request)).map(drop)
 }
 

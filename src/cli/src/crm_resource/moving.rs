@@ -1,11 +1,15 @@
 //! Moving, banning and clearing: location constraints with ids that start with `cli-`.
+//!
+//! Each is one transaction on the configuration that was read: old constraints go and new ones come at the same moment, so that
+//! nothing is started or stopped in between.
 
+use super::foresight::foresee;
 use crate::attributes::sign;
 use crate::clock;
 use crate::crm_mon::View;
 use crate::source::{Failure, Source};
 use base::exit::crm;
-use cib::{Op, Request, Target};
+use cib::{Expected, Op, Request, Target, Version};
 use scheduler::status::{Resource, ResourceKind, Role};
 use std::fmt::Write;
 use xml::Element;
@@ -25,12 +29,46 @@ impl Place<'_> {
     }
 }
 
+/// Changes of the constraints and what is said of them.
+pub struct Plan {
+    pub steps: Vec<Request>,
+    pub text: String,
+}
+
 /// `--move`.
 pub fn move_to(source: &Source, view: &View<'_>, place: &Place<'_>, force: bool) -> Result<String, Failure> {
+    let mut plan = plan_move(view, place, force)?;
+    if let Some(warning) = stays_put(view, place, &plan) {
+        plan.text.push_str(&warning);
+    }
+    commit(source, view, plan)
+}
+
+/// A word of warning if the resource would not be where it shall go, the constraint notwithstanding.
+fn stays_put(view: &View<'_>, place: &Place<'_>, plan: &Plan) -> Option<String> {
+    let (r, node) = (place.resource, place.node?);
+    if r.active_on.is_empty() {
+        return None;
+    }
+    let at = foresee(view.cib, &plan.steps, r)?.active_on;
+    let then = match at.as_slice() {
+        [one] if one == node => return None,
+        [] => "it would be stopped".to_owned(),
+        nodes => format!("it would be on {}", nodes.join(", ")),
+    };
+    Some(format!(
+        "WARNING: {} will not move to {node} as things are: {then}.\n\tThe constraint is made all the same. \
+         `bascule explain {}` says why; `crm_resource -r {} --clear` takes it back\n",
+        r.name, r.name, r.name
+    ))
+}
+
+/// What `--move` changes.
+pub fn plan_move(view: &View<'_>, place: &Place<'_>, force: bool) -> Result<Plan, Failure> {
     let r = place.resource;
     let Some(node) = place.node else {
         return match active_nodes(r, place.promoted).as_slice() {
-            [one] => ban_on(source, view, place, one),
+            [one] => plan_ban(view, place, one),
             _ => Err(several(r)),
         };
     };
@@ -41,12 +79,9 @@ pub fn move_to(source: &Source, view: &View<'_>, place: &Place<'_>, force: bool)
         ));
     }
     // An old ban there or preference elsewhere would speak against it.
-    let mut text = String::new();
-    for id in
-        made_by_us(view, &r.name, None).iter().filter(|e| is_ban_on(e, node) || is_preference(e)).filter_map(|e| e.id())
-    {
-        remove(source, id)?;
-    }
+    let (mut text, mut steps) = (String::new(), Vec::new());
+    let old = made_by_us(view, &r.name, None).into_iter().filter(|e| is_ban_on(e, node) || is_preference(e));
+    steps.extend(old.filter_map(Element::id).map(removal));
     let id = format!("cli-prefer-{}", r.name);
     let mut e = Element::new("rsc_location").with("id", &id).with("rsc", &r.name).with("role", place.role());
     match place.lifetime {
@@ -69,16 +104,16 @@ pub fn move_to(source: &Source, view: &View<'_>, place: &Place<'_>, force: bool)
             ));
         }
     }
-    add(source, e)?;
-    Ok(text)
+    steps.extend(addition(e));
+    Ok(Plan { steps, text })
 }
 
 /// `--ban`.
 pub fn ban(source: &Source, view: &View<'_>, place: &Place<'_>) -> Result<String, Failure> {
     match place.node {
-        Some(node) => ban_on(source, view, place, node),
+        Some(node) => commit(source, view, plan_ban(view, place, node)?),
         None => match active_nodes(place.resource, place.promoted).as_slice() {
-            [one] => ban_on(source, view, place, one),
+            [one] => commit(source, view, plan_ban(view, place, one)?),
             _ => Err(several(place.resource)),
         },
     }
@@ -101,7 +136,7 @@ fn active_nodes(r: &Resource, promoted: bool) -> Vec<String> {
     r.active_on.clone()
 }
 
-fn ban_on(source: &Source, view: &View<'_>, place: &Place<'_>, node: &str) -> Result<String, Failure> {
+fn plan_ban(view: &View<'_>, place: &Place<'_>, node: &str) -> Result<Plan, Failure> {
     let r = place.resource;
     let id = format!("cli-ban-{}-on-{node}", r.name);
     let mut text = String::new();
@@ -114,11 +149,8 @@ fn ban_on(source: &Source, view: &View<'_>, place: &Place<'_>, node: &str) -> Re
         r.name,
         if place.promoted { "being promoted" } else { "running" }
     );
-    for old in
-        made_by_us(view, &r.name, None).iter().filter(|e| is_preference(e) && prefers(e, node)).filter_map(|e| e.id())
-    {
-        remove(source, old)?;
-    }
+    let old = made_by_us(view, &r.name, None).into_iter().filter(|e| is_preference(e) && prefers(e, node));
+    let mut steps: Vec<Request> = old.filter_map(Element::id).map(removal).collect();
     let mut e = Element::new("rsc_location").with("id", &id).with("rsc", &r.name).with("role", place.role());
     match place.lifetime {
         None => {
@@ -136,8 +168,8 @@ fn ban_on(source: &Source, view: &View<'_>, place: &Place<'_>, node: &str) -> Re
             ));
         }
     }
-    add(source, e)?;
-    Ok(text)
+    steps.extend(addition(e));
+    Ok(Plan { steps, text })
 }
 
 fn timed_rule([rule, expression, lifetime]: [String; 3], score: &str, node: &str, end: &str) -> Element {
@@ -160,13 +192,67 @@ pub fn clear(
     expired: bool,
     force: bool,
 ) -> Result<String, Failure> {
-    let mut text = String::new();
+    let mut plan = Plan { steps: Vec::new(), text: String::new() };
     for e in made_by_us(view, &place.resource.name, place.node.filter(|_| !force)) {
         let Some(id) = e.id().filter(|_| !expired || is_expired(e)) else { continue };
-        remove(source, id)?;
-        let _ = writeln!(text, "Removing constraint: {id}");
+        plan.steps.push(removal(id));
+        let _ = writeln!(plan.text, "Removing constraint: {id}");
     }
-    Ok(text)
+    commit(source, view, plan)
+}
+
+/// `pcs resource move` takes its constraint back when the resource has arrived: refuses if the resource would not arrive, or
+/// would go away again then.
+pub fn lasts(view: &View<'_>, place: &Place<'_>) -> Result<(), Failure> {
+    let r = place.resource;
+    let plan = plan_move(view, place, false)?;
+    let Some(moved) = foresee(view.cib, &plan.steps, r) else { return Ok(()) };
+    let refuse = |text: String| Err(Failure::new(crm::ERROR, text));
+    let arrived = match place.node {
+        Some(node) => moved.active_on == [node],
+        None => !moved.active_on.is_empty() && moved.active_on != r.active_on,
+    };
+    if !arrived {
+        return refuse(format!(
+            "Unable to move resource '{0}': it would be {1} with the constraint; nothing was done ('bascule explain {0}' says why)",
+            r.name,
+            whereabouts(&moved.active_on)
+        ));
+    }
+    let mut taken_back: Vec<Request> = plan
+        .steps
+        .iter()
+        .filter(|s| s.op != Op::Delete)
+        .filter_map(|s| s.payload.as_ref()?.id())
+        .map(removal)
+        .collect();
+    let old = made_by_us(view, &r.name, None).into_iter().filter_map(Element::id).map(removal);
+    taken_back.extend(old);
+    match foresee(&moved.cib, &taken_back, r) {
+        Some(left) if left.active_on != moved.active_on => refuse(format!(
+            "Unable to ensure that moved resource '{0}' will stay on the same node after a constraint used for moving it is \
+             removed: it would be {1} then; nothing was done. Use 'pcs resource move-with-constraint {0}{2}' to keep the \
+             constraint, or give it a resource-stickiness first",
+            r.name,
+            whereabouts(&left.active_on),
+            place.node.map(|n| format!(" {n}")).unwrap_or_default()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn whereabouts(nodes: &[String]) -> String {
+    if nodes.is_empty() { "stopped".to_owned() } else { format!("on {}", nodes.join(", ")) }
+}
+
+/// All of it at once, on the configuration that it was thought out for.
+fn commit(source: &Source, view: &View<'_>, plan: Plan) -> Result<String, Failure> {
+    if !plan.steps.is_empty() {
+        let mut request = sign(Request::transaction(plan.steps));
+        request.expected = Some(Expected::configuration(Version::of(view.cib)?));
+        source.call(request)?;
+    }
+    Ok(plan.text)
 }
 
 /// Constraints of `--move` and `--ban` for a resource; with `node`, those that concern it.
@@ -204,16 +290,14 @@ fn is_expired(e: &Element) -> bool {
     end.is_some_and(clock::is_past)
 }
 
-fn add(source: &Source, e: Element) -> Result<(), Failure> {
-    // A constraint of the same id is replaced whole: it may have been of the other form.
-    if let Some(id) = e.id() {
-        remove(source, id)?;
-    }
-    source.call(sign(Request::upsert("constraints", e))).map(drop)
+/// A constraint of the same id is replaced whole: it may have been of the other form.
+fn addition(e: Element) -> impl Iterator<Item = Request> {
+    let old = e.id().map(removal);
+    old.into_iter().chain([Request::upsert("constraints", e)])
 }
 
-fn remove(source: &Source, id: &str) -> Result<(), Failure> {
+/// What is not there any more need not be removed.
+fn removal(id: &str) -> Request {
     let criteria = Element::new("rsc_location").with("id", id);
-    let request = Request::new(Op::Delete, Target::Section("constraints".to_owned()), Some(criteria));
-    source.call(sign(request)).map(drop)
+    Request::new(Op::Delete, Target::Section("constraints".to_owned()), Some(criteria))
 }

@@ -345,6 +345,10 @@ fn move_and_wait(source: &Source, id: &str, node: Option<&str>) -> Result<String
         })
     };
     let before = where_is(source)?;
+    with_view(source, |view| match crate::cluster::find(&view.cluster.resources, id) {
+        Some(resource) => moving::lasts(view, &moving::Place { resource, node, promoted: false, lifetime: None }),
+        None => Ok(()),
+    })?;
     let mut said = place(source, id, node, if node.is_some() { Move::To } else { Move::Away })?;
     let _ = writeln!(said, "Location constraint to move resource '{id}' has been created");
     let end = Instant::now() + MOVE_TIMEOUT;
