@@ -126,9 +126,9 @@ fn latencies(cluster: &Cluster, node: &str, what: &str) -> f64 {
     });
     let attribute = measure(|n| {
         let call = AttributeCall {
-            name: "speed".into(),
+            name: base::Word::cleaned("speed"),
             node: None,
-            action: AttributeAction::Set { value: format!("{what}{n}") },
+            action: AttributeAction::Set { value: base::outside::Value::cleaned(format!("{what}{n}")) },
             lifetime: Lifetime::Reboot,
             dampen_ms: None,
             private: false,

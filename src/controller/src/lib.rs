@@ -11,7 +11,7 @@
 //! | `status` | node states, attributes and histories in the CIB |
 //! | `clients` | this node's own writes until they are safe |
 //! | `disks` | whose disk holds which changes |
-//! | `local` | this node's operations |
+//! | `local`, `agenda`, `held` | this node's operations |
 //! | `record` | what this node started, as it started it |
 //! | `coordinator`, `transition`, `progress` | the DC: scheduling, and executing a graph |
 //! | `backoff` | starts that repeat are held back |
@@ -20,6 +20,7 @@
 //! node's addresses at once; `safe` first waits until their leases are over ([`base::lease::Bounds::hold`]) unless
 //! the node's death is confirmed.
 
+mod agenda;
 mod api;
 mod backoff;
 mod clients;

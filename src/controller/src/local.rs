@@ -10,6 +10,7 @@
 //! one with those of the record. Reports are numbered in the order in which they are made, so that of two entries of a history the
 //! higher number is the newer, whatever the clock says.
 
+use crate::agenda::{Agenda, Entry, State};
 use crate::api::{ExecResult, OpStatus, Output, ViewId};
 use crate::held::Held;
 use crate::message::{Bump, Exec, OpIdentity, OpRecord};
@@ -35,7 +36,7 @@ pub struct Local {
     /// Of keys of own operations: none of any transition.
     uuid: String,
     last_call: u64,
-    tasks: BTreeMap<u64, Task>,
+    tasks: Agenda<Task>,
     /// What this node runs as far as it knows itself: the base of its leases.
     held: Held,
     placed: BTreeMap<String, Placed>,
@@ -67,13 +68,6 @@ struct Task {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Queued,
-    Running,
-    Resting { until: Time },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Not begun: whether something comes before it is not known yet.
     Open,
@@ -90,6 +84,16 @@ pub struct Doings {
     pub begun: Vec<OpIdentity>,
 }
 
+impl Entry for Task {
+    fn resource(&self) -> &str {
+        &self.exec.identity.resource
+    }
+
+    fn state(&self) -> State {
+        self.state
+    }
+}
+
 impl Local {
     /// For node `me`; operations of its own making are marked with `uuid`.
     pub fn new(me: NodeId, name: String, uuid: String) -> Local {
@@ -98,7 +102,7 @@ impl Local {
             name,
             uuid,
             last_call: 0,
-            tasks: BTreeMap::new(),
+            tasks: Agenda::default(),
             held: Held::default(),
             placed: BTreeMap::new(),
             facts: BTreeMap::new(),
@@ -159,7 +163,7 @@ impl Local {
         let id = exec.identity.clone();
         match id.operation.as_str() {
             "cancel" => {
-                self.cancel(&mut doings, |op| op.identity.resource == id.resource && op.identity.key == id.key);
+                self.cancel(&mut doings, &id.resource, |op| op.identity.key == id.key);
                 self.report_plain(&mut doings, &exec, &ExecResult::done(OcfCode::OK), wall);
                 return doings;
             }
@@ -178,10 +182,10 @@ impl Local {
             return doings;
         }
         if ends_recurring(&id.operation) {
-            self.cancel(&mut doings, |op| op.identity.resource == id.resource && op.identity.interval_ms > 0);
+            self.cancel(&mut doings, &id.resource, |op| op.identity.interval_ms > 0);
         }
         if id.interval_ms > 0 {
-            self.cancel(&mut doings, |op| op.identity.resource == id.resource && op.identity.key == id.key);
+            self.cancel(&mut doings, &id.resource, |op| op.identity.key == id.key);
         }
         match id.operation.as_str() {
             // From here on the address may be used, and from here on it may not.
@@ -197,13 +201,13 @@ impl Local {
 
     /// A resource's history was forgotten: its recurring operations end, what runs goes on.
     pub fn forget(&mut self, doings: &mut Doings, resource: &str) {
-        self.cancel(doings, |op| op.identity.resource == resource && op.identity.interval_ms > 0);
+        self.cancel(doings, resource, |op| op.identity.interval_ms > 0);
     }
 
     /// An operation, or one round of it, has ended.
     pub fn finished(&mut self, now: Time, wall: WallTime, call: u64, result: &ExecResult) -> Doings {
         let mut doings = Doings::default();
-        let Some(mut task) = self.tasks.remove(&call) else { return doings };
+        let Some(mut task) = self.tasks.remove(call) else { return doings };
         if task.state != State::Running {
             self.tasks.insert(call, task);
             return doings;
@@ -231,17 +235,18 @@ impl Local {
         if !self.held.contains(resource) {
             return doings;
         }
-        let busy = |t: &&mut Task| t.exec.identity.resource == resource && t.exec.identity.interval_ms == 0;
-        if let Some(task) = self.tasks.values_mut().find(busy) {
+        let busy = self.tasks.of(resource).find(|(_, t)| t.exec.identity.interval_ms == 0).map(|(call, _)| call);
+        if let Some((call, mut task)) = busy.and_then(|call| Some((call, self.tasks.remove(call)?))) {
             task.failed = Some(result.clone());
+            self.tasks.insert(call, task);
             return doings;
         }
         let is_monitor = |t: &Task| {
             let id = &t.exec.identity;
-            id.resource == resource && id.operation == "monitor" && id.target_rc == OcfCode::OK.0
+            id.operation == "monitor" && id.target_rc == OcfCode::OK.0
         };
-        let monitor = self.tasks.iter().find(|(_, t)| is_monitor(t)).map(|(call, _)| *call);
-        if let Some((call, mut task)) = monitor.and_then(|call| Some((call, self.tasks.remove(&call)?))) {
+        let monitor = self.tasks.of(resource).find(|(_, t)| is_monitor(t)).map(|(call, _)| call);
+        if let Some((call, mut task)) = monitor.and_then(|call| Some((call, self.tasks.remove(call)?))) {
             if task.running.is_none() {
                 task.running = Some(self.on_record(&task.exec));
             }
@@ -265,15 +270,14 @@ impl Local {
     /// Starts the rounds that are due.
     pub fn tick(&mut self, now: Time, wall: WallTime) -> Doings {
         let mut doings = Doings::default();
-        let mut due = false;
-        for task in self.tasks.values_mut() {
-            if matches!(task.state, State::Resting { until } if until <= now) {
-                task.state = State::Queued;
-                task.asked = now;
-                due = true;
-            }
+        let due = self.tasks.take_due(now);
+        let any = !due.is_empty();
+        for (call, mut task) in due {
+            task.state = State::Queued;
+            task.asked = now;
+            self.tasks.insert(call, task);
         }
-        if due {
+        if any {
             self.run_queued(now, wall, &mut doings);
         }
         doings
@@ -281,28 +285,25 @@ impl Local {
 
     /// Makes the next round of every recurring operation due now.
     pub fn hasten(&mut self, now: Time) {
-        for task in self.tasks.values_mut() {
+        for (call, mut task) in self.tasks.take_resting() {
             if let State::Resting { until } = &mut task.state {
                 *until = (*until).min(now);
             }
+            self.tasks.insert(call, task);
         }
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        let until = |t: &Task| match t.state {
-            State::Resting { until } => Some(until),
-            _ => None,
-        };
-        self.tasks.values().filter_map(until).min()
+        self.tasks.next_due()
     }
 
     // ---- running ----
 
-    /// Ends operations for which `chosen` holds, without a report.
-    fn cancel(&mut self, doings: &mut Doings, chosen: impl Fn(&Exec) -> bool) {
-        let calls: Vec<u64> = self.tasks.iter().filter(|(_, t)| chosen(&t.exec)).map(|(c, _)| *c).collect();
+    /// Ends operations of a resource for which `chosen` holds, without a report.
+    fn cancel(&mut self, doings: &mut Doings, resource: &str, chosen: impl Fn(&Exec) -> bool) {
+        let calls: Vec<u64> = self.tasks.of(resource).filter(|(_, t)| chosen(&t.exec)).map(|(c, _)| c).collect();
         for call in calls {
-            if self.tasks.remove(&call).is_some_and(|t| t.state == State::Running) {
+            if self.tasks.remove(call).is_some_and(|t| t.state == State::Running) {
                 doings.outputs.push(Output::Cancel { call });
             }
         }
@@ -310,16 +311,8 @@ impl Local {
 
     /// Starts what may run: a resource's operations run one after the other, oldest first.
     fn run_queued(&mut self, now: Time, wall: WallTime, doings: &mut Doings) {
-        let running = self.tasks.values().filter(|t| t.state == State::Running);
-        let mut busy: BTreeSet<String> = running.map(|t| t.exec.identity.resource.clone()).collect();
-        let mut next = Vec::new();
-        for (call, task) in &self.tasks {
-            if task.state == State::Queued && busy.insert(task.exec.identity.resource.clone()) {
-                next.push(*call);
-            }
-        }
-        for call in next {
-            let Some(mut task) = self.tasks.remove(&call) else { continue };
+        for call in self.tasks.runnable() {
+            let Some(mut task) = self.tasks.remove(call) else { continue };
             task.state = State::Running;
             if task.step == Step::Open && task.reported.is_none() {
                 doings.begun.push(task.exec.identity.clone());

@@ -292,7 +292,7 @@ fn in_order(status: &Element, record: &OpRecord) -> Option<OpRecord> {
     let mut placed = record.clone();
     if record.call < 0 {
         let list = node_state(status, op.node).and_then(|s| s.child("lrm")?.child("lrm_resources"));
-        let resource = list.and_then(|l| l.elements().find(|e| e.id() == Some(&op.resource)));
+        let resource = list.and_then(|l| l.child_by_id("lrm_resource", &op.resource));
         let calls =
             resource.into_iter().flat_map(|r| r.elements()).filter_map(|e| e.attr("call-id")?.parse::<i64>().ok());
         placed.call = calls.max().unwrap_or(0).max(0).saturating_add(1);

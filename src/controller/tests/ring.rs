@@ -186,7 +186,7 @@ impl World {
                     _ if there => OcfCode::OK,
                     _ => OcfCode::NOT_RUNNING,
                 };
-                host.brain.handle(now, wall, Input::Executed { call: call, result: ExecResult::done(code) });
+                host.brain.handle(now, wall, Input::Executed { call, result: ExecResult::done(code) });
                 node
             }
             Event::Stored { node, life, saved } => {

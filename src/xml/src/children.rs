@@ -311,6 +311,12 @@ impl From<Vec<Node>> for Children {
     }
 }
 
+impl Extend<Node> for Children {
+    fn extend<I: IntoIterator<Item = Node>>(&mut self, nodes: I) {
+        nodes.into_iter().for_each(|node| self.push(node));
+    }
+}
+
 impl PartialEq for Children {
     fn eq(&self, other: &Children) -> bool {
         if let (Kept::Many(a), Kept::Many(b)) = (&self.0, &other.0)

@@ -217,7 +217,7 @@ fn records_outlive_the_daemon() {
         let look = bench.local.restore(bench.now, WallTime(0), vec![(**record).clone()]);
         assert_eq!(runs(&look), ["monitor IPaddr2 ip=10.0.0.1"]);
         let ended = bench.end(&look, code);
-        assert_eq!((ended.reports.len(), bench.local.held().len()), (told, told));
+        assert_eq!((ended.reports.len(), bench.local.held().resources().len()), (told, told));
         let stop = bench.ask(on_x("stop", 0, "IPaddr2", &[]));
         let wanted = if told == 1 { "stop IPaddr2 ip=10.0.0.1" } else { "stop IPaddr2" };
         assert_eq!(runs(&stop), [wanted]);
@@ -236,7 +236,7 @@ fn a_resource_that_became_a_numbered_instance_is_stopped_under_its_name() {
         let asked = bench.ask(stop);
         assert!(matches!(&asked.outputs[0], Output::Execute { operation, .. } if operation.instance.id == was));
         assert_eq!(runs(&bench.end(&asked, OcfCode::OK)), [format!("forget {was}")]);
-        assert!(bench.local.held().is_empty());
+        assert!(bench.local.held().resources().is_empty());
     }
 }
 

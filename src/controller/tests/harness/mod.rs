@@ -394,7 +394,7 @@ impl Lab {
                     return;
                 }
                 let code = self.act(id, &operation);
-                Input::Executed { call: call, result: ExecResult::done(code) }
+                Input::Executed { call, result: ExecResult::done(code) }
             }
         };
         self.input(id, input);
