@@ -128,7 +128,7 @@ fn latencies(cluster: &Cluster, node: &str, what: &str) -> f64 {
         let call = AttributeCall {
             name: base::Word::cleaned("speed"),
             node: None,
-            action: AttributeAction::Set { value: base::outside::Value::cleaned(format!("{what}{n}")) },
+            action: AttributeAction::Set { value: base::outside::Value::cleaned(&format!("{what}{n}")) },
             lifetime: Lifetime::Reboot,
             dampen_ms: None,
             private: false,
