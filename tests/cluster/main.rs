@@ -10,6 +10,7 @@ mod door;
 mod fixture;
 mod hostile;
 mod partition;
+mod records;
 mod resources;
 mod restart;
 mod scheduler;

@@ -378,10 +378,14 @@ impl Replica {
 
     /// The node cancels recurring operations before these, and reports nothing of them.
     fn end_recurring(&mut self, ender: &OpIdentity) {
-        if status::ends_recurring(&ender.operation) {
-            let ended = |id: &OpIdentity| id.node == ender.node && id.resource == ender.resource && id.interval_ms > 0;
-            self.in_flight.retain(|_, flight| !ended(&flight.identity));
-        }
+        // A cancellation names what it ends, and a new operation takes the place of the old one of its key.
+        let all = status::ends_recurring(&ender.operation);
+        self.end_rounds(ender.node, &ender.resource, |key| all || key == ender.key);
+    }
+
+    fn end_rounds(&mut self, node: NodeId, resource: &str, ended: impl Fn(&str) -> bool) {
+        let of = |id: &OpIdentity| id.node == node && id.resource == resource && id.interval_ms > 0;
+        self.in_flight.retain(|_, f| !(of(&f.identity) && ended(&f.identity.key)));
     }
 
     /// Applies one ordered message of the current view.
@@ -475,7 +479,9 @@ impl Replica {
             Op::Result(record) => {
                 let at = WallTime(message.wall_ms).secs();
                 self.in_flight.remove(&(record.identity.node, record.identity.transition_key.clone()));
-                self.end_recurring(&record.identity);
+                if record.identity.interval_ms == 0 {
+                    self.end_recurring(&record.identity);
+                }
                 let changed = self.cib.edit_status(|s| status::record(s, record, at));
                 effects.push(Effect::Result(record.clone()));
                 done(changed)
@@ -545,6 +551,7 @@ impl Replica {
             cleared || entry
         });
         if history {
+            self.end_rounds(node, resource, |_| true);
             effects.push(Effect::Forgotten { node, resource: resource.to_owned() });
         }
         if changed {
@@ -580,6 +587,7 @@ impl Replica {
                 }
             });
             if operation.is_none() {
+                self.end_rounds(*node, id, |_| true);
                 effects.push(Effect::Forgotten { node: *node, resource: id.clone() });
             }
         }

@@ -343,3 +343,15 @@ fn a_cleanup_touches_what_has_failed() {
         lab.operations(since_then)
     );
 }
+
+#[test]
+fn a_round_that_was_cancelled_is_not_waited_for() {
+    let mut lab = up("");
+    lab.delays.insert("x_monitor_10000".into(), 30_000);
+    replace(&mut lab, 1, &route("x", "Route", "10.1.0.0/24"));
+    lab.run_ms(1000);
+    lab.ask(1, Request::Cleanup { resource: None, node: None, operation: None, refresh: true });
+    lab.run_ms(120_000);
+    assert_eq!(fail_count(&lab, "x#monitor_10000"), None, "{:#?}", lab.operations(base::Time::ZERO));
+    assert_eq!(placed(&lab), set(&["Route destination=10.1.0.0/24"]));
+}
