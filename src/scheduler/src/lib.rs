@@ -24,6 +24,7 @@ pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
 pub use rule_check::{RuleProblem, RuleState, check_rule};
 use serde::{Deserialize, Serialize};
+pub use unpack::FEATURE_SET;
 use xml::Element;
 
 /// What is not in the CIB.

@@ -41,6 +41,8 @@ pub(crate) fn ocf(places: &Places, operation: &Operation) -> Environment {
     set("OCF_RESOURCE_INSTANCE", instance.id.clone().into());
     set("OCF_RESOURCE_TYPE", instance.agent.clone().into());
     set("OCF_RESOURCE_PROVIDER", instance.provider().into());
+    // By it agents choose between `crm_master` and `crm_attribute --promotion`.
+    set("OCF_RESKEY_crm_feature_set", scheduler::FEATURE_SET.into());
     let meta = operation.meta.iter().map(|(name, value)| (meta_name(name), value));
     for (name, value) in instance.params.iter().map(|(name, value)| (name.clone(), value)).chain(meta) {
         // Names come from the CIB; one with `=` or NUL cannot be a variable.

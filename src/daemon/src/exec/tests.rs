@@ -63,7 +63,6 @@ fn operation(class: &str, action: &str, timeout_ms: u64) -> Operation {
             agent: "A".into(),
             params: pairs(&[
                 ("ip", "192.0.2.1"),
-                ("crm_feature_set", "3.21.0"),
                 ("OCF_CHECK_LEVEL", "10"),
                 ("bad=name", "x"),
                 ("", "x"),
@@ -105,7 +104,7 @@ async fn ocf_agents_get_their_environment() {
     let helpers = host.dir.join("helpers").display().to_string();
     for line in [
         "OCF_RESKEY_ip=192.0.2.1",
-        "OCF_RESKEY_crm_feature_set=3.21.0",
+        &format!("OCF_RESKEY_crm_feature_set={}", scheduler::FEATURE_SET),
         "OCF_RESKEY_CRM_meta_timeout=20000",
         "OCF_RESKEY_CRM_meta_on_node=n1",
         "OCF_RESKEY_CRM_meta_notify_start_uname=n1 n2",
