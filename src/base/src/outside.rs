@@ -11,7 +11,7 @@ use std::ops::Deref;
 /// Names: of attributes, nodes, resources, operations, programs.
 pub type Word = XmlText<1024>;
 /// Values of attributes.
-pub type Value = XmlText<{ 16 * 1024 }>;
+pub type Value = XmlText<{ 8 * 1024 }>;
 /// Why an agent failed, in its own words.
 pub type Reason = XmlText<512>;
 /// XPath expressions.

@@ -458,6 +458,10 @@ impl Replica {
         let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
         let result = match &message.op {
             Op::Cib(text) => self.apply_cib(text, effects),
+            Op::Attribute { node, name, value: Some(_) } if self.attributes_full(NodeId(*node), name) => {
+                let (found, limit) = (status::MAX_ATTRIBUTES + 1, status::MAX_ATTRIBUTES);
+                Err(CibError::TooCostly { what: "node", unit: "attributes", found, limit })
+            }
             Op::Attribute { node, name, value } => {
                 let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), name, value.as_deref()));
                 self.name_state(NodeId(*node));
@@ -526,6 +530,10 @@ impl Replica {
             effects.push(Effect::Changed { reason: format!("{} of the CIB", request.op.name()) });
         }
         Ok(Applied { changed: outcome.changed, config_changed: outcome.config_changed, answer: outcome.answer })
+    }
+
+    fn attributes_full(&self, node: NodeId, name: &str) -> bool {
+        self.status().is_some_and(|s| status::attributes_full(s, node, name))
     }
 
     /// A state made for a node that was never seen gets its name from the configuration.

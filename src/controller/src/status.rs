@@ -116,6 +116,18 @@ pub fn attribute<'a>(status: &'a Element, node: NodeId, name: &str) -> Option<&'
     set.elements_named("nvpair").find(|e| e.attr("name") == Some(name))?.attr("value")
 }
 
+/// Most transient attributes that clients may give a node; the cluster's own fail counts come on top.
+pub const MAX_ATTRIBUTES: usize = 4000;
+
+/// Whether `name` would be one attribute too many.
+pub fn attributes_full(status: &Element, node: NodeId, name: &str) -> bool {
+    let set = node_state(status, node).and_then(|s| s.child("transient_attributes")?.child("instance_attributes"));
+    let Some(set) = set else { return false };
+    let theirs =
+        |e: &&Element| e.attr("name").is_some_and(|n| !n.starts_with("fail-count-") && !n.starts_with("last-failure-"));
+    attribute(status, node, name).is_none() && set.elements().filter(theirs).count() >= MAX_ATTRIBUTES
+}
+
 /// Sets or removes a transient attribute. `value++` and `value+=N` count up, saturating at INFINITY.
 pub fn set_attribute(status: &mut Element, node: NodeId, name: &str, value: Option<&str>) -> bool {
     let old = attribute(status, node, name).map(str::to_owned);
@@ -546,6 +558,19 @@ mod tests {
         record(&mut s, &result(2, "stop", 0, 0, 1), 5);
         assert!(is_running(&s), "a failed stop leaves it where it was");
         assert_eq!(attribute(&s, NODE, "fail-count-vip#stop_0"), Some("INFINITY"));
+    }
+
+    #[test]
+    fn attributes_have_a_bound_that_fail_counts_do_not_fill() {
+        let mut s = Element::new("status");
+        for n in 0..MAX_ATTRIBUTES {
+            assert!(!attributes_full(&s, NODE, "one-more"));
+            set_attribute(&mut s, NODE, &format!("fail-count-{n}"), Some("1"));
+            set_attribute(&mut s, NODE, &format!("a{n}"), Some("1"));
+        }
+        assert!(attributes_full(&s, NODE, "one-more") && !attributes_full(&s, NODE, "a7"));
+        set_attribute(&mut s, NODE, "a7", None);
+        assert!(!attributes_full(&s, NODE, "one-more"));
     }
 
     #[test]

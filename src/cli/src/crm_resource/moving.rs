@@ -301,3 +301,7 @@ fn removal(id: &str) -> Request {
     let criteria = Element::new("rsc_location").with("id", id);
     Request::new(Op::Delete, Target::Section("constraints".to_owned()), Some(criteria))
 }
+
+#[cfg(test)]
+#[path = "moving_tests.rs"]
+mod tests;

@@ -38,6 +38,9 @@ const CONNECTION_AT_MOST: Duration = Duration::from_secs(660);
 /// Bodies up to this size are taken at once; all larger ones together may have [`BODY_ROOM_BYTES`] of memory.
 const SMALL_BODY_BYTES: usize = 64 * 1024;
 const BODY_ROOM_BYTES: usize = 4 * MAX_REQUEST_BODY_BYTES;
+/// Connections without a place that are told so at the same time, and how long that may take.
+const MAX_TOLD: usize = 64;
+const TELL_WITHIN: Duration = Duration::from_millis(300);
 /// Large documents that are read, tried or rendered at the same time.
 const HEAVY_WORKERS: usize = 2;
 /// Default wait for an acknowledgement.
@@ -147,9 +150,13 @@ async fn connection(stream: UnixStream, state: State, place: Option<Place>) {
     }
 }
 
-/// Says why there is no place, without waiting for the request.
+/// Says why there is no place, once the request has come; if too many must be told at a time, the rest are just closed.
 async fn turned_away(mut stream: UnixStream) {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    static TOLD: Semaphore = Semaphore::const_new(MAX_TOLD);
+    let Ok(_turn) = TOLD.try_acquire() else { return };
+    // A client that still writes would not see the answer.
+    let _ = tokio::time::timeout(TELL_WITHIN, stream.read(&mut [0; 8192])).await;
     let message = format!(
         "too many requests of this user are being served (at most {} of an operator, {} of another user); try again",
         admission::MAX_OPERATORS,
@@ -158,9 +165,8 @@ async fn turned_away(mut stream: UnixStream) {
     let body = serde_json::to_string(&ApiError { code: crm::UNAVAILABLE, message }).unwrap_or_default();
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n";
     let text = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    // It fits into the socket's buffer, or the peer does not want it.
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text.as_bytes())).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await;
+    let _ = tokio::time::timeout(TELL_WITHIN, stream.write_all(text.as_bytes())).await;
+    let _ = tokio::time::timeout(TELL_WITHIN, stream.shutdown()).await;
 }
 
 type Reply = Response<Full<Bytes>>;
