@@ -14,6 +14,7 @@ mod finish;
 mod lines;
 mod lint;
 mod own;
+mod own_read;
 mod parser;
 mod problem;
 mod raw;

@@ -1,36 +1,13 @@
 //! Taking the table over from another director, with what it knew of the servers.
 
 use super::core::Core;
-use base::ipvs::{Family, ServiceKey};
+use super::place::Place;
+use base::ipvs::ServiceKey;
 use policy::{TakenOver, Verdicts, WantedService};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-
-/// Where clients' packets come in: an address, and the firewall marks that packets to it get.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    pub addr: IpAddr,
-    pub marks: BTreeSet<u32>,
-}
-
-impl From<IpAddr> for Place {
-    fn from(addr: IpAddr) -> Place {
-        Place { addr, marks: BTreeSet::new() }
-    }
-}
-
-impl Place {
-    /// Whether packets to this place are this service's.
-    pub fn is_of(&self, service: &ServiceKey) -> bool {
-        match *service {
-            ServiceKey::Address { addr, .. } => addr == self.addr,
-            ServiceKey::Fwmark { mark, family } => Family::of(self.addr) == family && self.marks.contains(&mark),
-        }
-    }
-}
 
 impl Core {
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
