@@ -10,6 +10,7 @@
 //! whose document stays.
 
 mod apply;
+pub mod config;
 mod error;
 pub mod limits;
 pub mod lineage;
@@ -198,49 +199,8 @@ pub fn patchset(old: &Element, new: &Element) -> Option<Element> {
     Some(patchset)
 }
 
-/// A time as options and operations have it (`10`, `10s`, `500ms`, `2min`, `1h`) in ms; ISO 8601 durations without years and months.
-pub fn interval_ms(text: &str) -> Option<u64> {
-    let text = text.trim();
-    if let Some(duration) = text.strip_prefix('P') {
-        return iso_duration_ms(duration);
-    }
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(unit_at);
-    let number: u64 = digits.parse().ok()?;
-    match unit.trim() {
-        "" | "s" | "sec" => number.checked_mul(1000),
-        "ms" | "msec" => Some(number),
-        "us" | "usec" => Some(number / 1000),
-        "m" | "min" => number.checked_mul(60_000),
-        "h" | "hr" => number.checked_mul(3_600_000),
-        _ => None,
-    }
-}
-
-fn iso_duration_ms(text: &str) -> Option<u64> {
-    let (mut total, mut digits, mut time) = (0u64, String::new(), false);
-    for c in text.chars() {
-        let unit_ms = match c {
-            '0'..='9' => {
-                digits.push(c);
-                continue;
-            }
-            'T' => {
-                time = true;
-                continue;
-            }
-            'W' if !time => 7 * 86_400_000,
-            'D' if !time => 86_400_000,
-            'H' if time => 3_600_000,
-            'M' if time => 60_000,
-            'S' if time => 1000,
-            _ => return None,
-        };
-        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit_ms)?)?;
-        digits.clear();
-    }
-    digits.is_empty().then_some(total)
-}
+/// A time as options and operations have it, in ms.
+pub use base::text::parse_interval_ms as interval_ms;
 
 /// MD5 of the compact form: Pacemaker's versioned digest without its filter.
 pub fn digest(root: &Element) -> String {

@@ -448,7 +448,8 @@ impl Controller {
 
     fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
         let Some(name) = name else { return Ok(self.config.me) };
-        let configured = self.config.nodes.iter().find(|(n, called)| *called == name || n.to_string() == name);
+        let configured =
+            self.config.nodes.iter().find(|(n, called)| base::ids::same_node(called, name) || n.to_string() == name);
         configured.map(|(n, _)| *n).ok_or_else(|| format!("Node not found: {name}"))
     }
 

@@ -18,8 +18,9 @@ use crate::backoff::Backoff;
 use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
 use crate::replica::{Replica, Turnover};
 use crate::status;
-use crate::transition::{Limits, Transition, duration_ms, meta};
+use crate::transition::{Limits, Transition, meta};
 use base::exit::OcfCode;
+use base::text::parse_interval_ms;
 use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
 use scheduler::graph::{Action, ActionId, ActionKind};
@@ -495,7 +496,7 @@ impl Coordinator {
         match action.operation() {
             "stonith" => {
                 let verb = meta(action, "stonith_action").unwrap_or("reboot").to_owned();
-                let timeout_ms = transition.setting("fencing-timeout").and_then(duration_ms).unwrap_or(60_000);
+                let timeout_ms = transition.setting("fencing-timeout").and_then(parse_interval_ms).unwrap_or(60_000);
                 self.ticket += 1;
                 let ticket = self.ticket;
                 let name = action.target().map(|t| t.node.to_string()).unwrap_or_default();
@@ -560,7 +561,7 @@ fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeI
     if let Some(node) = target.node_id().filter(|n| known(*n)) {
         return Some(node);
     }
-    let by_name = |e: &&xml::Element| e.attr("uname") == Some(&target.node);
+    let by_name = |e: &&xml::Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, &target.node));
     let state = replica.status()?.elements_named("node_state").find(by_name)?;
     state.id()?.parse().ok().map(NodeId)
 }
@@ -576,7 +577,7 @@ fn leases_of(replica: &Replica, node: NodeId) -> Vec<String> {
 }
 
 fn recheck_interval(replica: &Replica) -> Duration {
-    match replica.property("cluster-recheck-interval").and_then(duration_ms) {
+    match replica.property("cluster-recheck-interval").and_then(parse_interval_ms) {
         Some(0) | None => RECHECK,
         Some(ms) => Duration::from_millis(ms),
     }

@@ -9,6 +9,7 @@ use crate::digest::md5_hex;
 use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Snapshot, State};
 use crate::status::{self, Membership};
 use crate::sync::Merge;
+use base::ids::same_node;
 use base::{NodeId, WallTime, Word};
 use cib::{Cib, CibError, Lineage, Request, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -298,13 +299,19 @@ impl Replica {
         turnover
     }
 
-    /// Nodes appear under `nodes`, the cluster's name and version under `crm_config`, as Pacemaker writes them.
+    /// Nodes appear under `nodes`, the cluster's name and version under `crm_config`, as Pacemaker writes them. A node's name is
+    /// what the node itself says; one that was renamed keeps its id, and gets its new name there, as with Pacemaker.
     fn introduce(&mut self) {
         let Introduction { nodes, program, cluster_name } = self.introduction.clone();
-        for (id, name) in nodes {
+        // The nodes' own words stand behind those of the list, and count.
+        for (id, name) in nodes.into_iter().collect::<BTreeMap<_, _>>() {
             let id = id.to_string();
             let known = |nodes: &Element| {
-                nodes.elements().any(|n| n.attr("uname") == Some(name.as_str()) || n.id() == Some(&id))
+                let mut all = nodes.elements();
+                all.any(|n| match n.id() == Some(&id) {
+                    true => n.attr("uname") == Some(name.as_str()),
+                    false => n.attr("uname").is_some_and(|own| same_node(own, &name)),
+                })
             };
             if !self.cib.section("nodes").is_some_and(known) {
                 let node = Element::new("node").with("id", &id).with("uname", &name);
@@ -335,9 +342,7 @@ impl Replica {
 
     /// A cluster property as configured.
     pub fn property(&self, name: &str) -> Option<&str> {
-        let sets = self.cib.section("crm_config")?.elements_named("cluster_property_set");
-        let mut pairs = sets.flat_map(|s| s.elements_named("nvpair"));
-        pairs.find(|p| p.attr("name") == Some(name))?.attr("value")
+        cib::config::property(self.cib.root(), name)
     }
 
     /// A change of the configuration that the cluster itself makes. No one's work, so it does not count at a merge.

@@ -8,6 +8,7 @@ use crate::digest;
 use crate::message::{Bump, Exec, OpIdentity};
 pub use crate::progress::Limits;
 use crate::progress::Progress;
+use base::text::parse_interval_ms;
 use base::{Instance, NodeId, Operation};
 use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
 use std::collections::BTreeMap;
@@ -142,7 +143,7 @@ impl Transition {
     }
 
     fn delay_ms(&self) -> u64 {
-        self.setting("cluster-delay").and_then(duration_ms).unwrap_or(CLUSTER_DELAY_MS)
+        self.setting("cluster-delay").and_then(parse_interval_ms).unwrap_or(CLUSTER_DELAY_MS)
     }
 
     fn bump(&self, op: &ResourceAction) -> Bump {
@@ -195,21 +196,6 @@ fn start_delay_ms(action: &Action) -> u64 {
 pub fn meta<'a>(action: &'a Action, name: &str) -> Option<&'a str> {
     let found = action.attributes.iter().find(|(n, _)| n.strip_prefix("CRM_meta_") == Some(name));
     found.map(|(_, v)| v.as_str())
-}
-
-/// `60s`, `1min`, `500ms`, `20` (seconds) and the like.
-pub fn duration_ms(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit.trim() {
-        "ms" | "msec" => 1,
-        "" | "s" | "sec" => 1000,
-        "m" | "min" => 60_000,
-        "h" | "hr" => 3_600_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -299,19 +285,5 @@ mod tests {
         t.abort("because");
         assert!(!t.has_more());
         assert_eq!(fire(&mut t, 0, 0), [] as [ActionId; 0]);
-    }
-
-    #[test]
-    fn durations_as_operators_write_them() {
-        let cases = [
-            ("60s", Some(60_000)),
-            ("2", Some(2000)),
-            ("500ms", Some(500)),
-            ("1min", Some(60_000)),
-            ("3 parsecs", None),
-        ];
-        for (text, wanted) in cases {
-            assert_eq!(duration_ms(text), wanted, "{text}");
-        }
     }
 }

@@ -232,3 +232,24 @@ fn a_failure_that_no_monitor_found_is_recovered_at_once() {
         lab.assert_same_cib();
     }
 }
+
+/// corosync.conf calls node 1 otherwise than a CIB that was brought along: it has one name everywhere, by its id.
+#[test]
+fn a_renamed_node_has_one_name_and_keeps_what_is_its_own() {
+    let mut lab = Lab::new(3, "", schedule);
+    lab.run_ms(300);
+    lab.standby(1, "on");
+    lab.modify(1, "nodes", "<nodes><node id=\"1\" uname=\"n1\"/></nodes>");
+    lab.run_ms(300);
+    lab.kill(3);
+    lab.run_ms(500);
+    lab.assert_same_cib();
+    let root = lab.node(2).controller.cib().root();
+    let names: Vec<(&str, &str)> = root
+        .descendants()
+        .filter(|e| e.id() == Some("1") && e.attr("uname").is_some())
+        .filter_map(|e| Some((e.name(), e.attr("uname")?)))
+        .collect();
+    assert_eq!(names, [("node", "node1"), ("node_state", "node1")]);
+    assert!(root.to_pretty().contains("nodes-1-standby"));
+}

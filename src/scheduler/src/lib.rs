@@ -8,11 +8,13 @@ mod fence_actions;
 pub mod graph;
 mod graph_build;
 mod graph_loops;
+mod message;
 mod model;
 mod order;
 mod pipeline;
 mod place;
 mod plan;
+mod role;
 mod rule_check;
 pub mod simulate;
 pub mod status;
@@ -22,6 +24,7 @@ mod unpack;
 use base::WallTime;
 pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
+pub use message::{Message, Severity};
 pub use rule_check::{RuleProblem, RuleState, check_rule};
 use serde::{Deserialize, Serialize};
 pub use unpack::FEATURE_SET;
@@ -47,20 +50,6 @@ pub struct Schedule {
     /// When the same CIB may give another result (rules, timeouts), in seconds since the epoch.
     pub recheck_by: Option<i64>,
     pub messages: Vec<Message>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-}
-
-/// Something that the operator should know about the configuration or the result.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Message {
-    pub severity: Severity,
-    pub text: String,
 }
 
 /// Why there is no schedule at all.

@@ -2,6 +2,7 @@
 //!
 //! Plain data, made in one go by [`read`]; nobody changes it afterwards.
 
+pub use crate::role::Role;
 pub use crate::status_read::read;
 use std::collections::BTreeMap;
 
@@ -63,39 +64,6 @@ pub struct Node {
     pub running: Vec<String>,
     /// Fail counts by resource id.
     pub fail_counts: BTreeMap<String, i32>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Role {
-    #[default]
-    Unknown,
-    Stopped,
-    Started,
-    Unpromoted,
-    Promoted,
-}
-
-impl Role {
-    pub fn text(self) -> &'static str {
-        match self {
-            Role::Unknown => "Unknown",
-            Role::Stopped => "Stopped",
-            Role::Started => "Started",
-            Role::Unpromoted => "Unpromoted",
-            Role::Promoted => "Promoted",
-        }
-    }
-
-    /// Reads a role as configured, old names included.
-    pub fn parse(text: &str) -> Role {
-        match text.to_ascii_lowercase().as_str() {
-            "stopped" => Role::Stopped,
-            "started" => Role::Started,
-            "unpromoted" | "slave" => Role::Unpromoted,
-            "promoted" | "master" => Role::Promoted,
-            _ => Role::Unknown,
-        }
-    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

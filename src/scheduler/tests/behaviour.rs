@@ -41,6 +41,27 @@ fn dummy(id: &str, more: &str) -> String {
     format!("<primitive id=\"{id}\" class=\"ocf\" provider=\"heartbeat\" type=\"Dummy\">{more}</primitive>")
 }
 
+/// What the graph gives the first operation `key`.
+fn parameter(cib: &Element, key: &str, name: &str) -> Option<String> {
+    let graph = schedule(cib, WallTime::from_secs(NOW), &Options::default()).unwrap().graph.to_element();
+    let op = graph.descendants().find(|e| e.attr("operation_key") == Some(key))?;
+    op.child("attributes")?.attr(name).map(str::to_owned)
+}
+
+#[test]
+fn a_pair_that_refers_takes_the_name_that_it_gives() {
+    let a = dummy(
+        "a",
+        "<instance_attributes id=\"a-ia\"><nvpair id=\"a-fake\" name=\"fake\" value=\"V\"/></instance_attributes>",
+    );
+    let b =
+        dummy("b", "<instance_attributes id=\"b-ia\"><nvpair id-ref=\"a-fake\" name=\"state\"/></instance_attributes>");
+    let cib = cluster(&no_fencing(), &(a + &b), "", ["", ""]);
+    assert_eq!(parameter(&cib, "b_start_0", "state").as_deref(), Some("V"));
+    assert_eq!(parameter(&cib, "b_start_0", "fake"), None);
+    assert_eq!(parameter(&cib, "a_start_0", "fake").as_deref(), Some("V"));
+}
+
 /// A history in which the operations had these results.
 fn history(rsc: &str, ops: &[(&str, u64, i32)]) -> String {
     let entry = |(i, (task, interval, rc)): (usize, &(&str, u64, i32))| {

@@ -389,7 +389,7 @@ pub fn value_fits(kind: Kind, value: &str) -> Result<(), String> {
 }
 
 pub fn is_bool(value: &str) -> bool {
-    ["true", "false", "on", "off", "yes", "no", "y", "n", "1", "0"].iter().any(|w| w.eq_ignore_ascii_case(value))
+    base::text::parse_bool(value).is_some()
 }
 
 /// A number with an optional unit, or an ISO 8601 duration.

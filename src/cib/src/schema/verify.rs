@@ -117,7 +117,9 @@ impl Look<'_> {
     }
 
     fn fencing(&mut self, configuration: &Element) {
-        let enabled = ["fencing-enabled", "stonith-enabled"].iter().find_map(|name| property(configuration, name));
+        let enabled = ["fencing-enabled", "stonith-enabled"]
+            .iter()
+            .find_map(|name| crate::config::property_of(configuration, name));
         let off = enabled.is_some_and(|v| ["false", "off", "no", "n", "0"].iter().any(|w| w.eq_ignore_ascii_case(v)));
         let Some(resources) = configuration.child("resources") else { return };
         if off || resources.descendants().any(|e| e.name() == "primitive" && e.attr("class") == Some("stonith")) {
@@ -172,12 +174,6 @@ impl Look<'_> {
             }
         }
     }
-}
-
-/// Value of a cluster property, from the first set that has it.
-fn property<'a>(configuration: &'a Element, name: &str) -> Option<&'a str> {
-    let pairs = configuration.child("crm_config")?.elements().flat_map(|set| set.elements_named("nvpair"));
-    pairs.filter(|p| p.attr("name") == Some(name)).find_map(|p| p.attr("value"))
 }
 
 fn remote_nodes(configuration: &Element) -> impl Iterator<Item = &str> {

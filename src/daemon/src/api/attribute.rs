@@ -2,6 +2,8 @@
 
 use super::{State, ask, within};
 use base::exit::crm;
+use base::ids::same_node;
+use cib::config::{self, Index};
 use controller::{Request, Response as Answer};
 use std::time::Duration;
 use wire::api::{AttributeAction, AttributeCall, AttributeReply, AttributeValue, Lifetime};
@@ -81,15 +83,17 @@ fn find(document: &Element, call: &AttributeCall, node: Option<&str>) -> Vec<Att
         }
     };
     let Some(holders) = holders else { return Vec::new() };
+    let index = Index::new(document);
     let mut values = Vec::new();
     for holder in holders.elements_named(kind) {
         let uname = holder.attr("uname").or(holder.id()).unwrap_or_default();
-        if node.is_some_and(|n| n != uname) {
+        if node.is_some_and(|n| !same_node(n, uname)) {
             continue;
         }
-        let pairs = holder.elements_named(set).flat_map(|s| s.descendants()).filter(|e| e.name() == "nvpair");
-        if let Some(pair) = pairs.into_iter().find(|p| p.attr("name") == Some(call.name.as_str())) {
-            let value = pair.attr("value").map(str::to_owned);
+        let sets = if set == "transient_attributes" { holder.child(set) } else { Some(holder) };
+        let pairs = sets.map(|s| config::values(s, "instance_attributes", &index)).unwrap_or_default();
+        if let Some(value) = pairs.get(call.name.as_str()) {
+            let value = Some((*value).to_owned());
             values.push(AttributeValue { node: uname.to_owned(), name: call.name.to_string(), value });
         }
     }
@@ -99,7 +103,7 @@ fn find(document: &Element, call: &AttributeCall, node: Option<&str>) -> Vec<Att
 /// The `<node>` element's id and the id of its attribute set.
 fn place(document: &Element, node: &str) -> Option<(String, String)> {
     let nodes = document.child("configuration")?.child("nodes")?;
-    let element = nodes.elements_named("node").find(|n| n.attr("uname") == Some(node))?;
+    let element = nodes.elements_named("node").find(|n| n.attr("uname").is_some_and(|own| same_node(own, node)))?;
     let id = element.id()?.to_owned();
     let set =
         element.child("instance_attributes").and_then(|s| s.id()).map_or_else(|| format!("nodes-{id}"), str::to_owned);
@@ -134,10 +138,14 @@ async fn set_forever(
 
 async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
     let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
-    if node.contains(['\'', '"']) {
+    let document = match document(state, timeout).await {
+        Ok(document) => document,
+        Err(reply) => return reply,
+    };
+    let Some((id, _)) = place(&document, &node).filter(|(id, _)| !id.contains(['\'', '"'])) else {
         return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
-    }
-    let expression = format!("//nodes/node[@uname='{node}']/instance_attributes/nvpair[@name='{}']", call.name);
+    };
+    let expression = format!("//nodes/node[@id='{id}']/instance_attributes/nvpair[@name='{}']", call.name);
     let mut request = cib::Request::delete_xpath(&expression, true);
     stamp(&mut request, user);
     lasting(ask(state, Request::Cib(request), timeout).await)

@@ -5,6 +5,7 @@ use super::child::Program;
 use super::{Ended, MAX_REASON_BYTES, Places, child, env};
 use base::Operation;
 use base::exit::OcfCode;
+use cib::config::{self, Index};
 use controller::OpStatus;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,21 +33,22 @@ pub struct Device {
 
 /// Devices for `target`: those that name it (`pcmk_host_map`, `pcmk_host_list`) before those that name nobody.
 pub fn devices(cib: &Element, target: &str) -> Vec<Device> {
+    let index = Index::new(cib);
     let resources = cib.child("configuration").and_then(|c| c.child("resources"));
     let primitives = resources.into_iter().flat_map(|r| r.descendants());
     let mut found: Vec<(bool, Device)> = primitives
         .filter(|e| e.name() == "primitive" && e.attr("class") == Some("stonith"))
-        .filter_map(|e| device(e, target))
+        .filter_map(|e| device(e, target, &index))
         .collect();
     found.sort_by_key(|(named, _)| !named);
     found.into_iter().map(|(_, device)| device).collect()
 }
 
 /// The device and whether it names the target; `None` if it names only others, or is switched off.
-fn device(primitive: &Element, target: &str) -> Option<(bool, Device)> {
+fn device(primitive: &Element, target: &str, index: &Index<'_>) -> Option<(bool, Device)> {
     let pairs = |set: &str| -> BTreeMap<String, String> {
-        let all = primitive.elements_named(set).flat_map(|s| s.elements_named("nvpair"));
-        all.filter_map(|p| Some((p.attr("name")?.to_owned(), p.attr("value")?.to_owned()))).collect()
+        let all = config::values(primitive, set, index);
+        all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     };
     if pairs("meta_attributes").get("target-role").is_some_and(|r| r.eq_ignore_ascii_case("stopped")) {
         return None;
@@ -58,8 +60,10 @@ fn device(primitive: &Element, target: &str) -> Option<(bool, Device)> {
             |e: &str| e.split_once([':', '=']).map(|(name, port)| (name.trim().to_owned(), port.trim().to_owned()));
         map.split([';', ' ', '\n', '\t']).filter_map(entry).collect::<BTreeMap<String, String>>()
     });
-    let listed = params.get("pcmk_host_list").map(|list| list.split(separators).any(|n| n == target));
-    let port = mapped.as_ref().and_then(|m| m.get(target)).cloned();
+    let listed =
+        params.get("pcmk_host_list").map(|list| list.split(separators).any(|n| base::ids::same_node(n, target)));
+    let port = mapped.as_ref().and_then(|m| m.iter().find(|(name, _)| base::ids::same_node(name, target)));
+    let port = port.map(|(_, port)| port.clone());
     let named = port.is_some() || listed == Some(true);
     if !named && (mapped.is_some() || listed.is_some()) {
         return None;

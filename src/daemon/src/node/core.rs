@@ -486,14 +486,7 @@ fn view_id(id: totem::ViewId) -> controller::ViewId {
 
 /// Whether the property `maintenance-mode` is on.
 fn in_maintenance(cib: &xml::Element) -> bool {
-    let properties = cib.child("configuration").and_then(|c| c.child("crm_config"));
-    let mut pairs = properties.into_iter().flat_map(|p| p.descendants()).filter(|e| e.name() == "nvpair");
-    pairs.any(|p| {
-        let on = p
-            .attr("value")
-            .is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "true" | "on" | "yes" | "y" | "1"));
-        p.attr("name") == Some("maintenance-mode") && on
-    })
+    cib::config::property(cib, "maintenance-mode").is_some_and(base::text::is_true)
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {

@@ -1,7 +1,9 @@
 //! Actions: what may be done to a resource on a node, and what must come before.
 
+use super::basics::Str;
 use super::config::OpConfig;
-use super::{ActIdx, Map, NodeIdx, RscIdx, Str};
+use super::ids::{ActIdx, NodeIdx, RscIdx};
+use super::map::Map;
 use std::rc::Rc;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,9 +1,10 @@
 //! Resource configuration, typed, with templates expanded. One [`RscConfig`] is shared by all instances of a clone.
 
+use super::basics::Str;
 use super::nvpair::Blocks;
-use super::{Index, Str};
 use base::WallTime;
 use base::text::{parse_bool, parse_interval_ms};
+use cib::config::Index;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 //! A sorted map from text to text: most have a handful of entries, and there is one per action.
 
-use super::Str;
+use super::basics::Str;
 use std::collections::BTreeMap;
 
 /// With more entries than this a list would be slow.

@@ -4,84 +4,31 @@
 //! keeps newest-first are kept here oldest-first and walked backwards where the order matters.
 
 mod action;
+mod basics;
 pub mod config;
 pub mod flags;
 pub mod ids;
+pub mod ledger;
 mod map;
 pub mod nvpair;
 pub mod options;
 mod queries;
 pub mod rules;
+mod tables;
 
-use crate::explain::ledger::Ledger;
-use crate::status::Role;
-use crate::{Message, Severity};
+use crate::message::{Message, Severity};
+use crate::role::Role;
 pub use action::{Action, After, Before, OnFail, Requires, op_key, parse_op_key};
+pub use basics::{INFINITY, Str, add_scores, score_text};
+pub use cib::config::Index;
 use config::RscConfig;
 pub use ids::{ActIdx, ColocIdx, LocIdx, NodeIdx, RscIdx};
+use ledger::Ledger;
 pub use map::Map;
 use nvpair::Blocks;
 use options::ClusterOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
-use xml::Element;
-
-/// Text that the CIB's tree and the model hold together.
-pub type Str = Arc<str>;
-
-pub const INFINITY: i32 = 1_000_000;
-
-/// Elements by tag and id, for `id-ref`.
-pub struct Index<'a> {
-    by_id: BTreeMap<(&'a str, &'a str), &'a Element>,
-}
-
-impl<'a> Index<'a> {
-    pub fn new(root: &'a Element) -> Index<'a> {
-        let mut by_id = BTreeMap::new();
-        for section in root.elements().filter(|e| e.name() != "status") {
-            for e in section.descendants() {
-                if let Some(id) = e.id() {
-                    by_id.entry((e.name(), id)).or_insert(e);
-                }
-            }
-        }
-        Index { by_id }
-    }
-
-    /// The element itself, or the one of the same kind that its `id-ref` names.
-    pub fn resolve<'b>(&self, e: &'b Element) -> Option<&'b Element>
-    where
-        'a: 'b,
-    {
-        match e.attr("id-ref") {
-            None => Some(e),
-            Some(id) => self.by_id.get(&(e.name(), id)).copied(),
-        }
-    }
-}
-
-/// Adds scores as Pacemaker does: minus infinity wins, then plus infinity, then the sum saturates.
-pub fn add_scores(a: i32, b: i32) -> i32 {
-    if a <= -INFINITY || b <= -INFINITY {
-        -INFINITY
-    } else if a >= INFINITY || b >= INFINITY {
-        INFINITY
-    } else {
-        (a + b).clamp(-INFINITY, INFINITY)
-    }
-}
-
-pub fn score_text(score: i32) -> String {
-    if score >= INFINITY {
-        "INFINITY".to_owned()
-    } else if score <= -INFINITY {
-        "-INFINITY".to_owned()
-    } else {
-        score.to_string()
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum ProbeMode {

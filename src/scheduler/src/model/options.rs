@@ -1,6 +1,7 @@
 //! Cluster properties with their defaults and old names.
 
-use super::{INFINITY, Map, Str};
+use super::basics::{INFINITY, Str};
+use super::map::Map;
 use base::text::{is_true, parse_bool, parse_int, parse_interval_ms};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,9 +1,11 @@
 //! Rules, read once and evaluated as often as needed.
 
-use super::{Index, Map, Str};
+use super::basics::Str;
+use super::map::Map;
 use base::WallTime;
 use base::dates::{self, Duration};
 use base::text::{leading_int, parse_int, parse_interval_ms};
+use cib::config::Index;
 use std::cmp::Ordering;
 use xml::Element;
 

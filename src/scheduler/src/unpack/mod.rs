@@ -211,12 +211,12 @@ impl Sched {
 /// Whether any resource requires unfencing, or any device provides it.
 fn asks_for_unfencing(cib: &Element) -> bool {
     let Some(configuration) = cib.child("configuration") else { return false };
-    let says_so = |pair: &Element| {
-        pair.name() == "nvpair"
-            && matches!(pair.attr("name"), Some("provides" | "requires"))
-            && pair.attr("value") == Some("unfencing")
+    let index = Index::new(cib);
+    let says_so = |p: cib::config::Pair<'_>| matches!(p.name(), "provides" | "requires") && p.value() == "unfencing";
+    let metas = |e: &Element| {
+        let sets = cib::config::sets(e, "meta_attributes", None, &index);
+        sets.into_iter().any(|m| cib::config::pairs(m, &index).any(says_so))
     };
-    let metas = |e: &Element| e.elements_named("meta_attributes").any(|m| m.elements().any(says_so));
     configuration.child("resources").is_some_and(|r| r.descendants().any(metas))
         || configuration.child("rsc_defaults").is_some_and(metas)
 }
