@@ -7,6 +7,7 @@ use nom::character::complete::char;
 use nom::combinator::{all_consuming, map, rest};
 use nom::sequence::{delimited, terminated};
 use nom::{IResult, Parser};
+use std::borrow::Cow;
 
 /// Longest line, newline included.
 pub const MAX_LINE_BYTES: usize = 511;
@@ -76,13 +77,13 @@ enum Line<'a> {
 
 /// The root section, which has no name.
 pub fn parse(bytes: &[u8]) -> Result<Section, SyntaxError> {
-    let text = decode(bytes);
     let mut open: Vec<Section> = vec![Section::default()];
     let mut last = 0;
-    for (index, raw) in text.split('\n').enumerate() {
+    for (index, raw) in bytes.split(|b| *b == b'\n').enumerate() {
         last = index as u32 + 1;
+        check_length(last, raw.len())?;
+        let raw = &*decode(last, raw)?;
         let line = raw.strip_suffix('\r').unwrap_or(raw);
-        check_length(last, raw)?;
         let indent = line.chars().take_while(|c| is_space(*c)).count() as u32;
         let at = Position { line: last, column: indent + 1 };
         match read_line(at, line)? {
@@ -156,17 +157,12 @@ fn entry(at: Position, line: &str, key: &str, value: &str) -> Result<Entry, Synt
     Ok(Entry { key: key.to_owned(), value: value.to_owned(), at, value_at: Position { line: at.line, column } })
 }
 
-fn check_length(line: u32, raw: &str) -> Result<(), SyntaxError> {
-    if raw.len() < MAX_LINE_BYTES {
+fn check_length(line: u32, bytes: usize) -> Result<(), SyntaxError> {
+    if bytes < MAX_LINE_BYTES {
         return Ok(());
     }
     let at = Position { line, column: MAX_LINE_BYTES as u32 };
-    Err(error(
-        at,
-        format!("a line of at most {} bytes", MAX_LINE_BYTES - 1),
-        &format!("{} bytes", raw.len()),
-        "shorten it",
-    ))
+    Err(error(at, format!("a line of at most {} bytes", MAX_LINE_BYTES - 1), &format!("{bytes} bytes"), "shorten it"))
 }
 
 fn read_line(at: Position, line: &str) -> Result<Line<'_>, SyntaxError> {
@@ -231,10 +227,23 @@ pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\u{a0}')
 }
 
-/// UTF-8, or else Latin-1, which never fails.
-fn decode(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|b| char::from(*b)).collect(),
+/// A line's text: UTF-8 without control characters, since names and addresses go on into logs, the CIB and terminals. A
+/// comment goes nowhere, and may be anything.
+fn decode(line: u32, bytes: &[u8]) -> Result<Cow<'_, str>, SyntaxError> {
+    let comment = bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| *b == b'#');
+    if comment {
+        return Ok(Cow::Borrowed("#"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let before = String::from_utf8_lossy(&bytes[..e.valid_up_to()]).chars().count();
+        let found = format!("byte 0x{:02x}", bytes.get(e.valid_up_to()).copied().unwrap_or_default());
+        error(Position { line, column: before as u32 + 1 }, "UTF-8", &found, "write the file as UTF-8")
+    })?;
+    match text.chars().enumerate().find(|(_, c)| c.is_control() && !matches!(c, '\t' | '\r')) {
+        Some((i, c)) => {
+            let found = format!("the control character U+{:04X}", u32::from(c));
+            Err(error(Position { line, column: i as u32 + 1 }, "printable text", &found, "remove it"))
+        }
+        None => Ok(Cow::Borrowed(text)),
     }
 }

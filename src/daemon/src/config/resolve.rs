@@ -129,8 +129,12 @@ fn mixed_families(config: &Config, nodes: &[ResolvedNode]) -> Vec<Finding> {
 /// The original's order: exact host name, host name without domain, short names equal, then an address of ours.
 fn find_local(config: &Config, nodes: &[ResolvedNode], local: &Local) -> Option<NodeId> {
     if let Some(chosen) = &local.chosen {
-        return nodes.iter().find(|n| n.name == *chosen || n.id.0.to_string() == *chosen).map(|n| n.id);
+        return nodes
+            .iter()
+            .find(|n| base::ids::same_node(&n.name, chosen) || n.id.0.to_string() == *chosen)
+            .map(|n| n.id);
     }
+    let same = base::ids::same_node;
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let names = |node: &Node| {
         let ring0 = node.addresses.first().map(|(a, _)| a.clone()).filter(|a| a.parse::<IpAddr>().is_err());
@@ -140,9 +144,9 @@ fn find_local(config: &Config, nodes: &[ResolvedNode], local: &Local) -> Option<
         config.nodes.iter().find(|n| names(n).iter().any(|name| test(name))).map(|n| n.id)
     };
     let host = local.hostname.as_str();
-    by(&|name| name == host)
-        .or_else(|| by(&|name| name == short(host)))
-        .or_else(|| by(&|name| name.parse::<IpAddr>().is_err() && short(name) == short(host)))
+    by(&|name| same(name, host))
+        .or_else(|| by(&|name| same(name, &short(host))))
+        .or_else(|| by(&|name| name.parse::<IpAddr>().is_err() && same(&short(name), &short(host))))
         .or_else(|| nodes.iter().find(|n| n.addresses.iter().any(|a| local.addresses.contains(&a.ip()))).map(|n| n.id))
 }
 

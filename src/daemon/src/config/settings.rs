@@ -43,14 +43,19 @@ pub(super) fn build(file: &str, root: &Section, allow: Allow) -> Reading {
     keep(&mut kept, "", root);
     report_strays(&mut findings, root);
     let (totem, interfaces) = totem(&mut findings, root, allow);
+    let timers_are_sound = findings.list.iter().all(|f| f.severity != Severity::Refused);
     let nodes = nodelist(&mut findings, root);
     let count = nodes.iter().map(|n| n.addresses.len()).max().unwrap_or(0);
     let links = links(&mut findings, &interfaces, count);
-    legacy::check(&mut findings, root, &interfaces, !nodes.is_empty());
-    let quorum = quorum(&mut findings, root, nodes.len());
+    // What was refused in a node{} is said once, and counts as a node in all that follows.
+    let listed = root.named("nodelist").flat_map(|l| l.named("node")).count();
+    legacy::check(&mut findings, root, &interfaces, listed > 0);
+    let quorum = quorum(&mut findings, root, listed);
     let logging = logging(&mut findings, root);
     let system = system(&mut findings, root);
-    derived(&mut findings, &totem, nodes.len());
+    if timers_are_sound {
+        derived(&mut findings, root, &totem, listed);
+    }
     let Findings { mut list, file } = findings;
     list.sort_by_key(|f| (f.at, std::cmp::Reverse(f.severity)));
     let config = Config { file, totem, links, nodes, quorum, logging, system, kept };
@@ -187,20 +192,36 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
     (totem, interfaces)
 }
 
-/// Rules between timers.
-fn derived(findings: &mut Findings, totem: &Totem, nodes: usize) {
+/// Rules between timers, where each of them is sound.
+fn derived(findings: &mut Findings, root: &Section, totem: &Totem, nodes: usize) {
     let timers = Timers::of(totem, nodes);
+    let line = |key: &str| {
+        let all = root.named("totem").flat_map(Section::entries).filter(|e| e.key == key);
+        all.last().map_or(START, |e| e.at)
+    };
+    if let Some(consensus_ms) = totem.consensus_ms.filter(|ms| ms * 10 < timers.token_ms * 12) {
+        let least = (timers.token_ms * 12).div_ceil(10);
+        let text = format!(
+            "totem.consensus should be at least 1.2 × token ({least} ms with token {} ms), found {consensus_ms} ms",
+            timers.token_ms
+        );
+        findings.warn(line("consensus"), text, "raise it, or remove the line for the derived value");
+    }
     if timers.join_ms > timers.consensus_ms {
         let text =
             format!("totem.join expected at most consensus ({} ms), found {} ms", timers.consensus_ms, timers.join_ms);
-        findings.refuse(START, text, "lower `join`, or raise `consensus` or `token`");
+        findings.refuse(line("join"), text, "lower `join`, or raise `consensus` or `token`");
     }
     if timers.token_retransmit_ms >= timers.token_ms {
         let text = format!(
             "totem.token_retransmit expected less than token ({} ms), found {} ms",
             timers.token_ms, timers.token_retransmit_ms
         );
-        findings.refuse(START, text, "remove `token_retransmit`: the derived value is right for nearly everyone");
+        findings.refuse(
+            line("token_retransmit"),
+            text,
+            "remove `token_retransmit`: the derived value is right for nearly everyone",
+        );
     }
 }
 
@@ -355,7 +376,7 @@ fn unique(findings: &mut Findings, nodes: &[Node], node: &Node) {
             );
             findings.refuse(node.at, text, "give each node its own nodeid");
         }
-        if other.name == node.name {
+        if base::ids::same_node(&other.name, &node.name) {
             let text = format!(
                 "name expected to differ from the other nodes', found `{}` also in line {}",
                 node.name, other.at.line
@@ -411,6 +432,17 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
             at,
             format!("two_node is for two nodes, the nodelist has {nodes}"),
             "it is switched off; remove the line",
+        );
+    }
+    let expected = v.get("expected_votes").filter(|e| e.number != 2);
+    if let Some(votes) = expected.filter(|_| v.truth("two_node") == Some(true) && nodes == 2) {
+        findings.warn(
+            votes.entry.at,
+            format!(
+                "two_node expected 2 votes, found `expected_votes: {}`: one node alone may have no quorum",
+                votes.text
+            ),
+            "remove the line: the votes of the nodelist are counted",
         );
     }
     for feature in ["last_man_standing", "auto_tie_breaker", "allow_downscale", "expected_votes_tracking"] {

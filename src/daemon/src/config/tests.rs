@@ -95,8 +95,59 @@ fn the_last_of_duplicates_wins_and_ranges_hold() {
     );
     assert_eq!(
         refusals(&conf(" join: 5000\n"))[0],
-        "c.conf:1:1: refused: totem.join expected at most consensus (3600 ms), found 5000 ms; lower `join`, or raise `consensus` or `token`"
+        "c.conf:4:2: refused: totem.join expected at most consensus (3600 ms), found 5000 ms; lower `join`, or raise `consensus` or `token`"
     );
+}
+
+#[test]
+fn what_is_no_text_is_refused_where_it_stands() {
+    let at = |name: &[u8]| {
+        let mut text =
+            b"# G\xfcnter, \x1b, \0\ntotem {\n version: 2\n cluster_name: t\n}\nnodelist {\n node {\n  name: ".to_vec();
+        text.extend(name);
+        text.extend(b"\n  ring0_addr: 10.0.0.1\n  nodeid: 1\n }\n}\n");
+        let found: Vec<String> = read("c.conf", &text, Allow::default())
+            .findings
+            .iter()
+            .filter(|f| f.severity == Severity::Refused)
+            .map(Finding::to_string)
+            .collect();
+        found.join(";")
+    };
+    assert_eq!(at("d\u{e9}".as_bytes()), "", "UTF-8 is text, and a comment may be anything");
+    assert_eq!(
+        at(b"a\0b"),
+        "c.conf:8:10: refused: expected printable text, found the control character U+0000; remove it"
+    );
+    assert_eq!(
+        at(b"\x1b[31md"),
+        "c.conf:8:9: refused: expected printable text, found the control character U+001B; remove it"
+    );
+    assert_eq!(at(b"d\xe9"), "c.conf:8:10: refused: expected UTF-8, found byte 0xe9; write the file as UTF-8");
+}
+
+#[test]
+fn timers_and_votes_that_do_not_go_together_are_warned_of() {
+    let low = warnings(&conf(" token: 1000\n consensus: 1100\n"));
+    assert_eq!(
+        low,
+        [
+            "c.conf:5:2: warning: totem.consensus should be at least 1.2 × token (1200 ms with token 1000 ms), found 1100 ms; raise it, or remove the line for the derived value"
+        ]
+    );
+    assert!(warnings(&conf(" token: 1000\n consensus: 1200\n")).is_empty());
+    let three = conf("").replace(" two_node: 1", " two_node: 1\n expected_votes: 3");
+    assert_eq!(warnings(&three).len(), 1);
+    assert!(warnings(&three)[0].contains("two_node expected 2 votes, found `expected_votes: 3`"), "{three}");
+    assert!(warnings(&three.replace("votes: 3", "votes: 2")).is_empty());
+}
+
+#[test]
+fn one_fault_is_told_once() {
+    let bad_id = conf("").replace("nodeid: 2", "nodeid: two");
+    assert_eq!((refusals(&bad_id).len(), warnings(&bad_id)), (1, Vec::new()), "the other node is still listed");
+    let bad_token = conf(" token: 12 s\n consensus: 100\n join: 3000\n");
+    assert_eq!((refusals(&bad_token).len(), warnings(&bad_token)), (1, Vec::new()), "no rule with a default for token");
 }
 
 #[test]

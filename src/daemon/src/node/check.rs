@@ -12,11 +12,14 @@ pub(super) fn run(args: &Args) -> i32 {
     let mut refused = reading.refused();
     let mut me = None;
     if let Some(config) = &reading.config {
-        match config::resolve(config, &Local::of_this_host(args.node.clone())) {
-            Ok(resolved) => me = Some(resolved),
-            Err(more) => {
-                refused = true;
-                findings.extend(more);
+        // A nodelist with faults of its own is not looked through for this host.
+        if !refused {
+            match config::resolve(config, &Local::of_this_host(args.node.clone())) {
+                Ok(resolved) => me = Some(resolved),
+                Err(more) => {
+                    refused = true;
+                    findings.extend(more);
+                }
             }
         }
         match config::read_key(config, args.authkey.as_deref()) {
@@ -80,32 +83,29 @@ fn explain(config: &Config, resolved: Option<&config::Resolved>) -> String {
             );
         }
     }
+    let timing = timing(config, &timers);
     let _ = writeln!(
         out,
-        "token {} ms, retransmit {} ms, hold {} ms, join {} ms, consensus {} ms, merge {} ms",
-        timers.token_ms,
-        timers.token_retransmit_ms,
-        timers.hold_ms,
-        timers.join_ms,
-        timers.consensus_ms,
-        timers.merge_ms
+        "a silent node is declared dead after {} ms (heartbeats every {} ms)",
+        timing.suspect.as_millis(),
+        timing.heartbeat.as_millis()
     );
-    let timing = timing(config, &timers);
-    let _ = if timers.token_explicit {
-        writeln!(
-            out,
-            "`token` is set: a silent node is declared dead after {} ms, not earlier",
-            timing.suspect.as_millis()
-        )
-    } else {
-        writeln!(
-            out,
-            "`token` is not set: a silent node is declared dead after {} ms (heartbeats every {} ms)",
-            timing.suspect.as_millis(),
-            timing.heartbeat.as_millis()
-        )
-    };
-    out
+    out + &why(&timers)
+}
+
+/// Where those times come from: corosync's are told only where they apply.
+fn why(timers: &Timers) -> String {
+    if timers.token_explicit {
+        return format!(
+            "  as the file asks: `token` gives {} ms, and nobody is declared dead earlier\n",
+            timers.token_ms
+        );
+    }
+    format!(
+        "  `token` is not set, so that heartbeats decide; corosync would wait for its default of {} ms: write `token: {}` to \
+         have that patience here\n",
+        timers.token_ms, timers.token_ms
+    )
 }
 
 /// The ring's times, from the file's.
@@ -118,18 +118,19 @@ pub(crate) fn timing(config: &Config, timers: &Timers) -> totem::Timing {
     }
 }
 
+/// The timers that the ring really runs with.
 fn timers_json(config: &Config) -> Value {
     let timers = Timers::of(&config.totem, config.nodes.len());
     let timing = timing(config, &timers);
+    let ms = |time: std::time::Duration| time.as_millis() as u64;
     json!({
-        "token_ms": timers.token_ms,
-        "token_retransmit_ms": timers.token_retransmit_ms,
-        "hold_ms": timers.hold_ms,
-        "join_ms": timers.join_ms,
-        "consensus_ms": timers.consensus_ms,
-        "merge_ms": timers.merge_ms,
+        "token_ms": ms(timing.token),
+        "token_retransmit_ms": ms(timing.token_retransmit),
+        "hold_ms": ms(timing.hold),
+        "join_ms": ms(timing.join),
+        "consensus_ms": ms(timing.consensus),
         "token_explicit": timers.token_explicit,
-        "heartbeat_ms": timing.heartbeat.as_millis() as u64,
-        "suspect_ms": timing.suspect.as_millis() as u64,
+        "heartbeat_ms": ms(timing.heartbeat),
+        "suspect_ms": ms(timing.suspect),
     })
 }

@@ -28,12 +28,15 @@ pub(crate) use check::timing;
 
 use args::Args;
 use base::exit::crm;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 
 /// Entry point of the applet.
 pub fn run(args: Vec<OsString>) -> i32 {
-    let args = match Args::try_parse_from(std::iter::once(OsString::from("node")).chain(args)) {
+    let line = std::iter::once(OsString::from("node")).chain(args);
+    // The last of repeated options counts, as with getopt.
+    let matches = Args::command().args_override_self(true).try_get_matches_from(line);
+    let args = match matches.and_then(|m| Args::from_arg_matches(&m)) {
         Ok(args) => args,
         Err(error) => {
             let _ = error.print();
