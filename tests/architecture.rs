@@ -160,6 +160,54 @@ fn output_goes_through_the_one_writer() {
     assert!(wrong.is_empty(), "not through kernel::output:\n{}", wrong.join("\n"));
 }
 
+/// Lines of a file and of a function that a reader can still hold in mind; tests are read as well.
+const MAX_FILE_LINES: usize = 600;
+const MAX_FUNCTION_LINES: usize = 80;
+
+#[test]
+fn files_and_functions_stay_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for file in ["src", "ldirectord", "agents", "tests"].iter().flat_map(|dir| rust_files(&root.join(dir))) {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let count = text.lines().count();
+        if count > MAX_FILE_LINES {
+            wrong.push(format!("{}: {count} lines", file.display()));
+        }
+        let long = functions(&text).into_iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
+        wrong.extend(long.map(|(name, lines)| format!("{}: fn {name} has {lines} lines", file.display())));
+    }
+    assert!(wrong.is_empty(), "beyond {MAX_FILE_LINES} or {MAX_FUNCTION_LINES} lines:\n{}", wrong.join("\n"));
+}
+
+/// Functions with their lines, as rustfmt lays them out: the closing brace stands in the column of the first line.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let mut words = code.split(' ').skip_while(|w| {
+            ["pub", "const", "async", "unsafe", "extern", "\"C\""].contains(w)
+                || w.starts_with("pub(")
+                || w.ends_with(')')
+        });
+        let (Some("fn"), Some(name)) = (words.next(), words.next()) else { continue };
+        let closes = |l: &&str| l.strip_prefix(indent).is_some_and(|rest| rest.starts_with('}'));
+        let one_line = code.ends_with(['}', ';']);
+        let length = if one_line { 1 } else { lines[i..].iter().position(closes).map_or(1, |n| n + 1) };
+        found.push((name.split(['(', '<']).next().unwrap_or_default().to_owned(), length));
+    }
+    found
+}
+
+#[test]
+fn lengths_are_counted() {
+    let text = "pub(super) fn a<T>(\n    x: T,\n) -> T\nwhere\n    T: Copy,\n{\n    x\n}\n\nimpl X {\n    async fn b(self) {\n        if c {\n        }\n    }\n\n    fn d() {}\n}\n";
+    let expected = [("a", 8), ("b", 4), ("d", 1)];
+    assert_eq!(functions(text), expected.map(|(name, lines)| (name.to_owned(), lines)));
+}
+
 /// All sources of the product without their tests.
 fn sources() -> impl Iterator<Item = (std::path::PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

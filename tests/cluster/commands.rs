@@ -65,3 +65,43 @@ async fn commands_agree_about_a_running_cluster() {
     let alone = run(&cluster.path("nobody"), &["crm_simulate", "-L"]);
     assert_eq!(alone.status.code(), Some(102), "{alone:?}");
 }
+
+/// What would take running resources away, or was said of other nodes, is refused with its reason, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn destructive_commands_ask_first_and_all_means_all() {
+    let Some(()) = root() else { return };
+    let (cluster, _) = resources::start().await;
+    let refused = |args: &[&str], why: &str| {
+        let before = cluster.configuration("n1").expect("a configuration");
+        let done = run(&cluster.run_dir("n1"), args);
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && text.contains(why), "{args:?}: {text}");
+        assert_eq!(cluster.configuration("n1").expect("a configuration"), before, "{args:?}");
+    };
+    let empty = cluster.path("empty.crm");
+    std::fs::write(&empty, "\n").expect("writable");
+    let empty = empty.display().to_string();
+    refused(&["crm", "configure", "erase"], "d1 (on n");
+    refused(&["crm", "configure", "load", "replace", &empty], "d1 (on n");
+    refused(&["crm", "configure", "delete", "d1"], "d1 (on n");
+    refused(&["crm", "configure", "rename", "d1", "d9"], "d1 (on n");
+    refused(&["crm", "configure", "erase", "now"], "do not fit");
+    refused(&["crm", "node", "delete", "N2"], "is a member");
+    refused(&["pcs", "cluster", "stop", "--all"], "on n3: pcs cluster stop");
+    refused(&["pcs", "cluster", "stop", "n1", "n2"], "on n2: pcs cluster stop");
+    let help = run(&cluster.run_dir("n1"), &["crm", "configure", "erase", "--help"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("configure erase"), "{help:?}");
+    said(&cluster, "n1", &["pcs", "node", "standby", "--all", "--wait=60"]);
+    let text = said(&cluster, "n2", &["pcs", "status", "nodes"]);
+    assert!(text.contains(" Standby: n1 n2 n3\n"), "{text}");
+    said(&cluster, "n2", &["pcs", "node", "unstandby", "N1", "n2", "n3"]);
+    let text = said(&cluster, "n2", &["pcs", "status", "nodes"]);
+    assert!(text.contains(" Online: n1 n2 n3\n"), "{text}");
+    cluster
+        .until("d1 runs again", || said(&cluster, "n1", &["crm_mon", "-1"]).contains("Started n").then_some(()))
+        .await;
+    said(&cluster, "n1", &["crm", "configure", "delete", "--force", "d1"]);
+    said(&cluster, "n1", &["crm", "-F", "configure", "erase"]);
+    let left = said(&cluster, "n1", &["cibadmin", "-Q", "-o", "resources"]);
+    assert!(!left.contains("primitive"), "{left}");
+}

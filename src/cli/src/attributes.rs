@@ -46,12 +46,22 @@ pub struct Which<'a> {
     pub id: Option<&'a str>,
 }
 
+/// A node as the CIB calls it, in whatever case it was asked for.
+fn own_name<'a>(cib: &'a Element, asked: &'a str) -> &'a str {
+    let sections = [cib.child("configuration").and_then(|c| c.child("nodes")), cib.child("status")];
+    let names = sections.into_iter().flatten().flat_map(Element::elements).filter_map(|n| n.attr("uname"));
+    names.into_iter().find(|n| base::ids::same_node(n, asked)).unwrap_or(asked)
+}
+
 /// A node's id in the CIB.
 pub fn node_id(cib: &Element, name: &str) -> Result<String, Failure> {
     let configured = cib.child("configuration").and_then(|c| c.child("nodes"));
     let state = cib.child("status");
     let known = configured.into_iter().chain(state).flat_map(Element::elements);
-    let found = known.into_iter().find(|n| n.attr("uname") == Some(name)).and_then(Element::id);
+    let found = known
+        .into_iter()
+        .find(|n| n.attr("uname").is_some_and(|own| base::ids::same_node(own, name)))
+        .and_then(Element::id);
     found
         .map(str::to_owned)
         .ok_or_else(|| Failure::new(crm::NOSUCH, format!("Could not map name={name} to a UUID: no such node")))
@@ -122,9 +132,9 @@ pub fn set(
     let frame = match scope {
         Scope::Transient { name } => {
             let id = holder.id().unwrap_or_default();
-            Element::new("node_state").with("id", id).with("uname", name).with_child(frame)
+            Element::new("node_state").with("id", id).with("uname", own_name(&cib, name)).with_child(frame)
         }
-        Scope::Node { name, .. } => frame.with("uname", name),
+        Scope::Node { name, .. } => frame.with("uname", own_name(&cib, name)),
         Scope::Options(_) => frame,
     };
     let mut request = Request::upsert(scope.section(), frame);

@@ -26,6 +26,9 @@ pub fn offset_s(at: WallTime) -> i64 {
 pub fn after(duration: &str) -> Result<String, String> {
     let span: jiff::Span =
         duration.parse().map_err(|e| format!("'{duration}' is not an ISO 8601 duration such as PT5M: {e}"))?;
+    if span.is_negative() || span.is_zero() {
+        return Err(format!("'{duration}' is not a duration that lies ahead, such as PT5M"));
+    }
     let end = Zoned::now().checked_add(span).map_err(|e| e.to_string())?;
     Ok(end.strftime("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
@@ -45,6 +48,8 @@ mod tests {
         let end = after("PT5M").expect("a duration");
         assert!(!is_past(&end), "{end}");
         assert!(is_past("2001-01-01 00:00:00 +00:00"));
-        assert!(after("5 minutes please").is_err());
+        for wrong in ["5 minutes please", "-PT5M", "PT0S", "P-1D"] {
+            assert!(after(wrong).is_err(), "{wrong}");
+        }
     }
 }

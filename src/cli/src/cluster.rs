@@ -8,25 +8,18 @@ use crate::source::Failure;
 use base::WallTime;
 use base::exit::crm;
 use scheduler::status::{Cluster, Resource};
-use std::collections::BTreeMap;
 use xml::Element;
 
-pub use history::{Operation, operations};
+pub use history::{Operation, operations, since_start};
 
 /// Reads everything that a display needs; `now` lets failures expire.
 pub fn read(cib: &Element, now: WallTime) -> Result<Cluster, Failure> {
     scheduler::status::read(cib, now).map_err(|e| Failure::new(crm::DATAERR, e.to_string()))
 }
 
-/// Pairs of all sets of `kind` in `holder`; the first of a name counts.
-pub fn pairs(holder: &Element, kind: &str) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
-    for pair in holder.elements_named(kind).flat_map(|s| s.elements_named("nvpair")) {
-        if let (Some(name), Some(value)) = (pair.attr("name"), pair.attr("value")) {
-            out.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
-    }
-    out
+/// A node as the cluster calls it; else what was asked for.
+pub fn node_name<'a, 'n>(cluster: &'a Cluster, asked: &'n str) -> Result<&'a str, &'n str> {
+    cluster.nodes.iter().map(|n| n.name.as_str()).find(|n| base::ids::same_node(n, asked)).ok_or(asked)
 }
 
 /// Sorts `n2` before `n10`.

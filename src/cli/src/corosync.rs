@@ -10,7 +10,6 @@ use clap::Parser;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use wire::api::{NodeStatus, QuorumStatus};
 
@@ -329,16 +328,11 @@ impl Command for Keygen {
 }
 
 impl Keygen {
-    /// Beside and renamed: whoever reads finds the old key or the whole new one, never readable by others.
+    /// Never readable by others.
     fn store(&self, key: &[u8]) -> std::io::Result<()> {
         if let Some(dir) = self.key_file.parent().filter(|d| !d.as_os_str().is_empty()) {
             std::fs::create_dir_all(dir)?;
         }
-        let beside = self.key_file.with_extension(format!("new{}", std::process::id()));
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&beside)?;
-        std::io::Write::write_all(&mut file, key)?;
-        file.sync_all()?;
-        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o400))?;
-        std::fs::rename(&beside, &self.key_file)
+        kernel::files::replace(&self.key_file, key, 0o400)
     }
 }

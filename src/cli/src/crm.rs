@@ -5,9 +5,11 @@
 mod configure;
 mod control;
 mod show;
+mod table;
 
 use crate::crm_mon::CrmMon;
-use crate::edit::{error, put_back};
+use crate::edit::{self, error, put_back};
+use crate::grammar::{Line, Refused};
 use crate::report::put;
 use crate::source::{Failure, Source};
 use base::exit::crm as codes;
@@ -20,6 +22,16 @@ use xml::Element;
 pub struct Shell {
     source: Source,
     working: Option<Working>,
+    /// `-F`, or `--force` since the last commit: nobody is asked.
+    force: bool,
+    /// `-w`: each change is waited for.
+    wait: bool,
+}
+
+/// What a line wants.
+enum Asked {
+    Perform(Line),
+    Help(String),
 }
 
 struct Working {
@@ -30,25 +42,16 @@ struct Working {
 
 pub fn main(args: Vec<OsString>) -> i32 {
     let mut words: Vec<String> = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
-    let mut source = Source::open();
-    let mut lines_from: Option<String> = None;
-    while let Some(first) = words.first().cloned() {
-        match first.as_str() {
-            "-F" | "--force" | "-w" | "--wait" | "-d" | "--debug" | "-R" | "-D" => drop(words.remove(0)),
-            "-c" | "--cib" if words.len() > 1 => {
-                source = Source::File(words.remove(1).into());
-                words.remove(0);
-            }
-            "-f" | "--file" if words.len() > 1 => {
-                lines_from = Some(words.remove(1));
-                words.remove(0);
-            }
-            _ => break,
-        }
-    }
-    let mut shell = Shell { source, working: None };
+    let mut shell = Shell { source: Source::open(), working: None, force: false, wait: false };
+    let lines_from = match leading(&mut shell, &mut words) {
+        Ok(lines_from) => lines_from,
+        Err(failure) => return say(&failure),
+    };
     if words.is_empty() {
         return shell.session(lines_from.as_deref());
+    }
+    if lines_from.is_some() {
+        return say(&error("with -f FILE the commands stand in the file, none on the command line"));
     }
     match shell.single(&words) {
         Ok(text) => {
@@ -59,6 +62,31 @@ pub fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// Takes the options before the level; answers the file that the lines are in.
+fn leading(shell: &mut Shell, words: &mut Vec<String>) -> Result<Option<String>, Failure> {
+    let mut lines_from = None;
+    while let Some(first) = words.first().filter(|w| w.starts_with('-')).cloned() {
+        if ["--help", "-h", "--version"].contains(&first.as_str()) {
+            break;
+        }
+        words.remove(0);
+        let mut value = || match words.is_empty() {
+            true => Err(error(format!("option {first} needs a value"))),
+            false => Ok(words.remove(0)),
+        };
+        match first.as_str() {
+            "-F" | "--force" => shell.force = true,
+            "-w" | "--wait" => shell.wait = true,
+            "-c" | "--cib" => shell.source = Source::File(value()?.into()),
+            "-f" | "--file" => lines_from = Some(value()?),
+            "-D" | "--display" if value()? == "plain" => {}
+            "-D" | "--display" => return Err(error("there is only one form of output: plain")),
+            other => return Err(error(format!("unknown option '{other}'\n{}", table::TABLE.usage(&[])))),
+        }
+    }
+    Ok(lines_from)
+}
+
 fn say(failure: &Failure) -> i32 {
     kernel::errln!("ERROR: {}", failure.message);
     failure.details.iter().for_each(|d| kernel::errln!("  {d}"));
@@ -67,57 +95,68 @@ fn say(failure: &Failure) -> i32 {
 
 const LEVELS: [&str; 4] = ["configure", "resource", "node", "ra"];
 
-const USAGE: &str = "Usage: crm [-c FILE] [-f LINES] [LEVEL COMMAND ...]
-
-  status
-  configure  show [xml] [ID...] | primitive | group | clone | ms | location | colocation | order | monitor | property | rsc_defaults
-             | op_defaults | delete ID... | rename OLD NEW | verify | commit | erase | load update FILE
-  resource   status [ID] | start | stop | restart | move ID [NODE] | clear ID | ban ID [NODE] | cleanup [ID] | refresh [ID]
-             | manage | unmanage | meta ID show|set|delete NAME [VALUE] | param … | utilization … | locate ID | failcount ID show|delete NODE
-  node       show | standby [NODE] | online [NODE] | maintenance [NODE] | ready [NODE] | attribute NODE show|set|delete NAME [VALUE] | delete NODE
-  ra         classes | list CLASS [PROVIDER] | info AGENT
-
-Examples:
-  crm configure primitive vip ocf:heartbeat:IPaddr2 params ip=192.0.2.1 op monitor interval=10s
-  crm configure group director vip lvs
-  crm configure location l1 director 100: d1
-  crm resource move director d2
-  crm                       a shell: configure … commit
-";
+/// Longest time that `-w` waits.
+const WAIT_MS: u64 = 3_600_000;
 
 impl Shell {
     fn single(&mut self, words: &[String]) -> Result<String, Failure> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
-            ["--version" | "version", ..] => Ok("crm 4.4.1\n".to_owned()),
-            ["help" | "--help" | "-h", ..] => Ok(USAGE.to_owned()),
-            ["status" | "st", ..] => self.status(),
-            [level] if LEVELS.contains(level) => Ok(match self.session_at(level) {
-                0 => String::new(),
-                _ => return Err(error("the session ended with an error")),
-            }),
-            ["configure", rest @ ..] => {
-                let text = self.configure(rest)?;
-                if !matches!(rest.first(), Some(&"commit" | &"show" | &"verify")) {
-                    self.commit()?;
-                }
-                Ok(text)
+            ["--version" | "version"] => return Ok("crm 4.4.1\n".to_owned()),
+            [level] if LEVELS.contains(level) => {
+                return match self.session_at(level) {
+                    0 => Ok(String::new()),
+                    _ => Err(error("the session ended with an error")),
+                };
             }
-            [level, rest @ ..] => self.level(level, rest),
-            [] => Ok(USAGE.to_owned()),
+            _ => {}
+        }
+        let line = match self.parse(&words)? {
+            Asked::Perform(line) => line,
+            Asked::Help(text) => return Ok(text),
+        };
+        let words = line.words();
+        let text = self.level(words[0], &words[1..])?;
+        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "verify", ..]) {
+            self.commit()?;
+        }
+        if self.wait {
+            crate::wait::until_idle(&self.source, WAIT_MS)?;
+        }
+        Ok(text)
+    }
+
+    /// Holds a line to the table.
+    fn parse(&mut self, words: &[&str]) -> Result<Asked, Failure> {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        match table::TABLE.parse(&words) {
+            Ok(line) => {
+                self.force |= line.has("--force");
+                Ok(Asked::Perform(line))
+            }
+            Err(Refused::Help(text)) => Ok(Asked::Help(text)),
+            Err(Refused::Unknown { words, usage }) => Err(error(format!("unknown command '{words}'\n{usage}"))),
+            Err(Refused::Arguments { usage }) => Err(error(format!("these arguments do not fit the command\n{usage}"))),
+            Err(Refused::Option { option, usage }) => {
+                Err(error(format!("the command has no option '{option}'\n{usage}")))
+            }
+            Err(Refused::Value { option, needed }) => {
+                Err(error(format!("option {option} {} a value", if needed { "needs" } else { "takes not" })))
+            }
         }
     }
 
     fn level(&mut self, level: &str, words: &[&str]) -> Result<String, Failure> {
         match level {
+            "status" | "st" => self.status(),
             "configure" => self.configure(words),
             "resource" => control::resource(&self.source, words),
-            "node" => control::node(&self.source, words),
+            "node" => control::node(&self.source, words, self.force),
             "ra" => control::agents(words),
             "cluster" | "corosync" => Err(error(format!(
                 "'crm {level}' is not part of Bascule: it reads corosync.conf as it is; 'bascule node --check' explains it, corosync-quorumtool and corosync-cfgtool show its state"
             ))),
-            other => Err(error(format!("unknown level '{other}'\n{USAGE}"))),
+            other => Err(error(format!("unknown level '{other}'"))),
         }
     }
 
@@ -146,24 +185,42 @@ impl Shell {
     fn commit(&mut self) -> Result<(), Failure> {
         let Some(working) = &self.working else { return Ok(()) };
         if working.configuration != working.original {
+            let running = match self.force {
+                true => Vec::new(),
+                false => edit::running_without(&self.source, &working.original, &working.configuration)?,
+            };
+            if !running.is_empty() && !crate::terminal::confirmed("These resources run and would be removed", &running)
+            {
+                return Err(Failure {
+                    details: running,
+                    ..error(
+                        "these resources run and would be removed; stop them first (crm resource stop), or use --force",
+                    )
+                });
+            }
             put_back(&self.source, working.read, working.configuration.clone())?;
         }
         self.working = None;
+        self.force = false;
         Ok(())
     }
 
     fn configure(&mut self, words: &[&str]) -> Result<String, Failure> {
         match words {
-            ["commit", ..] => self.commit().map(|()| String::new()),
+            ["commit"] => self.commit().map(|()| String::new()),
+            ["commit", "force"] => {
+                self.force = true;
+                self.commit().map(|()| String::new())
+            }
             ["refresh"] => {
                 self.working = None;
                 Ok(String::new())
             }
-            ["verify" | "validate-all", ..] => {
+            ["verify" | "validate-all"] => {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration))
             }
-            ["show", "xml", ..] => Ok(self.working()?.configuration.to_pretty()),
+            ["show", "xml"] => Ok(self.working()?.configuration.to_pretty()),
             ["show", ids @ ..] => show::configuration(&self.working()?.configuration, ids),
             ["edit", ..] => Err(error("edit a copy instead: cibadmin -Q > cib.xml, change it, cibadmin -R -x cib.xml")),
             words => configure::run(&mut self.working()?.configuration, words),
@@ -230,12 +287,13 @@ impl Shell {
             ["quit" | "exit" | "bye"] => return Ok(None),
             ["up" | "back" | "end" | "cd" | ".."] => drop(level.pop()),
             [name] if level.is_empty() && LEVELS.contains(name) => level.push((*name).to_owned()),
-            ["help" | "?", ..] => return Ok(Some(USAGE.to_owned())),
-            ["status", ..] if level.is_empty() => return self.status().map(Some),
             words => {
-                return match level.last().cloned() {
-                    Some(level) => self.level(&level, words).map(Some),
-                    None => self.level(words[0], &words[1..]).map(Some),
+                let words: Vec<&str> =
+                    level.last().map(String::as_str).into_iter().chain(words.iter().copied()).collect();
+                let words: Vec<&str> = words.into_iter().map(|w| if w == "?" { "help" } else { w }).collect();
+                return match self.parse(&words)? {
+                    Asked::Perform(line) => self.level(&line.words[0], &line.words()[1..]).map(Some),
+                    Asked::Help(text) => Ok(Some(text)),
                 };
             }
         }

@@ -136,17 +136,16 @@ impl CrmNode {
                            the --force flag is required in order to proceed.";
             return Err(Failure::new(crm::UNSAFE, message));
         }
-        if source.status()?.is_some_and(|s| s.nodes.iter().any(|n| n.name == name && n.member)) {
+        if source.status()?.is_some_and(|s| s.nodes.iter().any(|n| base::ids::same_node(&n.name, name) && n.member)) {
             return Err(Failure::new(crm::UNSAFE, format!("{name} is a member of the cluster; stop it first")));
         }
-        crate::attributes::node_id(&source.cib()?, name)?;
-        if name.contains('\'') {
-            return Err(Failure::usage("a node's name holds no apostrophe"));
+        let id = crate::attributes::node_id(&source.cib()?, name)?;
+        if id.contains('\'') {
+            return Err(Failure::usage("a node's id holds no apostrophe"));
         }
-        for expression in [
-            format!("/cib/configuration/nodes/node[@uname='{name}']"),
-            format!("/cib/status/node_state[@uname='{name}']"),
-        ] {
+        for expression in
+            [format!("/cib/configuration/nodes/node[@id='{id}']"), format!("/cib/status/node_state[@id='{id}']")]
+        {
             source.call(crate::attributes::sign(cib::Request::delete_xpath(&expression, false)))?;
         }
         Ok(crm::OK)
@@ -246,7 +245,7 @@ impl Command for Crmadmin {
 
 impl Crmadmin {
     fn node_state(&self, status: &NodeStatus, name: &str) -> Result<(), Failure> {
-        let node = status.nodes.iter().find(|n| n.name == name);
+        let node = status.nodes.iter().find(|n| base::ids::same_node(&n.name, name));
         let node = node.ok_or_else(|| Failure::new(crm::NOSUCH, format!("no node is called '{name}'")))?;
         if !node.member {
             return Err(Failure::new(crm::NOHOST, format!("{name} is not a member of the cluster")));

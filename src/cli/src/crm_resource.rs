@@ -14,7 +14,6 @@ use crate::source::{Failure, Source, checked_if, now};
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
-use std::time::{Duration, Instant};
 use wire::api::CleanupCall;
 use xml::Element;
 
@@ -201,6 +200,8 @@ impl Command for CrmResource {
             let text =
                 listing::operations(&view, self.resource.as_deref(), self.node.as_deref(), self.list_all_operations);
             self.common.print(|| text, Vec::new)?;
+        } else if self.clear && self.expired && self.resource.is_none() {
+            return self.clear_expired(&source, &view);
         } else {
             return self.on_resource(&source, &view);
         }
@@ -228,8 +229,21 @@ impl CrmResource {
         Ok(Some(crm::OK))
     }
 
+    /// `--node` as the cluster calls it.
+    fn node_name<'v>(&self, view: &'v View<'_>) -> Result<Option<&'v str>, Failure> {
+        let known = self.node.as_deref().map(|n| cluster::node_name(&view.cluster, n)).transpose();
+        known.map_err(|node| Failure::new(crm::NOSUCH, format!("Node '{node}' not found")))
+    }
+
     fn needs_resource(&self) -> Result<&str, Failure> {
         self.resource.as_deref().ok_or_else(|| Failure::usage("Must supply a resource id with -r"))
+    }
+
+    /// `--clear --expired` needs no resource: everybody's constraints that are over go.
+    fn clear_expired(&self, source: &Source, view: &View<'_>) -> Result<i32, Failure> {
+        let node = self.node_name(view)?;
+        self.say(moving::clear_expired(source, view, node)?)?;
+        Ok(crm::OK)
     }
 
     fn on_resource(&self, source: &Source, view: &View<'_>) -> Result<i32, Failure> {
@@ -240,12 +254,9 @@ impl CrmResource {
         let Some(r) = cluster::find(&view.cluster.resources, id) else {
             return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
         };
-        if let Some(node) = self.node.as_ref().filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
-            return Err(Failure::new(crm::NOSUCH, format!("Node '{node}' not found")));
-        }
         let place = moving::Place {
             resource: r,
-            node: self.node.as_deref(),
+            node: self.node_name(view)?,
             promoted: self.promoted,
             lifetime: self.lifetime.as_deref(),
         };
@@ -337,22 +348,11 @@ impl CrmResource {
         Ok(crm::OK)
     }
 
-    /// Idle twice in a row, so that a change just made has had time to be looked at.
     fn wait_until_idle(&self, source: &Source) -> Result<i32, Failure> {
         let ms = match &self.timeout {
             Some(text) => cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")))?,
             None => 3_600_000,
         };
-        let end = Instant::now() + Duration::from_millis(ms);
-        let mut idle = 0;
-        while idle < 2 {
-            let status = source.status()?.ok_or_else(|| Failure::usage("--wait needs the running cluster"))?;
-            idle = if status.controller.starts_with("idle") { idle + 1 } else { 0 };
-            if Instant::now() > end {
-                return Err(Failure::new(crm::TIMEOUT, "Error performing operation: Timer expired"));
-            }
-            std::thread::sleep(Duration::from_millis(250));
-        }
-        Ok(crm::OK)
+        crate::wait::until_idle(source, ms).map(|()| crm::OK)
     }
 }

@@ -29,6 +29,25 @@ pub fn put_back(source: &Source, read: Version, configuration: Element) -> Resul
     source.call(sign(request)).map(drop)
 }
 
+/// Primitives that run in the cluster and that `new` has no more, with their nodes. In a file nothing runs.
+pub fn running_without(source: &Source, old: &Element, new: &Element) -> Result<Vec<String>, Failure> {
+    let primitives = |e: &Element| -> Vec<String> {
+        let resources = e.child("resources").into_iter().flat_map(Element::descendants);
+        resources.filter(|r| r.name() == "primitive").filter_map(Element::id).map(str::to_owned).collect()
+    };
+    let kept = primitives(new);
+    let gone: Vec<String> = primitives(old).into_iter().filter(|id| !kept.contains(id)).collect();
+    if gone.is_empty() || source.client().is_none() {
+        return Ok(Vec::new());
+    }
+    let cluster = crate::cluster::read(&source.cib()?, crate::source::now())?;
+    let on = |id: &String| {
+        let nodes = crate::cluster::find(&cluster.resources, id).map(|r| r.active_on.join(", ")).unwrap_or_default();
+        (!nodes.is_empty()).then(|| format!("{id} (on {nodes})"))
+    };
+    Ok(gone.iter().filter_map(on).collect())
+}
+
 pub fn error(message: impl Into<String>) -> Failure {
     Failure::new(crm::ERROR, message)
 }

@@ -96,7 +96,7 @@ impl Explain {
 
     fn chosen<'a>(&self, told: &'a Explanation) -> Result<Vec<&'a Part>, Failure> {
         if let Some(node) = &self.node
-            && !told.parts.iter().any(|p| p.nodes.iter().any(|n| n.node == *node))
+            && !told.parts.iter().any(|p| p.nodes.iter().any(|n| base::ids::same_node(&n.node, node)))
         {
             return Err(Failure::new(crm::NOSUCH, format!("no resource has anything to do with a node '{node}'")));
         }
@@ -111,7 +111,7 @@ impl Explain {
     }
 
     fn shown<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a NodeScore> {
-        part.nodes.iter().filter(|n| self.node.as_ref().is_none_or(|asked| *asked == n.node))
+        part.nodes.iter().filter(|n| self.node.as_ref().is_none_or(|asked| base::ids::same_node(asked, &n.node)))
     }
 
     fn text(&self, parts: &[&Part]) -> String {

@@ -24,6 +24,7 @@ mod crm_verify;
 mod doctor;
 mod edit;
 mod explain;
+mod grammar;
 pub mod ipvsadm;
 mod iso8601;
 mod ldirectord;
@@ -33,6 +34,7 @@ mod pcs;
 mod report;
 mod source;
 mod terminal;
+mod wait;
 
 use base::applet::Applet;
 use clap::CommandFactory;

@@ -1,76 +1,22 @@
 //! `pcs`: the commands of its guides, on the cluster's API or a CIB file (`-f FILE` or `CIB_file`).
 //!
-//! What Bascule does otherwise (setting up nodes, pcsd) is refused with what to do instead.
+//! [`table::TABLE`] says what there is. What Bascule does otherwise (setting up nodes, pcsd) is refused with what to do instead.
 
 mod cluster;
 mod constraint;
 mod node;
 mod resource;
+mod table;
 
 use crate::edit::error;
+use crate::grammar::{Line, Refused};
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use std::ffi::OsString;
 
-/// Words of the command, and the switches that may stand anywhere.
-pub struct Line {
-    pub words: Vec<String>,
-    pub force: bool,
-    pub full: bool,
-    pub wait: bool,
-    pub disabled: bool,
-    /// `--group`, `--before`, `--after`.
-    pub options: Vec<(String, String)>,
-}
-
-impl Line {
-    fn parse(args: Vec<String>) -> Result<(Line, Option<String>), Failure> {
-        let mut line =
-            Line { words: Vec::new(), force: false, full: false, wait: false, disabled: false, options: Vec::new() };
-        let mut file = None;
-        let mut args = args.into_iter();
-        while let Some(arg) = args.next() {
-            let mut value =
-                |name: &str| args.next().ok_or_else(|| error(format!("option {name} requires an argument")));
-            match arg.as_str() {
-                "--force" => line.force = true,
-                "--full" => line.full = true,
-                "--disabled" => line.disabled = true,
-                "-f" => file = Some(value("-f")?),
-                "--group" | "--before" | "--after" => {
-                    let name = arg.trim_start_matches('-').to_owned();
-                    let given = value(&arg)?;
-                    line.options.push((name, given));
-                }
-                "--wait" => line.wait = true,
-                "--help" | "-h" => line.words = vec!["help".to_owned()],
-                // Options of pcs that change nothing here.
-                "--debug" | "--all" | "--enable" | "--start" | "--no-hardened" | "--safe" => {}
-                "--name" => line.words.push(format!("--name={}", value("--name")?)),
-                "-u" | "-p" | "--request-timeout" => drop(value(&arg)?),
-                other if other.starts_with("--wait=") => line.wait = true,
-                other
-                    if other.starts_with("--")
-                        && !other.contains(' ')
-                        && line.words.is_empty()
-                        && other != "--version" =>
-                {
-                    return Err(error(format!("option {other} not recognized")));
-                }
-                _ => line.words.push(arg),
-            }
-        }
-        Ok((line, file))
-    }
-
-    pub fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
-    }
-}
-
 pub fn main(args: Vec<OsString>) -> i32 {
-    let args = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
-    match run(args) {
+    let args: Vec<String> = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    match run(&args) {
         Ok((text, code)) => {
             crate::report::put(&text);
             code
@@ -84,48 +30,70 @@ pub fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
-fn run(args: Vec<String>) -> Result<(String, i32), Failure> {
-    let (line, file) = Line::parse(args)?;
-    let source = match file {
+fn run(args: &[String]) -> Result<(String, i32), Failure> {
+    if args.is_empty() {
+        return Ok((table::TABLE.usage(&[]), crm::OK));
+    }
+    if args.contains(&"--version".to_owned()) {
+        return Ok(("0.11.5\n".to_owned(), crm::OK));
+    }
+    let line = match table::TABLE.parse(args) {
+        Ok(line) => line,
+        Err(Refused::Help(text)) => return Ok((text, crm::OK)),
+        Err(refused) => return Err(words_for(refused)),
+    };
+    let source = match line.value("-f") {
         Some(file) => Source::File(file.into()),
         None => Source::open(),
     };
-    let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
-    let text = match words.as_slice() {
-        [] | ["help"] => USAGE.to_owned(),
-        ["--version"] => "0.11.5\n".to_owned(),
-        ["status", rest @ ..] => cluster::status(&source, rest)?,
-        ["resource", rest @ ..] => resource::run(&source, &line, rest)?,
-        ["constraint", rest @ ..] => constraint::run(&source, &line, rest)?,
-        ["property", rest @ ..] => node::property(&source, rest, line.force)?,
-        ["node", rest @ ..] => node::run(&source, rest)?,
-        ["stonith", rest @ ..] => resource::stonith(&source, &line, rest)?,
-        ["quorum", rest @ ..] => return cluster::quorum(rest),
-        ["cluster", rest @ ..] => return cluster::run(&source, rest),
-        ["config", ..] => cluster::config(&source)?,
-        ["host" | "pcsd" | "client" | "booth" | "dr" | "qdevice" | "acl" | "alert" | "tag", ..] => {
-            return Err(cluster::elsewhere(words[0]));
+    let wait = line.has("--wait").then(|| wait_ms(&line, &source)).transpose()?;
+    let answer = perform(&source, &line)?;
+    if let Some(timeout_ms) = wait {
+        crate::wait::until_idle(&source, timeout_ms)?;
+    }
+    Ok(answer)
+}
+
+/// The original's words.
+fn words_for(refused: Refused) -> Failure {
+    error(match refused {
+        Refused::Help(usage) => usage,
+        Refused::Unknown { words, usage } => format!("unknown command '{words}'\n{usage}"),
+        Refused::Arguments { usage } => format!("these arguments do not fit the command\n{usage}"),
+        Refused::Option { option, usage } => {
+            format!("Specified option '{option}' is not supported in this command\n{usage}")
         }
-        _ => return Err(error(format!("unknown command '{}'\n{USAGE}", words.join(" ")))),
+        Refused::Value { option, needed: true } => format!("option {option} requires an argument"),
+        Refused::Value { option, needed: false } => format!("option {option} must not have an argument"),
+    })
+}
+
+/// An hour, as the original waits, unless `--wait=SECONDS` says otherwise.
+fn wait_ms(line: &Line, source: &Source) -> Result<u64, Failure> {
+    if source.client().is_none() {
+        return Err(error("Cannot use '-f' together with '--wait'"));
+    }
+    match line.value("--wait") {
+        None => Ok(3_600_000),
+        Some(text) => {
+            cib::interval_ms(text).ok_or_else(|| error(format!("{text} is not a valid number of seconds to wait")))
+        }
+    }
+}
+
+fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
+    let text = match line.words().as_slice() {
+        ["status", rest @ ..] => cluster::status(source, line, rest)?,
+        ["resource", rest @ ..] => resource::run(source, line, rest)?,
+        ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
+        ["property", rest @ ..] => node::property(source, rest, line.has("--force"))?,
+        ["node", rest @ ..] => node::run(source, rest, line.has("--all"))?,
+        ["stonith", rest @ ..] => resource::stonith(source, line, rest)?,
+        ["quorum", rest @ ..] => return cluster::quorum(rest),
+        ["cluster", rest @ ..] => return cluster::run(source, line, rest),
+        ["config", ..] => cluster::config(source)?,
+        [elsewhere, ..] => return Err(cluster::elsewhere(elsewhere)),
+        [] => table::TABLE.usage(&[]),
     };
     Ok((text, crm::OK))
 }
-
-const USAGE: &str = "
-Usage: pcs [-f FILE] COMMAND ...
-
-  status [resources|nodes|quorum|xml]
-  config
-  resource status | config [ID] | create ID AGENT [PARAM=VALUE]... [op NAME OPTION=VALUE...]... [meta NAME=VALUE...]
-           [clone [NAME=VALUE...] | promotable [NAME=VALUE...] | --group GROUP] [--disabled] [--force]
-  resource delete ID... | enable ID... | disable ID... | update ID PARAM=VALUE... | meta ID NAME=VALUE...
-  resource move ID [NODE] | move-with-constraint ID [NODE] | ban ID [NODE] | clear ID [NODE] | cleanup [ID] | refresh [ID]
-  resource group add GROUP ID... | group remove GROUP [ID...] | ungroup GROUP | clone ID | unclone ID
-  resource manage ID... | unmanage ID... | defaults [update NAME=VALUE...] | standards | providers | agents [STANDARD[:PROVIDER]] | describe AGENT
-  constraint [config] | location ID prefers|avoids NODE[=SCORE]... | colocation add ID with ID [SCORE] | order ID then ID | delete ID...
-  property set NAME=VALUE... | unset NAME... | config [NAME]
-  node standby [NODE...] | unstandby | maintenance | unmaintenance | attribute [NODE [NAME=VALUE...]]
-  stonith create ID AGENT [PARAM=VALUE]... | delete ID | list | describe AGENT | status | config
-  quorum status
-  cluster status | verify | cib [FILE] | cib-push FILE
-";

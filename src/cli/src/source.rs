@@ -4,6 +4,7 @@ use crate::client::{CallError, Client};
 use base::exit::crm;
 use base::{WallTime, Word, XmlText};
 use cib::{Cib, CibError, Op, Request, Target};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, ExpectedVersion, NodeStatus};
 use xml::Element;
@@ -199,12 +200,9 @@ fn read_file(path: &Path) -> Result<Cib, Failure> {
     Cib::parse(&text).map_err(|e| Failure::new(e.exit_code(), format!("{shown}: {e}")))
 }
 
-/// Written beside and renamed, so that nobody ever reads half a file.
 fn write_file(path: &Path, cib: &Cib) -> Result<(), Failure> {
-    let beside = path.with_extension(format!("tmp{}", std::process::id()));
-    let text = cib.root().to_pretty();
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, path))
+    let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o7777);
+    kernel::files::replace(path, cib.root().to_pretty().as_bytes(), mode)
         .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
 }
 

@@ -41,6 +41,17 @@ impl View {
     }
 }
 
+/// Asks whether to go on, naming what is at stake; `false` where nobody can be asked.
+pub fn confirmed(question: &str, stakes: &[String]) -> bool {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return false;
+    }
+    kernel::output::complain(format!("{question}:\n  {}\nGo on? [y/N] ", stakes.join("\n  ")));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
 pub fn is_live() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }

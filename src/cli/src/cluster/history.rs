@@ -66,6 +66,26 @@ impl Operation {
     }
 }
 
+/// Of one resource's history on one node what belongs to its present life: from its start on (or what implies one, a
+/// promotion or a monitor that found it running), failures included; nothing once it was stopped.
+pub fn since_start<'a, 'o>(history: &'a [&'o Operation]) -> &'a [&'o Operation] {
+    let (mut start, mut stop, mut promoted, mut seen) = (None, None, None, None);
+    for (i, op) in history.iter().enumerate() {
+        match op.task.as_str() {
+            "stop" if op.status == 0 => stop = Some(i),
+            "start" | "migrate_from" => start = Some(i),
+            "monitor" if seen <= stop && matches!(op.rc, 0 | 8) => seen = Some(i),
+            "promote" | "demote" => promoted = Some(i),
+            _ => {}
+        }
+    }
+    let start = start.or(promoted).or(seen);
+    match start < stop {
+        true => &[],
+        false => &history[start.unwrap_or(0)..],
+    }
+}
+
 /// Every recorded operation, node by node, resource by resource, in the order of their calls.
 pub fn operations(cib: &Element) -> Vec<Operation> {
     let states = cib.child("status").into_iter().flat_map(|s| s.elements_named("node_state"));

@@ -25,7 +25,7 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
             edit::group_add(configuration, group, &[(*id).to_owned()]).map(|()| String::new())
         }
         ["modgroup", group, "remove", id] => out_of_group(configuration, group, id),
-        ["erase", ..] => {
+        ["erase"] => {
             for section in ["resources", "constraints"] {
                 configuration.child_or_insert(section).nodes_mut().clear();
             }
@@ -177,7 +177,9 @@ fn location(configuration: &mut Element, id: &str, words: &[&str]) -> Result<Str
         _ => return Err(error("usage: location ID RESOURCE SCORE: NODE")),
     };
     edit::needs_resource(configuration, resource)?;
-    let known = configuration.child("nodes").is_some_and(|n| n.elements().any(|e| e.attr("uname") == Some(node)));
+    let known = configuration
+        .child("nodes")
+        .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| base::ids::same_node(n, node))));
     let said = if known { String::new() } else { format!("WARNING: no node is called {node}\n") };
     let mut e = Element::new("rsc_location").with("id", id).with("rsc", resource);
     if let Some(role) = role {
@@ -312,7 +314,7 @@ fn defaults(configuration: &mut Element, section: &str, set: &str, words: &[&str
 
 fn delete(configuration: &mut Element, ids: &[&str]) -> Result<String, Failure> {
     let mut said = String::new();
-    for id in ids.iter().filter(|i| !i.starts_with('-')) {
+    for id in ids {
         let constraints = configuration.child_or_insert("constraints");
         if constraints.elements().any(|e| e.id() == Some(id)) {
             constraints.retain_elements(|e| e.id() != Some(id));
@@ -378,6 +380,14 @@ fn load(configuration: &mut Element, how: &str, path: &str) -> Result<String, Fa
         // Nodes are the cluster's own; commit is the caller's.
         if matches!(words.first(), None | Some(&"node" | &"commit" | &"configure")) {
             continue;
+        }
+        let in_table = std::iter::once("configure").chain(words.iter().copied()).map(str::to_owned).collect::<Vec<_>>();
+        if super::table::TABLE.parse(&in_table).is_err() {
+            return Err(error(format!(
+                "{path}: entry {}: '{}' is no command, or has other arguments",
+                number + 1,
+                words.join(" ")
+            )));
         }
         said += &run(configuration, &words).map_err(|mut f| {
             f.message = format!("{path}: entry {}: {}", number + 1, f.message);

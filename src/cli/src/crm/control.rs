@@ -5,6 +5,7 @@ use crate::crm_resource::parameters::{self, Kind, Store};
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, error};
 use crate::source::{Failure, Source, checked, checked_if, now};
+use base::ids::same_node;
 use std::fmt::Write;
 use wire::api::CleanupCall;
 use xml::Element;
@@ -20,11 +21,12 @@ pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
         ["demote", id] => target(source, &[id], "Unpromoted"),
         ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
         ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
-        ["maintenance", id, rest @ ..] => meta(source, &[id], "maintenance", if rest == ["off"] { "" } else { "true" }),
-        ["move" | "migrate", id, rest @ ..] => place(source, id, rest, |s, v, p| moving::move_to(s, v, p, false)),
-        ["ban", id, rest @ ..] => place(source, id, rest, moving::ban),
-        ["clear" | "unmove" | "unmigrate" | "unban", id, ..] => {
-            place(source, id, &[], |s, v, p| moving::clear(s, v, p, false, false))
+        ["maintenance", id] | ["maintenance", id, "on" | "true"] => meta(source, &[id], "maintenance", "true"),
+        ["maintenance", id, "off" | "false"] => meta(source, &[id], "maintenance", ""),
+        ["move" | "migrate", id, rest @ ..] => place(source, id, rest, moving::move_to),
+        ["ban", id, rest @ ..] => place(source, id, rest, |s, v, p, _| moving::ban(s, v, p)),
+        ["clear" | "unmove" | "unmigrate" | "unban", id] => {
+            place(source, id, &[], |s, v, p, _| moving::clear(s, v, p, false, false))
         }
         ["cleanup", rest @ ..] => forget(source, rest, false),
         ["refresh", rest @ ..] => forget(source, rest, true),
@@ -113,22 +115,34 @@ fn place(
     source: &Source,
     id: &str,
     words: &[&str],
-    how: impl FnOnce(&Source, &View<'_>, &moving::Place<'_>) -> Result<String, Failure>,
+    how: impl FnOnce(&Source, &View<'_>, &moving::Place<'_>, bool) -> Result<String, Failure>,
 ) -> Result<String, Failure> {
     with_resource(source, id, |view, r| {
-        let node = words.iter().copied().find(|w| *w != "force");
-        if let Some(node) = node.filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
-            return Err(error(format!("node {node} does not exist")));
+        let mut place = moving::Place { resource: r, node: None, promoted: false, lifetime: None };
+        let mut force = false;
+        // `[NODE] [LIFETIME] [force]`: a word that is a node's name is the node.
+        for word in words {
+            match crate::cluster::node_name(&view.cluster, word) {
+                Ok(node) if place.node.is_none() => place.node = Some(node),
+                Err("force") => force = true,
+                Err(duration) if duration.starts_with(['P', '-']) && place.lifetime.is_none() => {
+                    place.lifetime = Some(duration);
+                }
+                _ => return Err(error(format!("node {word} does not exist"))),
+            }
         }
-        let said = how(source, view, &moving::Place { resource: r, node, promoted: false, lifetime: None })?;
-        Ok(said)
+        how(source, view, &place, force)
     })
 }
 
 fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Failure> {
+    let (words, force) = match words {
+        [words @ .., "force"] => (words, true),
+        words => (words, false),
+    };
     let (resource, node) =
         (checked_if("resource", words.first().copied())?, checked_if("node", words.get(1).copied())?);
-    cleanup::run(source, &CleanupCall { resource, node, refresh, ..CleanupCall::default() })
+    cleanup::run(source, &CleanupCall { resource, node, refresh, force, ..CleanupCall::default() })
 }
 
 fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<String, Failure> {
@@ -144,20 +158,22 @@ fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<St
 
 fn failcount(source: &Source, id: &str, node: &str) -> Result<String, Failure> {
     with_view(source, |view| {
-        let found = view.cluster.nodes.iter().find(|n| n.name == node);
+        let found = view.cluster.nodes.iter().find(|n| same_node(&n.name, node));
         let node = found.ok_or_else(|| error(format!("node {node} does not exist")))?;
         let count = node.fail_counts.get(id).copied().unwrap_or(0);
         Ok(format!("scope=status  name=fail-count-{id} value={}\n", base::Score::from(count)))
     })
 }
 
-pub fn node(source: &Source, words: &[&str]) -> Result<String, Failure> {
+pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Failure> {
     match words {
-        [] | ["show" | "status", ..] => list(source),
-        ["standby", rest @ ..] => flag(source, rest, "standby", "on"),
-        ["online", rest @ ..] => flag(source, rest, "standby", "off"),
-        ["maintenance", rest @ ..] => flag(source, rest, "maintenance", "true"),
-        ["ready", rest @ ..] => flag(source, rest, "maintenance", "false"),
+        [] | ["show" | "status"] => list(source, None),
+        ["show" | "status", node] => list(source, Some(node)),
+        ["standby", rest @ .., "reboot"] => flag(source, rest, true, "standby", "on"),
+        ["standby", rest @ .., "forever"] | ["standby", rest @ ..] => flag(source, rest, false, "standby", "on"),
+        ["online", rest @ ..] => flag(source, rest, false, "standby", "off"),
+        ["maintenance", rest @ ..] => flag(source, rest, false, "maintenance", "true"),
+        ["ready", rest @ ..] => flag(source, rest, false, "maintenance", "false"),
         ["attribute", node, "set", name, value] => {
             let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
             attributes::set(source, &scope, Which { name, set_id: None, id: None }, value, false)?;
@@ -175,44 +191,54 @@ pub fn node(source: &Source, words: &[&str]) -> Result<String, Failure> {
             gone.map(|id| format!("Deleted nodes attribute: id={id} name={name}\n"))
                 .ok_or_else(|| error(format!("{node} has no attribute {name}")))
         }
-        ["delete", node] => edit::edit(source, |configuration| {
-            let nodes = configuration.child_or_insert("nodes");
-            if !nodes.elements().any(|e| e.attr("uname") == Some(node)) {
-                return Err(error(format!("node {node} does not exist")));
-            }
-            nodes.retain_elements(|e| e.attr("uname") != Some(node));
-            Ok(format!("INFO: node {node} deleted\n"))
-        }),
+        ["delete", node] => delete_node(source, node, force),
         _ => Err(error(format!("node: unknown command '{}' (see: crm help)", words.join(" ")))),
     }
 }
 
-fn list(source: &Source) -> Result<String, Failure> {
+fn delete_node(source: &Source, node: &str, force: bool) -> Result<String, Failure> {
+    let up = with_view(source, |view| Ok(view.cluster.nodes.iter().any(|n| same_node(&n.name, node) && n.online)))?;
+    if up && source.client().is_some() && !force {
+        return Err(error(format!(
+            "node {node} is a member: stop its daemon first (pcs cluster stop), or use --force"
+        )));
+    }
+    edit::edit(source, |configuration| {
+        let nodes = configuration.child_or_insert("nodes");
+        let is = |e: &Element| e.attr("uname").is_some_and(|n| same_node(n, node));
+        if !nodes.elements().any(is) {
+            return Err(error(format!("node {node} does not exist")));
+        }
+        nodes.retain_elements(|e| !is(e));
+        Ok(format!("INFO: node {node} deleted\n"))
+    })
+}
+
+fn list(source: &Source, only: Option<&str>) -> Result<String, Failure> {
     let cib = source.cib()?;
+    let index = cib::config::Index::new(&cib);
     let nodes = cib.child("configuration").and_then(|c| c.child("nodes"));
     let mut out = String::new();
-    for e in nodes.into_iter().flat_map(Element::elements) {
+    let wanted = |e: &&Element| only.is_none_or(|o| e.attr("uname").is_some_and(|n| same_node(n, o)));
+    for e in nodes.into_iter().flat_map(Element::elements).filter(wanted) {
         let of = |name: &str| e.attr(name).unwrap_or_default();
         let _ = writeln!(out, "{}({}): {}", of("uname"), of("id"), e.attr("type").unwrap_or("member"));
-        for (name, value) in crate::cluster::pairs(e, "instance_attributes") {
+        for (name, value) in cib::config::values(e, "instance_attributes", &index) {
             let _ = writeln!(out, "\t{name}={value}");
         }
     }
     Ok(out)
 }
 
-fn flag(source: &Source, nodes: &[&str], name: &str, value: &str) -> Result<String, Failure> {
-    let node = match nodes.first() {
-        Some(node) => (*node).to_owned(),
-        None => source.local_node()?,
+/// Until the node's daemon ends, where `reboot` says so.
+fn flag(source: &Source, nodes: &[&str], reboot: bool, flag: &str, value: &str) -> Result<String, Failure> {
+    let name = match nodes {
+        [] => source.local_node()?,
+        [node] => (*node).to_owned(),
+        [_, odd, ..] => return Err(error(format!("'{odd}' is no lifetime: reboot or forever"))),
     };
-    attributes::set(
-        source,
-        &Scope::Node { name: node, utilization: false },
-        Which { name, set_id: None, id: None },
-        value,
-        false,
-    )?;
+    let scope = if reboot { Scope::Transient { name } } else { Scope::Node { name, utilization: false } };
+    attributes::set(source, &scope, Which { name: flag, set_id: None, id: None }, value, false)?;
     Ok(String::new())
 }
 
@@ -220,8 +246,8 @@ pub fn agents(words: &[&str]) -> Result<String, Failure> {
     match words {
         ["classes"] => Ok(listing::standards()),
         ["list", "ocf", provider] => listing::agents(&format!("ocf:{provider}")),
-        ["list", class, ..] => listing::agents(class),
-        ["providers", ..] => Ok(listing::ocf_providers()),
+        ["list", class] => listing::agents(class),
+        ["providers"] => Ok(listing::ocf_providers()),
         ["info" | "meta", agent] => listing::metadata(&edit::full_agent_name(agent)?),
         _ => Err(error(format!("ra: unknown command '{}' (see: crm help)", words.join(" ")))),
     }

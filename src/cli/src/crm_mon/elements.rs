@@ -79,7 +79,8 @@ fn summary(view: &View<'_>) -> Element {
 }
 
 fn nodes(options: &CrmMon, view: &View<'_>) -> Element {
-    let shown = view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| *w == n.name));
+    let shown =
+        view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)));
     let mut list = Element::new("nodes");
     for n in shown {
         let mut e = node(n);

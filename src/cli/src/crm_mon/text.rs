@@ -100,7 +100,8 @@ fn kind_word(node: &Node) -> &'static str {
 
 fn nodes(options: &CrmMon, view: &View<'_>) -> String {
     let mut out = String::from("Node List:\n");
-    let shown = view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| *w == n.name));
+    let shown =
+        view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)));
     let titles = ["Online", "OFFLINE", "RemoteOnline", "RemoteOFFLINE", "GuestOnline"];
     let mut plain: [Vec<String>; 5] = Default::default();
     for node in shown {
@@ -398,7 +399,10 @@ pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> 
 }
 
 fn shown_nodes<'a>(options: &'a CrmMon, view: &'a View<'_>) -> impl Iterator<Item = &'a Node> {
-    view.cluster.nodes.iter().filter(move |n| n.online && options.node.as_ref().is_none_or(|w| *w == n.name))
+    view.cluster
+        .nodes
+        .iter()
+        .filter(move |n| n.online && options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)))
 }
 
 fn attributes(options: &CrmMon, view: &View<'_>) -> String {
@@ -438,9 +442,10 @@ fn fail_line(view: &View<'_>, node: &Node, resource: &str) -> String {
 pub fn threshold(view: &View<'_>, resource: &str) -> String {
     let plain = resource.split(':').next().unwrap_or(resource);
     let element = view.cib.child("configuration").and_then(|c| c.child("resources")).and_then(|r| r.find_id(plain));
-    let own = element.map(|e| crate::cluster::pairs(e, "meta_attributes")).unwrap_or_default();
+    let index = cib::config::Index::new(view.cib);
+    let own = element.map(|e| cib::config::values(e, "meta_attributes", &index)).unwrap_or_default();
     let defaults = view.cib.child("configuration").and_then(|c| c.child("rsc_defaults"));
-    let defaults = defaults.map(|d| crate::cluster::pairs(d, "meta_attributes")).unwrap_or_default();
+    let defaults = defaults.map(|d| cib::config::values(d, "meta_attributes", &index)).unwrap_or_default();
     let text = own.get("migration-threshold").or(defaults.get("migration-threshold"));
     text.and_then(|t| base::Score::parse(t)).unwrap_or(base::Score::INFINITY).value().to_string()
 }

@@ -2,7 +2,7 @@
 
 use crate::attributes::sign;
 use crate::cluster;
-use crate::source::{Failure, Source, now};
+use crate::source::{Failure, Source, checked, now};
 use base::exit::crm;
 use cib::Request;
 use wire::api::{CleanupCall, Done};
@@ -15,9 +15,13 @@ pub fn run(source: &Source, call: &CleanupCall) -> Result<String, Failure> {
     if let Some(id) = call.resource.as_ref().filter(|id| cluster::find(&view.resources, id).is_none()) {
         return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
     }
-    if let Some(node) = call.node.as_ref().filter(|n| !view.nodes.iter().any(|k| **n == *k.name)) {
-        return Err(Failure::new(crm::NOSUCH, format!("Node '{node}' not found")));
+    let mut call = call.clone();
+    if let Some(asked) = call.node.take() {
+        let known = cluster::node_name(&view, &asked);
+        let name = known.map_err(|node| Failure::new(crm::NOSUCH, format!("Node '{node}' not found")))?;
+        call.node = Some(checked("node", name)?);
     }
+    let call = &call;
     match source.client() {
         Some(client) => {
             let done: Done = client.post("/v1/cleanup", call)?;

@@ -1,5 +1,6 @@
 //! What `crm_resource` shows.
 
+use crate::cluster::Operation;
 use crate::crm_mon::text::{self, status_words};
 use crate::crm_mon::{CrmMon, View};
 use crate::source::Failure;
@@ -52,8 +53,14 @@ pub fn locate(r: &Resource) -> (String, Element) {
 pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, all: bool) -> String {
     let mut out = String::new();
     let concerns = |id: &str| resource.is_none_or(|r| id == r || id.split(':').next() == Some(r));
-    let shown = view.operations.iter().filter(|o| concerns(&o.resource) && node.is_none_or(|n| o.node == n));
-    for op in shown.filter(|o| all || !o.id.ends_with("_last_failure_0")) {
+    let concerned: Vec<&Operation> = view
+        .operations
+        .iter()
+        .filter(|o| concerns(&o.resource) && node.is_none_or(|n| base::ids::same_node(&o.node, n)))
+        .collect();
+    let one = |a: &&Operation, b: &&Operation| (&a.node, &a.resource) == (&b.node, &b.resource);
+    let histories = concerned.chunk_by(one);
+    for op in histories.flat_map(|history| if all { history } else { crate::cluster::since_start(history) }) {
         let found = crate::cluster::find(&view.cluster.resources, op.resource.split(':').next().unwrap_or_default());
         let agent = found.map(text::agent).unwrap_or_default();
         let state = if op.pending() { "pending" } else { status_words(op.status) };

@@ -255,6 +255,20 @@ fn commit(source: &Source, view: &View<'_>, plan: Plan) -> Result<String, Failur
     Ok(plan.text)
 }
 
+/// `--clear --expired` without a resource.
+pub fn clear_expired(source: &Source, view: &View<'_>, node: Option<&str>) -> Result<String, Failure> {
+    let constraints = view.cib.child("configuration").and_then(|c| c.child("constraints"));
+    let all = constraints.into_iter().flat_map(|c| c.elements_named("rsc_location"));
+    let ours = |e: &&Element| e.id().is_some_and(|id| id.starts_with("cli-ban-") || id.starts_with("cli-prefer-"));
+    let mut text = String::new();
+    for e in all.filter(ours).filter(|e| node.is_none_or(|n| target(e) == Some(n)) && is_expired(e)) {
+        let id = e.id().unwrap_or_default();
+        remove(source, id)?;
+        let _ = writeln!(text, "Removing constraint: {id}");
+    }
+    Ok(text)
+}
+
 /// Constraints of `--move` and `--ban` for a resource; with `node`, those that concern it.
 fn made_by_us<'a>(view: &View<'a>, resource: &str, node: Option<&str>) -> Vec<&'a Element> {
     let constraints = view.cib.child("configuration").and_then(|c| c.child("constraints"));

@@ -1,5 +1,6 @@
 //! As much of the CIB as the rules ask about.
 
+use cib::config::{self, Index};
 use std::net::IpAddr;
 use xml::Element;
 
@@ -56,38 +57,33 @@ pub fn read(cib: &Element) -> Cluster {
     let mut cluster = Cluster { fencing_enabled: true, ..Cluster::default() };
     let inner = cib.child("configuration");
     let Some(configuration) = inner.or((cib.name() == "configuration").then_some(cib)) else { return cluster };
-    for nvpair in configuration.child("crm_config").into_iter().flat_map(Element::descendants) {
-        match (nvpair.attr("name"), nvpair.attr("value")) {
-            (Some("stonith-enabled" | "fencing-enabled"), Some(value)) => {
-                cluster.fencing_enabled = base::text::parse_bool(value).unwrap_or(true)
-            }
-            (Some("no-quorum-policy"), Some(value)) => cluster.no_quorum_policy = Some(value.to_owned()),
-            _ => {}
-        }
-    }
+    let property = |name: &str| config::property_of(configuration, name);
+    let fencing = property("fencing-enabled").or(property("stonith-enabled"));
+    cluster.fencing_enabled = fencing.and_then(base::text::parse_bool).unwrap_or(true);
+    cluster.no_quorum_policy = property("no-quorum-policy").map(str::to_owned);
+    let index = Index::new(configuration);
     for top in configuration.child("resources").into_iter().flat_map(Element::elements) {
         let group = top.id().unwrap_or_default();
         let inner = top.descendants().filter(|e| e.name() == "primitive");
         let own = std::iter::once(top).filter(|e| e.name() == "primitive");
         for element in own.chain(inner) {
             if !cluster.primitives.iter().any(|p| Some(p.id.as_str()) == element.id()) {
-                cluster.primitives.push(primitive(element, group));
+                cluster.primitives.push(primitive(element, group, &index));
             }
         }
     }
     cluster
 }
 
-fn primitive(element: &Element, group: &str) -> Primitive {
+fn primitive(element: &Element, group: &str, index: &Index<'_>) -> Primitive {
     let text = |name: &str| element.attr(name).unwrap_or_default().to_owned();
-    let pair = |e: &Element| Some((e.attr("name")?.to_owned(), e.attr("value")?.to_owned()));
-    let attributes = element.elements_named("instance_attributes");
+    let params = config::values(element, "instance_attributes", index);
     Primitive {
         id: text("id"),
         class: text("class"),
         provider: text("provider"),
         agent: text("type"),
-        params: attributes.flat_map(|a| a.elements_named("nvpair").filter_map(pair)).collect(),
+        params: params.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         group: group.to_owned(),
     }
 }

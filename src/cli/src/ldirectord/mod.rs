@@ -158,13 +158,9 @@ impl Action {
 }
 
 fn main(args: Vec<OsString>) -> i32 {
-    let line = std::iter::once(OsString::from("ldirectord")).chain(args);
-    let args = match Ldirectord::try_parse_from(line) {
+    let args = match crate::args::parse::<Ldirectord>("ldirectord", args) {
         Ok(args) => args,
-        Err(e) => {
-            let _ = e.print();
-            return if e.use_stderr() { exit::USAGE } else { exit::OK };
-        }
+        Err(code) => return if code == base::exit::crm::OK { exit::OK } else { exit::USAGE },
     };
     if args.version {
         kernel::outln!("ldirectord of Bascule {} (compatible with 1.186-ha)", env!("CARGO_PKG_VERSION"));

@@ -3,17 +3,28 @@
 use super::{constraint, node, resource};
 use crate::crm_mon::{CrmMon, View};
 use crate::edit::error;
+use crate::grammar::Line;
 use crate::report::{Common, Format};
 use crate::source::{Failure, Source, now};
 use base::exit::crm;
 use std::fmt::Write;
 use xml::Element;
 
-pub fn status(source: &Source, words: &[&str]) -> Result<String, Failure> {
+pub fn status(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    let plain = |text: Result<String, Failure>| match ["--full", "--hide-inactive"].iter().find(|o| line.has(o)) {
+        Some(option) => Err(error(format!("Specified option '{option}' is not supported in this command"))),
+        None => text,
+    };
     match words {
-        [] | ["status"] => full_status(source),
-        ["resources", ..] => resource::run(source, &no_options(), &["status"]),
-        ["nodes", ..] => nodes(source),
+        [] | ["status"] => full_status(source, line),
+        words => plain(part_of_status(source, words)),
+    }
+}
+
+fn part_of_status(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    match words {
+        ["resources"] => resource::run(source, &Line::default(), &["status"]),
+        ["nodes"] => nodes(source),
         ["quorum"] => quorum(&["status"]).map(|(text, _)| text),
         ["cluster"] => cluster_status(source),
         ["xml"] => {
@@ -26,17 +37,13 @@ pub fn status(source: &Source, words: &[&str]) -> Result<String, Failure> {
     }
 }
 
-fn no_options() -> super::Line {
-    super::Line { words: Vec::new(), force: false, full: false, wait: false, disabled: false, options: Vec::new() }
-}
-
 fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
     let cib = source.cib()?;
     let cluster = crate::cluster::read(&cib, now())?;
     work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
 }
 
-fn full_status(source: &Source) -> Result<String, Failure> {
+fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
     let live = source.status()?;
     with_view(source, |view| {
         let name = match &live {
@@ -52,7 +59,15 @@ fn full_status(source: &Source) -> Result<String, Failure> {
         if !warnings.is_empty() {
             let _ = writeln!(out, "\nWARNINGS:\n{}\n", warnings.join("\n"));
         }
-        out += &CrmMon { inactive: true, ..CrmMon::default() }.render(view)?;
+        let full = line.has("--full");
+        let shown = CrmMon {
+            inactive: !line.has("--hide-inactive"),
+            show_detail: full,
+            show_node_attributes: full,
+            failcounts: full,
+            ..CrmMon::default()
+        };
+        out += &shown.render(view)?;
         let state = if live.is_some() { "active (bascule node)" } else { "unknown (a file is shown)" };
         let _ = write!(out, "\nDaemon Status:\n  corosync: {state}\n  pacemaker: {state}\n  pcsd: not needed\n");
         Ok(out)
@@ -102,18 +117,18 @@ pub fn quorum(words: &[&str]) -> Result<(String, i32), Failure> {
     }
 }
 
-pub fn run(source: &Source, words: &[&str]) -> Result<(String, i32), Failure> {
+pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<(String, i32), Failure> {
     let text = match words {
         [] | ["status"] => cluster_status(source)?,
-        ["verify", ..] => return verify(source),
+        ["verify"] => return verify(source),
         ["cib"] => source.cib()?.to_pretty(),
         ["cib", file] => {
             let text = source.cib()?.to_pretty();
             std::fs::write(file, text).map_err(|e| error(format!("Unable to write {file}: {e}")))?;
             String::new()
         }
-        ["cib-push", file, ..] => push(source, file)?,
-        ["setup", rest @ ..] => return Err(setup(rest)),
+        ["cib-push", file] => push(source, file)?,
+        ["setup", rest @ ..] => return Err(setup(line.value("--name"), rest)),
         ["auth", ..] => {
             return Err(error(
                 "no password is needed between nodes: run 'corosync-keygen' on one node and copy /etc/corosync/authkey (mode 0400) to the others",
@@ -122,9 +137,17 @@ pub fn run(source: &Source, words: &[&str]) -> Result<(String, i32), Failure> {
         ["start", ..] => {
             return Err(error("start the node daemon on each node: bascule node --config /etc/corosync/corosync.conf"));
         }
-        ["stop"] => stop(source)?,
-        ["stop", nodes @ ..] if nodes.contains(&source.local_node()?.as_str()) => stop(source)?,
-        ["stop", ..] => return Err(error("run 'pcs cluster stop' on that node (its resources move away first)")),
+        ["stop", nodes @ ..] => stop(source, nodes, line.has("--all"))?,
+        ["destroy" | "kill", ..] => {
+            return Err(error(
+                "stop the node daemons ('pcs cluster stop' on each node); then corosync.conf, authkey and the state directory can be removed by hand",
+            ));
+        }
+        ["sync" | "reload" | "config" | "authkey" | "corosync", ..] => {
+            return Err(error(
+                "corosync.conf is the same file on every node: change it there, check it with 'bascule node --check', and restart one node daemon after the other",
+            ));
+        }
         ["enable" | "disable", ..] => {
             return Err(error("let the host's service manager start 'bascule node' (or not)"));
         }
@@ -138,8 +161,21 @@ pub fn run(source: &Source, words: &[&str]) -> Result<(String, i32), Failure> {
     Ok((text, crm::OK))
 }
 
-/// Stops this node's daemon; the cluster moves its resources away first.
-fn stop(source: &Source) -> Result<String, Failure> {
+/// Stops this node's daemon; the cluster moves its resources away first. Others cannot be reached from here.
+fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
+    if all && !nodes.is_empty() {
+        return Err(error("Cannot specify both --all and a list of nodes."));
+    }
+    let own = source.local_node()?;
+    let wanted: Vec<String> = match all {
+        true => source.status()?.into_iter().flat_map(|s| s.nodes).map(|n| n.name).collect(),
+        false => nodes.iter().map(|n| (*n).to_owned()).collect(),
+    };
+    if wanted.iter().any(|n| !base::ids::same_node(n, &own)) {
+        let mut failure = error("nothing was stopped: each node is stopped on itself (its resources move away first)");
+        failure.details = wanted.iter().map(|n| format!("on {n}: pcs cluster stop")).collect();
+        return Err(failure);
+    }
     let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
     let done: wire::api::Done = client.post("/v1/shutdown", &wire::api::ShutdownCall::default())?;
     match done.code {
@@ -176,8 +212,7 @@ fn push(source: &Source, file: &str) -> Result<String, Failure> {
 }
 
 /// The file that the operator is after, ready to be saved.
-fn setup(words: &[&str]) -> Failure {
-    let named = words.iter().find_map(|w| w.strip_prefix("--name="));
+fn setup(named: Option<&str>, words: &[&str]) -> Failure {
     let mut plain = words.iter().filter(|w| !w.starts_with('-') && !w.contains('='));
     let name = named.or_else(|| plain.next().copied()).unwrap_or("mycluster");
     let nodes: Vec<&str> = plain.copied().collect();
@@ -209,7 +244,7 @@ pub fn config(source: &Source) -> Result<String, Failure> {
     let indented: String = resources.lines().map(|l| format!("  {l}\n")).collect();
     let _ = write!(out, "\nResources:\n{indented}\n");
     out += &constraint::list(source, false, &["location", "order", "colocation", "ticket"])?;
-    let _ = write!(out, "\nResources Defaults:\n{}\n", resource::run(source, &no_options(), &["defaults"])?);
+    let _ = write!(out, "\nResources Defaults:\n{}\n", resource::run(source, &Line::default(), &["defaults"])?);
     out += &node::property(source, &["config"], false)?;
     Ok(out)
 }

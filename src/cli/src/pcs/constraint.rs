@@ -1,22 +1,23 @@
 //! `pcs constraint`.
 
-use super::Line;
 use crate::edit::{edit, error, needs_free_id, needs_resource, pair};
+use crate::grammar::Line;
 use crate::source::{Failure, Source};
 use base::Score;
+use base::ids::same_node;
 use std::fmt::Write;
 use xml::Element;
 
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
-        [] | ["config" | "show" | "list", ..] => {
-            list(source, line.full, ["location", "order", "colocation", "ticket"].as_slice())
+        [] | ["config" | "show" | "list"] => {
+            list(source, line.has("--full"), ["location", "order", "colocation", "ticket"].as_slice())
         }
-        ["location" | "order" | "colocation" | "ticket"] | [_, "config" | "show" | "list", ..] => {
-            list(source, line.full, &words[..1])
+        ["location" | "order" | "colocation" | "ticket"] | [_, "config" | "show" | "list"] => {
+            list(source, line.has("--full"), &words[..1])
         }
         ["location", id, how @ ("prefers" | "avoids"), nodes @ ..] => location(source, line, id, how, nodes),
-        ["location", "add", id, resource, node, score, ..] => add_location(source, line, id, resource, node, score),
+        ["location", "add", id, resource, node, score] => add_location(source, line, id, resource, node, score),
         ["colocation", "add", rest @ ..] => colocation(source, rest),
         ["order", rest @ ..] if rest.contains(&"then") => order(source, rest),
         ["delete" | "remove", ids @ ..] | ["location" | "colocation" | "order", "delete" | "remove", ids @ ..] => {
@@ -62,8 +63,10 @@ fn add_location(
     let value = score(value)?;
     edit(source, |configuration| {
         needs_resource(configuration, resource)?;
-        let known = configuration.child("nodes").is_some_and(|n| n.elements().any(|e| e.attr("uname") == Some(node)));
-        if !known && !line.force {
+        let known = configuration
+            .child("nodes")
+            .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| same_node(n, node))));
+        if !known && !line.has("--force") {
             return Err(error(format!("Node '{node}' does not seem to be in the cluster, use --force to override")));
         }
         let constraints = configuration.child_or_insert("constraints");

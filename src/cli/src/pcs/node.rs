@@ -1,17 +1,18 @@
 //! `pcs node` and `pcs property`.
 
-use crate::attributes::{self, Scope, Which};
 use crate::edit::{self, edit, error, pair};
 use crate::source::{Failure, Source};
+use base::ids::same_node;
+use cib::config::{self, Index};
 use std::fmt::Write;
 use xml::Element;
 
-pub fn run(source: &Source, words: &[&str]) -> Result<String, Failure> {
+pub fn run(source: &Source, words: &[&str], all: bool) -> Result<String, Failure> {
     match words {
-        ["standby", nodes @ ..] => flag(source, nodes, "standby", "on"),
-        ["unstandby", nodes @ ..] => flag(source, nodes, "standby", ""),
-        ["maintenance", nodes @ ..] => flag(source, nodes, "maintenance", "on"),
-        ["unmaintenance", nodes @ ..] => flag(source, nodes, "maintenance", ""),
+        ["standby", nodes @ ..] => flag(source, nodes, all, "standby", "on"),
+        ["unstandby", nodes @ ..] => flag(source, nodes, all, "standby", ""),
+        ["maintenance", nodes @ ..] => flag(source, nodes, all, "maintenance", "on"),
+        ["unmaintenance", nodes @ ..] => flag(source, nodes, all, "maintenance", ""),
         ["attribute"] => list(source, None, "instance_attributes", "Node Attributes:"),
         ["attribute", node] => list(source, Some(node), "instance_attributes", "Node Attributes:"),
         ["attribute", node, pairs @ ..] => set(source, node, "instance_attributes", pairs),
@@ -21,27 +22,32 @@ pub fn run(source: &Source, words: &[&str]) -> Result<String, Failure> {
     }
 }
 
-fn flag(source: &Source, nodes: &[&str], name: &str, value: &str) -> Result<String, Failure> {
-    let nodes = match nodes {
-        [] => vec![source.local_node()?],
-        nodes => nodes.iter().map(|n| (*n).to_owned()).collect(),
-    };
-    for node in nodes {
-        let scope = Scope::Node { name: node, utilization: false };
-        let which = Which { name, set_id: None, id: None };
-        match value {
-            "" => drop(attributes::delete(source, &scope, which)?),
-            value => drop(attributes::set(source, &scope, which, value, false)?),
-        }
+/// On all named nodes in one change, or on none.
+fn flag(source: &Source, names: &[&str], all: bool, name: &str, value: &str) -> Result<String, Failure> {
+    if all && !names.is_empty() {
+        return Err(error("Cannot specify both --all and a list of nodes."));
     }
-    Ok(String::new())
+    let local = if names.is_empty() && !all { Some(source.local_node()?) } else { None };
+    let wanted: Vec<&str> = names.iter().copied().chain(local.as_deref()).collect();
+    edit(source, |configuration| {
+        let nodes = configuration.child_or_insert("nodes");
+        let is = |e: &Element, wanted: &str| e.attr("uname").is_some_and(|n| same_node(n, wanted));
+        if let Some(missing) = wanted.iter().find(|w| !nodes.elements().any(|e| is(e, w))) {
+            return Err(error(format!("Node '{missing}' does not appear to exist in configuration")));
+        }
+        for e in nodes.elements_mut().filter(|e| all || wanted.iter().any(|w| is(e, w))) {
+            let set = format!("nodes-{}", e.id().unwrap_or_default());
+            edit::set_pairs(e, "instance_attributes", &set, &[(name.to_owned(), value.to_owned())]);
+        }
+        Ok(String::new())
+    })
 }
 
 fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
     let pairs = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
     edit(source, |configuration| {
         let nodes = configuration.child_or_insert("nodes");
-        let e = nodes.elements_mut().find(|e| e.attr("uname") == Some(node));
+        let e = nodes.elements_mut().find(|e| e.attr("uname").is_some_and(|n| same_node(n, node)));
         let e = e.ok_or_else(|| error(format!("Unable to find a node: {node}")))?;
         let default =
             format!("nodes-{}{}", e.id().unwrap_or_default(), if kind == "utilization" { "-utilization" } else { "" });
@@ -52,10 +58,15 @@ fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String
 
 fn list(source: &Source, node: Option<&str>, kind: &str, title: &str) -> Result<String, Failure> {
     let cib = source.cib()?;
+    let index = Index::new(&cib);
     let nodes = cib.child("configuration").and_then(|c| c.child("nodes"));
     let mut out = format!("{title}\n");
-    for e in nodes.into_iter().flat_map(Element::elements).filter(|e| node.is_none_or(|n| e.attr("uname") == Some(n))) {
-        let pairs: Vec<String> = crate::cluster::pairs(e, kind).iter().map(|(n, v)| format!("{n}={v}")).collect();
+    for e in nodes
+        .into_iter()
+        .flat_map(Element::elements)
+        .filter(|e| node.is_none_or(|n| e.attr("uname").is_some_and(|own| same_node(own, n))))
+    {
+        let pairs: Vec<String> = config::values(e, kind, &index).iter().map(|(n, v)| format!("{n}={v}")).collect();
         if !pairs.is_empty() {
             let _ = writeln!(out, " {}: {}", e.attr("uname").unwrap_or_default(), pairs.join(" "));
         }
@@ -78,9 +89,10 @@ pub fn property(source: &Source, words: &[&str], force: bool) -> Result<String, 
         [] | ["config" | "list" | "show", ..] => {
             let cib = source.cib()?;
             let section = cib.child("configuration").and_then(|c| c.child("crm_config"));
-            let pairs = section.map(|s| crate::cluster::pairs(s, "cluster_property_set")).unwrap_or_default();
+            let pairs =
+                section.map(|s| config::values(s, "cluster_property_set", &Index::new(&cib))).unwrap_or_default();
             let wanted = words.get(1..).unwrap_or_default();
-            let shown = pairs.iter().filter(|(n, _)| wanted.is_empty() || wanted.contains(&n.as_str()));
+            let shown = pairs.iter().filter(|(n, _)| wanted.is_empty() || wanted.contains(n));
             Ok(shown.fold("Cluster Properties:\n".to_owned(), |out, (n, v)| out + &format!(" {n}: {v}\n")))
         }
         _ => Err(error(format!("unknown property command '{}' (see: pcs help)", words.join(" ")))),

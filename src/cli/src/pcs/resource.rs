@@ -1,9 +1,11 @@
 //! `pcs resource` and `pcs stonith`.
 
-use super::Line;
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, NewPrimitive, edit, error, pair};
+use crate::grammar::Line;
 use crate::source::{Failure, Source, checked, now};
+use base::ids::same_node;
+use cib::config::Index;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use wire::api::CleanupCall;
@@ -11,7 +13,7 @@ use xml::{Element, Node};
 
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
-        [] | ["status" | "show", ..] => status(source),
+        [] | ["status" | "show"] => status(source),
         ["config", ids @ ..] => config(source, ids, |e| e.attr("class") != Some("stonith")),
         ["create", id, agent, rest @ ..] => create(source, line, id, agent, rest),
         ["delete" | "remove", ids @ ..] => delete(source, ids),
@@ -21,13 +23,13 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
         ["update", id, rest @ ..] => update(source, id, rest),
         ["meta", id, pairs @ ..] => set(source, id, "meta_attributes", pairs),
-        ["move", id, node @ ..] => move_and_wait(source, id, node.first().copied()),
-        ["move-with-constraint", id, node @ ..] => place(source, id, node.first().copied(), Move::To),
-        ["ban", id, node @ ..] => place(source, id, node.first().copied(), Move::Away),
-        ["clear", id, node @ ..] => place(source, id, node.first().copied(), Move::Clear),
+        ["move", id, rest @ ..] => move_and_wait(source, &Placing::of(line, id, rest)?),
+        ["move-with-constraint", id, rest @ ..] => place(source, &Placing::of(line, id, rest)?, Move::To),
+        ["ban", id, rest @ ..] => place(source, &Placing::of(line, id, rest)?, Move::Away),
+        ["clear", id, rest @ ..] => place(source, &Placing::of(line, id, rest)?, Move::Clear),
         ["cleanup", rest @ ..] => forget(source, rest, false),
         ["refresh", rest @ ..] => forget(source, rest, true),
-        ["group", rest @ ..] => group(source, rest),
+        ["group", rest @ ..] => group(source, line, rest),
         ["ungroup", name, ids @ ..] => ungroup(source, name, ids),
         ["clone", id, rest @ ..] => clone(source, id, rest, false),
         ["promotable", id, rest @ ..] => clone(source, id, rest, true),
@@ -37,7 +39,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["providers"] => Ok(listing::ocf_providers()),
         ["agents"] => listing::agents("ocf"),
         ["agents", spec] => listing::agents(spec),
-        ["list", ..] => Ok(listing::agents("ocf")?.lines().map(|n| format!("ocf:heartbeat:{n}\n")).collect()),
+        ["list"] => Ok(listing::agents("ocf")?.lines().map(|n| format!("ocf:heartbeat:{n}\n")).collect()),
         ["describe", agent] => listing::metadata(&edit::full_agent_name(agent)?),
         _ => Err(error(format!("unknown resource command '{}' (see: pcs help)", words.join(" ")))),
     }
@@ -45,12 +47,12 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
 
 pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
-        [] | ["status" | "show", ..] => status(source),
+        [] | ["status" | "show"] => status(source),
         ["config", ids @ ..] => config(source, ids, |e| e.attr("class") == Some("stonith")),
         ["create", id, agent, rest @ ..] => create(source, line, id, &format!("stonith:{agent}"), rest),
         ["update", id, rest @ ..] => update(source, id, rest),
         ["delete" | "remove", ids @ ..] => delete(source, ids),
-        ["list", ..] => listing::agents("stonith"),
+        ["list"] => listing::agents("stonith"),
         ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
         ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
         ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
@@ -89,11 +91,12 @@ pub fn config(source: &Source, ids: &[&str], which: fn(&Element) -> bool) -> Res
             ids.iter().map(find).collect::<Result<_, _>>()?
         }
     };
-    top.iter().for_each(|e| describe(e, 0, &mut out));
+    let index = Index::new(&cib);
+    top.iter().for_each(|e| describe(e, 0, &index, &mut out));
     Ok(out)
 }
 
-fn describe(e: &Element, level: usize, out: &mut String) {
+fn describe(e: &Element, level: usize, index: &Index<'_>, out: &mut String) {
     let pad = "  ".repeat(level);
     let id = e.id().unwrap_or_default();
     let agent: Vec<String> =
@@ -108,13 +111,8 @@ fn describe(e: &Element, level: usize, out: &mut String) {
     for (kind, title) in [("instance_attributes", "Attributes"), ("meta_attributes", "Meta Attributes")] {
         for set in e.elements_named(kind) {
             let _ = writeln!(out, "{pad}  {title}: {}", set.id().unwrap_or_default());
-            for p in set.elements_named("nvpair") {
-                let _ = writeln!(
-                    out,
-                    "{pad}    {}={}",
-                    p.attr("name").unwrap_or_default(),
-                    p.attr("value").unwrap_or_default()
-                );
+            for p in cib::config::pairs(set, index) {
+                let _ = writeln!(out, "{pad}    {}={}", p.name(), p.value());
             }
         }
     }
@@ -127,7 +125,7 @@ fn describe(e: &Element, level: usize, out: &mut String) {
             }
         }
     }
-    e.elements().for_each(|c| describe(c, level + 1, out));
+    e.elements().for_each(|c| describe(c, level + 1, index, out));
 }
 
 /// What follows the agent: parameters, then `op`, `meta`, `clone` and `promotable` parts.
@@ -184,7 +182,7 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
     }
     if !edit::agent_is_there(&full) {
         let message = format!("Agent '{full}' is not installed or does not provide valid metadata");
-        if !line.force {
+        if !line.has("--force") {
             return Err(error(format!("{message}, use --force to override")));
         }
         let _ = writeln!(said, "Warning: {message}");
@@ -192,7 +190,7 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
     let mut parts = parts(words)?;
     let defaults = edit::default_operations(&full, &parts.operations);
     parts.operations.extend(defaults);
-    if line.disabled {
+    if line.has("--disabled") {
         parts.meta.push(("target-role".to_owned(), "Stopped".to_owned()));
     }
     let primitive =
@@ -200,7 +198,7 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
             .element()?;
     edit(source, |configuration| {
         edit::needs_free_id(configuration, id)?;
-        if line.option("group").is_some() && parts.clone.is_some() {
+        if line.value("--group").is_some() && parts.clone.is_some() {
             return Err(error("you can specify only one of --group, clone and promotable"));
         }
         let resources = configuration.child_or_insert("resources");
@@ -208,7 +206,7 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
             Some((meta, promotable)) => resources.push(clone_of(primitive, id, meta, *promotable)),
             None => resources.push(primitive),
         }
-        if let Some(group) = line.option("group") {
+        if let Some(group) = line.value("--group") {
             edit::group_add(configuration, group, &[id.to_owned()])?;
             reorder(configuration, group, id, line)?;
         }
@@ -229,7 +227,7 @@ fn clone_of(inner: Element, id: &str, meta: &[(String, String)], promotable: boo
 
 /// `--before` and `--after` within a group.
 fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> Result<(), Failure> {
-    let (anchor, after) = match (line.option("before"), line.option("after")) {
+    let (anchor, after) = match (line.value("--before"), line.value("--after")) {
         (Some(anchor), _) => (anchor, 0),
         (None, Some(anchor)) => (anchor, 1),
         (None, None) => return Ok(()),
@@ -313,18 +311,42 @@ enum Move {
     Clear,
 }
 
-fn place(source: &Source, id: &str, node: Option<&str>, how: Move) -> Result<String, Failure> {
+/// What of a resource is to be moved or kept off where, and for how long.
+struct Placing<'a> {
+    id: &'a str,
+    node: Option<&'a str>,
+    lifetime: Option<&'a str>,
+    promoted: bool,
+    expired: bool,
+}
+
+impl<'a> Placing<'a> {
+    fn of(line: &Line, id: &'a str, words: &[&'a str]) -> Result<Placing<'a>, Failure> {
+        let promoted = line.has("--promoted") || line.has("--master");
+        let mut placing = Placing { id, node: None, lifetime: None, promoted, expired: line.has("--expired") };
+        for word in words {
+            match word.split_once('=') {
+                Some(("lifetime", duration)) if placing.lifetime.is_none() => placing.lifetime = Some(duration),
+                None if placing.node.is_none() => placing.node = Some(word),
+                _ => return Err(error(format!("'{word}' does not fit the command: a node, or lifetime=DURATION"))),
+            }
+        }
+        Ok(placing)
+    }
+}
+
+fn place(source: &Source, what: &Placing<'_>, how: Move) -> Result<String, Failure> {
+    let Placing { id, node, lifetime, promoted, expired } = *what;
     with_view(source, |view| {
         let r = crate::cluster::find(&view.cluster.resources, id)
             .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
-        if let Some(node) = node.filter(|n| !view.cluster.nodes.iter().any(|k| k.name == **n)) {
-            return Err(error(format!("Node '{node}' does not exist")));
-        }
-        let place = moving::Place { resource: r, node, promoted: false, lifetime: None };
+        let node = node.map(|n| crate::cluster::node_name(&view.cluster, n)).transpose();
+        let node = node.map_err(|unknown| error(format!("Node '{unknown}' does not exist")))?;
+        let place = moving::Place { resource: r, node, promoted, lifetime };
         match how {
             Move::To => moving::move_to(source, view, &place, false),
             Move::Away => moving::ban(source, view, &place),
-            Move::Clear => moving::clear(source, view, &place, false, false),
+            Move::Clear => moving::clear(source, view, &place, expired, false),
         }
     })
 }
@@ -333,7 +355,11 @@ fn place(source: &Source, id: &str, node: Option<&str>, how: Move) -> Result<Str
 const MOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// pcs 0.11's move: the constraint goes as soon as the resource has arrived.
-fn move_and_wait(source: &Source, id: &str, node: Option<&str>) -> Result<String, Failure> {
+fn move_and_wait(source: &Source, what: &Placing<'_>) -> Result<String, Failure> {
+    let Placing { id, node, .. } = *what;
+    if what.lifetime.is_some() {
+        return Err(error("a move that ends by itself has no lifetime; see: pcs resource move-with-constraint"));
+    }
     if source.client().is_none() {
         return Err(error("Only 'pcs resource move-with-constraint' works on a file: nothing moves in one"));
     }
@@ -349,11 +375,11 @@ fn move_and_wait(source: &Source, id: &str, node: Option<&str>) -> Result<String
         Some(resource) => moving::lasts(view, &moving::Place { resource, node, promoted: false, lifetime: None }),
         None => Ok(()),
     })?;
-    let mut said = place(source, id, node, if node.is_some() { Move::To } else { Move::Away })?;
+    let mut said = place(source, what, if node.is_some() { Move::To } else { Move::Away })?;
     let _ = writeln!(said, "Location constraint to move resource '{id}' has been created");
     let end = Instant::now() + MOVE_TIMEOUT;
     let arrived = |at: &[String]| match node {
-        Some(node) => at == [node],
+        Some(node) => matches!(at, [one] if same_node(one, node)),
         None => !at.is_empty() && at != before.as_slice(),
     };
     let mut at = where_is(source)?;
@@ -367,7 +393,7 @@ fn move_and_wait(source: &Source, id: &str, node: Option<&str>) -> Result<String
             MOVE_TIMEOUT.as_secs()
         )));
     }
-    place(source, id, None, Move::Clear)?;
+    place(source, &Placing { node: None, ..*what }, Move::Clear)?;
     let _ = writeln!(said, "Location constraint created to move resource '{id}' has been removed");
     let _ = writeln!(said, "resource '{id}' is running on node '{}'", at.join("', '"));
     Ok(said)
@@ -379,19 +405,28 @@ fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Fail
         match word.split_once('=') {
             Some(("node", node)) => call.node = Some(checked("node", node)?),
             Some(("operation", operation)) => call.operation = Some(checked("operation", operation)?),
-            Some(("interval", interval)) => call.interval_ms = cib::interval_ms(interval),
+            Some(("interval", interval)) => {
+                let ms = cib::interval_ms(interval).ok_or_else(|| error(format!("'{interval}' is not a time")))?;
+                call.interval_ms = Some(ms);
+            }
             Some((name, _)) => return Err(error(format!("unknown option '{name}'"))),
-            None => call.resource = Some(checked("resource", word)?),
+            None if call.resource.is_none() => call.resource = Some(checked("resource", word)?),
+            None => return Err(error(format!("'{word}': one resource, or none for all"))),
         }
     }
     cleanup::run(source, &call)
 }
 
-fn group(source: &Source, words: &[&str]) -> Result<String, Failure> {
+fn group(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
         ["add", name, ids @ ..] if !ids.is_empty() => edit(source, |configuration| {
             let ids: Vec<String> = ids.iter().map(|i| (*i).to_owned()).collect();
-            edit::group_add(configuration, name, &ids).map(|()| String::new())
+            edit::group_add(configuration, name, &ids)?;
+            // Each behind the one before it, so that they keep their order.
+            let after = line.value("--after").is_some();
+            let order: Vec<&String> = if after { ids.iter().rev().collect() } else { ids.iter().collect() };
+            order.into_iter().try_for_each(|id| reorder(configuration, name, id, line))?;
+            Ok(String::new())
         }),
         ["remove" | "delete", name, ids @ ..] => ungroup(source, name, ids),
         ["list"] => {
@@ -469,11 +504,16 @@ fn unclone(source: &Source, id: &str) -> Result<String, Failure> {
 }
 
 fn defaults(source: &Source, words: &[&str]) -> Result<String, Failure> {
-    let pairs: Vec<&str> = words.iter().copied().filter(|w| !["update", "set", "config"].contains(w)).collect();
+    let pairs = match words {
+        ["update" | "set" | "config", rest @ ..] => rest,
+        pairs => pairs,
+    };
     if pairs.is_empty() {
         let cib = source.cib()?;
         let section = cib.child("configuration").and_then(|c| c.child("rsc_defaults"));
-        let pairs = section.map(|s| crate::cluster::pairs(s, "meta_attributes")).unwrap_or_default();
+        let pairs = section
+            .map(|s| cib::config::values(s, "meta_attributes", &cib::config::Index::new(&cib)))
+            .unwrap_or_default();
         let lines: String = pairs.iter().map(|(n, v)| format!("{n}={v}\n")).collect();
         return Ok(if lines.is_empty() { "No defaults set\n".to_owned() } else { lines });
     }
