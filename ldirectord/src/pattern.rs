@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 
+/// Longest pattern. The engines compile it whole, in time and memory a thousand times its length.
+pub const MAX_PATTERN_BYTES: usize = 16 << 10;
+
 /// Steps after which a backtracking match counts as none.
 const BACKTRACK_LIMIT: usize = 200_000;
 
@@ -42,8 +45,11 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// The empty pattern matches everything.
+    /// The empty pattern matches everything; one beyond [`MAX_PATTERN_BYTES`] is refused before any work is done on it.
     pub fn new(source: &str) -> Result<Pattern, String> {
+        if source.len() > MAX_PATTERN_BYTES {
+            return Err(format!("of at most {MAX_PATTERN_BYTES} bytes, this has {}", source.len()));
+        }
         if source.is_empty() {
             return Ok(Pattern { inner: None });
         }
@@ -145,6 +151,15 @@ mod tests {
         assert!(matches(r"(\w)\1", b"book"));
         assert!(Pattern::new("(").is_err());
         assert!(Pattern::new("*x").is_err());
+    }
+
+    #[test]
+    fn length_is_bounded_before_any_work() {
+        let began = std::time::Instant::now();
+        let why = Pattern::new(&"(a?b)+".repeat(1_200_000)).map(|_| ()).unwrap_err();
+        assert!(why.contains("at most 16384 bytes"), "{why}");
+        assert!(began.elapsed().as_millis() < 500, "{:?}", began.elapsed());
+        assert!(Pattern::new(&"x".repeat(MAX_PATTERN_BYTES)).is_ok());
     }
 
     #[test]

@@ -12,3 +12,9 @@ impl fmt::Display for NodeId {
         write!(f, "{}", self.0)
     }
 }
+
+/// Whether two names are one node's. The one place that compares them: letters count the same in both cases, as in
+/// Pacemaker (`pcmk_find_node`, the peer cache) and in the names of hosts (RFC 4343).
+pub fn same_node(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}

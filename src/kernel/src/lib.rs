@@ -7,6 +7,7 @@
 pub mod addr;
 pub mod announce;
 pub mod clock;
+pub mod files;
 pub mod host;
 pub mod ipvs;
 pub mod links;

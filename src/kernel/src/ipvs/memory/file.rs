@@ -6,7 +6,6 @@ use base::ipvs::{
     SyncState, Timeouts, Tunnel, TunnelChecksum,
 };
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -188,16 +187,7 @@ impl Memory {
     /// Writes the table so that a crash leaves the old or the new file.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         let io = |source| FileError::Io { path: path.display().to_string(), source };
-        let mut temp = path.as_os_str().to_owned();
-        temp.push(format!(".{}.tmp", std::process::id()));
-        let temp = Path::new(&temp);
-        let written = std::fs::File::create(temp)
-            .and_then(|mut f| f.write_all(self.to_json().as_bytes()).and_then(|()| f.sync_all()))
-            .and_then(|()| std::fs::rename(temp, path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(temp);
-        }
-        written.map_err(io)
+        crate::files::replace(path, self.to_json().as_bytes(), 0o644).map_err(io)
     }
 }
 

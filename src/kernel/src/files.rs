@@ -1,0 +1,53 @@
+//! Files that are replaced whole.
+
+use std::io::{Error, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Replaces a file: written beside it, synced and renamed, so that whoever reads finds the old content or the whole new
+/// one, and nothing temporary is left when it fails. What is there and is no regular file (a device, a pipe) is
+/// refused: a rename would put a file in its place.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => return Err(Error::other("it is there and is no regular file")),
+        _ => {}
+    }
+    // Behind a link the file itself is replaced, not the link.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new{}", std::process::id()));
+    let beside = Path::new(&beside);
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+        file.write_all(content)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        std::fs::rename(beside, path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(beside);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_stay_and_links_lead_to_the_file() {
+        let dir = std::env::temp_dir().join(format!("bascule-files-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let device = dir.join("device");
+        std::os::unix::fs::symlink("/dev/full", &device).expect("a link");
+        assert!(replace(&device, b"x", 0o600).is_err());
+        assert!(std::fs::symlink_metadata(&device).is_ok_and(|m| m.is_symlink()));
+        let (real, link) = (dir.join("real"), dir.join("link"));
+        replace(&real, b"old", 0o600).expect("written");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        replace(&link, b"new", 0o400).expect("written");
+        assert_eq!(std::fs::read(&real).expect("there"), b"new");
+        assert_eq!(std::fs::metadata(&real).map(|m| m.permissions().mode() & 0o777).ok(), Some(0o400));
+        assert_eq!(std::fs::read_dir(&dir).map(|d| d.count()).ok(), Some(3), "nothing temporary is left");
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+}
