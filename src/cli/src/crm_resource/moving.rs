@@ -30,6 +30,7 @@ impl Place<'_> {
 }
 
 /// Changes of the constraints and what is said of them.
+#[derive(Default)]
 pub struct Plan {
     pub steps: Vec<Request>,
     pub text: String,
@@ -260,13 +261,13 @@ pub fn clear_expired(source: &Source, view: &View<'_>, node: Option<&str>) -> Re
     let constraints = view.cib.child("configuration").and_then(|c| c.child("constraints"));
     let all = constraints.into_iter().flat_map(|c| c.elements_named("rsc_location"));
     let ours = |e: &&Element| e.id().is_some_and(|id| id.starts_with("cli-ban-") || id.starts_with("cli-prefer-"));
-    let mut text = String::new();
+    let mut plan = Plan::default();
     for e in all.filter(ours).filter(|e| node.is_none_or(|n| target(e) == Some(n)) && is_expired(e)) {
         let id = e.id().unwrap_or_default();
-        remove(source, id)?;
-        let _ = writeln!(text, "Removing constraint: {id}");
+        plan.steps.push(removal(id));
+        let _ = writeln!(plan.text, "Removing constraint: {id}");
     }
-    Ok(text)
+    commit(source, view, plan)
 }
 
 /// Constraints of `--move` and `--ban` for a resource; with `node`, those that concern it.

@@ -138,11 +138,11 @@ async fn set_forever(
 
 async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
     let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
-    let document = match document(state, timeout).await {
+    let document = match document(state).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
-    let Some((id, _)) = place(&document, &node).filter(|(id, _)| !id.contains(['\'', '"'])) else {
+    let Some((id, _)) = place(document.root(), &node).filter(|(id, _)| !id.contains(['\'', '"'])) else {
         return failed(crm::NOSUCH, format!("node {node} is not in the CIB"));
     };
     let expression = format!("//nodes/node[@id='{id}']/instance_attributes/nvpair[@name='{}']", call.name);
