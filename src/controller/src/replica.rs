@@ -15,6 +15,8 @@ use cib::{Cib, CibError, Lineage, Request, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use xml::Element;
 
+mod forget;
+
 /// Configurations whose descendants are recognised at a merge.
 const CONFIG_LOG: usize = 256;
 /// As many of them go to the disk: a node that missed a few changes is then known to be merely behind.
@@ -550,64 +552,6 @@ impl Replica {
         if self.status().is_some_and(nameless) {
             self.cib.edit_status(|s| status::set_name(s, node, &name));
         }
-    }
-
-    fn forget(&mut self, node: NodeId, resource: &str, history: bool, effects: &mut Vec<Effect>) -> bool {
-        let changed = self.cib.edit_status(|s| {
-            let cleared = status::clear_fail_count(s, node, resource, None);
-            let failure = format!("{resource}_last_failure_0");
-            let entry = if history {
-                status::delete_resource(s, node, resource)
-            } else {
-                status::delete_entry(s, node, resource, &failure)
-            };
-            cleared || entry
-        });
-        if history {
-            self.end_rounds(node, resource, |_| true);
-            effects.push(Effect::Forgotten { node, resource: resource.to_owned() });
-        }
-        if changed {
-            effects.push(Effect::Changed { reason: format!("failures of {resource} forgotten") });
-        }
-        changed
-    }
-
-    fn clean_up(
-        &mut self,
-        resource: Option<&str>,
-        node: Option<u32>,
-        operation: Option<&(Word, u64)>,
-        refresh: bool,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(current) = self.status() else { return false };
-        let nodes = status::known_nodes(current).into_iter().filter(|n| node.is_none_or(|wanted| wanted == n.0));
-        let of_node = |n: NodeId| status::resources_of(current, n).into_iter().map(move |(id, failed)| (n, id, failed));
-        let chosen: Vec<(NodeId, String)> = nodes
-            .flat_map(of_node)
-            .filter(|(_, id, failed)| {
-                (refresh || *failed) && resource.is_none_or(|r| r == id || id.split(':').next() == Some(r))
-            })
-            .map(|(n, id, _)| (n, id))
-            .collect();
-        for (node, id) in &chosen {
-            self.cib.edit_status(|s| {
-                status::clear_fail_count(s, *node, id, operation.map(|(op, interval)| (op.as_str(), *interval)));
-                match operation {
-                    Some((name, interval)) => status::delete_operation(s, *node, id, name, *interval),
-                    None => status::delete_resource(s, *node, id),
-                }
-            });
-            if operation.is_none() {
-                self.end_rounds(*node, id, |_| true);
-                effects.push(Effect::Forgotten { node: *node, resource: id.clone() });
-            }
-        }
-        if !chosen.is_empty() {
-            effects.push(Effect::Changed { reason: "clean-up".to_owned() });
-        }
-        !chosen.is_empty()
     }
 }
 
