@@ -22,16 +22,21 @@ const REANNOUNCE_AGAIN: Duration = Duration::from_millis(1000);
 /// How long the end waits for the state directory.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-pub(super) struct Performer {
-    pub runner: Runner,
-    pub agents: Agents,
+/// Where results and work go.
+pub(super) struct Outlets {
     pub executed: mpsc::UnboundedSender<(u64, ExecResult)>,
     pub fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
     pub schedules: sync::Sender<Job>,
     pub keeper: Keeper,
+    pub records: Records,
+    pub facts: Facts,
+}
+
+pub(super) struct Performer {
+    pub runner: Runner,
+    pub agents: Agents,
     pub timeline: Timeline,
-    records: Records,
-    facts: Facts,
+    pub to: Outlets,
     running: BTreeMap<u64, AbortHandle>,
     /// Resources of the configuration, for the directors on standby.
     configured: watch::Sender<BTreeSet<String>>,
@@ -39,55 +44,32 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub fn new(
-        runner: Runner,
-        agents: Agents,
-        executed: mpsc::UnboundedSender<(u64, ExecResult)>,
-        fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
-        schedules: sync::Sender<Job>,
-        keeper: Keeper,
-        timeline: Timeline,
-        records: Records,
-        facts: Facts,
-    ) -> Performer {
+    pub fn new(runner: Runner, agents: Agents, timeline: Timeline, to: Outlets) -> Performer {
         let configured = watch::Sender::default();
         tokio::spawn(follow(agents.clone(), configured.subscribe()));
-        Performer {
-            runner,
-            agents,
-            executed,
-            fenced,
-            schedules,
-            keeper,
-            timeline,
-            records,
-            facts,
-            running: BTreeMap::new(),
-            configured,
-            stop_asked: false,
-        }
+        Performer { runner, agents, timeline, to, running: BTreeMap::new(), configured, stop_asked: false }
     }
 
     pub fn perform(&mut self, output: Output) {
         match output {
             Output::Execute { call, operation, record } => self.execute(call, operation, record),
-            Output::Record(record) => drop(self.records.keep(record)),
-            Output::Unrecord { instance } => self.records.remove(instance),
+            Output::Record(record) => drop(self.to.records.keep(record)),
+            Output::Unrecord { instance } => self.to.records.remove(instance),
             Output::Cancel { call } => {
                 if let Some(handle) = self.running.remove(&call) {
                     handle.abort();
                 }
             }
             Output::Schedule { ticket, cib, wall } => {
-                if self.schedules.send(Job { ticket, cib, wall }).is_err() {
+                if self.to.schedules.send(Job { ticket, cib, wall }).is_err() {
                     tracing::error!("the scheduler's thread has ended");
                 }
             }
             Output::Persist(p) => {
                 let _ = self.configured.send(primitives(&p.cib));
-                self.keeper.cib(p.ticket, p.cib, p.lineage);
+                self.to.keeper.cib(p.ticket, p.cib, p.lineage);
             }
-            Output::Discarded { cib, reason } => self.keeper.discarded(cib, reason),
+            Output::Discarded { cib, reason } => self.to.keeper.discarded(cib, reason),
             Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
             Output::Alert(alert) => self.alert(&alert),
             other => tracing::error!("output that nobody performs: {other:?}"),
@@ -121,16 +103,16 @@ impl Performer {
         for handle in std::mem::take(&mut self.running).into_values() {
             handle.abort();
         }
-        if tokio::time::timeout(FLUSH_LIMIT, self.keeper.flush()).await.is_err() {
+        if tokio::time::timeout(FLUSH_LIMIT, self.to.keeper.flush()).await.is_err() {
             tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
         }
     }
 
     fn execute(&mut self, call: u64, operation: Operation, record: Option<Box<Record>>) {
-        self.facts.wanted(&operation);
-        let kept = record.map(|record| self.records.keep(record));
+        self.to.facts.wanted(&operation);
+        let kept = record.map(|record| self.to.records.keep(record));
         self.running.retain(|_, handle| !handle.is_finished());
-        let (runner, executed, timeline) = (self.runner.clone(), self.executed.clone(), self.timeline.clone());
+        let (runner, executed, timeline) = (self.runner.clone(), self.to.executed.clone(), self.timeline.clone());
         let task = tokio::spawn(async move {
             let subject = operation.key();
             let recurring = operation.interval_ms != 0;
@@ -160,7 +142,7 @@ impl Performer {
     }
 
     pub fn fence(&self, ticket: u64, order: fence::Order, devices: Vec<fence::Device>) {
-        let (fenced, timeline) = (self.fenced.clone(), self.timeline.clone());
+        let (fenced, timeline) = (self.to.fenced.clone(), self.timeline.clone());
         let places = self.runner.places();
         tokio::spawn(async move {
             timeline.add("fence_start", &order.target, &order.action);

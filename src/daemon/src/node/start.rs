@@ -3,7 +3,7 @@
 use super::args::{Args, DataPlane};
 use super::core::{Core, Identity, Inbox};
 use super::facts::Facts;
-use super::perform::Performer;
+use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
 use super::settings::{self, Settings};
 use super::signals;
@@ -152,17 +152,15 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     places.helpers = helper_links(&run_dir).await;
     let facts_of = Facts::new(places.ocf_root.clone(), facts_to);
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
-    let performer = Performer::new(
-        runner,
-        agents,
-        executed_to,
-        fenced_to,
+    let to = Outlets {
+        executed: executed_to,
+        fenced: fenced_to,
         schedules,
         keeper,
-        timeline.clone(),
-        Records::start(instances)?,
-        facts_of,
-    );
+        records: Records::start(instances)?,
+        facts: facts_of,
+    };
+    let performer = Performer::new(runner, agents, timeline.clone(), to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let server =
         tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));

@@ -55,7 +55,7 @@ fn storage(core: &Core, controller: &controller::Status, name_of: impl Fn(NodeId
                 .to_owned(),
         );
     }
-    let own = core.performer.keeper.trouble();
+    let own = core.performer.to.keeper.trouble();
     for (node, trouble) in &controller.disks {
         let text = match trouble {
             _ if *node == core.me() && own.is_some() => continue,
