@@ -93,7 +93,8 @@ impl Cluster {
             .expect("a log file");
         let mut command = tokio::process::Command::new(BASCULE);
         command.arg("node").arg("--config").arg(self.path("corosync.conf"));
-        command.arg("--authkey").arg(self.path("authkey"));
+        let own = self.path(&format!("{name}.authkey"));
+        command.arg("--authkey").arg(if own.exists() { own } else { self.path("authkey") });
         command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));
         command.args(&self.words).args(self.node_words.get(name).into_iter().flatten());
         command.envs(&self.env);

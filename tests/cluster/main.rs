@@ -15,6 +15,7 @@ mod resources;
 mod restart;
 mod scheduler;
 mod service;
+mod stale;
 mod start;
 mod stops;
 

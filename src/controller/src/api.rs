@@ -33,6 +33,8 @@ pub struct Config {
     pub two_node: bool,
     /// How long a lost node's addresses can outlive it.
     pub lease: base::lease::Bounds,
+    /// Level of this node's features ([`crate::FEATURE_LEVEL`]); a lower one makes it behave like an older program.
+    pub feature_level: u32,
     /// Operations that one node runs at the same time, unless `node-action-limit` says otherwise (twice its cores).
     pub node_action_limit: u32,
 }
@@ -50,6 +52,7 @@ impl Config {
             incarnation,
             two_node: false,
             lease: base::lease::Bounds::STANDARD,
+            feature_level: crate::FEATURE_LEVEL,
             node_action_limit: 4,
         }
     }
@@ -109,6 +112,10 @@ pub enum Input {
     Fenced { ticket: u64, result: Result<(), String> },
     /// This process did not run for that long. Others may have taken over what it holds.
     Stalled { ms: u64 },
+    /// The ring has left this node behind (it was stopped, or put out), and the next view takes it in like one that starts.
+    StartedOver,
+    /// Answer to [`Output::Digest`].
+    Digested { ticket: u64, digest: String },
     /// It is certain that this node does not run (its host says so, an operator said so).
     DeathConfirmed { node: NodeId },
     /// Readiness of a member as its heartbeats tell.
@@ -170,6 +177,17 @@ pub enum Output {
     },
     Timeline(TimelineEvent),
     Alert(Alert),
+    /// Compute [`crate::digest_of`] of the document on a worker; answer with [`Input::Digested`]. Only the newest matters.
+    Digest {
+        ticket: u64,
+        cib: Arc<Element>,
+    },
+    /// This node cannot follow the others: leave the ring at once, and come back as a newcomer after that time. Nothing that
+    /// the ring still delivers before the next view is looked at.
+    FailStop {
+        reason: String,
+        return_after_ms: u64,
+    },
     /// All of this node's resources are stopped as asked: leave the ring and exit.
     Leave,
 }

@@ -143,6 +143,18 @@ impl Clients {
         lost.into_iter().filter_map(fail).collect()
     }
 
+    /// This node leaves the ring: its clients cannot be told what becomes of their changes, which are not sent again. Reports of
+    /// its own operations are kept.
+    pub fn abandon(&mut self) -> Vec<(u64, Response)> {
+        let message = "this node has left the ring: whether the change was made is unknown here";
+        let asked: Vec<u64> = self.pending.iter().filter(|(_, p)| p.client.is_some()).map(|(n, _)| *n).collect();
+        let fail = |n: u64| {
+            let client = self.pending.remove(&n)?.client?;
+            Some((client, Response::Failed { code: crm::UNAVAILABLE, message: message.to_owned() }))
+        };
+        asked.into_iter().filter_map(fail).collect()
+    }
+
     /// Answers everything of which there is nothing more to wait for.
     fn answer(&mut self, now: Time, firm: bool) -> Vec<(u64, Response)> {
         let (me, disks) = (self.me, &self.disks);

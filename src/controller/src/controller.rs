@@ -9,10 +9,12 @@
 use crate::api::{
     Alert, Config, ExecResult, Input, Output, Owners, Persist, Request, Response, Safety, Status, TimelineEvent, ViewId,
 };
+use crate::checks::{Checks, Held};
 use crate::clients::Clients;
 use crate::coordinator::{Command, Coordinator};
+use crate::fatal::{Backoff, Fatal};
 use crate::local::{Doings, Local};
-use crate::message::{self, Assembler, Message, Op, OpRecord};
+use crate::message::{self, Assembler, Message, Op, OpRecord, Ordered, Standing};
 use crate::record::Record;
 use crate::replica::{Effect, Replica};
 use crate::sync::{Exchange, Step};
@@ -24,7 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use xml::Element;
 
+mod follow;
 mod views;
+
+pub use follow::digest_of;
 
 /// A node that may leave does so when all members know, or after this time.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
@@ -71,6 +76,13 @@ pub struct Controller {
     /// Position of the last message that was applied.
     applied: (ViewId, u64),
     /// What is on its way to the disk: ticket and position.
+    /// What members say that they hold.
+    checks: Checks,
+    /// What this node's content is worth at the next merge.
+    standing: Standing,
+    /// Out of the ring until the next view.
+    failed: bool,
+    backoff: Backoff,
     storing: VecDeque<(u64, (ViewId, u64))>,
     tickets: u64,
     leave: Option<(ViewId, u64, Time)>,
@@ -112,6 +124,10 @@ impl Controller {
             unwinding: BTreeSet::new(),
             persist_wanted: false,
             applied: (ViewId::default(), 0),
+            checks: Checks::default(),
+            standing: Standing::default(),
+            failed: false,
+            backoff: Backoff::default(),
             storing: VecDeque::new(),
             tickets: 0,
             leave: None,
@@ -135,7 +151,11 @@ impl Controller {
         match input {
             Input::View { id, members, quorate } => self.on_view(id, &members, quorate),
             Input::Quorum { quorate } => self.quorate = quorate,
-            Input::Deliver { sender, view, seq, payload } => self.on_deliver(sender, view, seq, &payload),
+            Input::Deliver { sender, view, seq, payload } => {
+                if let Err(fatal) = self.on_deliver(sender, view, seq, &payload) {
+                    self.fail_stop(&fatal);
+                }
+            }
             Input::Safe { view, seq } => self.on_safe(view, seq),
             Input::Transitional => self.view_ending = true,
             Input::Ring { current } => self.ring_current = current,
@@ -161,6 +181,8 @@ impl Controller {
             Input::Stored { ticket, written } => self.on_stored(ticket, written),
             Input::Fenced { ticket, result } => self.on_fenced(ticket, &result),
             Input::Stalled { ms } => self.on_stalled(ms),
+            Input::StartedOver => self.on_started_over(),
+            Input::Digested { ticket, digest } => self.on_digested(ticket, digest),
             Input::DeathConfirmed { node } => self.coordinator.release(node),
             Input::PeerReady { node, ready } => self.on_peer_ready(node, ready),
             Input::Observed { kind, subject, text } => self.timeline(&kind, &subject, text),
@@ -174,7 +196,8 @@ impl Controller {
     pub fn poll_timeout(&self) -> Option<Time> {
         let coordinator = if self.is_coordinator() { self.coordinator.deadline(self.now) } else { None };
         let leave = self.leave.map(|(_, _, at)| at);
-        [self.local.deadline(), self.clients.deadline(), coordinator, leave].into_iter().flatten().min()
+        let checks = if self.is_coordinator() { self.checks.deadline() } else { None };
+        [self.local.deadline(), self.clients.deadline(), coordinator, checks, leave].into_iter().flatten().min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -197,6 +220,7 @@ impl Controller {
 
     pub fn status(&self) -> Status {
         let state = match () {
+            () if self.failed => "out of the ring".to_owned(),
             () if self.replica.view == ViewId::default() && self.exchange.is_none() => "starting".to_owned(),
             () if !self.synced || self.replica.joining.contains(&self.config.me) => "joining".to_owned(),
             () if self.is_coordinator() => self.coordinator.describe(),
@@ -232,7 +256,11 @@ impl Controller {
         self.outputs.push_back(Output::Timeline(event));
     }
 
+    /// The one way out. What some member of the view would not understand is not sent.
     fn broadcast(&mut self, message: &Message) {
+        if self.synced && message.level() > self.replica.level() {
+            return self.count("messages_withheld");
+        }
         self.message_number += 1;
         for payload in message::encode(message, self.message_number) {
             self.outputs.push_back(Output::Broadcast(payload));
@@ -253,25 +281,25 @@ impl Controller {
 
     // ---- messages ----
 
-    fn on_deliver(&mut self, sender: NodeId, view: ViewId, seq: u64, payload: &[u8]) {
-        let current = self.exchange.as_ref().map_or(self.replica.view, |e| e.view);
-        if view != current {
-            // The ring never does this; applying it would part this node from the others.
-            return self.count("messages_of_other_views");
+    fn on_deliver(&mut self, sender: NodeId, view: ViewId, seq: u64, payload: &[u8]) -> Result<(), Fatal> {
+        if self.failed {
+            return Ok(());
         }
-        let message = match self.assembler.push(sender, payload) {
-            Ok(Some(message)) => message,
-            Ok(None) => return,
-            Err(e) => {
-                self.count("messages_unreadable");
-                self.outputs.push_back(Output::Alert(Alert::Protocol { message: format!("node {sender}: {e}") }));
-                return;
-            }
-        };
+        let current = self.exchange.as_ref().map_or(self.replica.view, |e| e.view);
+        if view < current {
+            // Left out here; the chains that members tell at the start of the view show it.
+            self.count("messages_of_other_views");
+            return Ok(());
+        }
+        if view > current {
+            return Err(Fatal::OtherView { got: view, expected: current });
+        }
+        let read = self.assembler.push(sender, payload).map_err(|error| Fatal::Unreadable { sender, error })?;
+        let Some(ordered) = read else { return Ok(()) };
         let Some(exchange) = &mut self.exchange else {
-            return self.apply(sender, view, seq, &message);
+            return self.apply(sender, view, seq, &ordered);
         };
-        match exchange.receive(sender, message) {
+        match exchange.receive(sender, ordered)? {
             Step::Wait => {}
             Step::Decided => {
                 let (view, winner) = (exchange.view, exchange.merge.as_ref().map(|m| m.winner));
@@ -280,25 +308,35 @@ impl Controller {
                     self.broadcast(&Message::Snapshot(Box::new(snapshot)));
                 }
             }
-            Step::Complete(snapshot) => self.finish_exchange(seq, snapshot),
+            Step::Complete(snapshot) => self.finish_exchange(seq, snapshot)?,
         }
+        Ok(())
     }
 
-    fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, message: &Message) {
+    fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, ordered: &Ordered) -> Result<(), Fatal> {
         self.count("messages_applied");
         self.applied = (view, seq);
-        if let Message::Stored { view: of, seq: upto, written } = message {
-            if *of == view {
-                self.clients.stored(self.now, sender, *upto, *written);
-                self.answer_safe();
+        match &ordered.message {
+            Message::Stored { view: of, seq: upto, written } => {
+                if *of == view {
+                    self.clients.stored(self.now, sender, *upto, *written);
+                    self.answer_safe();
+                }
             }
-            return;
+            Message::Check { view: of, number } => self.on_check(sender, *of, seq, *number),
+            Message::Digest { view: of, number, chain, document } => {
+                let held = Held { chain: chain.clone(), document: document.clone() };
+                self.on_digest(sender, (*of, *number), held)?;
+            }
+            _ => {
+                let mut effects = Vec::new();
+                self.replica.apply(sender, ordered, &mut effects);
+                for effect in effects {
+                    self.on_effect(effect, view, seq);
+                }
+            }
         }
-        let mut effects = Vec::new();
-        self.replica.apply(sender, message, &mut effects);
-        for effect in effects {
-            self.on_effect(effect, view, seq);
-        }
+        Ok(())
     }
 
     fn on_effect(&mut self, effect: Effect, view: ViewId, seq: u64) {
@@ -438,6 +476,14 @@ impl Controller {
         let refuse = |code, message| Output::Reply { id, response: Response::Failed { code, message } };
         match op {
             Err(message) => self.outputs.push_back(refuse(crm::NOSUCH, message)),
+            Ok(op) if self.synced && op.level() > self.replica.level() => {
+                let message = format!(
+                    "not all nodes know this operation yet: it needs feature level {}, the cluster is at {}",
+                    op.level(),
+                    self.replica.level()
+                );
+                self.outputs.push_back(refuse(crm::UNAVAILABLE, message));
+            }
             Ok(_) if self.clients.is_full() => {
                 self.outputs
                     .push_back(refuse(crm::UNAVAILABLE, "too many changes are under way on this node".to_owned()));
@@ -533,6 +579,7 @@ impl Controller {
                 self.quorum_told = Some(told);
                 self.broadcast(&Message::Quorum { view: told.0, quorate: told.1 });
             }
+            self.ask_for_digests();
             let commands = self.coordinator.advance(self.now, self.wall, &self.replica, &self.config);
             self.command(commands);
         }

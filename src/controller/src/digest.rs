@@ -1,8 +1,36 @@
-//! Operation digests as Pacemaker's histories have them: MD5 over the parameters, sorted, framed as its oldest version.
+//! Digests. SHA-256 over what the members of a cluster hold alike; and operation digests as Pacemaker's histories have them: MD5 over the parameters, sorted, framed as its oldest version.
 
 use md5::{Digest, Md5};
+use sha2::Sha256;
 use std::collections::BTreeMap;
 use xml::Element;
+
+/// Of a message or a document.
+pub type Sha = [u8; 32];
+
+pub fn sha(bytes: &[u8]) -> Sha {
+    Sha256::digest(bytes).into()
+}
+
+/// The next link of a chain: what it was, and what was applied.
+pub fn link(chain: &str, parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(chain.as_bytes());
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+/// Of a whole CIB, status and all; work that grows with the CIB, for a worker.
+pub fn of_document(root: &Element) -> String {
+    hex(&sha(root.to_compact().as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
 
 /// What the cluster itself adds to an action's parameters.
 const ADDED: [&str; 6] = ["id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"];

@@ -10,6 +10,8 @@
 //! | `sync` | the exchange of states at the start of a view, and who wins a merge |
 //! | `status` | node states, attributes and histories in the CIB |
 //! | `clients` | this node's own writes until they are safe |
+//! | `checks` | members compare what they hold |
+//! | `fatal` | why a member has to leave and come back |
 //! | `disks` | whose disk holds which changes |
 //! | `local`, `agenda`, `held` | this node's operations |
 //! | `record` | what this node started, as it started it |
@@ -23,11 +25,13 @@
 mod agenda;
 mod api;
 mod backoff;
+mod checks;
 mod clients;
 mod controller;
 mod coordinator;
 mod digest;
 pub mod disks;
+mod fatal;
 mod held;
 mod local;
 mod message;
@@ -39,5 +43,6 @@ mod sync;
 mod transition;
 
 pub use api::*;
-pub use controller::Controller;
+pub use controller::{Controller, digest_of};
+pub use message::FEATURE_LEVEL;
 pub use record::{AgentFacts, AgentName, ParamFacts, Record, Reload};

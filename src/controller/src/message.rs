@@ -5,6 +5,7 @@
 //! on the token's path.
 
 use crate::api::{OpStatus, ViewId};
+use crate::digest::Sha;
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Version byte of the form on the wire.
 pub const WIRE_VERSION: u8 = 1;
 /// Level of this program's features; all members run at the lowest level among them.
-pub const FEATURE_LEVEL: u32 = 1;
+///
+/// | level | brought |
+/// |---|---|
+/// | 2 | SHA-256 in the replica's chain, over the messages themselves; [`Message::Check`] and [`Message::Digest`]; [`Standing`] decides in a merge |
+pub const FEATURE_LEVEL: u32 = 2;
 /// Largest payload that goes out as one ordered message.
 pub const MAX_PART_BYTES: usize = 32 * 1024;
 /// Largest message, all parts together.
@@ -41,6 +46,40 @@ pub enum Message {
     Stored { view: ViewId, seq: u64, written: bool },
     /// A member that lost a merge has stopped what runs elsewhere.
     Joined { view: ViewId },
+    /// The DC asks everybody what they hold at this position.
+    Check { view: ViewId, number: u64 },
+    /// What the sender held at the position of that check.
+    Digest { view: ViewId, number: u64, chain: String, document: String },
+}
+
+impl Message {
+    /// The feature level from which on members know this message: below it, it is not sent. Who adds a kind says here what
+    /// every member has to be able to read it.
+    pub fn level(&self) -> u32 {
+        match self {
+            Message::State(_)
+            | Message::Snapshot(_)
+            | Message::Exec(_)
+            | Message::Leave { .. }
+            | Message::Quorum { .. }
+            | Message::Ready { .. }
+            | Message::Stored { .. }
+            | Message::Joined { .. } => 1,
+            Message::Op(op) => op.op.level(),
+            Message::Check { .. } | Message::Digest { .. } => 2,
+        }
+    }
+}
+
+/// How far a member's content is to be trusted in a merge.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub enum Standing {
+    /// It could not follow the others: its content never wins while anybody else's is there.
+    Void,
+    /// It was stopped for a while, or put out: among equal configurations another's content wins.
+    Stale,
+    #[default]
+    Good,
 }
 
 /// What a member brings to a view.
@@ -74,6 +113,8 @@ pub struct State {
     pub node_state: String,
     /// Operations that this node is running.
     pub in_flight: Vec<InFlight>,
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// Replicated content, as its winner holds it.
@@ -130,6 +171,21 @@ pub enum Op {
         node: u32,
         action: String,
     },
+}
+
+impl Op {
+    /// As [`Message::level`].
+    pub fn level(&self) -> u32 {
+        match self {
+            Op::Cib(_)
+            | Op::Attribute { .. }
+            | Op::Cleanup { .. }
+            | Op::Shutdown { .. }
+            | Op::Result(_)
+            | Op::Forget { .. }
+            | Op::Fenced { .. } => 1,
+        }
+    }
 }
 
 /// An operation as its whole life long: who runs what, why, and what is expected.
@@ -286,6 +342,14 @@ pub fn encode(message: &Message, number: u64) -> Vec<Vec<u8>> {
     pieces.iter().enumerate().map(with_header).collect()
 }
 
+/// A message as it was ordered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ordered {
+    pub message: Message,
+    /// Of its bytes.
+    pub digest: Sha,
+}
+
 /// Puts parts together, per sender. The ring delivers each sender's messages in order, so one buffer each is enough.
 #[derive(Default)]
 pub struct Assembler {
@@ -301,7 +365,7 @@ struct Partial {
 
 impl Assembler {
     /// The message that `payload` completes, if any.
-    pub fn push(&mut self, sender: NodeId, payload: &[u8]) -> Result<Option<Message>, DecodeError> {
+    pub fn push(&mut self, sender: NodeId, payload: &[u8]) -> Result<Option<Ordered>, DecodeError> {
         let (header, piece) =
             payload.split_at_checked(HEADER_BYTES).ok_or(DecodeError::Short { bytes: payload.len() })?;
         if header[0] != WIRE_VERSION {
@@ -340,8 +404,10 @@ impl Assembler {
     }
 }
 
-fn decode(body: &[u8]) -> Result<Message, DecodeError> {
-    serde_json::from_slice(body).map_err(|e| DecodeError::Json(e.to_string()))
+/// Fields that this program does not know are passed over, kinds that it does not know are an error.
+fn decode(body: &[u8]) -> Result<Ordered, DecodeError> {
+    let message = serde_json::from_slice(body).map_err(|e| DecodeError::Json(e.to_string()))?;
+    Ok(Ordered { message, digest: crate::digest::sha(body) })
 }
 
 #[cfg(test)]
@@ -358,7 +424,8 @@ mod tests {
         for part in &parts[..3] {
             assert_eq!(assembler.push(NodeId(1), part), Ok(None));
         }
-        assert_eq!(assembler.push(NodeId(1), &parts[3]), Ok(Some(message)));
+        let whole = assembler.push(NodeId(1), &parts[3]).map(|m| m.map(|m| m.message));
+        assert_eq!(whole, Ok(Some(message)));
         assert_eq!(assembler.push(NodeId(1), &parts[2]), Err(DecodeError::Part { part: 2, parts: 4, expected: 0 }));
     }
 
@@ -381,6 +448,27 @@ mod tests {
             let _ = assembler.push(NodeId(2), &framed);
         }
         assert!(refused >= 395, "{refused}");
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_and_unknown_kinds_are_not() {
+        let mut assembler = Assembler::default();
+        let mut push = |body: &str| {
+            let mut payload = vec![WIRE_VERSION];
+            payload.extend([0; 8]);
+            payload.extend(0u32.to_le_bytes());
+            payload.extend(1u32.to_le_bytes());
+            payload.extend(body.as_bytes());
+            assembler.push(NodeId(1), &payload)
+        };
+        let known = push(r#"{"Joined":{"view":{"seq":4,"rep":1},"colour":"blue"}}"#);
+        assert!(matches!(known, Ok(Some(Ordered { message: Message::Joined { .. }, .. }))), "{known:?}");
+        for unknown in [
+            r#"{"Paint":{"view":{"seq":4,"rep":1}}}"#,
+            r#"{"Op":{"incarnation":1,"seq":1,"wall_ms":0,"op":{"Paint":{}}}}"#,
+        ] {
+            assert!(matches!(push(unknown), Err(DecodeError::Json(_))), "{unknown}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! an agent, answering a client, scheduling) is told as [`Effect`]s.
 
 use crate::api::ViewId;
-use crate::digest::md5_hex;
-use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Snapshot, State};
+use crate::digest;
+use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Ordered, Snapshot, State};
 use crate::status::{self, Membership};
 use crate::sync::Merge;
 use base::ids::same_node;
@@ -19,10 +19,10 @@ mod forget;
 
 /// Configurations whose descendants are recognised at a merge.
 const CONFIG_LOG: usize = 256;
-/// As many of them go to the disk: a node that missed a few changes is then known to be merely behind.
-const CONFIG_LOG_ON_DISK: usize = 32;
 /// Operations that may be under way in the whole cluster; the DC's batch limits are far below.
 const MAX_IN_FLIGHT: usize = 4096;
+
+mod chain;
 
 /// The same on every member.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Replica {
         }
         Replica {
             cib,
-            chain: md5_hex(&seed.to_le_bytes()),
+            chain: digest::link("", &[&seed.to_le_bytes()]),
             config_log,
             lineage: Lineage::parse(line).unwrap_or_default(),
             since: BTreeMap::new(),
@@ -138,12 +138,6 @@ impl Replica {
             introduction: Introduction::default(),
             wall: WallTime::default(),
         }
-    }
-
-    /// Text to keep beside the CIB on disk.
-    pub fn lineage_text(&self) -> String {
-        let older = self.config_log.len().saturating_sub(CONFIG_LOG_ON_DISK);
-        self.config_log.iter().skip(older).fold(self.lineage.to_string(), |text, config| text + " " + config)
     }
 
     pub fn version(&self) -> (u64, u64, u64) {
@@ -362,20 +356,6 @@ impl Replica {
         self.cib.set_runtime(self.quorate, dc.as_deref());
     }
 
-    fn advance(&mut self, bytes: &[u8]) {
-        let mut all = self.chain.clone().into_bytes();
-        all.extend_from_slice(bytes);
-        self.chain = md5_hex(&all);
-    }
-
-    fn log_config(&mut self) {
-        let version = self.cib.version();
-        self.config_log.push_back(md5_hex(format!("{} {version}", self.chain).as_bytes()));
-        while self.config_log.len() > CONFIG_LOG {
-            self.config_log.pop_front();
-        }
-    }
-
     fn begin(&mut self, flight: InFlight) {
         self.end_recurring(&flight.identity);
         if self.in_flight.len() < MAX_IN_FLIGHT {
@@ -396,9 +376,20 @@ impl Replica {
     }
 
     /// Applies one ordered message of the current view.
-    pub fn apply(&mut self, sender: NodeId, message: &Message, effects: &mut Vec<Effect>) {
+    pub fn apply(&mut self, sender: NodeId, ordered: &Ordered, effects: &mut Vec<Effect>) {
+        let message = &ordered.message;
+        if matches!(
+            message,
+            Message::State(_)
+                | Message::Snapshot(_)
+                | Message::Stored { .. }
+                | Message::Check { .. }
+                | Message::Digest { .. }
+        ) {
+            return;
+        }
+        self.chain_message(sender, ordered);
         match message {
-            Message::State(_) | Message::Snapshot(_) => return,
             Message::Op(op) => return self.apply_op(sender, op, effects),
             Message::Exec(exec) if self.is_order(sender, exec.view) => self.apply_exec(exec, effects),
             Message::Leave { view, node } if self.is_order(sender, *view) => {
@@ -417,7 +408,7 @@ impl Replica {
             Message::Joined { view } if *view == self.view => self.apply_joined(sender, effects),
             _ => return,
         }
-        self.advance(format!("{sender} {:?}", std::mem::discriminant(message)).as_bytes());
+        self.advance_old(|| format!("{sender} {:?}", std::mem::discriminant(message)));
     }
 
     /// Orders of a former DC, or from before a view, are void.
@@ -461,7 +452,7 @@ impl Replica {
         if !self.dedup.admit(sender, message.incarnation, message.seq) {
             return;
         }
-        self.advance(format!("{sender} {} {}", message.incarnation, message.seq).as_bytes());
+        self.advance_old(|| format!("{sender} {} {}", message.incarnation, message.seq));
         let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
         let result = match &message.op {
             Op::Cib(text) => self.apply_cib(text, effects),

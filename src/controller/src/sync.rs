@@ -12,7 +12,8 @@
 //! controller's `handle` drives this.
 
 use crate::api::ViewId;
-use crate::message::{Message, Snapshot, State};
+use crate::fatal::Fatal;
+use crate::message::{Message, Ordered, Snapshot, Standing, State};
 use base::NodeId;
 use cib::{Lineage, StateOffer, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub struct Early {
     pub sender: NodeId,
-    pub message: Message,
+    pub ordered: Ordered,
 }
 
 /// Whose content stays, and who has to take it over.
@@ -60,20 +61,19 @@ impl Exchange {
         Exchange { view, members, states: BTreeMap::new(), merge: None, waiting: Vec::new() }
     }
 
-    pub fn receive(&mut self, sender: NodeId, message: Message) -> Step {
-        match message {
+    pub fn receive(&mut self, sender: NodeId, ordered: Ordered) -> Result<Step, Fatal> {
+        Ok(match ordered.message {
             Message::State(state) => self.receive_state(sender, *state),
             Message::Snapshot(snapshot) => {
                 let wanted = self.merge.as_ref().is_some_and(|m| m.winner == sender) && snapshot.view == self.view;
                 if wanted { Step::Complete(Some(snapshot)) } else { Step::Wait }
             }
-            message => {
-                if self.waiting.len() < MAX_WAITING {
-                    self.waiting.push(Early { sender, message });
-                }
+            _ if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push(Early { sender, ordered });
                 Step::Wait
             }
-        }
+            _ => return Err(Fatal::Overflow { limit: MAX_WAITING }),
+        })
     }
 
     fn receive_state(&mut self, sender: NodeId, state: State) -> Step {
@@ -104,7 +104,55 @@ fn decide(states: &BTreeMap<NodeId, State>) -> Option<Merge> {
         }
     };
     let offers: Vec<StateOffer> = states.iter().map(offer).collect();
-    let winner = cib::choose_winner(&offers)?;
+    let winner = choose(states, &offers)?;
     let losers = offers.iter().filter(|o| o.digest != winner.digest).map(|o| o.node).collect();
     Some(Merge { winner: winner.node, losers })
+}
+
+/// As [`cib::choose_winner`], but content that its owner could not keep in step never wins, and between equal configurations
+/// of one lineage that of a node which was away gives way: what the living ring knows of the resources is newer. Members
+/// below level 2 do not look at this, so nobody does while there are any.
+fn choose<'a>(states: &BTreeMap<NodeId, State>, offers: &'a [StateOffer]) -> Option<&'a StateOffer> {
+    let standing = |o: &StateOffer| states.get(&o.node).map_or(Standing::Good, |s| s.standing);
+    if states.values().any(|s| s.feature_level < 2) {
+        return cib::choose_winner(offers);
+    }
+    let best = |allowed: &dyn Fn(&StateOffer) -> bool| {
+        let chosen: Vec<StateOffer> = offers.iter().filter(|o| allowed(o)).cloned().collect();
+        cib::choose_winner(&chosen).map(|w| w.node).and_then(|node| offers.iter().find(|o| o.node == node))
+    };
+    let sound = |o: &StateOffer| standing(o) > Standing::Void;
+    let first = best(&sound).or_else(|| best(&|_| true))?;
+    let config = |o: &StateOffer| (o.lineage.view_seq, o.version.admin_epoch, o.version.epoch);
+    let as_good = |o: &StateOffer| standing(o) == Standing::Good && config(o) == config(first);
+    best(&as_good).or(Some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn winner(offers: &[(u32, u64, u64, u64, Standing)], level: u32) -> u32 {
+        let state = |(node, lineage, epoch, updates, standing): &(u32, u64, u64, u64, Standing)| {
+            let text = format!(
+                "{{\"view\":{{\"seq\":1,\"rep\":1}},\"name\":\"\",\"nodes\":{{}},\"cluster_name\":\"\",\"program\":\"\",\"incarnation\":1,\"feature_level\":{level},\"ready\":true,\"quorate\":true,\"two_node\":false,\"wall_ms\":0,\"lineage\":\"{lineage}.1\",\"version\":[0,{epoch},{updates}],\"chain\":\"{node}\",\"since\":1,\"node_state\":\"\",\"in_flight\":[]}}"
+            );
+            let mut state: State = serde_json::from_str(&text).unwrap();
+            assert_eq!(state.standing, Standing::Good, "what older members do not say");
+            state.standing = *standing;
+            (NodeId(*node), state)
+        };
+        decide(&offers.iter().map(state).collect()).unwrap().winner.0
+    }
+
+    #[test]
+    fn who_was_away_gives_way_among_equals_only() {
+        use Standing::{Good, Stale, Void};
+        assert_eq!(winner(&[(1, 8, 5, 90, Stale), (2, 8, 5, 3, Good)], 2), 2, "status of the living ring is newer");
+        assert_eq!(winner(&[(1, 8, 6, 0, Stale), (2, 8, 5, 3, Good)], 2), 1, "a change that only it has is kept");
+        assert_eq!(winner(&[(1, 12, 5, 0, Stale), (2, 8, 5, 3, Good)], 2), 1, "it was in the last quorate view");
+        assert_eq!(winner(&[(1, 12, 9, 0, Void), (2, 8, 5, 3, Stale)], 2), 2, "what could not be followed never wins");
+        assert_eq!(winner(&[(1, 12, 9, 0, Void), (2, 8, 5, 3, Void)], 2), 1, "but something has to");
+        assert_eq!(winner(&[(1, 8, 5, 90, Stale), (2, 8, 5, 3, Good)], 1), 1, "older members do not know of it");
+    }
 }

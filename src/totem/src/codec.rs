@@ -4,7 +4,7 @@
 //! strictly ascending. Decoding refuses whatever encoding would not produce, and never allocates more than the frame's length
 //! allows. Frames arrive authenticated; the checks here protect against faults, not against forgers.
 
-use crate::config::{MAX_MEMBERS, MAX_OUTSTANDING, MAX_RETRANSMIT_REQUESTS};
+use crate::config::{MAX_MEMBERS, MAX_OUTSTANDING, MAX_RETRANSMIT_REQUESTS, MAX_RING_SEQ};
 use crate::types::{State, ViewId};
 use base::NodeId;
 use std::collections::BTreeSet;
@@ -138,6 +138,8 @@ pub enum DecodeError {
     Version { got: u8 },
     #[error("unknown kind {got}")]
     Kind { got: u8 },
+    #[error("ring number {got}: at most {}", MAX_RING_SEQ)]
+    RingNumber { got: u64 },
     #[error("{field}: {got} is out of range")]
     Range { field: &'static str, got: u64 },
 }
@@ -423,8 +425,8 @@ impl<'a> Reader<'a> {
     /// A ring number; room is left above it so that counting up never overflows.
     fn ring_seq(&mut self) -> Result<u64, DecodeError> {
         let got = self.u64()?;
-        if got > u64::MAX / 2 {
-            return Err(DecodeError::Range { field: "ring number", got });
+        if got > MAX_RING_SEQ {
+            return Err(DecodeError::RingNumber { got });
         }
         Ok(got)
     }

@@ -4,6 +4,7 @@
 //! all, and enters Recovery. When it comes back to the representative once more, that one starts the new ring's token.
 
 use crate::codec::{Ack, Commit, CommitEntry, Frame};
+use crate::config::MAX_RING_SEQ_JUMP;
 use crate::node::{Node, Ring};
 use crate::token::SentKey;
 use crate::types::{GatherReason, Output, State, ViewId};
@@ -132,7 +133,8 @@ impl Node {
             _ => false,
         };
         let by_rep = members.first().is_some_and(|m| m.0 == commit.ring.rep && *m != self.config.me);
-        agreed && by_rep && commit.ring.seq > self.committed_seq.max(self.ring.id.seq)
+        let reachable = self.ring_seq.saturating_add(MAX_RING_SEQ_JUMP);
+        agreed && by_rep && (self.committed_seq.max(self.ring.id.seq) + 1..=reachable).contains(&commit.ring.seq)
     }
 
     pub(crate) fn commit_deadline(&self) -> Option<Time> {

@@ -16,6 +16,13 @@ pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 pub const MAX_OUTSTANDING: u64 = 1024;
 /// Retransmission requests that a token carries.
 pub const MAX_RETRANSMIT_REQUESTS: usize = 64;
+/// Largest number of a ring that is read from a frame at all.
+pub const MAX_RING_SEQ: u64 = u64::MAX / 2;
+/// How far the number that another node knows may be ahead of ours. A ring adds 4, a start of a daemon a thousand: 2^32 is
+/// centuries away, so a number beyond is a damaged or forged one. Learning it would leave no numbers for the rings to come.
+pub const MAX_RING_SEQ_JUMP: u64 = 1 << 32;
+/// Largest credible number from a file.
+pub const MAX_STORED_RING_SEQ: u64 = 1 << 48;
 /// A node that starts and hears others waits so many times `start_wait` for them before it forms a ring of its own.
 pub const START_PATIENCE: u32 = 12;
 /// Rounds of the membership protocol without a ring, after which a node goes on alone and backs off.
@@ -102,7 +109,8 @@ pub struct Config {
     pub link_order: Vec<u8>,
     /// Different at every start of the process: random, or the start time.
     pub incarnation: u64,
-    /// The last number handed out by `Output::SaveRingSeq`, 0 if none.
+    /// The last number handed out by `Output::SaveRingSeq`, 0 if none. Beyond [`MAX_STORED_RING_SEQ`] it is not believed, and
+    /// an event says so.
     pub ring_seq: u64,
     pub timing: Timing,
     /// `window_size`: frames in flight on the ring in one rotation.

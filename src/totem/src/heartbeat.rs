@@ -10,6 +10,7 @@ use crate::peer::Said;
 use crate::types::{Event, GatherReason, State, Suspicion, ViewId};
 use base::{NodeId, Time};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Heartbeats in a row from a member that works in another ring, after which it is no member any more.
 const ELSEWHERE_LIMIT: u32 = 3;
@@ -36,6 +37,7 @@ impl Node {
 
     fn beat(&mut self, now: Time) {
         self.last_beat = Some(now);
+        self.echo_ahead_told = self.echo_ahead;
         let all: Vec<NodeId> = self.peers.keys().copied().collect();
         for peer in all {
             for link in self.links.clone() {
@@ -97,7 +99,8 @@ impl Node {
     }
 
     pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, link: u8, h: Heartbeat) {
-        self.ring_seq = self.ring_seq.max(h.ring_seq);
+        self.learn_ring_seq(from, h.ring_seq);
+        self.note_echo(now, h.echo_us);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.echo = Some((h.sent_us, now));
@@ -109,8 +112,11 @@ impl Node {
         if h.flags & FLAG_PROBE != 0 {
             self.beat_to(now, from, link, false);
         }
+        let began = self.life_began;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if h.seq <= peer.said.seq {
+        // The echo is our own clock as the peer last heard it: it tells what was sent before this life from what answers to it.
+        peer.fresh |= (began.0..=now.0).contains(&h.echo_us) || began == Time::ZERO;
+        if h.seq <= peer.said.seq || !peer.fresh {
             return;
         }
         let said = Said {
@@ -292,6 +298,10 @@ impl Node {
 
     pub(crate) fn on_restart(&mut self, now: Time, node: NodeId) {
         self.event(Event::PeerRestarted { node });
+        if self.state == State::Gather && !self.ring.members.contains(&node) {
+            // A stranger whom we are about to take in: its new life is as welcome as the old one.
+            return self.gather.unsay(node);
+        }
         if self.partners().contains(&node) {
             self.suspect(now, node, Suspicion::Restarted);
         }
@@ -319,18 +329,46 @@ impl Node {
         if stalled < self.timing.heartbeat * 3 / 2 || self.state == State::Left {
             return;
         }
-        self.counters.local_stalls += 1;
-        self.stalled_at = Some(now);
-        self.event(Event::LocalStall { stalled_ms: stalled.as_millis() as u64 });
+        self.stalled(now, stalled);
         self.peers.values_mut().for_each(|p| p.shift(now, gap));
         self.token.shift(now, gap);
         self.gather.shift(now, gap);
         if let Some(f) = &mut self.forming {
             f.since = (f.since + gap).min(now);
         }
-        // The others have probably gone on without us; ask before believing in the old ring.
-        if gap >= self.timing.suspect && self.state == State::Operational && self.ring.members.len() > 1 {
-            self.start_gather(now, GatherReason::LocalStall, BTreeSet::new(), BTreeSet::new());
+        self.left_behind_after(now, gap);
+    }
+
+    /// An echo is a reading of our own clock plus the time that the peer kept it. If it is ahead of our clock, then that clock
+    /// stood still meanwhile: this is a virtual machine that was paused, and does not see it by itself.
+    fn note_echo(&mut self, now: Time, echo_us: u64) {
+        self.echo_ahead = self.echo_ahead.max(Duration::from_micros(echo_us.saturating_sub(now.0)));
+        if self.life_began != Time::ZERO && now.since(self.life_began) < self.timing.suspect {
+            // Still about the stall that this life began with.
+            self.echo_ahead_told = self.echo_ahead;
+        }
+        // Clocks that go at slightly different rates part slowly; only what came since our last heartbeat is a stall.
+        let stalled = self.echo_ahead.saturating_sub(self.echo_ahead_told);
+        if stalled < self.timing.heartbeat * 3 / 2 {
+            return;
+        }
+        if self.stalled_at.is_none_or(|t| now.since(t) >= self.timing.heartbeat) {
+            self.stalled(now, stalled);
+        }
+        self.left_behind_after(now, stalled);
+    }
+
+    fn stalled(&mut self, now: Time, by: Duration) {
+        self.counters.local_stalls += 1;
+        self.stalled_at = Some(now);
+        self.event(Event::LocalStall { stalled_ms: by.as_millis() as u64 });
+    }
+
+    /// The others have probably gone on without us. What we were told and what we suspected is about the past.
+    fn left_behind_after(&mut self, now: Time, away: Duration) {
+        if away >= self.timing.suspect && !self.partners().is_empty() {
+            self.rounds = 0;
+            self.start_over(now, GatherReason::LocalStall);
         }
     }
 }

@@ -16,6 +16,12 @@
 //!   start        timeout, or a member changes its mind
 //! ```
 //!
+//! Who may have been left behind *starts over*: a node that notices a stall of its own longer than others bear (by its timers, or
+//! by echoes of its clock that are ahead of the clock), and one that is put out by others who hear it. It ends its view, forgets
+//! what it suspected and what it was told, and looks for a ring under a new incarnation like a process that has just started. So
+//! nothing that a stalled node believed before can take a ring apart that works, and two that hear each other find together
+//! instead of each waiting for the other's pardon.
+//!
 //! | module | concern |
 //! |---|---|
 //! | [`config`], [`types`], [`status`] | what goes in and comes out |

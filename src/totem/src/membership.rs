@@ -8,6 +8,7 @@
 use crate::codec::{Frame, Join};
 use crate::config::{MAX_GATHER_ROUNDS, MAX_MEMBERS, START_PATIENCE};
 use crate::node::Node;
+use crate::peer::Peer;
 use crate::types::{Event, GatherReason, State, Suspicion};
 use base::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +41,11 @@ impl Gather {
 
     fn agrees(&self, node: NodeId) -> bool {
         self.joins.get(&node).is_some_and(|(proc, fail)| *proc == self.proc && *fail == self.fail)
+    }
+
+    /// What the node proposed was said in a life that is over.
+    pub fn unsay(&mut self, node: NodeId) {
+        self.joins.remove(&node);
     }
 
     pub fn shift(&mut self, now: Time, by: Duration) {
@@ -80,7 +86,7 @@ impl Node {
         proc.extend(fail.iter().copied());
         self.token.stop();
         self.state = State::Gather;
-        let starting = reason == GatherReason::Start;
+        let starting = matches!(reason, GatherReason::Start | GatherReason::LocalStall | GatherReason::PutOut);
         self.gather = Gather {
             proc,
             fail,
@@ -90,6 +96,20 @@ impl Node {
         };
         self.proposal_changed(now);
         self.beat_now(now);
+    }
+
+    /// Like a process that has just started: the view ends, with all of it that is here; suspicions and grudges are
+    /// forgotten, and under a new incarnation so is what the others hold of this node. Who may have been left behind does this
+    /// rather than argue with a ring that goes on: it asks to be let in, and never takes that ring apart with old words.
+    pub(crate) fn start_over(&mut self, now: Time, reason: GatherReason) {
+        self.end_view();
+        self.forming = None;
+        self.config.incarnation = self.config.incarnation.wrapping_add(1);
+        self.life_began = now;
+        self.peers.values_mut().for_each(Peer::forget);
+        self.event(Event::StartedOver { reason, incarnation: self.config.incarnation });
+        self.start_gather(now, reason, BTreeSet::new(), BTreeSet::new());
+        self.gather.put_out = true;
     }
 
     /// Each on its own, for a while.
@@ -144,10 +164,10 @@ impl Node {
 
     pub(crate) fn on_join(&mut self, now: Time, from: NodeId, join: Join) {
         self.counters.joins_received += 1;
-        self.ring_seq = self.ring_seq.max(join.ring_seq);
+        self.learn_ring_seq(from, join.ring_seq);
         let me = self.config.me;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if join.join_seq < peer.join_seen {
+        if join.join_seq < peer.join_seen || !peer.fresh {
             self.counters.joins_ignored += 1;
             return;
         }
@@ -165,6 +185,9 @@ impl Node {
         if !welcome || self.slanders(now, from, &join) {
             self.counters.joins_ignored += 1;
             return;
+        }
+        if join.fail.contains(&me) && self.is_put_out_by(now, from) {
+            return self.start_over(now, GatherReason::PutOut);
         }
         if self.state != State::Gather {
             self.start_gather(now, GatherReason::JoinReceived, BTreeSet::from([from]), BTreeSet::new());
@@ -249,28 +272,25 @@ impl Node {
         }
     }
 
-    /// Put out by nodes that live and hear us (after a stall, or by mistake): rather than in a view of its own for a moment,
-    /// in which it might believe itself in charge, the node waits like one that starts for them to take it in again. Once
-    /// per round.
+    /// Alone, because of nodes that live and hear us: rather than in a view of its own for a moment, in which it might believe
+    /// itself in charge, the node waits like one that starts for them to take it in. Once per round.
     fn await_readmission(&mut self, now: Time) -> bool {
-        // After a stall of ours they cannot have heard us.
-        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.timing.heartbeat * 2);
-        let lively = |id: &NodeId| {
-            self.peers.get(id).is_some_and(|p| {
-                let fresh = p.silence(now).is_some_and(|s| s < self.timing.heartbeat * 6 / 5);
-                fresh && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)
-            })
-        };
-        if self.gather.put_out || self.rounds > MAX_GATHER_ROUNDS || !self.gather.fail.iter().any(lively) {
+        if !self.gather.fail.iter().any(|id| self.is_put_out_by(now, *id)) {
             return false;
         }
-        self.gather.put_out = true;
-        self.gather.proc = BTreeSet::from([self.config.me]);
-        self.gather.fail.clear();
-        self.gather.joins.clear();
-        self.gather.start_until = Some(now + self.timing.start_wait);
-        self.beat_now(now);
+        self.start_over(now, GatherReason::PutOut);
         true
+    }
+
+    /// Whether a node with which no ring came about is there, and hears us.
+    fn is_put_out_by(&self, now: Time, node: NodeId) -> bool {
+        // After a stall of ours it cannot have heard us.
+        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.timing.heartbeat * 2);
+        let lively = self.peers.get(&node).is_some_and(|p| {
+            let recent = p.silence(now).is_some_and(|s| s < self.timing.heartbeat * 6 / 5);
+            recent && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)
+        });
+        lively && !self.gather.put_out && self.rounds <= MAX_GATHER_ROUNDS
     }
 
     pub(crate) fn gather_deadline(&self) -> Option<Time> {

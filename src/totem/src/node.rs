@@ -9,9 +9,9 @@
 //! | `token` | `token`, the stores of the ring that has the token |
 //! | `heartbeat` | `peers` |
 
-use crate::codec::{Data, Frame, Join};
+use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
-use crate::config::{Config, MAX_LINKS, Timing};
+use crate::config::{Config, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Timing};
 use crate::fragment::{Assembler, Queue};
 use crate::membership::Gather;
 use crate::peer::Peer;
@@ -21,6 +21,10 @@ use crate::token::TokenState;
 use crate::types::{BroadcastError, Event, GatherReason, Output, State, ViewId};
 use base::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Lives of one process that are told apart by counting its incarnation up.
+const MAX_LIVES: u64 = 1 << 16;
 
 /// A ring: the installed one, or the one that is being formed.
 #[derive(Default)]
@@ -70,6 +74,13 @@ pub struct Node {
     /// When this node last ran, to notice that it did not.
     pub(crate) last_run: Time,
     pub(crate) stalled_at: Option<Time>,
+    /// When a node that stepped out comes back.
+    return_at: Option<Time>,
+    /// By how much the peers' echoes have been ahead of our own clock at most, now and at our last heartbeat.
+    pub(crate) echo_ahead: Duration,
+    pub(crate) echo_ahead_told: Duration,
+    /// When this node's present incarnation began; what was sent before it is about a life that is over.
+    pub(crate) life_began: Time,
     pub(crate) counters: Counters,
     out: VecDeque<Output>,
 }
@@ -101,10 +112,18 @@ impl Node {
             last_beat: None,
             last_run: now,
             stalled_at: None,
+            return_at: None,
+            echo_ahead: Duration::ZERO,
+            echo_ahead_told: Duration::ZERO,
+            life_began: Time::ZERO,
             counters: Counters::default(),
             out: VecDeque::new(),
             config,
         };
+        if node.ring_seq > MAX_STORED_RING_SEQ {
+            let got = std::mem::take(&mut node.ring_seq);
+            node.event(Event::RingNumberRefused { node: node.config.me, got, limit: MAX_STORED_RING_SEQ });
+        }
         node.start_gather(now, GatherReason::Start, BTreeSet::new(), BTreeSet::new());
         node.beat_due(now);
         node
@@ -122,8 +141,11 @@ impl Node {
         }
         let frame = match Frame::decode(frame) {
             Ok(frame) => frame,
-            Err(_) => {
+            Err(error) => {
                 self.counters.frames_refused += 1;
+                if let DecodeError::RingNumber { got } = error {
+                    self.refuse_ring_seq(from, got, MAX_RING_SEQ);
+                }
                 return;
             }
         };
@@ -152,6 +174,10 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         self.note_run(now);
         if self.state == State::Left {
+            if self.return_at.take_if(|t| *t <= now).is_some() {
+                self.rounds = 0;
+                self.start_over(now, GatherReason::Start);
+            }
             return;
         }
         self.beat_due(now);
@@ -165,7 +191,7 @@ impl Node {
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         if self.state == State::Left {
-            return None;
+            return self.return_at;
         }
         let all = [
             Some(self.next_beat),
@@ -234,19 +260,31 @@ impl Node {
 
     /// Says goodbye, so that the others go on at once. Messages still queued are lost: wait until yours are safe.
     pub fn leave(&mut self, now: Time) {
+        self.return_at = None;
         if self.state == State::Left {
             return;
         }
-        let frame = Frame::Leave { incarnation: self.config.incarnation };
-        for _ in 0..2 {
-            let all: Vec<NodeId> = self.peers.keys().copied().collect();
-            all.into_iter().for_each(|p| self.send_all_links(p, &frame));
-        }
-        self.state = State::Left;
-        self.forming = None;
-        self.token = TokenState::default();
-        self.last_run = now;
+        self.part(now);
         self.event(Event::Left);
+    }
+
+    /// Leaves like [`Node::leave`], with nothing more of the view delivered and nothing of this node's own left to send, and
+    /// comes back after `out` like a process that has just started. For a user that cannot follow its view any more.
+    pub fn step_out(&mut self, now: Time, out: Duration) {
+        if self.state == State::Left {
+            return;
+        }
+        self.part(now);
+        self.ring = Ring::default();
+        self.queue = Queue::default();
+        self.assembler.clear();
+        self.return_at = Some(now + out);
+        self.event(Event::SteppedOut { out_ms: out.as_millis() as u64 });
+    }
+
+    /// Whether this node has left for good.
+    pub fn has_left(&self) -> bool {
+        self.state == State::Left && self.return_at.is_none()
     }
 
     /// Operational, and everybody in the view was heard within the suspicion time.
@@ -388,6 +426,8 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         match peer.incarnation {
             Some(known) if known == incarnation => return !peer.departed || leaving,
+            // Late from a life before the present one.
+            Some(known) if known.wrapping_sub(incarnation) <= MAX_LIVES => return false,
             Some(_) => {
                 peer.restart(incarnation);
                 self.on_restart(now, from);
@@ -395,6 +435,35 @@ impl Node {
             None => peer.restart(incarnation),
         }
         true
+    }
+
+    /// Somebody knows of a ring with this number.
+    pub(crate) fn learn_ring_seq(&mut self, from: NodeId, seq: u64) {
+        let limit = self.ring_seq.saturating_add(MAX_RING_SEQ_JUMP);
+        if seq > limit {
+            return self.refuse_ring_seq(from, seq, limit);
+        }
+        self.ring_seq = self.ring_seq.max(seq);
+    }
+
+    /// Told once in the life of a peer.
+    pub(crate) fn refuse_ring_seq(&mut self, from: NodeId, got: u64, limit: u64) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if !std::mem::replace(&mut peer.number_refused, true) {
+            self.event(Event::RingNumberRefused { node: from, got, limit });
+        }
+    }
+
+    fn part(&mut self, now: Time) {
+        let frame = Frame::Leave { incarnation: self.config.incarnation };
+        for _ in 0..2 {
+            let all: Vec<NodeId> = self.peers.keys().copied().collect();
+            all.into_iter().for_each(|p| self.send_all_links(p, &frame));
+        }
+        self.state = State::Left;
+        self.forming = None;
+        self.token = TokenState::default();
+        self.last_run = now;
     }
 
     fn say_goodbye_again(&mut self, now: Time, from: NodeId, link: u8) {

@@ -43,7 +43,11 @@ pub struct Peer {
     pub incarnation: Option<u64>,
     /// Said goodbye in this incarnation; nothing of it counts any more.
     pub departed: bool,
+    /// Has answered to this node's present life; before that, what comes may be from before it.
+    pub fresh: bool,
     pub said: Said,
+    /// It named a ring number that nobody can have reached.
+    pub number_refused: bool,
     /// Highest `join_seq` seen, and the one that the present ring is built on.
     pub join_seen: u64,
     pub join_floor: u64,
@@ -70,7 +74,9 @@ impl Peer {
             heard: None,
             incarnation: None,
             departed: false,
+            fresh: true,
             said: Said::default(),
+            number_refused: false,
             join_seen: 0,
             join_floor: 0,
             elsewhere: 0,
@@ -86,6 +92,7 @@ impl Peer {
     pub fn restart(&mut self, incarnation: u64) {
         self.incarnation = Some(incarnation);
         self.departed = false;
+        self.number_refused = false;
         self.said = Said::default();
         self.join_seen = 0;
         self.join_floor = 0;
@@ -95,6 +102,15 @@ impl Peer {
         if self.backoff_level <= FORGIVEN_LEVEL {
             self.backoff_until = None;
         }
+    }
+
+    /// This node starts over: what it held against the peer and what the peer said belong to the life that is over.
+    pub fn forget(&mut self) {
+        self.fresh = false;
+        self.said = Said::default();
+        self.elsewhere = 0;
+        self.backoff_until = None;
+        self.stable_since = None;
     }
 
     pub fn silence(&self, now: Time) -> Option<Duration> {

@@ -8,7 +8,7 @@
 use crate::codec::{CommitEntry, Data, Frame};
 use crate::config::MAX_OUTSTANDING;
 use crate::fragment::Assembled;
-use crate::node::Node;
+use crate::node::{Node, Ring};
 use crate::store::Inserted;
 use crate::types::{Message, Output, State, Transitional, View, ViewId};
 use base::{NodeId, Time};
@@ -91,13 +91,8 @@ impl Node {
     /// Everybody is done: end the old view, begin the new one.
     pub(crate) fn install(&mut self, now: Time) {
         let Some(f) = self.forming.take() else { return };
-        if self.ring.id != ViewId::NONE {
-            self.emit(Output::Transitional(Transitional { view: self.ring.id, members: f.transitional.clone() }));
-            self.deliver_rest(&f.transitional);
-        }
-        self.assembler.clear();
-        self.queue.rewind();
-        let old = std::mem::replace(&mut self.ring, f.ring);
+        let old = self.close_view(&f.transitional);
+        self.ring = f.ring;
         let members = self.ring.members.clone();
         let without =
             |all: &[NodeId]| -> Vec<NodeId> { all.iter().copied().filter(|m| !f.transitional.contains(m)).collect() };
@@ -123,6 +118,21 @@ impl Node {
         self.deliver_ready();
         self.beat_now(now);
         self.wake_token(now);
+    }
+
+    /// The view is over for this node alone, and no other follows yet.
+    pub(crate) fn end_view(&mut self) {
+        self.close_view(&[self.config.me]);
+    }
+
+    fn close_view(&mut self, transitional: &[NodeId]) -> Ring {
+        if self.ring.id != ViewId::NONE {
+            self.emit(Output::Transitional(Transitional { view: self.ring.id, members: transitional.to_vec() }));
+            self.deliver_rest(transitional);
+        }
+        self.assembler.clear();
+        self.queue.rewind();
+        std::mem::take(&mut self.ring)
     }
 
     /// What is left of the old view. After a hole that nobody can fill, a message of a node that is gone may depend on

@@ -134,9 +134,25 @@ pub enum Event {
     Gather {
         reason: GatherReason,
     },
+    /// This node may have been left behind (a stall of its own, or the word of those who put it out): it has ended its view
+    /// and looks for a ring like a process that has just started, under a new incarnation.
+    StartedOver {
+        reason: GatherReason,
+        incarnation: u64,
+    },
+    /// A ring number that nobody can have reached: from `node`, or from this node's own file. It is not taken over.
+    RingNumberRefused {
+        node: NodeId,
+        got: u64,
+        limit: u64,
+    },
     /// A ring could not be formed in several rounds; the node goes on alone for a while.
     GaveUpForming {
         rounds: u32,
+    },
+    /// This node has left, and comes back after that time.
+    SteppedOut {
+        out_ms: u64,
     },
     /// This node has left; it does nothing any more.
     Left,
@@ -172,6 +188,8 @@ pub enum GatherReason {
     CommitTimeout,
     LocalStall,
     ConsensusTimeout,
+    /// Others that live and hear this node go on without it.
+    PutOut,
 }
 
 /// Where the node is in the ring protocol.

@@ -7,6 +7,7 @@ mod harness;
 use base::{NodeId, Time};
 use harness::Cluster;
 use std::time::Duration;
+use totem::codec::{Frame, Join};
 use totem::{Event, State, Suspicion, Timing};
 
 fn n(i: u32) -> NodeId {
@@ -412,5 +413,122 @@ fn a_node_removed_from_the_list_is_out() {
     }
     let all = c.ids();
     assert!(c.run_until_true(5000, |c| c.in_one_view(&all)).is_some());
+    c.check();
+}
+
+/// Who stalled joins the living ring as a newcomer: nobody forms a ring alone, and the ring that works goes on until it takes
+/// the newcomer in.
+#[test]
+fn a_stalled_node_joins_the_living_ring_and_breaks_nothing() {
+    let mut worst = (Duration::ZERO, Duration::ZERO);
+    for count in [2, 3] {
+        for stop_ms in [300, 500, 2000, 5000, 8000] {
+            for seed in 0..40 {
+                let mut c = Cluster::formed(seed, count);
+                let phase_ms = c.rng.below(100);
+                c.run_ms(phase_ms);
+                let stopped = n(1 + (seed as u32) % count);
+                // A paused virtual machine may not even know that it was.
+                if seed % 2 == 0 {
+                    c.pause(stopped, stop_ms)
+                } else {
+                    c.freeze(stopped, stop_ms)
+                }
+                c.run_ms(stop_ms);
+                let resumed = c.now;
+                let all = c.ids();
+                let what = format!("{count} nodes, {stopped} stopped for {stop_ms} ms, seed {seed}");
+                let mut broken = Duration::ZERO;
+                let mut last = c.now;
+                let took = c
+                    .run_until_true(4000, |c| {
+                        let healthy = all.iter().filter(|i| **i != stopped);
+                        if healthy.clone().any(|i| c.members()[i].0 != State::Operational) {
+                            broken += c.now.since(last);
+                        }
+                        last = c.now;
+                        c.in_one_view(&all)
+                    })
+                    .unwrap_or_else(|| panic!("{what}: {:?}", c.members()));
+                worst = (worst.0.max(took), worst.1.max(broken));
+                for i in &all {
+                    let lone = c.life(*i).views().filter(|(t, v)| *t >= resumed && v.members.len() < count as usize);
+                    assert_eq!(lone.count(), 0, "{what}: {i} formed a ring without all");
+                }
+                assert!(took <= Duration::from_millis(100), "{what}: in again after {took:?}");
+                c.check();
+            }
+        }
+    }
+    println!(
+        "stopped: in again after at most {:?}, the living ring without a token for at most {:?}",
+        worst.0, worst.1
+    );
+    assert!(worst.1 <= Duration::from_millis(30), "{worst:?}");
+}
+
+#[test]
+fn a_ring_number_that_nobody_can_have_reached_is_named_and_wedges_nothing() {
+    for forged in [1 << 33, 1 << 48, u64::MAX / 2 - 5, u64::MAX / 2, u64::MAX] {
+        let mut c = Cluster::formed(17, 3);
+        let incarnation = c.life(n(2)).incarnation;
+        let (proc, fail) = (c.ids().into_iter().collect(), Default::default());
+        let join = Join { incarnation, join_seq: 1 << 40, ring_seq: forged, proc, fail };
+        let frame = Frame::Join(join).encode();
+        c.with(n(1), |node, now| node.handle(now, n(2), 0, &frame));
+        let named =
+            |e: &Event| matches!(e, Event::RingNumberRefused { node, got, .. } if *node == n(2) && *got == forged);
+        assert_eq!(c.life(n(1)).events().filter(|(_, e)| named(e)).count(), 1, "{forged}");
+        c.run_ms(1000);
+        c.crash(n(3));
+        c.run_ms(1000);
+        c.start(n(3));
+        c.crash(n(2));
+        c.run_ms(1000);
+        c.start(n(2));
+        let all = c.ids();
+        let took = c.run_until_true(3000, |c| c.in_one_view(&all));
+        assert!(took.is_some(), "{forged}: {:?}", c.members());
+        assert!(c.node(n(1)).view().seq < 1000, "{forged}: {}", c.node(n(1)).view());
+        c.check();
+    }
+}
+
+#[test]
+fn a_stored_ring_number_that_nobody_can_have_reached_keeps_nobody_out() {
+    for stored in [u64::MAX, u64::MAX / 2, 1 << 50] {
+        let mut c = Cluster::new(18);
+        c.declare(2);
+        c.store_ring_seq(n(1), stored);
+        c.start(n(1));
+        c.start(n(2));
+        let all = c.ids();
+        let took = c.run_until_true(3000, |c| c.in_one_view(&all));
+        assert!(took.is_some(), "{stored}: {:?}", c.members());
+        let named = |e: &Event| matches!(e, Event::RingNumberRefused { node, .. } if *node == n(1));
+        assert_eq!(c.life(n(1)).events().filter(|(_, e)| named(e)).count(), 1, "{stored}");
+        c.check();
+    }
+}
+
+#[test]
+fn who_steps_out_is_gone_at_once_and_comes_back_anew() {
+    let mut c = Cluster::formed(19, 3);
+    c.broadcast(n(2), 10);
+    c.with(n(2), |node, now| {
+        for _ in 0..100 {
+            node.broadcast(now, vec![7; 100]).unwrap();
+        }
+        node.step_out(now, Duration::from_millis(1000));
+    });
+    let took = c.run_until_true(1000, |c| c.in_one_view(&ids(&[1, 3]))).unwrap();
+    assert!(took < Duration::from_millis(10), "{took:?}");
+    c.run_ms(980);
+    assert!(c.in_one_view(&ids(&[1, 3])), "not before its time");
+    let all = c.ids();
+    let took = c.run_until_true(1000, |c| c.in_one_view(&all)).unwrap();
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(c.life(n(2)).views().count(), 1);
+    assert_eq!(c.life(n(2)).views().next().unwrap().1.previous, totem::ViewId::NONE);
     c.check();
 }

@@ -45,7 +45,7 @@ fn trouble(c: &mut Cluster) {
         7 => {
             if let Some(n) = pick(c, &up) {
                 let ms = 20 + c.rng.below(900);
-                c.pause(n, ms);
+                if c.rng.chance(50.0) { c.pause(n, ms) } else { c.freeze(n, ms) }
             }
         }
         8 => {
@@ -157,6 +157,15 @@ fn live(seed: u64) {
     c.run_ms(1000);
     for n in &all {
         let got: Vec<_> = c.life(*n).delivered().map(|(id, _)| *id).filter(|id| ids.contains(id)).collect();
+        if got.len() != ids.len() {
+            let mut all: Vec<_> =
+                c.lives.iter().flat_map(|l| l.log.iter().map(move |(t, e)| (*t, l.node, e))).collect();
+            all.sort_by_key(|x| x.0);
+            let from = c.now - Duration::from_millis(3500);
+            all.iter()
+                .filter(|x| x.0 > from && !matches!(x.2, harness::Entry::Safe { .. }))
+                .for_each(|(t, n, e)| eprintln!("{} {n} {e:?}", t.0));
+        }
         assert_eq!(got.len(), ids.len(), "{n} did not get all of the last messages");
     }
     c.check();

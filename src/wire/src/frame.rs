@@ -5,12 +5,12 @@
 //! |---|---|
 //! | 2 | magic `BA 5C` |
 //! | 1 | version of the wire, [`VERSION`] |
-//! | 1 | kind: 1 data, 2 hello |
+//! | 1 | kind: 1 data, 2 hello, 3 refusal |
 //! | 4 | sender's node number |
 //! | 4 | receiver's node number |
 //! | 8 | counter: the nonce, and the position in the replay window |
 //! | 4 + 4 | data: first bytes of the sender's and of the receiver's session |
-//! | 16 | hello: the sender's session |
+//! | 16 | hello, refusal: the sender's session |
 //!
 //! All integers are little-endian.
 
@@ -25,14 +25,33 @@ pub const HELLO_HEADER: usize = 36;
 
 const KIND_DATA: u8 = 1;
 const KIND_HELLO: u8 = 2;
+const KIND_REFUSED: u8 = 3;
 
 /// 128 random bits, new at every start of a process.
 pub type Session = [u8; 16];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Header {
-    Data { from: NodeId, to: NodeId, counter: u64, from_tag: [u8; 4], to_tag: [u8; 4] },
-    Hello { from: NodeId, to: NodeId, counter: u64, session: Session },
+    Data {
+        from: NodeId,
+        to: NodeId,
+        counter: u64,
+        from_tag: [u8; 4],
+        to_tag: [u8; 4],
+    },
+    Hello {
+        from: NodeId,
+        to: NodeId,
+        counter: u64,
+        session: Session,
+    },
+    /// Answer to a hello from an address that the nodelist does not have: that node number is somebody else's.
+    Refused {
+        from: NodeId,
+        to: NodeId,
+        counter: u64,
+        session: Session,
+    },
 }
 
 /// Why a header could not be read.
@@ -47,6 +66,7 @@ impl Header {
         let (kind, from, to, counter) = match *self {
             Header::Data { from, to, counter, .. } => (KIND_DATA, from, to, counter),
             Header::Hello { from, to, counter, .. } => (KIND_HELLO, from, to, counter),
+            Header::Refused { from, to, counter, .. } => (KIND_REFUSED, from, to, counter),
         };
         let mut out = Vec::with_capacity(HELLO_HEADER);
         out.extend_from_slice(&MAGIC);
@@ -59,7 +79,7 @@ impl Header {
                 out.extend_from_slice(from_tag);
                 out.extend_from_slice(to_tag);
             }
-            Header::Hello { session, .. } => out.extend_from_slice(session),
+            Header::Hello { session, .. } | Header::Refused { session, .. } => out.extend_from_slice(session),
         }
         out
     }
@@ -82,6 +102,7 @@ impl Header {
                 Ok((Header::Data { from, to, counter, from_tag, to_tag }, DATA_HEADER))
             }
             KIND_HELLO => Ok((Header::Hello { from, to, counter, session: take(packet, 20)? }, HELLO_HEADER)),
+            KIND_REFUSED => Ok((Header::Refused { from, to, counter, session: take(packet, 20)? }, HELLO_HEADER)),
             _ => Err(HeaderError::NotOurs),
         }
     }

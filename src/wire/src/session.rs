@@ -104,6 +104,8 @@ pub enum Opened {
     /// Part of the exchange; `true` if this peer's session is new, so that `seal` works from now on. An answer may wait in
     /// `poll_transmit`.
     Hello(NodeId, bool),
+    /// That peer knows another host under this node's number, and does not let this one in.
+    Refused(NodeId),
 }
 
 struct Association {
@@ -203,7 +205,9 @@ impl Endpoint {
         })?;
         let (head, sealed) = packet.split_at(length);
         let (from, to) = match header {
-            Header::Data { from, to, .. } | Header::Hello { from, to, .. } => (from, to),
+            Header::Data { from, to, .. } | Header::Hello { from, to, .. } | Header::Refused { from, to, .. } => {
+                (from, to)
+            }
         };
         if !self.peers.contains_key(&from) {
             return Err(Dropped::UnknownSender(from));
@@ -216,6 +220,12 @@ impl Endpoint {
                 self.open_data(now, from, counter, from_tag, to_tag, head, sealed)
             }
             Header::Hello { counter, session, .. } => self.open_hello(now, from, counter, session, head, sealed),
+            Header::Refused { counter, session, .. } => {
+                let key = self.master.hello_key(from, self.me, &session).ok_or(Dropped::Altered)?;
+                let body = key.open(counter, head, sealed).ok_or(Dropped::Altered)?;
+                // Only an answer to this very process.
+                if body == self.session { Ok(Opened::Refused(from)) } else { Err(Dropped::Replayed) }
+            }
         }
     }
 
@@ -280,6 +290,23 @@ impl Endpoint {
             ask(peer, now);
         }
         Ok(Opened::Hello(from, fresh))
+    }
+
+    /// What to answer a packet that came from an address which the nodelist does not have: a refusal, if it is a hello of one who
+    /// has this cluster's key, and calls itself by a number that belongs to another host. It takes over nothing from the hello.
+    pub fn refuse(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let (Header::Hello { from, to, counter, session }, length) = Header::decode(packet).ok()? else { return None };
+        if to != self.me {
+            return None;
+        }
+        let (head, sealed) = packet.split_at_checked(length)?;
+        self.master.hello_key(from, self.me, &session)?.open(counter, head, sealed)?;
+        let peer = self.peers.get_mut(&from)?;
+        // From the hellos' own count, so that no number is used twice under their key.
+        let counter = peer.next_hello;
+        peer.next_hello += 1;
+        let header = Header::Refused { from: self.me, to: from, counter, session: self.session }.encode();
+        peer.hello_key.as_ref()?.seal(counter, &header, &session)
     }
 
     /// The next hello that is due, to be sent over every link to that peer.

@@ -36,6 +36,8 @@ pub struct Facts {
     pub unreadable: Vec<(PathBuf, String)>,
     pub corosync: Option<Corosync>,
     pub key: Option<KeyFile>,
+    /// What the node daemon's status warns of; empty if none answers.
+    pub daemon_warnings: Vec<String>,
     /// `None`: no CIB was given and no node daemon answers.
     pub cluster: Option<Cluster>,
     /// The local address from which this host would reach another; `None` without a route.

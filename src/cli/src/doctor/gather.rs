@@ -39,7 +39,8 @@ const SETTINGS: [&str; 5] = [
 
 pub fn gather(args: &Doctor) -> Facts {
     let mut unreadable = Vec::new();
-    let cluster = read_cluster(args, &mut unreadable);
+    let mut daemon_warnings = Vec::new();
+    let cluster = read_cluster(args, &mut unreadable, &mut daemon_warnings);
     let files = config_files(args, cluster.as_ref());
     let directors = directors(files, &mut unreadable);
     let corosync = read_corosync(args, &mut unreadable);
@@ -50,6 +51,7 @@ pub fn gather(args: &Doctor) -> Facts {
     kernel.set_load_module(false);
     let ipvs = kernel.info().map(|i| i.version).map_err(|e| e.to_string());
     let mut facts = Facts {
+        daemon_warnings,
         hostname: host_name(),
         root: nix::unistd::geteuid().is_root(),
         sync_daemons: if ipvs.is_ok() { kernel.daemons().unwrap_or_default() } else { Vec::new() },
@@ -108,7 +110,11 @@ fn settings(network: &Network) -> BTreeMap<String, String> {
     all
 }
 
-fn read_cluster(args: &Doctor, unreadable: &mut Vec<(PathBuf, String)>) -> Option<cluster::Cluster> {
+fn read_cluster(
+    args: &Doctor,
+    unreadable: &mut Vec<(PathBuf, String)>,
+    warnings: &mut Vec<String>,
+) -> Option<cluster::Cluster> {
     let source = match (&args.cib, Source::open()) {
         (Some(file), _) => Source::File(file.clone()),
         (None, Source::Live(mut client)) => {
@@ -117,6 +123,9 @@ fn read_cluster(args: &Doctor, unreadable: &mut Vec<(PathBuf, String)>) -> Optio
         }
         (None, file) => file,
     };
+    if let Ok(Some(status)) = source.status() {
+        warnings.extend(status.warnings);
+    }
     match source.cib() {
         Ok(cib) => Some(cluster::read(&cib)),
         Err(failure) => {

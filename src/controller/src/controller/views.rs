@@ -3,7 +3,8 @@
 use super::Controller;
 use crate::api::{Alert, Output, ViewId};
 use crate::disks::Disks;
-use crate::message::{FEATURE_LEVEL, InFlight, Message, Snapshot, State};
+use crate::fatal::Fatal;
+use crate::message::{InFlight, Message, Snapshot, Standing, State};
 use crate::replica::Turnover;
 use crate::status;
 use crate::sync::{Exchange, Merge};
@@ -14,6 +15,8 @@ use xml::Element;
 impl Controller {
     pub(super) fn on_view(&mut self, id: ViewId, members: &[NodeId], quorate: bool) {
         self.quorate = quorate;
+        self.failed = false;
+        self.checks.reset();
         self.synced = false;
         self.ring_current = true;
         self.view_ending = false;
@@ -39,7 +42,7 @@ impl Controller {
             cluster_name: Word::cleaned(&self.config.cluster_name),
             program: Word::cleaned(&self.config.version),
             incarnation: self.config.incarnation,
-            feature_level: FEATURE_LEVEL,
+            feature_level: self.config.feature_level,
             ready: true,
             quorate: self.quorate,
             two_node: self.config.two_node,
@@ -51,18 +54,18 @@ impl Controller {
             since: self.replica.since.get(&me).copied().unwrap_or(view.seq),
             node_state: own.map(Element::to_compact).unwrap_or_default(),
             in_flight: running.cloned().collect::<Vec<InFlight>>(),
+            standing: self.standing,
         }
     }
 
-    pub(super) fn finish_exchange(&mut self, seq: u64, snapshot: Option<Box<Snapshot>>) {
-        let Some(exchange) = self.exchange.take() else { return };
-        let Some(merge) = exchange.merge else { return };
+    pub(super) fn finish_exchange(&mut self, seq: u64, snapshot: Option<Box<Snapshot>>) -> Result<(), Fatal> {
+        let Some(exchange) = self.exchange.take() else { return Ok(()) };
+        let Some(merge) = exchange.merge else { return Ok(()) };
         let lost_merge = merge.losers.contains(&self.config.me);
-        if let Some(snapshot) = snapshot.filter(|_| lost_merge)
-            && !self.take_over(&merge, &snapshot)
-        {
-            return;
+        if let Some(snapshot) = snapshot.filter(|_| lost_merge) {
+            self.take_over(&merge, &snapshot)?;
         }
+        self.standing = Standing::Good;
         let was_dc = self.replica.dc;
         let turnover = self.replica.install(exchange.view, &exchange.states, &merge);
         self.synced = true;
@@ -85,23 +88,20 @@ impl Controller {
         self.unwind();
         for early in exchange.waiting {
             // Its effect rests on the exchange, so it is no safer than that.
-            self.apply(early.sender, exchange.view, seq, &early.message);
+            self.apply(early.sender, exchange.view, seq, &early.ordered)?;
         }
         for message in self.clients.unsent() {
             self.broadcast(&Message::Op(Box::new(message)));
         }
+        Ok(())
     }
 
     /// Replaces this node's content by the winner's; what it had is handed out if it is in nobody's past.
-    fn take_over(&mut self, merge: &Merge, snapshot: &Snapshot) -> bool {
+    fn take_over(&mut self, merge: &Merge, snapshot: &Snapshot) -> Result<(), Fatal> {
         let old = self.replica.cib.clone();
         let known = self.replica.config_log.back().is_some_and(|c| snapshot.config_log.contains(c));
-        if let Err(e) = self.replica.load(snapshot) {
-            self.count("snapshots_unreadable");
-            let message = format!("snapshot of node {}: {e}", merge.winner);
-            self.outputs.push_back(Output::Alert(Alert::Protocol { message }));
-            return false;
-        }
+        let unreadable = |e: cib::CibError| Fatal::Snapshot { winner: merge.winner, error: e.to_string() };
+        self.replica.load(snapshot).map_err(unreadable)?;
         let same = old.section("configuration") == self.replica.cib.section("configuration");
         let empty = old.section("configuration").is_none_or(|c| c.elements().all(|s| s.elements().next().is_none()));
         if !known && !same && !empty {
@@ -112,7 +112,7 @@ impl Controller {
             self.outputs.push_back(Output::Discarded { cib: old.shared_root(), reason });
         }
         self.persist_wanted = true;
-        true
+        Ok(())
     }
 
     fn after_install(&mut self, turnover: &Turnover, was_dc: Option<NodeId>) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use xml::Element;
 
 pub type Tape = Vec<(NodeId, ViewId, u64, Vec<u8>)>;
+pub type Tamper = (NodeId, fn(&mut Vec<u8>));
 pub type Planner = fn(&Element, WallTime) -> Result<Schedule, String>;
 
 /// Everything about one node that a test may look at.
@@ -35,6 +36,10 @@ pub struct Node {
     pub records: BTreeMap<String, Record>,
     /// What agents have put in place: agent and parameters. It outlives the daemon.
     pub placed: BTreeSet<String>,
+    /// What its alerts said of the protocol.
+    pub alerts: Vec<String>,
+    /// Why it left the ring to come back, and how often.
+    pub stopped: Vec<String>,
     tick: Option<Time>,
     cancelled: BTreeSet<u64>,
 }
@@ -77,6 +82,13 @@ enum Event {
         saved: Persist,
         again: bool,
     },
+    Digested {
+        incarnation: u64,
+        ticket: u64,
+        digest: String,
+    },
+    /// It has stayed away for long enough.
+    Return,
 }
 
 struct Ring {
@@ -116,6 +128,10 @@ pub struct Lab {
     pub full_disks: BTreeSet<NodeId>,
     /// Votes of the nodes, where they are not one each.
     pub node_votes: BTreeMap<NodeId, u32>,
+    /// Damages what is delivered to one node.
+    pub tamper: Option<Tamper>,
+    /// Levels of nodes that run an older program; to be set before they start.
+    pub levels: BTreeMap<NodeId, u32>,
     /// Every ordered payload with its sender, view and number, if wanted.
     pub tape: Option<Tape>,
 }
@@ -130,6 +146,15 @@ impl Lab {
 
     /// Nodes 1..=n with these votes.
     pub fn with_votes(votes: &[u32], resources: &str, planner: Planner) -> Lab {
+        Lab::with(votes, resources, planner, BTreeMap::new())
+    }
+
+    /// Some of them run an older program, which is at these levels.
+    pub fn mixed(n: u32, resources: &str, planner: Planner, levels: BTreeMap<NodeId, u32>) -> Lab {
+        Lab::with(&vec![1; n as usize], resources, planner, levels)
+    }
+
+    fn with(votes: &[u32], resources: &str, planner: Planner, levels: BTreeMap<NodeId, u32>) -> Lab {
         let n = votes.len() as u32;
         let mut lab = Lab {
             now: Time::from_millis(1000),
@@ -152,6 +177,8 @@ impl Lab {
             disk_ms: BTreeMap::new(),
             full_disks: BTreeSet::new(),
             node_votes: (1..).map(NodeId).zip(votes.iter().copied()).collect(),
+            tamper: None,
+            levels,
             tape: None,
         };
         for id in 1..=n {
@@ -168,6 +195,7 @@ impl Lab {
         let mut config = Config::new(id, names, "test", incarnation);
         config.votes = self.node_votes.clone();
         config.expected_votes = self.node_votes.values().sum();
+        config.feature_level = self.levels.get(&id).copied().unwrap_or(FEATURE_LEVEL);
         let controller = Controller::new(config, cib, lineage, self.now);
         let node = Node {
             controller,
@@ -183,6 +211,8 @@ impl Lab {
             left: false,
             records: BTreeMap::new(),
             placed: BTreeSet::new(),
+            alerts: Vec::new(),
+            stopped: Vec::new(),
             tick: None,
             cancelled: BTreeSet::new(),
         };
@@ -286,6 +316,33 @@ impl Lab {
         }
     }
 
+    /// The node leaves the ring and lives on; later it comes back.
+    fn step_out(&mut self, id: NodeId, reason: String, return_after_ms: u64) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.stopped.push(reason);
+        }
+        let is_ring = |e: &Event| matches!(e, Event::Deliver { .. } | Event::Safe { .. } | Event::View { .. });
+        self.queue.retain(|_, (node, e)| *node != id || !is_ring(e));
+        let rest: Vec<Vec<u32>> = self
+            .rings
+            .iter()
+            .map(|r| r.members.iter().filter(|n| **n != id).map(|n| n.0).collect())
+            .filter(|g: &Vec<u32>| !g.is_empty())
+            .collect();
+        let rest: Vec<&[u32]> = rest.iter().map(Vec::as_slice).collect();
+        self.partition(&rest);
+        self.push(return_after_ms * 1000, id, Event::Return);
+    }
+
+    fn come_back(&mut self, id: NodeId) {
+        self.input(id, Input::StartedOver);
+        let mut all: BTreeSet<u32> =
+            self.rings.first().map(|r| r.members.iter().map(|n| n.0).collect()).unwrap_or_default();
+        all.insert(id.0);
+        let all: Vec<u32> = all.into_iter().collect();
+        self.partition(&[&all]);
+    }
+
     /// The node is gone at once, its agents' resources with it.
     pub fn kill(&mut self, id: u32) {
         self.nodes.remove(&NodeId(id));
@@ -354,7 +411,12 @@ impl Lab {
     fn feed(&mut self, id: NodeId, event: Event) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let input = match event {
-            Event::Deliver { sender, view, seq, payload } => Input::Deliver { sender, view, seq, payload },
+            Event::Deliver { sender, view, seq, mut payload } => {
+                if let Some((_, damage)) = self.tamper.filter(|(victim, _)| *victim == id) {
+                    damage(&mut payload);
+                }
+                Input::Deliver { sender, view, seq, payload }
+            }
             Event::Safe { view, seq } => Input::Safe { view, seq },
             Event::View { id, members, quorate } => Input::View { id, members, quorate },
             Event::Tick => {
@@ -389,6 +451,9 @@ impl Lab {
                 }
                 Input::Stored { ticket, written }
             }
+            Event::Digested { incarnation, .. } if incarnation != node.incarnation => return,
+            Event::Digested { ticket, digest, .. } => Input::Digested { ticket, digest },
+            Event::Return => return self.come_back(id),
             Event::Done { incarnation, call, operation } => {
                 if incarnation != node.incarnation || node.cancelled.contains(&call) {
                     return;
@@ -492,7 +557,13 @@ impl Lab {
             Output::Owners(owners) => node.owners = owners,
             Output::Fence { ticket, node, .. } => self.push(50_000, id, Event::Fenced { ticket, node }),
             Output::Timeline(event) => node.timeline.push(event),
+            Output::Alert(Alert::Protocol { message }) => node.alerts.push(message),
             Output::Alert(_) => {}
+            Output::Digest { ticket, cib } => {
+                let incarnation = node.incarnation;
+                self.push(1000, id, Event::Digested { incarnation, ticket, digest: digest_of(&cib) });
+            }
+            Output::FailStop { reason, return_after_ms } => self.step_out(id, reason, return_after_ms),
             Output::Leave => {
                 node.left = true;
                 self.kill(id.0);

@@ -10,7 +10,7 @@ use super::reload::{self, Outcome};
 use super::signals::Wish;
 use super::view;
 use crate::clock;
-use crate::ring::{Report, Ring, RingEvent};
+use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
 use crate::timeline::Timeline;
 use base::exit::OcfCode;
@@ -134,6 +134,10 @@ pub(super) struct Core {
     listening: Option<Time>,
     reloads: (mpsc::UnboundedSender<Outcome>, mpsc::UnboundedReceiver<Outcome>),
     watchdog: crate::service::Watchdog,
+    /// Peers that are heard but cannot be read, and until when that is held to be so.
+    unreadable: BTreeMap<NodeId, Time>,
+    /// The digest that is being computed.
+    digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
     ended: Option<String>,
 }
@@ -166,6 +170,8 @@ impl Core {
             listening: Some(clock::now() + LISTEN),
             reloads: mpsc::unbounded_channel(),
             watchdog: crate::service::Watchdog::from_env(),
+            unreadable: BTreeMap::new(),
+            digesting: None,
             leaving: false,
             ended: None,
         }
@@ -197,6 +203,7 @@ impl Core {
                 Some((agent, facts)) = inbox.facts.recv() => self.step(Input::Facts { agent, facts }).await,
                 Some((ticket, result)) = inbox.scheduled.recv() => self.scheduled(ticket, result).await,
                 Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
+                (ticket, digest) = digested(&mut self.digesting) => self.step(Input::Digested { ticket, digest }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
                 Some(Failure { resource, code, reason }) = inbox.failures.recv() => {
                     self.step(Input::Failed { resource, code, reason }).await;
@@ -275,6 +282,11 @@ impl Core {
                 self.performer.owners(owners.resources).await;
             }
             controller::Output::Leave => self.leave().await,
+            controller::Output::Digest { ticket, cib } => {
+                // One that is still being computed is of no interest any more.
+                self.digesting = Some(tokio::task::spawn_blocking(move || (ticket, controller::digest_of(&cib))));
+            }
+            controller::Output::FailStop { reason, return_after_ms } => self.step_out(reason, return_after_ms).await,
             controller::Output::Fence { ticket, name, action, timeout_ms, .. } => {
                 let devices = crate::exec::fence::devices(self.controller.cib().root(), &name);
                 let order =
@@ -293,6 +305,15 @@ impl Core {
         }
     }
 
+    /// This node cannot follow the others. What it was is kept in status until the daemon ends.
+    async fn step_out(&mut self, reason: String, return_after_ms: u64) {
+        let text = format!("{reason}: left the ring, coming back by snapshot after {return_after_ms} ms");
+        tracing::error!("{text}");
+        self.timeline.add("fail_stop", "", &text);
+        self.standing(text);
+        self.ring.step_out(Duration::from_millis(return_after_ms)).await;
+    }
+
     async fn report(&mut self, report: Report) {
         match report.event {
             RingEvent::View(view) => self.view(report.at, view).await,
@@ -305,6 +326,12 @@ impl Core {
             RingEvent::Transitional => self.step(Input::Transitional).await,
             RingEvent::Current(current) => self.step(Input::Ring { current }).await,
             RingEvent::Event(event) => self.event(report.at, event).await,
+            RingEvent::Unreadable { node, text } => self.unreadable(report.at, node, &text),
+            RingEvent::TakenNumber { node, address } => {
+                let text = taken(&self.controller.config().name_of(node), node, address);
+                tracing::error!("{text}");
+                self.timeline.add_at(report.at, "taken_number", &address.to_string(), &text);
+            }
             RingEvent::Ended(reason) => {
                 self.timeline.add("ring_ended", "", &reason);
                 self.ended = Some(reason);
@@ -325,6 +352,10 @@ impl Core {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
         self.performer.agents.directors().set_members(view.members.len(), !view.joined.is_empty());
+        if self.unreadable.iter().any(|(node, until)| *until > clock::now() && !view.members.contains(node)) {
+            self.listening = Some(clock::now() + UNREADABLE_FOR);
+            self.quorum.listen(true);
+        }
         self.quorum.set_view(&view.members);
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();
@@ -336,6 +367,29 @@ impl Core {
         if !first && !view.joined.is_empty() {
             // A node that comes back may have announced our addresses of late.
             self.performer.reannounce();
+        }
+    }
+
+    /// See `ring::unread` for what this may do and what it may not.
+    fn unreadable(&mut self, at: Time, node: NodeId, text: &str) {
+        let until = clock::now() + UNREADABLE_FOR;
+        if self.unreadable.insert(node, until).is_none_or(|before| before < at) {
+            let name = self.controller.config().name_of(node);
+            tracing::error!("node {name} lives, but no ring can be formed with it: {text}");
+            self.timeline.add_at(at, "unreadable", &name, text);
+        }
+        if !self.quorum.is_quorate() {
+            self.hold_back();
+        }
+    }
+
+    /// While an absent peer is heard, this node does not become quorate alone.
+    fn hold_back(&mut self) {
+        let (now, members) = (clock::now(), self.controller.status().members);
+        let absent = self.unreadable.iter().filter(|(node, until)| **until > now && !members.contains(node));
+        if let Some(until) = absent.map(|(_, until)| *until).max() {
+            self.listening = Some(self.listening.map_or(until, |t| t.max(until)));
+            self.quorum.listen(true);
         }
     }
 
@@ -369,6 +423,10 @@ impl Core {
             totem::Event::LocalStall { stalled_ms } => {
                 tracing::warn!("{kind} {subject}: {text}");
                 self.step(Input::Stalled { ms: stalled_ms }).await;
+            }
+            totem::Event::StartedOver { .. } => {
+                tracing::warn!("{kind} {subject}: {text}");
+                self.step(Input::StartedOver).await;
             }
             totem::Event::LinkUp { .. } | totem::Event::Gather { .. } => tracing::debug!("{kind} {subject}: {text}"),
             _ => tracing::info!("{kind} {subject}: {text}"),
@@ -494,4 +552,24 @@ async fn sleep_until(due: Option<std::time::Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Nothing if there is none to wait for, or if it came to nothing; then the next one will do.
+async fn digested(slot: &mut Option<tokio::task::JoinHandle<(u64, String)>>) -> (u64, String) {
+    if let Some(task) = slot {
+        let done = task.await;
+        *slot = None;
+        if let Ok(digest) = done {
+            return digest;
+        }
+    }
+    std::future::pending().await
+}
+
+/// A number that is used twice.
+pub(super) fn taken(name: &str, node: NodeId, address: std::net::IpAddr) -> String {
+    format!(
+        "host {address} calls itself node {node}, which is {name} in the nodelist here: it is not let in; \
+         give it a nodeid and an entry of its own in every corosync.conf"
+    )
 }

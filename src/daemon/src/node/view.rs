@@ -38,7 +38,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         authenticated: settings.config.totem.authenticated && settings.standing.is_empty(),
         realtime: ring.realtime,
         memory_locked: ring.memory_locked,
-        warnings: storage.iter().map(ToString::to_string).chain(standing).collect(),
+        warnings: storage.iter().map(ToString::to_string).chain(standing).chain(heard(core, &ring)).collect(),
         storage,
         members,
     }
@@ -68,6 +68,15 @@ fn storage(core: &Core, controller: &controller::Status, name_of: impl Fn(NodeId
         add(core.me(), text);
     }
     all
+}
+
+/// What the ring has to say of others at present.
+fn heard(core: &Core, ring: &crate::ring::Status) -> Vec<String> {
+    let name_of = |id: NodeId| core.controller.config().name_of(id);
+    let unreadable =
+        |(id, why): &(NodeId, String)| format!("node {} lives, but no ring can be formed with it: {why}", name_of(*id));
+    let taken = |(id, address): &(NodeId, std::net::IpAddr)| super::core::taken(&name_of(*id), *id, *address);
+    ring.unreadable.iter().map(unreadable).chain(ring.strangers.iter().map(taken)).collect()
 }
 
 fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
@@ -167,8 +176,21 @@ pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) ->
             ("local_stall", String::new(), format!("this process did not run for {stalled_ms} ms"))
         }
         Event::Gather { reason } => ("gather", String::new(), format!("forming a ring ({reason:?})")),
+        Event::StartedOver { reason, .. } => {
+            ("started_over", String::new(), format!("the view is over, joining like a node that starts ({reason:?})"))
+        }
+        Event::RingNumberRefused { node, got, limit } => (
+            "ring_number",
+            name(*node),
+            format!(
+                "ring number {got} is beyond any that can have been reached (at most {limit}): not taken over; is its file ring_seq damaged?"
+            ),
+        ),
         Event::GaveUpForming { rounds } => {
             ("gather", String::new(), format!("no ring in {rounds} rounds: going on alone for now"))
+        }
+        Event::SteppedOut { out_ms } => {
+            ("stepped_out", String::new(), format!("left the ring, coming back in {out_ms} ms"))
         }
         Event::Left => ("left", String::new(), "left the ring".to_owned()),
     }

@@ -4,17 +4,22 @@
 //! cryptography. Sending never blocks: what does not fit into the socket is lost, as on any network.
 
 use crate::config::ResolvedNode;
-use base::NodeId;
+use base::{NodeId, Time};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+use wire::frame::Header;
 
 /// Asked of the kernel for each direction of a socket; it may give less.
 const BUFFER_BYTES: usize = 4 << 20;
+const ANSWER_EVERY: Duration = Duration::from_secs(1);
+/// Unlisted addresses kept between two looks at them.
+const MAX_STRANGERS: usize = 16;
 /// Error queue entries read at once.
 const MAX_ERRORS: usize = 64;
 
@@ -47,10 +52,24 @@ struct Link {
     by_address: BTreeMap<IpAddr, NodeId>,
 }
 
+/// A packet in the caller's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    pub length: usize,
+    pub from: SocketAddr,
+    /// Whose address that is.
+    pub peer: Option<NodeId>,
+    /// Its address is not in the nodelist: not to be let in.
+    pub blocked: bool,
+}
+
 /// All links of this node.
 pub struct Links {
     links: Vec<Link>,
     block_unlisted: bool,
+    me: NodeId,
+    strangers: BTreeSet<(NodeId, IpAddr)>,
+    answered: Option<Time>,
     pub counters: Counters,
 }
 
@@ -65,7 +84,14 @@ impl Links {
             let by_address = peers.iter().map(|(id, a)| (a.ip(), *id)).collect();
             links.push(Link { socket, peers, by_address });
         }
-        Ok(Links { links, block_unlisted, counters: Counters::default() })
+        Ok(Links {
+            links,
+            block_unlisted,
+            me,
+            strangers: BTreeSet::new(),
+            answered: None,
+            counters: Counters::default(),
+        })
     }
 
     pub fn count(&self) -> u8 {
@@ -92,24 +118,39 @@ impl Links {
         }
     }
 
+    /// To a host that is nobody's; at most one answer a second on the whole, so that nobody can be made to flood another.
+    pub fn answer(&mut self, now: Time, link: u8, to: SocketAddr, packet: &[u8]) {
+        if self.answered.is_some_and(|t| now.since(t) < ANSWER_EVERY) {
+            return;
+        }
+        self.answered = Some(now);
+        if let Some(link) = self.links.get(usize::from(link)) {
+            let _ = link.socket.send_to(packet, to);
+        }
+    }
+
     pub fn send_on_all(&mut self, to: NodeId, packet: &[u8]) {
         for link in 0..self.count() {
             self.send(to, link, packet);
         }
     }
 
-    /// The next packet of a link that comes from a listed address, or none for now.
-    pub fn receive(&mut self, link: u8, buffer: &mut [u8]) -> Option<usize> {
+    /// The next packet of a link, or none for now.
+    pub fn receive(&mut self, link: u8, buffer: &mut [u8]) -> Option<Received> {
         let link = self.links.get(usize::from(link))?;
         loop {
             match link.socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    if self.block_unlisted && !link.by_address.contains_key(&from.ip()) {
+                    let peer = link.by_address.get(&from.ip()).copied();
+                    if peer.is_none() {
+                        self.note_stranger(from, buffer.get(..length).unwrap_or_default());
+                    }
+                    if self.block_unlisted && peer.is_none() {
                         self.counters.unlisted += 1;
-                        return Some(0);
+                        return Some(Received { length, from, peer, blocked: true });
                     }
                     self.counters.received += 1;
-                    return Some(length);
+                    return Some(Received { length, from, peer, blocked: false });
                 }
                 // A pending ICMP error is reported once in place of a packet; it is read from the error queue.
                 Err(e)
@@ -120,6 +161,23 @@ impl Links {
                 Err(_) => return None,
             }
         }
+    }
+
+    /// Somebody with an address that the nodelist does not have calls itself by a number that it has.
+    fn note_stranger(&mut self, from: SocketAddr, packet: &[u8]) {
+        let Ok((header, _)) = Header::decode(packet) else { return };
+        let id = match header {
+            Header::Data { from, .. } | Header::Hello { from, .. } | Header::Refused { from, .. } => from,
+        };
+        let taken = id == self.me || self.links.iter().any(|l| l.peers.contains_key(&id));
+        if taken && self.strangers.len() < MAX_STRANGERS {
+            self.strangers.insert((id, from.ip()));
+        }
+    }
+
+    /// Who has called itself by a taken number since the last call.
+    pub fn strangers(&mut self) -> BTreeSet<(NodeId, IpAddr)> {
+        std::mem::take(&mut self.strangers)
     }
 
     /// Peers for which the network reported an error on this link since the last call.
@@ -209,8 +267,8 @@ mod tests {
     fn receive(links: &mut Links) -> Option<Vec<u8>> {
         let mut buffer = [0; 2048];
         for _ in 0..200 {
-            if let Some(length) = links.receive(0, &mut buffer) {
-                return Some(buffer[..length].to_vec());
+            if let Some(packet) = links.receive(0, &mut buffer) {
+                return Some(if packet.blocked { Vec::new() } else { buffer[..packet.length].to_vec() });
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }

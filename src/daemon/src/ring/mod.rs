@@ -8,15 +8,19 @@
 //! ```
 //!
 //! Only the thread touches the core and the sockets. Readiness is judged here: a controller that has not ticked for
-//! [`NOT_READY_AFTER`] makes this node not ready, after [`LEAVE_AFTER`] it leaves the ring.
+//! [`NOT_READY_AFTER`] makes this node not ready, after [`LEAVE_AFTER`] it leaves the ring. Time in which the thread itself did
+//! not run (the whole process was stopped) does not count; then the core starts over by itself.
 
 mod links;
 mod thread;
+mod unread;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use links::{Counters as LinkCounters, LinkError, Links};
+pub use unread::HELD_FOR as UNREADABLE_FOR;
 
 use crate::config::ResolvedNode;
 use agents::lease::Permit;
@@ -56,6 +60,7 @@ pub struct Options {
 
 enum Command {
     Broadcast(Vec<u8>),
+    StepOut(Duration),
     Leave,
 }
 
@@ -77,6 +82,16 @@ pub enum RingEvent {
     /// The view ends; until the next one, `Safe` speaks only of those who come along.
     Transitional,
     Event(totem::Event),
+    /// The host of this peer is heard, but what it sends cannot be read; with the cure. Once a second while it lasts.
+    Unreadable {
+        node: NodeId,
+        text: String,
+    },
+    /// A host that is not in the nodelist uses the number of one that is.
+    TakenNumber {
+        node: NodeId,
+        address: std::net::IpAddr,
+    },
     /// Whether leases may rely on the ring.
     Current(bool),
     /// The thread has ended; the ring is left.
@@ -94,6 +109,10 @@ pub struct Status {
     pub unsealed: u64,
     /// Ring numbers that were used before the disk had them.
     pub unreserved: u64,
+    /// Peers that are heard but cannot be read at present, and why.
+    pub unreadable: Vec<(NodeId, String)>,
+    /// Hosts outside the nodelist that use a number of it.
+    pub strangers: Vec<(NodeId, std::net::IpAddr)>,
 }
 
 /// State that both sides see.
@@ -142,6 +161,11 @@ impl Ring {
     /// Leaves in good order; the thread then ends.
     pub async fn leave(&self) {
         self.send(Command::Leave).await;
+    }
+
+    /// Leaves at once and comes back after `out` as a newcomer; what waits to be sent is dropped.
+    pub async fn step_out(&self, out: Duration) {
+        self.send(Command::StepOut(out)).await;
     }
 
     /// The controller is alive.

@@ -96,8 +96,17 @@ async fn messages_pass_and_come_back_safe() {
 async fn another_key_is_another_world() {
     let (mut a, mut b) = (start(1, 32, 7), start(2, 32, 8));
     tokio::join!(a.view_of(1), b.view_of(1));
+    for end in [&mut a, &mut b] {
+        let text = end
+            .wait(true, "the other is named", |e| match e {
+                RingEvent::Unreadable { text, .. } => Some(text),
+                _ => None,
+            })
+            .await;
+        assert!(text.contains("authkey"), "{text}");
+    }
     tokio::time::sleep(Duration::from_millis(1000)).await;
-    assert!(a.ring.status().dropped.altered > 0);
+    assert!(a.ring.status().dropped.altered > 0 && a.ring.status().unreadable.len() == 1);
     assert_eq!(a.ring.status().totem.members, [1]);
 }
 

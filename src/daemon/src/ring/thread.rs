@@ -1,26 +1,33 @@
 //! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
 
+use super::links::Received;
+use super::unread::Unread;
+use super::watch::Watch;
 use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, Report, RingEvent, Shared, Status};
 use crate::clock;
 use base::lease::Bounds;
 use base::{NodeId, Time};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use wire::session::{Endpoint, Opened};
+use wire::session::{Dropped, Endpoint, Opened};
 
 /// Packets taken from one link before the others have their turn.
 const PACKETS_PER_TURN: usize = 64;
 /// Longest sleep: permits and readiness are looked at that often.
 const LOOK_EVERY: Duration = Bounds::STANDARD.look;
 const STATUS_EVERY: Duration = Duration::from_millis(100);
+/// Between two reports on the same host with a taken number, and such hosts told of within that time.
+const STRANGER_EVERY: Duration = Duration::from_secs(60);
+const MAX_TOLD: usize = 16;
 /// How long a leaving node goes on, so that its farewell gets out.
 const FAREWELL: Duration = Duration::from_millis(100);
 const LARGEST_PACKET: usize = 65536;
@@ -45,6 +52,10 @@ struct Thread {
     backlog: VecDeque<Report>,
     current: bool,
     ready: bool,
+    watch: Watch,
+    unread: Unread,
+    /// Hosts with a taken number that were told of, and when.
+    told: BTreeMap<(NodeId, IpAddr), Time>,
     looked: Time,
     published: Time,
     status: Status,
@@ -78,6 +89,9 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
         backlog: VecDeque::new(),
         current: false,
         ready: false,
+        watch: Watch::new(now),
+        unread: Unread::default(),
+        told: BTreeMap::new(),
         looked: Time::ZERO,
         published: Time::ZERO,
         status,
@@ -128,6 +142,11 @@ impl Thread {
         while self.waiting.len() < super::COMMANDS {
             match self.parts.inbox.try_recv() {
                 Ok(Command::Broadcast(payload)) => self.waiting.push_back(payload),
+                Ok(Command::StepOut(out)) => {
+                    self.waiting.clear();
+                    self.options.permit.revoke();
+                    self.node.step_out(now, out);
+                }
                 Ok(Command::Leave) => self.leave(now),
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
@@ -160,14 +179,8 @@ impl Thread {
         let mut more = false;
         for link in 0..self.parts.links.count() {
             for turn in 0..PACKETS_PER_TURN {
-                let Some(length) = self.parts.links.receive(link, &mut self.buffer) else { break };
-                if length == 0 {
-                    continue;
-                }
-                // What is dropped is counted by the endpoint.
-                if let Ok(Opened::Data(from, frame)) = self.endpoint.open(now, &self.buffer[..length]) {
-                    self.node.handle(now, from, link, &frame);
-                }
+                let Some(packet) = self.parts.links.receive(link, &mut self.buffer) else { break };
+                self.packet(now, link, packet);
                 more |= turn + 1 == PACKETS_PER_TURN;
             }
             for peer in self.parts.links.errors(link) {
@@ -177,13 +190,56 @@ impl Thread {
         more
     }
 
+    fn packet(&mut self, now: Time, link: u8, packet: Received) {
+        let bytes = &self.buffer[..packet.length];
+        if packet.blocked {
+            if let Some(refusal) = self.endpoint.refuse(bytes) {
+                self.parts.links.answer(now, link, packet.from, &refusal);
+            }
+            return;
+        }
+        // What is dropped is counted by the endpoint.
+        match self.endpoint.open(now, bytes) {
+            Ok(Opened::Data(from, frame)) => {
+                self.unread.read(now, from);
+                self.node.handle(now, from, link, &frame);
+            }
+            Ok(Opened::Hello(from, _)) => self.unread.read(now, from),
+            Ok(Opened::Refused(node)) => {
+                if let Some(text) = self.unread.refused(now, node) {
+                    self.report(now, RingEvent::Unreadable { node, text });
+                }
+            }
+            Err(why) => self.not_opened(now, packet.peer, why),
+        }
+    }
+
+    fn not_opened(&mut self, now: Time, peer: Option<NodeId>, why: Dropped) {
+        let Some(node) = peer else { return };
+        if let Some(text) = self.unread.unread(now, node, why) {
+            self.report(now, RingEvent::Unreadable { node, text });
+        }
+    }
+
+    /// Others than those of the nodelist, that use its numbers. Each is told once in a while.
+    fn strangers(&mut self, now: Time) {
+        self.told.retain(|_, at| now.since(*at) < STRANGER_EVERY);
+        for (node, address) in self.parts.links.strangers() {
+            if self.told.len() < MAX_TOLD && self.told.insert((node, address), now).is_none() {
+                self.report(now, RingEvent::TakenNumber { node, address });
+            }
+        }
+        self.status.strangers = self.told.keys().copied().collect();
+    }
+
     /// Readiness, lease permit, status: at least every [`LOOK_EVERY`].
     fn look(&mut self, now: Time, booted: Duration) {
         if now.since(self.looked) < LOOK_EVERY / 2 && self.looked != Time::ZERO {
             return;
         }
         self.looked = now;
-        let silent = now.since(Time(self.parts.shared.tick.load(Ordering::Acquire)));
+        self.strangers(now);
+        let silent = self.watch.look(now, Time(self.parts.shared.tick.load(Ordering::Acquire)));
         let ready = silent < NOT_READY_AFTER;
         if ready != self.ready {
             self.ready = ready;
@@ -215,6 +271,7 @@ impl Thread {
         self.status.totem = self.node.status(now);
         self.status.dropped = self.endpoint.dropped();
         self.status.links = self.parts.links.counters;
+        self.status.unreadable = self.unread.present(now);
         // A reader that holds the lock just now gets the next snapshot.
         if let Ok(mut shared) = self.parts.shared.status.try_lock() {
             shared.clone_from(&self.status);
@@ -236,7 +293,13 @@ impl Thread {
                     self.publish(now);
                 }
                 totem::Output::SaveRingSeq(seq) => self.reserve(seq),
-                totem::Output::Event(event) => self.report(now, RingEvent::Event(event)),
+                totem::Output::Event(event) => {
+                    if matches!(event, totem::Event::StartedOver { .. }) {
+                        // What was permitted was permitted by a ring that is over.
+                        self.options.permit.revoke();
+                    }
+                    self.report(now, RingEvent::Event(event));
+                }
             }
         }
     }

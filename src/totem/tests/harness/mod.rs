@@ -79,6 +79,8 @@ struct Host {
     ring_seq: u64,
     sent: u64,
     paused_until: Option<Time>,
+    /// How far the clock of the machine is behind: it stands still while the machine does.
+    lag: Duration,
     inbox: Vec<Packet>,
 }
 
@@ -156,10 +158,22 @@ impl Cluster {
     /// The nodelist.
     pub fn declare(&mut self, n: u32) {
         for i in 1..=n {
-            let host =
-                Host { node: None, life: usize::MAX, ring_seq: 0, sent: 0, paused_until: None, inbox: Vec::new() };
+            let host = Host {
+                node: None,
+                life: usize::MAX,
+                ring_seq: 0,
+                sent: 0,
+                paused_until: None,
+                lag: Duration::ZERO,
+                inbox: Vec::new(),
+            };
             self.hosts.insert(NodeId(i), host);
         }
+    }
+
+    /// What the node finds in its file at its next start.
+    pub fn store_ring_seq(&mut self, id: NodeId, seq: u64) {
+        self.hosts.get_mut(&id).unwrap().ring_seq = seq;
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -173,7 +187,8 @@ impl Cluster {
     pub fn start(&mut self, id: NodeId) {
         let peers = self.ids();
         let incarnation = self.next_incarnation;
-        self.next_incarnation += 1;
+        // Room to start over.
+        self.next_incarnation += 1 << 20;
         let mut config = Config::new(id, peers, incarnation);
         config.links = self.links;
         config.timing = self.timing;
@@ -181,6 +196,7 @@ impl Cluster {
         self.lives.push(Life { node: id, incarnation, log: Vec::new(), running: true });
         let host = self.hosts.get_mut(&id).unwrap();
         assert!(host.node.is_none());
+        host.lag = Duration::ZERO;
         host.node = Some(Node::new(config, self.now));
         host.life = self.lives.len() - 1;
         host.sent = 0;
@@ -197,7 +213,7 @@ impl Cluster {
     }
 
     pub fn leave(&mut self, id: NodeId) {
-        let now = self.now;
+        let now = self.local(id);
         let host = self.hosts.get_mut(&id).unwrap();
         if let Some(node) = &mut host.node {
             node.leave(now);
@@ -212,6 +228,17 @@ impl Cluster {
         self.hosts.get_mut(&id).unwrap().paused_until = Some(until);
     }
 
+    /// A paused virtual machine: as with `pause`, but its clock does not tell it.
+    pub fn freeze(&mut self, id: NodeId, ms: u64) {
+        self.pause(id, ms);
+        self.hosts.get_mut(&id).unwrap().lag += Duration::from_millis(ms);
+    }
+
+    /// The time as that node's clock has it.
+    fn local(&self, id: NodeId) -> Time {
+        self.now - self.hosts[&id].lag
+    }
+
     pub fn broadcast(&mut self, id: NodeId, size: usize) -> Option<MessageId> {
         let now = self.now;
         let host = self.hosts.get_mut(&id).unwrap();
@@ -222,7 +249,7 @@ impl Cluster {
         host.sent += 1;
         let life = host.life;
         let message = (id.0, self.lives[life].incarnation, host.sent);
-        if node.broadcast(now, encode(message, size)).is_err() {
+        if node.broadcast(now - host.lag, encode(message, size)).is_err() {
             host.sent -= 1;
             return None;
         }
@@ -236,7 +263,7 @@ impl Cluster {
     }
 
     pub fn with<T>(&mut self, id: NodeId, f: impl FnOnce(&mut Node, Time) -> T) -> T {
-        let now = self.now;
+        let now = self.local(id);
         let result = f(self.hosts.get_mut(&id).unwrap().node.as_mut().unwrap(), now);
         self.drain(id);
         result
@@ -305,7 +332,7 @@ impl Cluster {
         let packet = self.packets.keys().next().map(|(t, _)| *t);
         let timers = self.hosts.values().filter_map(|h| match (h.paused_until, &h.node) {
             (Some(t), _) => Some(t),
-            (None, Some(n)) => n.poll_timeout(),
+            (None, Some(n)) => n.poll_timeout().map(|t| t + h.lag),
             _ => None,
         });
         timers.chain(packet).min()
@@ -344,8 +371,9 @@ impl Cluster {
             if host.paused_until.is_some() {
                 continue;
             }
-            if let Some(node) = host.node.as_mut().filter(|n| n.poll_timeout().is_some_and(|t| t <= now)) {
-                node.handle_timeout(now);
+            let local = now - host.lag;
+            if let Some(node) = host.node.as_mut().filter(|n| n.poll_timeout().is_some_and(|t| t <= local)) {
+                node.handle_timeout(local);
                 self.drain(id);
             }
         }
@@ -362,8 +390,8 @@ impl Cluster {
     }
 
     fn handle(&mut self, p: Packet) {
-        let now = self.now;
         let to = p.to;
+        let now = self.local(to);
         let Some(host) = self.hosts.get_mut(&to) else { return };
         if host.paused_until.is_some() {
             // A socket buffer is finite as well.
@@ -389,7 +417,7 @@ impl Cluster {
                     continue;
                 }
                 Output::SaveRingSeq(seq) => {
-                    assert!(seq >= host.ring_seq);
+                    assert!(seq >= host.ring_seq || host.ring_seq > totem::config::MAX_STORED_RING_SEQ);
                     host.ring_seq = seq;
                     continue;
                 }
@@ -400,9 +428,16 @@ impl Cluster {
                 Output::Event(e) => Entry::Event(e),
             };
             log.push((self.now, entry));
+            if let Some((_, Entry::Event(Event::StartedOver { incarnation, .. }))) = log.last() {
+                // The same process, but nothing binds it to the views before.
+                let life = Life { node: id, incarnation: *incarnation, log: Vec::new(), running: true };
+                self.lives[host.life].running = false;
+                self.lives.push(life);
+                host.life = self.lives.len() - 1;
+            }
         }
         let host = self.hosts.get_mut(&id).unwrap();
-        if host.node.as_ref().is_some_and(|n| n.status(self.now).state == State::Left) {
+        if host.node.as_ref().is_some_and(|n| n.has_left()) {
             host.node = None;
         }
     }

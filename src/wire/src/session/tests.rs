@@ -244,3 +244,33 @@ fn hellos_are_rate_limited_whatever_arrives() {
     let packet = a.seal(B, b"x").unwrap();
     assert!(b.open(NOW, &packet).is_ok());
 }
+
+#[test]
+fn who_uses_a_taken_number_is_told_so_by_one_who_has_the_key() {
+    let mut one = endpoint(A, 10);
+    // Another host that calls itself B as well.
+    let mut third = endpoint(B, 30);
+    let hello = loop {
+        let (to, packet) = third.poll_transmit(Time::ZERO).unwrap();
+        if to == A {
+            break packet;
+        }
+    };
+    let refusal = one.refuse(&hello).unwrap();
+    assert_eq!(third.open(NOW, &refusal), Ok(Opened::Refused(A)));
+    // It is meant for that process alone, and cannot be made without the key.
+    let mut real = endpoint(B, 20);
+    assert_eq!(real.open(NOW, &refusal), Err(Dropped::Replayed));
+    for bit in 0..refusal.len() * 8 {
+        let mut bad = refusal.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(third.open(NOW, &bad).is_err(), "bit {bit}");
+    }
+    let mut stranger = Endpoint::new(&[9; 256], B, "web", [40; 16]);
+    stranger.set_peers(Time::ZERO, [A]);
+    let (_, foreign) = stranger.poll_transmit(Time::ZERO).unwrap();
+    assert_eq!(one.refuse(&foreign), None, "nothing is answered to who has no key");
+    // The exchange with the real one goes on.
+    shake(&mut one, &mut real, 100);
+    assert!(one.is_established(B) && real.is_established(A) && !third.is_established(A));
+}

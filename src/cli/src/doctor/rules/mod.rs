@@ -32,6 +32,14 @@ fn inputs(facts: &Facts, report: &mut Report) {
             ["correct the file; 'bascule node --check' and 'bascule ldirectord FILE check' explain theirs line by line"],
         );
     }
+    for text in &facts.daemon_warnings {
+        report.add(
+            super::finding::warning("daemon"),
+            format!("the node daemon says: {text}"),
+            "the cluster does not work as it is configured, or not for long",
+            ["crm_mon -1; the text names the cure where there is one"],
+        );
+    }
     if !facts.root {
         report.add(
             note("not-root"),

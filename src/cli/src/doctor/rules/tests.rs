@@ -97,6 +97,7 @@ fn healthy() -> Facts {
         ttl: None,
     };
     Facts {
+        daemon_warnings: Vec::new(),
         hostname: "d1".into(),
         root: true,
         ipvs: Ok((1, 2, 1)),
@@ -270,4 +271,12 @@ fn one_fault_brings_no_crowd() {
         let others: Vec<&str> = others.map(|f| f.id).collect();
         assert!(others.len() <= 3, "{id} also gave {others:?}");
     }
+}
+
+#[test]
+fn what_the_daemon_warns_of_is_a_finding() {
+    let mut facts = healthy();
+    facts.daemon_warnings.push("node n2 lives, but what it sends cannot be read".to_owned());
+    let found = check(&facts);
+    assert!(found.iter().any(|f| f.id == "daemon" && f.seen.contains("n2 lives")), "{found:?}");
 }
