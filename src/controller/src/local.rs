@@ -438,10 +438,7 @@ impl Local {
     // ---- records ----
 
     fn key_of(&self, resource: &str) -> Option<String> {
-        if self.placed.contains_key(resource) {
-            return Some(resource.to_owned());
-        }
-        self.placed.keys().find(|id| record::same_resource(id, resource)).cloned()
+        record::key_of(&self.placed, resource).cloned()
     }
 
     fn record(&self, resource: &str) -> Option<&Record> {

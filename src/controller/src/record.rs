@@ -174,10 +174,17 @@ pub fn differs(exec: &Exec, record: &Record) -> bool {
     wanted != record.instance
 }
 
-/// The same resource under its other name: `x` before it became an instance `x:0`, and the other way round.
-pub fn same_resource(a: &str, b: &str) -> bool {
-    let of_other = |a: &str, b: &str| a.strip_prefix(b).and_then(|rest| rest.strip_prefix(':')).is_some_and(is_number);
-    a == b || of_other(a, b) || of_other(b, a)
+/// The key under which a resource is known: its own name, or its other one (`x` before it became an instance `x:0`, and the
+/// other way round).
+pub fn key_of<'a, T>(known: &'a BTreeMap<String, T>, resource: &str) -> Option<&'a String> {
+    let exact = |name: &str| known.get_key_value(name).map(|(key, _)| key);
+    let whole = || exact(resource.rsplit_once(':').filter(|(_, rest)| is_number(rest))?.0);
+    let instance = || {
+        let first = format!("{resource}:");
+        let near = known.range(first.clone()..).map(|(key, _)| key);
+        near.take_while(|key| key.starts_with(&first)).find(|key| is_number(&key[first.len()..]))
+    };
+    exact(resource).or_else(whole).or_else(instance)
 }
 
 fn is_number(text: &str) -> bool {
@@ -235,7 +242,8 @@ mod tests {
             ("x", "xy", false),
             ("x:a", "x", false),
         ] {
-            assert_eq!(same_resource(a, b), same, "{a} {b}");
+            let known = BTreeMap::from([(a.to_owned(), ()), ("w".to_owned(), ()), ("z".to_owned(), ())]);
+            assert_eq!(key_of(&known, b).is_some_and(|key| key == a), same, "{a} {b}");
         }
     }
 }
