@@ -115,9 +115,7 @@ fn predict(args: &Args) -> Result<Plan, Refused> {
 
 fn configured(text: &str) -> Result<Takeover, String> {
     let cib = cib::Cib::parse(text).map_err(|e| e.to_string())?;
-    let sets = cib.section("crm_config").into_iter().flat_map(|c| c.elements_named("cluster_property_set"));
-    let mut pairs = sets.flat_map(|s| s.elements_named("nvpair"));
-    let value = pairs.find(|p| p.attr("name") == Some("bascule-takeover")).and_then(|p| p.attr("value"));
+    let value = cib::config::property(cib.root(), "bascule-takeover");
     Ok(if value == Some("safe") { Takeover::Safe } else { Takeover::Fast })
 }
 
