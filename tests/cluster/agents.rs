@@ -2,7 +2,6 @@
 
 use crate::fixture::{self, Cluster, cib_call, post};
 use crate::root::root;
-use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
 use wire::api::{CibOp, CibReply};
 
@@ -31,15 +30,18 @@ const CONFIG: &str = r#"<configuration><crm_config><cluster_property_set id="o">
     </cluster_property_set></crm_config><nodes/><resources>
     <clone id="ms"><meta_attributes id="ms-m"><nvpair id="ms-p" name="promotable" value="true"/>
         <nvpair id="ms-n" name="notify" value="true"/></meta_attributes>
-        <primitive id="st" class="ocf" provider="test" type="Promotable"><operations>
+        <primitive id="st" class="ocf" provider="PROVIDER" type="TYPE"><operations>
             <op id="st-m1" name="monitor" interval="5s" role="Promoted"/>
             <op id="st-m2" name="monitor" interval="6s" role="Unpromoted"/></operations></primitive></clone>
     <primitive id="vd" class="ocf" provider="pacemaker" type="Dummy"/></resources>
     <constraints><rsc_colocation id="c" rsc="vd" with-rsc="ms" with-rsc-role="Promoted" score="INFINITY"/>
         <rsc_order id="o1" first="ms" first-action="promote" then="vd" then-action="start"/></constraints></configuration>"#;
 
+/// `Promoted` or `Unpromoted`, as our agent and the stock one write it.
 fn role(cluster: &Cluster, node: &str) -> String {
-    std::fs::read_to_string(cluster.var_dir(node).join("st.role")).unwrap_or_default().trim().to_owned()
+    let read = |name: &str| std::fs::read_to_string(cluster.var_dir(node).join(name));
+    let role = read("st.role").or_else(|_| read("Stateful-st.state")).unwrap_or_default();
+    role.trim().to_owned()
 }
 
 fn has_dependent(cluster: &Cluster, node: &str) -> bool {
@@ -56,6 +58,37 @@ async fn promoted(cluster: &Cluster, among: &[&'static str]) -> &'static str {
         .await
 }
 
+/// Two nodes with the promotable clone configured.
+async fn start(cluster: &mut Cluster, provider: &str, agent: &str) {
+    for node in NODES {
+        cluster.start_node(node);
+    }
+    cluster.wait_for_ring(&NODES).await;
+    let config = CONFIG.replace("PROVIDER", provider).replace("TYPE", agent);
+    let call = cib_call(CibOp::Replace, "configuration", Some(config));
+    let reply: CibReply = post(&cluster.run_dir("n1"), "cib", &call, fixture::PATIENCE).expect("an answer");
+    assert_eq!(reply.code, 0, "{reply:?}");
+}
+
+/// `ocf:pacemaker:Stateful` as its package has it; `OCF_ROOT` may say where that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stock_stateful_agent_is_promoted() {
+    let Some(()) = root() else { return };
+    let stock = std::env::var("OCF_ROOT").unwrap_or_else(|_| "/usr/lib/ocf".to_owned());
+    if !std::path::Path::new(&stock).join("resource.d/pacemaker/Stateful").exists() {
+        println!("SKIPPED: ocf:pacemaker:Stateful is not installed");
+        return;
+    }
+    let mut cluster = Cluster::prepare(&NODES).await;
+    cluster.env.insert("OCF_ROOT", stock);
+    start(&mut cluster, "pacemaker", "Stateful").await;
+    let first = promoted(&cluster, &NODES).await;
+    let other = NODES.into_iter().find(|n| *n != first).expect("two nodes");
+    cluster.until("the other one runs unpromoted", || (role(&cluster, other) == "Unpromoted").then_some(())).await;
+    cluster.kill(first).await;
+    assert_eq!(promoted(&cluster, &[other]).await, other);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_promotes_itself_by_its_helper_command() {
     let Some(()) = root() else { return };
@@ -64,13 +97,7 @@ async fn an_agent_promotes_itself_by_its_helper_command() {
     std::fs::create_dir_all(&dir).expect("a directory");
     std::fs::write(dir.join("Promotable"), AGENT).expect("written");
     std::fs::set_permissions(dir.join("Promotable"), PermissionsExt::from_mode(0o755)).expect("set");
-    for node in NODES {
-        cluster.start_node(node);
-    }
-    cluster.wait_for_ring(&NODES).await;
-    let call = cib_call(CibOp::Replace, "configuration", Some(CONFIG.to_owned()));
-    let reply: CibReply = post(&cluster.run_dir("n1"), "cib", &call, fixture::PATIENCE).expect("an answer");
-    assert_eq!(reply.code, 0, "{reply:?}");
+    start(&mut cluster, "test", "Promotable").await;
     let first = promoted(&cluster, &NODES).await;
     let other = NODES.into_iter().find(|n| *n != first).expect("two nodes");
     cluster.until("the other one runs unpromoted", || (role(&cluster, other) == "Unpromoted").then_some(())).await;
@@ -94,7 +121,6 @@ async fn an_agent_promotes_itself_by_its_helper_command() {
         let has = told.lines().any(|l| l.trim_end() == line);
         assert!(has, "{line} is not in:\n{told}");
     }
-    cluster.signal(first, Signal::SIGKILL);
-    cluster.daemons.get_mut(first).expect("a daemon").wait().await.expect("it ended");
+    cluster.kill(first).await;
     assert_eq!(promoted(&cluster, &[other]).await, other);
 }

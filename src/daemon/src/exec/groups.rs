@@ -5,8 +5,8 @@
 //! neither: `setsid` leaves it.
 //!
 //! ```text
-//!   OWN_CGROUP/bascule.PID/call-N    while the call runs
-//!   OWN_CGROUP/bascule.PID/left      what calls left running when they ended well
+//!   OWN_CGROUP/bascule.PID.1/call-N    while the call runs
+//!   OWN_CGROUP/bascule.PID.1/left      what calls left running when they ended well
 //! ```
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -21,6 +21,8 @@ use std::time::Duration;
 /// Variable by which the processes of a call are known.
 pub(crate) const MARK: &str = "BASCULE_CALL";
 const PREFIX: &str = "bascule.";
+/// Directories of one process; it needs one, its tests have more.
+static DIRECTORIES: AtomicU64 = AtomicU64::new(1);
 /// Times that processes are looked for while they are being killed: each may have had a child meanwhile.
 const KILL_ROUNDS: u32 = 50;
 const KILL_PAUSE: Duration = Duration::from_millis(5);
@@ -169,17 +171,18 @@ impl Drop for Scope {
     }
 }
 
-/// `OWN_CGROUP/bascule.PID`, made now. Those of former processes go as far as nothing runs in them.
+/// `OWN_CGROUP/bascule.PID.1`, made now. Those of former processes go as far as nothing runs in them.
 fn own_directory() -> io::Result<PathBuf> {
     let own = own_cgroup().ok_or_else(|| io::Error::other("cgroup v2 is not mounted"))?;
     for entry in std::fs::read_dir(&own)?.flatten() {
         let name = entry.file_name();
-        let former = name.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
+        let former = name.to_str().and_then(|n| n.strip_prefix(PREFIX)?.split('.').next()?.parse::<u32>().ok());
         if former.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             remove_empty(&entry.path());
         }
     }
-    let dir = own.join(format!("{PREFIX}{}", std::process::id()));
+    let number = DIRECTORIES.fetch_add(1, Ordering::Relaxed);
+    let dir = own.join(format!("{PREFIX}{}.{number}", std::process::id()));
     match std::fs::create_dir(&dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
             Err(io::Error::new(e.kind(), format!("{}: {e}", dir.display())))
