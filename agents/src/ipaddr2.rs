@@ -9,10 +9,9 @@ use crate::lease::{Keeper, LeaseError, Vip};
 use crate::meta::{Meta, Param, param};
 use crate::net::{Announce, Net, NetError, no_carrier};
 use crate::outcome::{AgentOutcome, Parameters};
-use base::Instance;
 use base::exit::OcfCode;
+use base::{Instance, Names};
 use kernel::announce::{Burst, MAX_BURST};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -106,7 +105,7 @@ pub(crate) enum Addresses {
 }
 
 impl Addresses {
-    pub async fn set_owners(&self, owners: BTreeSet<String>) {
+    pub async fn set_owners(&self, owners: Names) {
         if let Addresses::Leased(keeper) = self {
             keeper.set_owners(owners);
         }

@@ -15,9 +15,9 @@ use crate::outcome::AgentOutcome;
 use crate::ping::{self, Ping};
 use crate::settings::{self, DirectorSettings};
 use crate::sync::{self, Sync as ConnectionSync};
-use base::Operation;
 use base::exit::OcfCode;
-use std::collections::{BTreeMap, BTreeSet};
+use base::{Names, Operation};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -132,7 +132,7 @@ impl Agents {
     }
 
     /// The resources that the applied cluster state gives to this node: only their addresses are renewed.
-    pub async fn set_owners(&self, owners: BTreeSet<String>) {
+    pub async fn set_owners(&self, owners: Names) {
         self.shared.addresses.set_owners(owners).await;
     }
 

@@ -6,7 +6,7 @@ use super::table::{Lost, Vip};
 use super::worker::{Ports, Worker};
 use crate::guard::GuardLink;
 use crate::net;
-use std::collections::BTreeSet;
+use base::Names;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -66,7 +66,7 @@ pub(super) enum Command {
 #[derive(Clone)]
 pub struct Keeper {
     commands: mpsc::Sender<Command>,
-    owners: Arc<watch::Sender<Option<BTreeSet<String>>>>,
+    owners: Arc<watch::Sender<Option<Names>>>,
 }
 
 impl Keeper {
@@ -118,7 +118,7 @@ impl Keeper {
     }
 
     /// The resources that the applied cluster state gives to this node.
-    pub fn set_owners(&self, owners: BTreeSet<String>) {
+    pub fn set_owners(&self, owners: Names) {
         self.owners.send_replace(Some(owners));
     }
 

@@ -12,8 +12,9 @@
 //! A lost lease is never taken up again by itself: only a new start by the cluster grants it anew. That is what keeps
 //! a node that was stopped and continued from bringing an address back that has moved on.
 
+use base::Names;
 use base::lease::{Bounds, MAX_LEASES};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ pub(crate) struct Table {
     bounds: Bounds,
     held: BTreeMap<String, Held>,
     lost: BTreeMap<String, Vip>,
-    owners: Option<BTreeSet<String>>,
+    owners: Option<Names>,
 }
 
 impl Table {
@@ -111,7 +112,7 @@ impl Table {
     }
 
     /// The resources that the applied cluster state gives to this node.
-    pub fn set_owners(&mut self, owners: BTreeSet<String>) {
+    pub fn set_owners(&mut self, owners: Names) {
         self.owners = Some(owners);
     }
 
@@ -225,7 +226,7 @@ mod tests {
 
     fn held_at(now: Duration) -> Table {
         let mut table = empty();
-        table.set_owners(BTreeSet::from(["vip".to_owned()]));
+        table.set_owners(Names::from_iter(["vip"]));
         assert!(table.grant("vip", vip(), now));
         table
     }
@@ -325,7 +326,7 @@ mod tests {
     fn drops_when_another_node_owns_it() {
         let mut table = held_at(ms(1000));
         assert_eq!(table.expire(ms(1100)), []);
-        table.set_owners(BTreeSet::new());
+        table.set_owners(Names::default());
         assert_eq!(table.expire(ms(1200)), dropped(Lost::NotOwner));
         assert!(!table.is_lost(&vip()), "that was the cluster's wish");
     }
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn a_fresh_start_has_grace_until_the_owner_set_follows() {
         let mut table = empty();
-        table.set_owners(BTreeSet::new());
+        table.set_owners(Names::default());
         table.grant("vip", vip(), ms(0));
         for now in [ms(400), ms(800)] {
             assert_eq!(table.expire(now), []);

@@ -15,6 +15,7 @@ use super::keeper::{Command, KeeperEvent, LeaseError};
 use super::permit::Permit;
 use super::table::{Dropped, Table, Vip};
 use crate::net::{self, Net, NetError};
+use base::Names;
 use base::lease::{Bounds, MAX_LEASES};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -39,7 +40,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(2);
 /// Where the thread gets its work from.
 pub(super) struct Ports {
     pub queue: mpsc::Receiver<Command>,
-    pub owners: watch::Receiver<Option<BTreeSet<String>>>,
+    pub owners: watch::Receiver<Option<Names>>,
 }
 
 pub(super) struct Worker {
@@ -165,7 +166,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn owned(&mut self, owners: BTreeSet<String>) {
+    async fn owned(&mut self, owners: Names) {
         self.table.set_owners(owners);
         let dropped = self.table.expire(boottime());
         self.lose(dropped).await;

@@ -8,6 +8,7 @@ pub mod exit;
 pub mod ids;
 pub mod ipvs;
 pub mod lease;
+pub mod names;
 pub mod operation;
 pub mod outside;
 pub mod score;
@@ -16,6 +17,7 @@ pub mod text;
 pub mod time;
 
 pub use ids::NodeId;
+pub use names::Names;
 pub use operation::{Instance, Operation};
 pub use outside::{Reason, Value, Word, XmlText};
 pub use score::Score;

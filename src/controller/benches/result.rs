@@ -136,15 +136,25 @@ impl Alone {
         self.step(Input::Tick);
     }
 
-    /// Microseconds of the controller for each of `count` rounds of monitors with this code.
+    /// Microseconds of the controller for a round of a monitor with this code; the median of `count`.
     fn rounds(&mut self, count: usize, code: OcfCode) -> f64 {
-        let before = self.spent;
-        for _ in 0..count {
-            let call = self.waiting.pop_front().unwrap();
-            self.step(Input::Executed { call, result: ExecResult::done(code) });
-        }
-        (self.spent - before).as_secs_f64() * 1e6 / count as f64
+        let each = |alone: &mut Alone| {
+            let call = alone.waiting.pop_front().unwrap();
+            alone.measured(Input::Executed { call, result: ExecResult::done(code) })
+        };
+        median((0..count).map(|_| each(self)).collect())
     }
+
+    fn measured(&mut self, input: Input) -> f64 {
+        let before = self.spent;
+        self.step(input);
+        (self.spent - before).as_secs_f64() * 1e6
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 fn results(sizes: &[usize]) {
@@ -165,16 +175,11 @@ fn results(sizes: &[usize]) {
         assert_eq!(alone.waiting.len(), count / 2, "all are looked after");
         let good = alone.rounds(25, OcfCode::OK);
         let bad = alone.rounds(25, OcfCode::NOT_RUNNING);
-        let before = alone.spent;
-        for i in 0..40 {
-            let request = controller::Request::Attribute {
-                node: None,
-                name: Word::cleaned(&format!("n{}", i % 4)),
-                value: Some(Value::cleaned(&i.to_string())),
-            };
-            alone.step(Input::Client { id: 1, request });
-        }
-        let attribute = (alone.spent - before).as_secs_f64() * 1e6 / 40.0;
+        let attribute = |i: usize| {
+            let (name, value) = (Word::cleaned(&format!("n{}", i % 4)), Some(Value::cleaned(&i.to_string())));
+            Input::Client { id: 1, request: controller::Request::Attribute { node: None, name, value } }
+        };
+        let attribute = median((0..40).map(|i| alone.measured(attribute(i))).collect());
         println!(
             "                {count:>9} {:>9.2} s  {:>5.2} s/{runs} {:>9.0} us {good:>11.0} us {bad:>11.0} us {attribute:>11.0} us",
             start.as_secs_f64(),

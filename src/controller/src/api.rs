@@ -6,9 +6,9 @@
 use crate::record::{AgentFacts, AgentName, Record};
 use base::exit::OcfCode;
 use base::outside::{Reason, Value, Word};
-use base::{NodeId, Operation, Time, WallTime};
+use base::{Names, NodeId, Operation, Time, WallTime};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use xml::Element;
 
@@ -207,7 +207,7 @@ pub struct Persist {
 pub struct Owners {
     /// False while the ring re-forms, and before the first view: renew nothing, but remove nothing either.
     pub current: bool,
-    pub resources: BTreeSet<String>,
+    pub resources: Names,
 }
 
 /// A client's request.

@@ -1,17 +1,17 @@
 //! What this node runs as far as it knows itself, and whether that has changed since somebody looked.
 
-use std::collections::BTreeSet;
+use base::Names;
 
 /// A set that counts its changes, so that nobody has to compare it with a copy to notice one.
 #[derive(Default)]
 pub struct Held {
-    resources: BTreeSet<String>,
+    resources: Names,
     changes: u64,
 }
 
 impl Held {
     pub fn insert(&mut self, resource: String) -> bool {
-        let new = self.resources.insert(resource);
+        let new = self.resources.insert(&resource);
         self.changes += u64::from(new);
         new
     }
@@ -26,7 +26,7 @@ impl Held {
         self.resources.contains(resource)
     }
 
-    pub fn resources(&self) -> &BTreeSet<String> {
+    pub fn resources(&self) -> &Names {
         &self.resources
     }
 

@@ -157,7 +157,8 @@ impl Controller {
         let elsewhere: BTreeSet<String> =
             self.replica.members.iter().filter(|n| **n != me).flat_map(|n| active(*n)).collect();
         // What the history calls active may be gone by now (an expired address), but has to be stopped on record too.
-        let mine: BTreeSet<String> = active(me).union(self.local.held().resources()).cloned().collect();
+        let held = self.local.held().resources().iter().map(str::to_owned);
+        let mine: BTreeSet<String> = active(me).into_iter().chain(held).collect();
         let double: BTreeSet<String> = mine.intersection(&elsewhere).cloned().collect();
         let stops = self.local.stops_for(&double);
         // Stops of an earlier view may still be under way.

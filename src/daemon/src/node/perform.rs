@@ -9,7 +9,7 @@ use crate::schedule::Job;
 use crate::timeline::Timeline;
 use agents::Agents;
 use base::exit::OcfCode;
-use base::{Operation, Reason};
+use base::{Names, Operation, Reason};
 use controller::{Alert, ExecResult, OpStatus, Output, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
@@ -76,7 +76,7 @@ impl Performer {
         }
     }
 
-    pub async fn owners(&self, resources: BTreeSet<String>) {
+    pub async fn owners(&self, resources: Names) {
         self.agents.set_owners(resources).await;
     }
 
