@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Connections of root, of this process's user and of `hacluster` together.
@@ -19,8 +19,6 @@ pub(super) const MAX_PER_USER: usize = 48;
 pub(super) const MAX_USERS: usize = 192;
 /// Further connections of processes that this one has started: agents' helper commands.
 pub(super) const MAX_HELPERS: usize = 128;
-/// A connection that asks nothing for so long may be closed if another one needs its place.
-const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// Which bound a connection counts against.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -65,7 +63,7 @@ impl Admission {
     /// A place in `pool`; `is_helper` is asked only if there is no other. `None` if all places serve.
     pub fn admit(&self, pool: Pool, now: Instant, is_helper: impl FnOnce() -> bool) -> Option<Place> {
         let mut seats = self.seats();
-        if seats.has_room(pool) || seats.make_room(pool, now) {
+        if seats.has_room(pool) || seats.make_room(pool) {
             return Some(self.seat(&mut seats, pool, now));
         }
         (is_helper() && seats.has_room(Pool::Helpers)).then(|| self.seat(&mut seats, Pool::Helpers, now))
@@ -99,13 +97,14 @@ impl Seats {
     }
 
     /// Closes the connection that has been idle the longest, of those that stand in the way: the user's own if it has all it
-    /// may have, else of the user that has most.
-    fn make_room(&mut self, pool: Pool, now: Instant) -> bool {
+    /// may have, else of the user that has most. However short that was: a client sends its request as soon as it is connected,
+    /// so that one in a flood of connections that ask nothing is served before its turn to go comes.
+    fn make_room(&mut self, pool: Pool) -> bool {
         let from = match pool {
             Pool::User(_) if self.count(|p| p == pool) < MAX_PER_USER => self.largest_user().unwrap_or(pool),
             _ => pool,
         };
-        let idle = |s: &Seat| s.pool == from && s.serving == 0 && now.duration_since(s.idle_since) >= IDLE_AFTER;
+        let idle = |s: &Seat| s.pool == from && s.serving == 0;
         let oldest = self.seats.iter().filter(|(_, s)| idle(s)).min_by_key(|(_, s)| s.idle_since).map(|(n, _)| *n);
         let Some(seat) = oldest.and_then(|n| self.seats.remove(&n)) else { return false };
         seat.close.notify_one();
@@ -163,22 +162,28 @@ mod tests {
     #[test]
     fn each_user_has_a_bound_and_operators_have_their_own_room() {
         let (admission, now) = (Admission::default(), Instant::now());
-        let mut places = Vec::new();
-        for uid in 1..=9 {
-            for _ in 0..60 {
-                places.extend(admission.admit(Pool::User(uid), now, never));
-            }
-        }
-        assert_eq!(places.len(), MAX_USERS, "four users fill what users may have");
-        for _ in 0..MAX_OPERATORS {
-            places.push(admission.admit(Pool::Operators, now, never).expect("room for operators"));
+        let (mut places, mut serving) = (Vec::new(), Vec::new());
+        let mut busy = |pool: Pool, place: Option<Place>| {
+            serving.extend(place.as_ref().map(|p| p.server()()));
+            places.extend(place);
+            admission.seats().count(|p| p == pool)
+        };
+        let users = (1..=9).map(|uid| {
+            let pool = Pool::User(uid);
+            (0..60).fold(0, |_, _| busy(pool, admission.admit(pool, now, never)))
+        });
+        assert_eq!(users.sum::<usize>(), MAX_USERS, "four users fill what users may have");
+        for n in 1..=MAX_OPERATORS {
+            assert_eq!(busy(Pool::Operators, admission.admit(Pool::Operators, now, never)), n, "room for operators");
         }
         assert!(admission.admit(Pool::Operators, now, never).is_none());
         for _ in 0..MAX_HELPERS {
-            places.push(admission.admit(Pool::Operators, now, || true).expect("room for helper commands"));
+            let place = admission.admit(Pool::Operators, now, || true);
+            assert!(place.is_some(), "room for helper commands");
+            busy(Pool::Helpers, place);
         }
         assert!(admission.admit(Pool::Operators, now, || true).is_none());
-        drop(places);
+        drop((places, serving));
         assert!(admission.admit(Pool::User(7), now, never).is_some());
     }
 
@@ -186,14 +191,12 @@ mod tests {
     async fn the_idle_make_room_and_the_serving_do_not() {
         let (admission, now) = (Admission::default(), Instant::now());
         let places: Vec<Place> = (0..MAX_PER_USER).filter_map(|_| admission.admit(Pool::User(1), now, never)).collect();
-        assert!(admission.admit(Pool::User(1), now, never).is_none(), "none has been idle for long enough");
-        let later = now + IDLE_AFTER;
         let serving: Vec<Serving> = places.iter().skip(1).map(|p| p.server()()).collect();
-        assert!(admission.admit(Pool::User(1), later, never).is_some());
+        assert!(admission.admit(Pool::User(1), now, never).is_some());
         places[0].taken_away().await;
-        let again = admission.admit(Pool::User(1), later, never).expect("its place");
+        let again = admission.admit(Pool::User(1), now, never).expect("its place");
         let _busy = again.server()();
-        assert!(admission.admit(Pool::User(1), later + IDLE_AFTER, never).is_none(), "all serve");
+        assert!(admission.admit(Pool::User(1), now, never).is_none(), "all serve");
         drop(serving);
     }
 
@@ -204,7 +207,7 @@ mod tests {
         for (uid, count) in [(1, 48), (2, 48), (3, 48), (4, 47), (5, 1)] {
             (0..count).for_each(|_| places.extend(admission.admit(Pool::User(uid), now, never)));
         }
-        let newcomer = admission.admit(Pool::User(5), now + IDLE_AFTER, never);
+        let newcomer = admission.admit(Pool::User(5), now, never);
         assert!(newcomer.is_some());
         assert_eq!(admission.seats().count(|p| p == Pool::User(5)), 2);
     }
