@@ -71,12 +71,17 @@ async fn commands_agree_about_a_running_cluster() {
 async fn destructive_commands_ask_first_and_all_means_all() {
     let Some(()) = root() else { return };
     let (cluster, _) = resources::start().await;
+    // Monitors report meanwhile, which counts updates of the status.
+    let configured = || {
+        let (text, (admin_epoch, epoch, _)) = cluster.configuration("n1").expect("a configuration");
+        (text, admin_epoch, epoch)
+    };
     let refused = |args: &[&str], why: &str| {
-        let before = cluster.configuration("n1").expect("a configuration");
+        let before = configured();
         let done = run(&cluster.run_dir("n1"), args);
         let text = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(!done.status.success() && text.contains(why), "{args:?}: {text}");
-        assert_eq!(cluster.configuration("n1").expect("a configuration"), before, "{args:?}");
+        assert_eq!(configured(), before, "{args:?}");
     };
     let empty = cluster.path("empty.crm");
     std::fs::write(&empty, "\n").expect("writable");

@@ -17,7 +17,7 @@ impl Score {
         Score(value.clamp(-1_000_000, 1_000_000) as i32)
     }
 
-    pub fn value(self) -> i32 {
+    pub const fn value(self) -> i32 {
         self.0
     }
 

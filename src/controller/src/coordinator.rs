@@ -340,8 +340,9 @@ impl Coordinator {
     }
 
     /// What was asked before is answered first, and what is on its way to its node must be known there before anybody plans on.
+    /// Those who are to be told of what was done are told before anything else is decided.
     fn may_ask(&self) -> bool {
-        self.asked.is_none() && self.sent.is_empty()
+        self.asked.is_none() && self.sent.is_empty() && !self.transition.as_ref().is_some_and(Transition::is_owed)
     }
 
     /// Gives up what has not reported in time: its result is unknown, and recorded as a timeout.

@@ -51,11 +51,8 @@ pub fn counted(params: &BTreeMap<String, String>, interval_ms: u64) -> BTreeMap<
 
 /// Digest of exactly these parameters.
 pub fn of(params: &BTreeMap<String, String>) -> String {
-    let mut parameters = Element::new("parameters");
-    for (name, value) in params {
-        parameters.set(name, value);
-    }
-    md5_hex(format!(" {}\n", parameters.to_compact()).as_bytes())
+    let text = xml::digest_form("parameters", params.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+    md5_hex(text.as_bytes())
 }
 
 pub fn md5_hex(bytes: &[u8]) -> String {

@@ -124,6 +124,14 @@ impl Progress {
         true
     }
 
+    pub fn is_waiting(&self, id: ActionId) -> bool {
+        self.positions.get(&id).is_some_and(|at| self.entries[*at].stage == Stage::Waiting)
+    }
+
+    pub fn is_done_or_runs(&self, id: ActionId) -> bool {
+        self.positions.get(&id).is_some_and(|at| matches!(self.entries[*at].stage, Stage::Done | Stage::Running))
+    }
+
     pub fn running(&self) -> usize {
         self.running
     }

@@ -1,7 +1,7 @@
 //! One transition under way: which actions run next ([`Progress`]), and the order to a node that belongs to each.
 //!
-//! After an abort nothing new starts; the transition is over when the last running action has reported. Only the
-//! coordinator changes a transition.
+//! After an abort nothing new starts but what follows from what runs whatever happens (notifications of it); the transition
+//! is over when the last running action has reported. Only the coordinator changes a transition.
 
 use crate::api::ViewId;
 use crate::digest;
@@ -11,22 +11,28 @@ use crate::progress::Progress;
 use base::text::parse_interval_ms;
 use base::{Instance, NodeId, Operation};
 use scheduler::graph::{Action, ActionId, ActionKind, Graph, ResourceAction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long the network may take, unless `cluster-delay` says otherwise.
 const CLUSTER_DELAY_MS: u64 = 60_000;
+
+/// Priority from which actions are carried out after an abort as well; the scheduler gives it to what ends a notification.
+const OWED: i32 = base::Score::INFINITY.value();
 
 pub struct Transition {
     pub number: u32,
     graph: Graph,
     progress: Progress,
     aborted: Option<String>,
+    /// There are such actions at all.
+    owes: bool,
 }
 
 impl Transition {
     pub fn new(number: u32, graph: Graph) -> Transition {
         let progress = Progress::new(&graph.actions);
-        Transition { number, graph, progress, aborted: None }
+        let owes = graph.actions.iter().any(may_be_owed);
+        Transition { number, graph, progress, aborted: None, owes }
     }
 
     pub fn len(&self) -> usize {
@@ -50,15 +56,43 @@ impl Transition {
         first
     }
 
-    /// Passes ordering points and marks the actions that may start now as running. `hold` keeps back what must wait yet.
+    /// Passes ordering points and marks the actions that may start now as running. `hold` keeps back what must wait yet; after
+    /// an abort all but what belongs to what runs is kept back.
     pub fn fire(&mut self, limits: Limits, hold: impl Fn(&Action) -> bool) -> Vec<Action> {
-        if self.aborted.is_some() {
+        if self.aborted.is_some() && !self.is_owed() {
             return Vec::new();
         }
         self.progress.pass_points();
-        let actions = &self.graph.actions;
-        let held = |at: usize| hold(&actions[at]);
+        let (actions, aborted) = (&self.graph.actions, self.aborted.is_some());
+        let held = |at: usize| aborted && !may_be_owed(&actions[at]) || hold(&actions[at]);
         std::iter::from_fn(|| self.progress.begin(limits, held)).map(|at| actions[at].clone()).collect()
+    }
+
+    /// Whether what runs, or has run, is to be followed by something whatever happens: notifications of what was done.
+    pub fn is_owed(&self) -> bool {
+        self.owes && !self.owed().is_empty()
+    }
+
+    /// Waiting actions of that kind to which what runs, or has run, leads.
+    fn owed(&self) -> BTreeSet<ActionId> {
+        let mut owed: BTreeSet<ActionId> = BTreeSet::new();
+        let candidates = || self.graph.actions.iter().filter(|a| may_be_owed(a) && self.progress.is_waiting(a.id));
+        loop {
+            let leads = |input: &ActionId| owed.contains(input) || self.progress.is_done_or_runs(*input);
+            let more: Vec<ActionId> = candidates()
+                .filter(|a| !owed.contains(&a.id) && !a.inputs.is_empty() && a.inputs.iter().all(leads))
+                .map(|a| a.id)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            owed.extend(more);
+        }
+        // Ordering points alone are nothing to wait for.
+        let works = |id: &ActionId| {
+            self.graph.actions.iter().any(|a| a.id == *id && !matches!(a.kind, ActionKind::Pseudo { .. }))
+        };
+        if owed.iter().any(works) { owed } else { BTreeSet::new() }
     }
 
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
@@ -96,7 +130,7 @@ impl Transition {
 
     /// Whether an action waits that could still run: something runs, or it is only held back.
     pub fn has_more(&self) -> bool {
-        self.running() > 0 || (self.aborted.is_none() && self.progress.has_ready())
+        self.running() > 0 || if self.aborted.is_none() { self.progress.has_ready() } else { self.is_owed() }
     }
 
     /// Done, failed and never started.
@@ -181,6 +215,12 @@ fn operation(id: &OpIdentity, timeout_ms: u64, attributes: BTreeMap<String, Stri
     };
     let (action, node) = (id.operation.clone(), id.node_name.clone());
     Operation { instance, action, interval_ms: id.interval_ms, timeout_ms, meta, node }
+}
+
+/// Notifications, and the points that lead to them.
+fn may_be_owed(action: &Action) -> bool {
+    let kind = matches!(action.kind, ActionKind::Pseudo { .. }) || action.operation() == "notify";
+    kind && action.priority >= OWED
 }
 
 /// A cancellation carries the interval of what it cancels, but is itself done once.

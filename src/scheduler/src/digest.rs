@@ -10,7 +10,6 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
-use xml::Element;
 
 /// How recorded parameters compare with the configured ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,11 +48,7 @@ impl<'a> Subject<'a> {
 
 /// MD5 of the sorted attributes as an element of the name.
 pub fn digest_params(params: &BTreeMap<String, String>) -> String {
-    let mut e = Element::new("parameters");
-    for (name, value) in params {
-        e.set(name, value);
-    }
-    digest_text(&format!(" {}\n", e.to_compact()))
+    digest_text(&xml::digest_form("parameters", params.iter().map(|(n, v)| (n.as_str(), v.as_str()))))
 }
 
 fn digest_text(text: &str) -> String {

@@ -18,9 +18,10 @@ pub const MAX_OUTSTANDING: u64 = 1024;
 pub const MAX_RETRANSMIT_REQUESTS: usize = 64;
 /// Largest number of a ring that is read from a frame at all.
 pub const MAX_RING_SEQ: u64 = u64::MAX / 2;
-/// How far the number that another node knows may be ahead of ours. A ring adds 4, a start of a daemon a thousand: 2^32 is
-/// centuries away, so a number beyond is a damaged or forged one. Learning it would leave no numbers for the rings to come.
-pub const MAX_RING_SEQ_JUMP: u64 = 1 << 32;
+/// How far the number that another node knows may be ahead of ours. A ring adds 4, a start of a daemon a thousand, and one
+/// that has lost its file goes on from the clock, 256 for each second since 1970, which stays below 2^40 for this century: a
+/// number beyond is a damaged or forged one. Learning it would leave no numbers for the rings to come.
+pub const MAX_RING_SEQ_JUMP: u64 = 1 << 40;
 /// Largest credible number from a file.
 pub const MAX_STORED_RING_SEQ: u64 = 1 << 48;
 /// A node that starts and hears others waits so many times `start_wait` for them before it forms a ring of its own.

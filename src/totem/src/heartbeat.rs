@@ -100,7 +100,10 @@ impl Node {
 
     pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, link: u8, h: Heartbeat) {
         self.learn_ring_seq(from, h.ring_seq);
-        self.note_echo(now, h.echo_us);
+        // Until an echo of this process's clock has come from a peer, it may tell of the process before.
+        if self.peers.get(&from).and_then(|p| p.links.get(usize::from(link))).is_some_and(|l| l.rtt_us.is_some()) {
+            self.note_echo(now, h.echo_us);
+        }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.echo = Some((h.sent_us, now));

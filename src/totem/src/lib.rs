@@ -53,7 +53,7 @@ mod store;
 mod token;
 pub mod types;
 
-pub use config::{Config, ConfigError, MAX_MESSAGE_BYTES, Timing};
+pub use config::{Config, ConfigError, MAX_MESSAGE_BYTES, MAX_STORED_RING_SEQ, Timing};
 pub use node::Node;
 pub use status::{Counters, LinkStatus, PeerStatus, Status};
 pub use types::{BroadcastError, Event, GatherReason, Message, Output, State, Suspicion, Transitional, View, ViewId};

@@ -16,3 +16,4 @@ pub use diff::{PatchError, diff, patch, patch_within};
 pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError, parse};
 pub use path::{Location, Path, PathError};
 pub use tree::{Element, Name, Node};
+pub use write::digest_form;

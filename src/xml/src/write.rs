@@ -31,6 +31,21 @@ impl Element {
     }
 }
 
+/// The text that operation digests are made of: one element with these attributes, their names as they are. Names of agents'
+/// parameters need not be names of XML, and the originals digest them all the same; nobody reads this text back.
+pub fn digest_form<'a>(name: &str, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut out = format!(" <{name}");
+    for (name, value) in attributes {
+        out.push(' ');
+        out.push_str(name);
+        out.push_str("=\"");
+        escape(&mut out, value, true);
+        out.push('"');
+    }
+    out.push_str("/>\n");
+    out
+}
+
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_compact())

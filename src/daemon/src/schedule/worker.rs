@@ -5,7 +5,6 @@ use super::frame::{Order, Reply};
 use base::exit::crm;
 use nix::sys::resource::{Resource, setrlimit};
 use std::ffi::OsString;
-use std::io::Write;
 
 /// Address space of the worker: the scheduler's stack and a few thousand bytes for each of the largest cluster's actions.
 const MEMORY_BYTES: u64 = 4 << 30;
@@ -13,12 +12,12 @@ const MEMORY_BYTES: u64 = 4 << 30;
 /// Entry point of the hidden applet.
 pub(crate) fn run(_args: Vec<OsString>) -> i32 {
     if let Err(error) = setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES, MEMORY_BYTES) {
-        eprintln!("memory is not limited: {error}");
+        kernel::errln!("memory is not limited: {error}");
     }
     // A failed run is no reason to write the memory of the whole process to the disk.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let (mut input, mut output) = (std::io::stdin().lock(), kernel::output::stdout());
     loop {
         let order = match Order::read(&mut input) {
             Ok(Some(order)) => order,
@@ -47,6 +46,6 @@ fn answer(order: &Order) -> Reply {
 }
 
 fn complain(text: &str) -> i32 {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    kernel::errln!("{text}");
     crm::PROTOCOL
 }

@@ -29,8 +29,8 @@ pub const KEEP_GENERATIONS: usize = 10;
 pub const MAX_DISCARDED: usize = 100;
 /// Ring numbers reserved on disk at a time, so that forming a ring need not wait for a disk.
 pub const RING_SEQ_BLOCK: u64 = 1024;
-/// Ring numbers beyond this are not believed; the ring's own limit is twice as far.
-pub const MAX_RING_SEQ: u64 = u64::MAX / 4;
+/// Ring numbers beyond this are not believed, here or by the ring.
+pub const MAX_RING_SEQ: u64 = totem::MAX_STORED_RING_SEQ;
 /// Generations beyond this are no work of ours: a year of a write each microsecond does not get there.
 const MAX_GENERATION: u64 = 1 << 50;
 /// A CIB file larger than this is not read.
