@@ -113,7 +113,7 @@ async fn an_agent_promotes_itself_by_its_helper_command() {
         "OCF_RESKEY_CRM_meta_notify_operation=promote".to_owned(),
         format!("OCF_RESKEY_CRM_meta_notify_promote_uname={first}"),
         format!("OCF_RESKEY_CRM_meta_on_node={other}"),
-        "OCF_RESKEY_CRM_meta_promotable=true".to_owned(),
+        "OCF_RESKEY_CRM_meta_promoted_max=1".to_owned(),
         "OCF_RESOURCE_PROVIDER=test".to_owned(),
         "LC_ALL=C".to_owned(),
         format!("PCMK_node_name={other}"),

@@ -157,7 +157,9 @@ mod tests {
         assert_eq!(due.iter().map(|(call, _)| *call).collect::<Vec<_>>(), [6, 4]);
         assert_eq!((agenda.next_due(), agenda.len()), (Some(Time::from_millis(30)), 4));
         assert_eq!((agenda.take_resting().len(), agenda.next_due()), (1, None));
-        (2..=5).for_each(|call| drop(agenda.remove(call)));
+        for call in 2..=5 {
+            let _ = agenda.remove(call);
+        }
         assert!(agenda.len() == 0 && agenda.of.is_empty() && agenda.running.is_empty() && agenda.queued.is_empty());
     }
 }

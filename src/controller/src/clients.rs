@@ -116,7 +116,7 @@ impl Clients {
     }
 
     /// Message `seq` of the present view has changed what every member has to store.
-    pub fn to_store(&mut self, now: Time, seq: u64) {
+    pub fn wanted_on_disk(&mut self, now: Time, seq: u64) {
         self.disks.want(now, seq);
     }
 

@@ -223,6 +223,7 @@ impl Controller {
             () if self.replica.view == ViewId::default() && self.exchange.is_none() => "starting".to_owned(),
             () if !self.synced || self.replica.joining.contains(&self.config.me) => "joining".to_owned(),
             () if self.is_coordinator() => self.coordinator.describe(),
+            () if !self.replica.in_flight.is_empty() => "following a transition".to_owned(),
             () => "following".to_owned(),
         };
         Status {
@@ -343,7 +344,7 @@ impl Controller {
             Effect::Changed { reason } => self.coordinator.change(self.now, &reason, false),
             Effect::Config => {
                 self.persist_wanted = true;
-                self.clients.to_store(self.now, seq);
+                self.clients.wanted_on_disk(self.now, seq);
             }
             Effect::Applied { origin, incarnation, seq: number, result } => {
                 if self.clients.is_mine(self.config.me, origin, incarnation) {

@@ -22,7 +22,7 @@ fn value_at(lab: &Lab, node: u32, name: &str) -> Option<String> {
 }
 
 /// Another value for one attribute, as a fault in memory would make it.
-fn other_value(payload: &mut Vec<u8>) {
+fn other_value(payload: &mut [u8]) {
     let text = String::from_utf8_lossy(payload).into_owned();
     if let Some(at) = text.find("true-one") {
         payload[at..at + 8].copy_from_slice(b"fals-two");
@@ -30,7 +30,7 @@ fn other_value(payload: &mut Vec<u8>) {
 }
 
 /// A kind of message from a later program.
-fn unknown_kind(payload: &mut Vec<u8>) {
+fn unknown_kind(payload: &mut [u8]) {
     let text = String::from_utf8_lossy(payload).into_owned();
     if let Some(at) = text.find("\"Attribute\"").filter(|_| text.contains("true-one")) {
         payload[at + 1..at + 10].copy_from_slice(b"Attribuxx");

@@ -82,7 +82,7 @@ impl Controller {
         let votes = self.replica.members.iter().map(|n| (*n, self.config.votes_of(*n))).collect();
         let disks = Disks::new(votes, self.config.expected_votes);
         let failed = self.clients.synced(self.applied, disks, lost_merge);
-        self.clients.to_store(self.now, seq);
+        self.clients.wanted_on_disk(self.now, seq);
         self.reply(failed);
         self.answer_safe();
         self.unwind();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use xml::Element;
 
 pub type Tape = Vec<(NodeId, ViewId, u64, Vec<u8>)>;
-pub type Tamper = (NodeId, fn(&mut Vec<u8>));
+pub type Tamper = (NodeId, fn(&mut [u8]));
 pub type Planner = fn(&Element, WallTime) -> Result<Schedule, String>;
 
 /// Everything about one node that a test may look at.

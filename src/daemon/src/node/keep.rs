@@ -207,7 +207,7 @@ impl<D: Disk> Writer<D> {
         {
             let mut wanted = self.shared.lock();
             let mut paused = false;
-            while !wanted.fresh && !(self.again && paused) {
+            while !(wanted.fresh || self.again && paused) {
                 let wait = if self.again { self.pause } else { LONGEST_PAUSE };
                 let (back, timed_out) =
                     self.shared.changed.wait_timeout(wanted, wait).unwrap_or_else(PoisonError::into_inner);
