@@ -497,6 +497,8 @@ impl Core {
                 tracing::info!("reload: logging{{}} was applied, log files were opened again; nothing else has changed")
             }
         }
+        // Whoever is told of it can see it.
+        self.show();
         self.timeline.add("reload", "", text.as_deref().unwrap_or("done"));
         crate::service::notify("READY=1");
     }
