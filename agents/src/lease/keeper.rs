@@ -1,8 +1,9 @@
 //! The handle to the thread that holds the leases.
 
+use super::command::{Command, KeeperEvent, LeaseError};
 use super::heart::Heart;
 use super::permit::Permit;
-use super::table::{Lost, Vip};
+use super::table::Vip;
 use super::worker::{Ports, Worker};
 use crate::guard::GuardLink;
 use crate::net;
@@ -12,55 +13,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the thread; more than an operator's largest cluster can produce at once.
 const QUEUE: usize = 2048;
-
-/// What happened to an address, for the log and the fail-over timeline.
-#[derive(Clone, Debug)]
-pub enum KeeperEvent {
-    Added {
-        resource: String,
-        vip: Vip,
-    },
-    Announced {
-        resource: String,
-        vip: Vip,
-    },
-    Dropped {
-        resource: String,
-        vip: Vip,
-        why: Lost,
-    },
-    RenewFailed {
-        resource: String,
-        vip: Vip,
-        reason: String,
-    },
-    /// The address is held, but nobody can reach it.
-    LinkDown {
-        resource: String,
-        vip: Vip,
-        reason: String,
-    },
-}
-
-/// Why an address could not be taken up or given back.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaseError {
-    #[error(transparent)]
-    Net(#[from] net::NetError),
-    #[error("this node holds the most leases that it may ({0})")]
-    TooMany(usize),
-    #[error("the lease keeper has ended")]
-    Ended,
-}
-
-pub(super) enum Command {
-    Grant { resource: String, vip: Vip, announce: net::Announce, done: oneshot::Sender<Result<(), LeaseError>> },
-    Release { resource: String, vip: Option<Vip>, done: oneshot::Sender<Result<(), LeaseError>> },
-    Holds { resource: String, done: oneshot::Sender<Result<bool, LeaseError>> },
-    Present { vip: Vip, done: oneshot::Sender<Result<bool, LeaseError>> },
-    Reannounce,
-    MakePermanent { done: oneshot::Sender<Result<(), LeaseError>> },
-}
 
 /// Handle to the keeper's thread. When the last handle is gone, the thread removes all leased addresses and ends.
 #[derive(Clone)]

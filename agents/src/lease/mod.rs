@@ -5,6 +5,7 @@
 //! line, the kernel's own expiry the last.
 
 mod announcer;
+mod command;
 mod heart;
 mod keeper;
 mod permit;
@@ -13,7 +14,8 @@ mod table;
 mod tests;
 mod worker;
 
-pub use keeper::{Keeper, KeeperEvent, LeaseError};
+pub use command::{KeeperEvent, LeaseError};
+pub use keeper::Keeper;
 pub use permit::Permit;
 pub(crate) use table::Seen;
 pub use table::{Lost, Vip};

@@ -10,8 +10,8 @@
 //! right before its request.
 
 use super::announcer::Announcer;
+use super::command::{Command, KeeperEvent, LeaseError};
 use super::heart::Heart;
-use super::keeper::{Command, KeeperEvent, LeaseError};
 use super::permit::Permit;
 use super::table::{Dropped, Table, Vip};
 use crate::net::{self, Net, NetError};

@@ -1,0 +1,54 @@
+//! What the keeper's handle and its thread say to each other, and what both tell the world.
+
+use super::table::{Lost, Vip};
+use crate::net;
+use tokio::sync::oneshot;
+
+/// What happened to an address, for the log and the fail-over timeline.
+#[derive(Clone, Debug)]
+pub enum KeeperEvent {
+    Added {
+        resource: String,
+        vip: Vip,
+    },
+    Announced {
+        resource: String,
+        vip: Vip,
+    },
+    Dropped {
+        resource: String,
+        vip: Vip,
+        why: Lost,
+    },
+    RenewFailed {
+        resource: String,
+        vip: Vip,
+        reason: String,
+    },
+    /// The address is held, but nobody can reach it.
+    LinkDown {
+        resource: String,
+        vip: Vip,
+        reason: String,
+    },
+}
+
+/// Why an address could not be taken up or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error(transparent)]
+    Net(#[from] net::NetError),
+    #[error("this node holds the most leases that it may ({0})")]
+    TooMany(usize),
+    #[error("the lease keeper has ended")]
+    Ended,
+}
+
+pub(super) enum Command {
+    Grant { resource: String, vip: Vip, announce: net::Announce, done: oneshot::Sender<Result<(), LeaseError>> },
+    Release { resource: String, vip: Option<Vip>, done: oneshot::Sender<Result<(), LeaseError>> },
+    Holds { resource: String, done: oneshot::Sender<Result<bool, LeaseError>> },
+    Present { vip: Vip, done: oneshot::Sender<Result<bool, LeaseError>> },
+    Reannounce,
+    MakePermanent { done: oneshot::Sender<Result<(), LeaseError>> },
+}
