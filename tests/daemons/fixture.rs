@@ -115,7 +115,7 @@ impl Daemon {
         self.children.push(command.spawn().unwrap_or_else(|e| panic!("{text}: {e}")));
         let deadline = Instant::now() + START;
         for addr in listens {
-            while TcpStream::connect_timeout(addr, Duration::from_secs(1)).is_err() {
+            while !listens_on(addr) {
                 let ended = self.children.last_mut().and_then(|c| c.try_wait().ok().flatten());
                 assert!(ended.is_none(), "{text} ended: {ended:?}\n{}", self.logs());
                 assert!(Instant::now() < deadline, "{text} does not listen on {addr}\n{}", self.logs());
@@ -292,4 +292,9 @@ pub fn certificates(daemon: &Daemon, names: &[&str]) {
         ));
         fs::set_permissions(daemon.path(&format!("{name}.key")), fs::Permissions::from_mode(0o644)).expect("mode");
     }
+}
+
+/// Whether somebody else answers there: a port that nobody listens on may be given to the very socket that asks for it.
+fn listens_on(addr: &SocketAddr) -> bool {
+    TcpStream::connect_timeout(addr, Duration::from_secs(1)).is_ok_and(|s| s.local_addr().ok() != s.peer_addr().ok())
 }
