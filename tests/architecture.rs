@@ -185,7 +185,7 @@ fn pairs_are_read_in_one_place() {
 const MAX_FILE_LINES: usize = 600;
 const MAX_FUNCTION_LINES: usize = 80;
 /// Beyond that today, by file and function (none: the file itself). Only ever shorter.
-const STILL_LONG: &[(&str, &str)] = &[("src/controller/src/replica.rs", ""), ("src/daemon/src/node/start.rs", "node")];
+const STILL_LONG: &[(&str, &str)] = &[("src/daemon/src/node/start.rs", "node")];
 
 #[test]
 fn files_and_functions_stay_short() {

@@ -46,9 +46,21 @@ fn line(words: &str, dir: &std::path::Path) -> Command {
         std::fs::write(&cib, sample).expect("writable");
     }
     let table = dir.join("table").display().to_string();
+    let key = dir.join("authkey");
+    if !key.exists() {
+        std::fs::write(&key, [7; 256]).expect("writable");
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("set");
+    }
+    let key = key.display().to_string();
+    let named = |word| match word {
+        "TABLE" => table.clone(),
+        "KEY" => key.clone(),
+        "CONFIG" => "configs/corosync/two-directors.conf".to_owned(),
+        word => word.to_owned(),
+    };
     let mut command = Command::new(PROGRAM);
     command
-        .args(words.split(' ').map(|w| if w == "TABLE" { table.as_str() } else { w }))
+        .args(words.split(' ').map(named))
         .current_dir(root)
         .env("CIB_file", cib)
         .env("BASCULE_RUN_DIR", dir)
@@ -82,7 +94,8 @@ fn a_closed_pipe_ends_quietly_and_with_the_commands_own_code() {
 #[test]
 fn output_lost_to_a_full_disk_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
-    for words in ["cibadmin -Q", "--help", "crm --help", "--version"] {
+    for words in ["cibadmin -Q", "--help", "crm --help", "node --check --config CONFIG --authkey KEY --node director1"]
+    {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
         let done = line(words, dir.path()).stdout(full).output().expect("runs");
         let said = String::from_utf8_lossy(&done.stderr);

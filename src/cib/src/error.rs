@@ -50,6 +50,17 @@ pub enum CibError {
 }
 
 impl CibError {
+    /// The whole text: with what exactly breaks the schema.
+    pub fn explain(&self) -> String {
+        match self {
+            CibError::Invalid { problems } => {
+                let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+                format!("{self}: {}", lines.join("; "))
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// The exit code that the original's tools end with.
     pub fn exit_code(&self) -> i32 {
         match self {

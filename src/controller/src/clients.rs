@@ -89,7 +89,7 @@ impl Clients {
             return None;
         };
         let answer = match result {
-            Err(e) => Response::Failed { code: e.exit_code(), message: explain(&e) },
+            Err(e) => Response::Failed { code: e.exit_code(), message: e.explain() },
             Ok(r) if !r.changed => Response::Done { safety: Safety::Unchanged, answer: r.answer, version },
             Ok(result) => {
                 pending.applied = Some(Done { view: at.0, seq: at.1, result, version, held: None });
@@ -208,15 +208,5 @@ impl Clients {
 
     pub fn is_mine(&self, me: NodeId, origin: NodeId, incarnation: u64) -> bool {
         me == origin && incarnation == self.incarnation
-    }
-}
-
-fn explain(error: &CibError) -> String {
-    match error {
-        CibError::Invalid { problems } => {
-            let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
-            format!("{error}: {}", lines.join("; "))
-        }
-        _ => error.to_string(),
     }
 }

@@ -326,4 +326,41 @@ mod tests {
         assert!(!t.has_more());
         assert_eq!(fire(&mut t, 0, 0), [] as [ActionId; 0]);
     }
+
+    #[test]
+    fn who_is_to_be_told_of_what_was_done_is_told_after_an_abort() {
+        let notify = |id, node: &str, inputs: &[ActionId]| {
+            let mut told = action(id, node, inputs);
+            told.priority = OWED;
+            if let ActionKind::Resource(op) = &mut told.kind {
+                op.operation = "notify".into();
+            }
+            told
+        };
+        // A promotion, the point after it, two notifications and what would come then; and one of something that never began.
+        let mut t = transition(vec![
+            action(1, "a", &[]),
+            notify(2, "", &[1]),
+            notify(3, "a", &[2]),
+            notify(4, "b", &[2]),
+            action(5, "b", &[3, 4]),
+            action(6, "b", &[5]),
+            notify(7, "b", &[6]),
+        ]);
+        assert_eq!(fire(&mut t, 0, 0), [1]);
+        assert!(t.abort("an attribute"));
+        assert_eq!((fire(&mut t, 0, 0), t.is_owed()), (vec![], true));
+        t.confirm(1, true);
+        assert_eq!(fire(&mut t, 0, 0), [3, 4]);
+        assert!(!t.is_owed() && t.has_more());
+        t.confirm(3, true);
+        t.confirm(4, true);
+        assert_eq!((fire(&mut t, 0, 0), t.has_more()), (vec![], false));
+        // Nothing is owed for what failed.
+        let mut t = transition(vec![action(1, "a", &[]), notify(2, "a", &[1])]);
+        fire(&mut t, 0, 0);
+        t.abort("because");
+        t.confirm(1, false);
+        assert!(!t.is_owed() && !t.has_more());
+    }
 }

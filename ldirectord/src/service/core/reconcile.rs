@@ -81,7 +81,9 @@ impl Core {
             self.settled = None;
         }
         let quiet = report.whole && report.done.is_empty() && self.health.iter().all(|(_, r)| r.known());
-        if quiet && matches!(self.phase, Phase::Starting | Phase::Reloading) {
+        // A verdict that has come since the pass was asked for may want more of it.
+        let is_settled = || policy::wanted(&self.plan, &self.health, self.now()) == report.wanted;
+        if quiet && matches!(self.phase, Phase::Starting | Phase::Reloading) && is_settled() {
             self.phase = Phase::Running;
         }
         if report.whole {

@@ -51,7 +51,7 @@ fn refused(code: i32, message: String) -> CibReply {
 }
 
 fn refusal(error: &CibError) -> CibReply {
-    refused(error.exit_code(), explain(error))
+    refused(error.exit_code(), error.explain())
 }
 
 /// Answered from what is applied here, and written out beside everything else.
@@ -160,17 +160,6 @@ pub(super) async fn cleanup(state: &State, call: CleanupCall) -> Done {
     let operation = call.operation.map(|o| (o, call.interval_ms.unwrap_or(0)));
     let request = Request::Cleanup { resource: call.resource, node: call.node, operation, refresh: call.refresh };
     done(ask(state, request, within(0)).await)
-}
-
-/// With what exactly breaks the schema.
-fn explain(error: &CibError) -> String {
-    match error {
-        CibError::Invalid { problems } => {
-            let lines: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
-            format!("{error}: {}", lines.join("; "))
-        }
-        _ => error.to_string(),
-    }
 }
 
 pub(super) fn done(answer: Answer) -> Done {

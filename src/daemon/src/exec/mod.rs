@@ -18,7 +18,7 @@ pub use child::{MAX_OUTPUT_BYTES, Output};
 pub use groups::Groups;
 
 use base::exit::OcfCode;
-use base::{Operation, Reason};
+use base::{Instance, Operation, Reason};
 use child::ChildError;
 use controller::{ExecResult, OpStatus};
 use std::future::Future;
@@ -72,6 +72,13 @@ pub trait Native: Send + Sync {
 pub struct Runner {
     native: Option<Arc<dyn Native>>,
     places: Arc<Places>,
+}
+
+/// What a stock OCF agent says of itself (`meta-data`), within `limit`.
+pub(crate) async fn ocf_document(places: &Places, instance: &Instance, limit: Duration) -> Option<String> {
+    let action = "meta-data".to_owned();
+    let operation = Operation { instance: instance.clone(), action, ..Operation::default() };
+    ocf::document(places, &operation, Instant::now() + limit).await
 }
 
 /// How a call ended, before its time is added.

@@ -1,24 +1,21 @@
 //! What agents say of their parameters: asked once for each agent, beside its operations and never before them.
 
-use base::Operation;
+use crate::exec::{Places, ocf_document};
+use base::{Instance, Operation};
 use controller::{AgentFacts, AgentName, ParamFacts, Reload};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc};
 
 /// For one agent's meta-data.
 const WITHIN: Duration = Duration::from_secs(20);
-const MAX_BYTES: u64 = 1 << 20;
 /// Agents that are asked; no configuration has as many.
 const MAX_AGENTS: usize = 512;
 const MAX_PARAMS: usize = 512;
 
 pub(super) struct Facts {
-    ocf_root: PathBuf,
+    places: Arc<Places>,
     /// Known, or being asked.
     asked: Arc<Mutex<BTreeSet<AgentName>>>,
     /// One at a time: nobody waits for it.
@@ -27,8 +24,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn new(ocf_root: PathBuf, to: mpsc::UnboundedSender<(AgentName, AgentFacts)>) -> Facts {
-        Facts { ocf_root, asked: Arc::default(), turn: Arc::new(Semaphore::new(1)), to }
+    pub fn new(places: Arc<Places>, to: mpsc::UnboundedSender<(AgentName, AgentFacts)>) -> Facts {
+        Facts { places, asked: Arc::default(), turn: Arc::new(Semaphore::new(1)), to }
     }
 
     /// An operation of the agent is about to run. What could not be found out is asked again at its next start.
@@ -45,37 +42,27 @@ impl Facts {
             }
         }
         let native = agents::meta(instance.provider(), &instance.agent).map(agents::Meta::xml);
-        let file = self.ocf_root.join("resource.d").join(instance.provider());
-        let (file, root) = (file.join(&instance.agent), self.ocf_root.clone());
+        // Without parameters: it is asked about itself, not about an instance.
+        let agent = Instance { params: Default::default(), ..instance.clone() };
+        let places = self.places.clone();
         let (asked, turn, to) = (self.asked.clone(), self.turn.clone(), self.to.clone());
         tokio::spawn(async move {
             let document = match native {
                 Some(document) => Some(document),
                 None => {
                     let _turn = turn.acquire().await;
-                    tokio::time::timeout(WITHIN, stock_document(&file, &root)).await.ok().flatten()
+                    ocf_document(&places, &agent, WITHIN).await
                 }
             };
             match document.as_deref().and_then(read) {
                 Some(facts) => drop(to.send((name, facts))),
                 None => {
-                    tracing::debug!("{}: no meta-data", file.display());
+                    tracing::debug!("{}: no meta-data", agent.agent);
                     asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                 }
             }
         });
     }
-}
-
-async fn stock_document(file: &Path, ocf_root: &Path) -> Option<String> {
-    let mut command = tokio::process::Command::new(file);
-    command.arg("meta-data").env("OCF_ROOT", ocf_root).env("LC_ALL", "C").current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().ok()?;
-    let mut text = Vec::new();
-    child.stdout.take()?.take(MAX_BYTES).read_to_end(&mut text).await.ok()?;
-    child.wait().await.ok().filter(|status| status.success())?;
-    String::from_utf8(text).ok()
 }
 
 /// Reads a document of the Resource Agent API, 1.0 or 1.1.

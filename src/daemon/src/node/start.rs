@@ -150,7 +150,6 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let schedules = schedule::start(scheduled_to, args.state_dir.join("failed-transitions"))?;
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
-    let facts_of = Facts::new(places.ocf_root.clone(), facts_to);
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
     let to = Outlets {
         executed: executed_to,
@@ -158,7 +157,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
         schedules,
         keeper,
         records: Records::start(instances)?,
-        facts: facts_of,
+        facts: Facts::new(runner.places(), facts_to),
     };
     let performer = Performer::new(runner, agents, timeline.clone(), to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
