@@ -260,11 +260,11 @@ fn a_resumed_node_is_not_current_before_it_is_in_a_ring_again() {
     c.pause(n(1), 400);
     c.run_ms(400);
     assert_ne!(c.members()[&n(1)].0, State::Operational);
-    assert!(!c.node(n(1)).is_current(c.now));
+    assert!(!c.node(n(1)).is_current(c.local(n(1))));
     let resumed = c.now;
     let all = c.ids();
     assert!(c.run_until_true(2000, |c| c.in_one_view(&all)).is_some());
-    assert!(c.node(n(1)).is_current(c.now));
+    assert!(c.node(n(1)).is_current(c.local(n(1))));
     let alone = c.life(n(1)).views().filter(|(t, v)| *t >= resumed && v.members.len() == 1).count();
     assert_eq!(alone, 0, "it never believes itself alone");
 }
@@ -357,14 +357,14 @@ fn losing_one_of_two_links_loses_nothing() {
     assert!(worst < Duration::from_millis(120));
     let down = c.life(n(1)).events().filter(|(_, e)| matches!(e, Event::LinkDown { link: 0, .. })).count();
     assert_eq!(down, 2);
-    let status = c.node(n(1)).status(c.now);
+    let status = c.node(n(1)).status(c.local(n(1)));
     assert!(status.current && status.peers.iter().all(|p| p.links[1].in_use && !p.links[0].up));
     // One way only: our heartbeats do not get through on link 1 either way we send, but link 0 works.
     c.heal();
     c.run_ms(500);
     c.cut.insert((n(1), n(2), 0));
     c.run_ms(500);
-    let status = c.node(n(1)).status(c.now);
+    let status = c.node(n(1)).status(c.local(n(1)));
     let p2 = status.peers.iter().find(|p| p.node == n(2)).unwrap();
     assert!(p2.links[0].up && !p2.links[0].heard_by_peer && p2.links[1].in_use);
     assert_eq!(c.node(n(1)).counters().views, views);
@@ -386,7 +386,7 @@ fn readiness_and_quorum_travel_with_the_heartbeats() {
     c.with(n(1), |node, now| node.set_ready(now, true));
     c.run_ms(15);
     let flags = |c: &Cluster| {
-        let status = c.node(n(2)).status(c.now);
+        let status = c.node(n(2)).status(c.local(n(2)));
         (status.peers[0].ready, status.peers[0].quorate)
     };
     assert_eq!(flags(&c), (true, false));
@@ -465,6 +465,24 @@ fn a_stalled_node_joins_the_living_ring_and_breaks_nothing() {
         worst.0, worst.1
     );
     assert!(worst.1 <= Duration::from_millis(30), "{worst:?}");
+}
+
+/// Its peers still echo the clock of the process before, which is far ahead of the new one's.
+#[test]
+fn a_process_that_starts_again_has_not_stood_still() {
+    for count in [2, 3] {
+        let mut c = Cluster::formed(18, count);
+        c.run_ms(20_000);
+        c.crash(n(1));
+        // It hears the others before they hear of it.
+        c.cut_one_way(n(1), n(2));
+        c.start(n(1));
+        c.run_ms(120);
+        c.heal();
+        c.run_ms(3000);
+        assert_eq!(c.node(n(1)).counters().local_stalls, 0);
+        assert!(c.in_one_view(&c.ids()), "{:?}", c.members());
+    }
 }
 
 #[test]

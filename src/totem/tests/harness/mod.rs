@@ -196,8 +196,9 @@ impl Cluster {
         self.lives.push(Life { node: id, incarnation, log: Vec::new(), running: true });
         let host = self.hosts.get_mut(&id).unwrap();
         assert!(host.node.is_none());
-        host.lag = Duration::ZERO;
-        host.node = Some(Node::new(config, self.now));
+        // A process counts its time from its own start, so its clock is behind that of a life before.
+        host.lag = if host.life == usize::MAX { Duration::ZERO } else { self.now.since(Time::from_millis(1)) };
+        host.node = Some(Node::new(config, self.now - host.lag));
         host.life = self.lives.len() - 1;
         host.sent = 0;
         host.paused_until = None;
@@ -235,12 +236,12 @@ impl Cluster {
     }
 
     /// The time as that node's clock has it.
-    fn local(&self, id: NodeId) -> Time {
+    pub fn local(&self, id: NodeId) -> Time {
         self.now - self.hosts[&id].lag
     }
 
     pub fn broadcast(&mut self, id: NodeId, size: usize) -> Option<MessageId> {
-        let now = self.now;
+        let now = self.local(id);
         let host = self.hosts.get_mut(&id).unwrap();
         if host.paused_until.is_some() {
             return None;
