@@ -9,7 +9,8 @@
 //!
 //! Nothing waits for the unrelated: a schedule is made while actions of earlier transitions are under way, which the history shows as
 //! pending. What a new graph has in common with them is theirs ([`Coordinator::adopt`]): it is not asked for again, and what is ordered
-//! behind it waits for its result. Everything else on the same resource and node waits until it has ended.
+//! behind it waits for its result. Everything else on the same resource and node waits until it has ended. One thing is waited for:
+//! who is to be notified of what was done is told first ([`Transition::is_owed`]), since no new graph would know of it.
 //!
 //! The controller calls [`Coordinator::advance`] after every input and performs the [`Command`]s.
 

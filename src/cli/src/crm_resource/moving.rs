@@ -318,5 +318,4 @@ fn removal(id: &str) -> Request {
 }
 
 #[cfg(test)]
-#[path = "moving_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! One node's operations: rounds, records, and what comes before a start or a probe.
+
 use super::*;
 use crate::api::ViewId;
 use crate::message::Bump;

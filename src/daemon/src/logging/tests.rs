@@ -1,3 +1,5 @@
+//! Logs that hang, are full, or are moved away.
+
 use super::sink::{MAX_LINE_BYTES, Place, QUEUE_LINES, Sink};
 use super::*;
 use std::io::Write;

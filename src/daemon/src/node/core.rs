@@ -488,8 +488,6 @@ impl Core {
                 reload::waiting(&self.identity.settings, &settings)
             }
         };
-        // Before it is told that the reload is over.
-        self.show();
         let text = self.identity.reload.clone();
         match &text {
             Some(text) => tracing::warn!("reload: {text}"),

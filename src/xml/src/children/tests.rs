@@ -1,3 +1,5 @@
+//! Children behave as a plain list, at every size, and a change copies little.
+
 use super::*;
 use crate::tree::Element;
 use proptest::prelude::*;

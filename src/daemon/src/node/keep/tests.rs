@@ -1,3 +1,5 @@
+//! The thread of the state directory on disks that fail and recover.
+
 use super::*;
 use crate::store::Real;
 use std::io;

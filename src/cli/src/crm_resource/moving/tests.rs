@@ -1,3 +1,5 @@
+//! Moves on documents: what is refused, what is said, and what is written at once.
+
 use super::*;
 use crate::cluster;
 use crate::source::now;
