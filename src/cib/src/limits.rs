@@ -93,7 +93,7 @@ pub(crate) fn check_places(payload: &Element, places: usize) -> Result<(), CibEr
 
 /// What a request made of a section: within the limits, or at least no further beyond them.
 pub(crate) fn check_section(what: &'static str, old: Option<&Element>, new: Option<&Element>) -> Result<(), CibError> {
-    let Some(new) = new else { return Ok(()) };
+    let Some(new) = new.filter(|new| !old.is_some_and(|old| old.is_same(new))) else { return Ok(()) };
     let weight = Weight::of(new);
     let Err(refused) = weight.check(what, MAX_SECTION_BYTES, MAX_SECTION_ELEMENTS) else { return Ok(()) };
     let was = old.map(Weight::of).unwrap_or_default();

@@ -65,10 +65,11 @@ impl fmt::Display for Problem {
 /// Everything that is structurally wrong with a document; empty if it is in order.
 pub fn check(root: &Element) -> Vec<Problem> {
     let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new() };
+    let place = Place { above: None, element: root };
     if let Some(configuration) = root.child("configuration") {
-        checker.collect_ids(configuration, "/cib/configuration");
+        checker.collect_ids(&place.below(configuration));
     }
-    checker.element(root, "", "/cib");
+    checker.element(&place);
     checker.problems
 }
 
@@ -86,6 +87,30 @@ struct Checker<'a> {
     ids: BTreeMap<&'a str, (&'a str, u32)>,
 }
 
+/// An element and the way to it, which becomes text only where there is a problem.
+struct Place<'p, 'a> {
+    above: Option<&'p Place<'p, 'a>>,
+    element: &'a Element,
+}
+
+impl<'a> Place<'_, 'a> {
+    fn below<'s>(&'s self, element: &'a Element) -> Place<'s, 'a> {
+        Place { above: Some(self), element }
+    }
+
+    /// Name of the element that this one stands in.
+    fn parent(&self) -> &'a str {
+        self.above.map_or("", |p| p.element.name())
+    }
+
+    fn path(&self) -> String {
+        match self.above {
+            Some(above) => below(&above.path(), self.element),
+            None => format!("/{}", self.element.name()),
+        }
+    }
+}
+
 fn below(path: &str, e: &Element) -> String {
     match e.id() {
         Some(id) => format!("{path}/{}[@id='{id}']", e.name()),
@@ -94,110 +119,111 @@ fn below(path: &str, e: &Element) -> String {
 }
 
 impl<'a> Checker<'a> {
-    fn error(&mut self, e: &Element, path: &str, message: String) {
-        self.report(Severity::Error, e, path, message);
+    fn error(&mut self, at: &Place<'_, 'a>, message: String) {
+        self.report(Severity::Error, at, message);
     }
 
-    fn report(&mut self, severity: Severity, e: &Element, path: &str, message: String) {
+    fn report(&mut self, severity: Severity, at: &Place<'_, 'a>, message: String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem {
                 severity,
-                line: e.line(),
-                column: e.column(),
-                path: path.to_owned(),
+                line: at.element.line(),
+                column: at.element.column(),
+                path: at.path(),
                 message,
             });
         }
     }
 
-    fn collect_ids(&mut self, e: &'a Element, path: &str) {
-        for child in e.elements() {
-            let path = below(path, child);
-            let declares = rules::find(child.name(), e.name())
+    fn collect_ids(&mut self, at: &Place<'_, 'a>) {
+        for child in at.element.elements() {
+            let place = at.below(child);
+            let declares = rules::find(child.name(), at.element.name())
                 .is_none_or(|r| r.attrs.iter().any(|a| a.name == "id" && a.kind == Kind::Id));
             if let Some(id) = child.id().filter(|_| declares) {
                 match self.ids.get(id) {
-                    Some((name, 0)) => self.error(child, &path, format!("id '{id}' is already used by a {name}")),
+                    Some((name, 0)) => self.error(&place, format!("id '{id}' is already used by a {name}")),
                     Some((name, line)) => {
                         let message = format!("id '{id}' is already used by the {name} in line {line}");
-                        self.error(child, &path, message);
+                        self.error(&place, message);
                     }
                     None => drop(self.ids.insert(id, (child.name(), child.line()))),
                 }
             }
-            self.collect_ids(child, &path);
+            self.collect_ids(&place);
         }
     }
 
-    fn element(&mut self, e: &Element, parent: &str, path: &str) {
-        let Some(rule) = rules::find(e.name(), parent) else {
-            return self.error(e, path, format!("unknown element '{}'", e.name()));
+    fn element(&mut self, at: &Place<'_, 'a>) {
+        let e = at.element;
+        let Some(rule) = rules::find(e.name(), at.parent()) else {
+            return self.error(at, format!("unknown element '{}'", e.name()));
         };
-        self.attributes(e, rule, path);
+        self.attributes(at, rule);
         if rule.open {
             return;
         }
         for node in e.nodes() {
             match node {
                 Node::Element(child) => {
-                    let path = below(path, child);
+                    let place = at.below(child);
                     if rule.children.contains(&child.name()) {
-                        self.element(child, e.name(), &path);
+                        self.element(&place);
                     } else {
                         let expected = match rule.children {
                             [] => "nothing may stand in it".to_owned(),
                             names => format!("expected {}", names.join(", ")),
                         };
                         self.error(
-                            child,
-                            &path,
+                            &place,
                             format!("element '{}' may not stand in '{}' ({expected})", child.name(), e.name()),
                         );
                     }
                 }
                 Node::Text(text) if !rule.text => {
                     let shown: String = text.trim().chars().take(20).collect();
-                    self.error(e, path, format!("text '{shown}' may not stand in '{}'", e.name()));
+                    self.error(at, format!("text '{shown}' may not stand in '{}'", e.name()));
                 }
                 _ => {}
             }
         }
         if let Some(missing) = rules::missing_child(e) {
-            self.error(e, path, missing);
+            self.error(at, missing);
         }
     }
 
-    fn attributes(&mut self, e: &Element, rule: &Rule, path: &str) {
+    fn attributes(&mut self, at: &Place<'_, 'a>, rule: &Rule) {
+        let e = at.element;
         let by_reference = e.attr("id-ref").is_some() && rule.attrs.iter().any(|a| a.name == "id-ref");
         for attr in rule.attrs.iter().filter(|a| a.required && !by_reference) {
             if e.attr(attr.name).is_none() {
-                self.error(e, path, format!("{} without attribute '{}'", e.name(), attr.name));
+                self.error(at, format!("{} without attribute '{}'", e.name(), attr.name));
             }
         }
         for (name, value) in e.attrs() {
             match rule.attrs.iter().find(|a| a.name == name) {
-                Some(attr) => self.value(e, attr, value, path),
+                Some(attr) => self.value(at, attr, value),
                 None if rule.any_attrs => {}
                 None => {
                     let known: Vec<&str> = rule.attrs.iter().map(|a| a.name).collect();
                     let hint = closest(name, &known).map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
-                    self.error(e, path, format!("{} has no attribute '{name}'{hint}", e.name()));
+                    self.error(at, format!("{} has no attribute '{name}'{hint}", e.name()));
                 }
             }
         }
         if let Some(problem) = rules::attribute_conflict(e) {
-            self.error(e, path, problem);
+            self.error(at, problem);
         }
     }
 
-    fn value(&mut self, e: &Element, attr: &Attr, value: &str, path: &str) {
-        let what = format!("{} {}=\"{value}\"", e.name(), attr.name);
+    fn value(&mut self, at: &Place<'_, 'a>, attr: &Attr, value: &str) {
+        let what = || format!("{} {}=\"{value}\"", at.element.name(), attr.name);
         match attr.kind {
             Kind::IdRef(names) => match self.ids.get(value) {
-                None => self.error(e, path, format!("{what}: there is no element with id '{value}'")),
+                None => self.error(at, format!("{}: there is no element with id '{value}'", what())),
                 Some((name, _)) if !names.is_empty() && !names.contains(name) => {
-                    let message = format!("{what}: '{value}' is a {name}, expected {}", names.join(" or "));
-                    self.report(Severity::Warning, e, path, message);
+                    let message = format!("{}: '{value}' is a {name}, expected {}", what(), names.join(" or "));
+                    self.report(Severity::Warning, at, message);
                 }
                 Some(_) => {}
             },
@@ -205,7 +231,7 @@ impl<'a> Checker<'a> {
                 if let Err(expected) = rules::value_fits(kind, value) {
                     // The schemas take any text for times; the scheduler then uses the default.
                     let severity = if kind == Kind::Interval { Severity::Warning } else { Severity::Error };
-                    self.report(severity, e, path, format!("{what}: expected {expected}"));
+                    self.report(severity, at, format!("{}: expected {expected}", what()));
                 }
             }
         }

@@ -122,6 +122,11 @@ impl Element {
         self
     }
 
+    /// Whether the two are one in memory: a copy of which neither has been changed since.
+    pub fn is_same(&self, other: &Element) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn name(&self) -> &str {
         &self.0.name
     }

@@ -2,6 +2,8 @@
 //! schemas' documentation, versions 2 to 4 together.
 
 use base::Score;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use xml::Element;
 
 pub struct Rule {
@@ -367,7 +369,12 @@ static RULES: &[Rule] = &[
 
 /// The rule for an element inside `parent`.
 pub fn find(name: &str, parent: &str) -> Option<&'static Rule> {
-    RULES.iter().find(|r| r.name == name && (r.parent.is_empty() || r.parent == parent))
+    static BY_NAME: LazyLock<BTreeMap<&'static str, Vec<&'static Rule>>> = LazyLock::new(|| {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        RULES.iter().for_each(|r| all.entry(r.name).or_default().push(r));
+        all
+    });
+    BY_NAME.get(name)?.iter().find(|r| r.parent.is_empty() || r.parent == parent).copied()
 }
 
 /// Whether a value is of its kind; else what was expected.
@@ -384,7 +391,8 @@ pub fn value_fits(kind: Kind, value: &str) -> Result<(), String> {
         Kind::Integer => expected(value.trim().parse::<i64>().is_ok(), "a whole number"),
         Kind::Bool => expected(is_bool(value), "true or false"),
         Kind::Interval => expected(is_interval(value), "a time such as 10, 10s, 500ms, 2min or P1D"),
-        Kind::OneOf(words) => expected(words.contains(&value), &format!("one of {}", words.join(", "))),
+        Kind::OneOf(words) if words.contains(&value) => Ok(()),
+        Kind::OneOf(words) => Err(format!("one of {}", words.join(", "))),
     }
 }
 
