@@ -148,10 +148,21 @@ fn newline(out: &mut String, level: Option<usize>) {
     }
 }
 
+/// Bytes that may have to be written otherwise; documents hardly hold any.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        special[b] = b < 0x20 || matches!(b as u8, b'&' | b'<' | b'>' | b'"' | 0xef);
+        b += 1;
+    }
+    special
+};
+
 /// XML 1.0 §2.4 and §3.3.3: control characters in attribute values as references, so that they survive normalisation.
 fn escape(out: &mut String, text: &str, attribute: bool) {
     let mut plain = 0;
-    for (at, b) in text.bytes().enumerate() {
+    for (at, b) in text.bytes().enumerate().filter(|(_, b)| SPECIAL[usize::from(*b)]) {
         let written = match b {
             b'&' => "&amp;",
             b'<' => "&lt;",
