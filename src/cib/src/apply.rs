@@ -7,6 +7,7 @@ mod tests;
 #[cfg(test)]
 mod transactions;
 
+use crate::acl::{Access, Guard, Subject};
 use crate::limits::{check_request, check_section, may_grow};
 use crate::{CONFIGURATION_SECTIONS, CibError, Op, Outcome, Request, Severity, Target, Version, schema, stamp};
 use std::sync::Arc;
@@ -46,10 +47,13 @@ pub fn query(root: &Element, request: &Request) -> Result<Element, CibError> {
     }
 }
 
-pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, CibError> {
+/// `subject`: who asks, if ACLs may apply.
+pub fn apply(shared: &mut Arc<Element>, request: &Request, subject: Option<&Subject>) -> Result<Outcome, CibError> {
+    let version = Version::of(shared)?;
     if request.op == Op::Query {
-        let answer = query(shared, request)?;
-        let version = Version::of(shared)?;
+        let access = subject.map_or(Ok(None), |s| Access::of(shared, s))?;
+        let seen = access.map_or_else(|| Ok(Element::clone(shared)), |a| a.visible(shared))?;
+        let answer = query(&seen, request)?;
         return Ok(Outcome { changed: false, config_changed: false, answer: Some(answer), version });
     }
     check_request(request)?;
@@ -57,7 +61,8 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, Ci
     if let Some(expected) = request.expected.filter(|e| !e.holds(old)) {
         return Err(CibError::Changed { expected, found: old });
     }
-    if only_status(request) && !may_grow(request.op) {
+    let guard = subject.map_or(Ok(None), |s| Guard::new(shared, s))?;
+    if guard.is_none() && only_status(request) && !may_grow(request.op) {
         // In place: it needs neither schema check nor roll-back.
         let changed = edit::perform(Arc::make_mut(shared), request, &mut 0)?;
         let version = if changed { Version { num_updates: old.num_updates + 1, ..old } } else { old };
@@ -66,11 +71,18 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request) -> Result<Outcome, Ci
         }
         return Ok(Outcome { changed, config_changed: false, answer: None, version });
     }
-    let mut copy = Element::clone(shared);
-    if !edit::perform(&mut copy, request, &mut 0)? && !matches!(request.op, Op::Bump | Op::Erase) {
+    let raises = |r: &Request| matches!(r.op, Op::Bump | Op::Erase | Op::Upgrade);
+    let mut copy = guard.as_ref().map_or_else(|| Element::clone(shared), |g| Element::clone(&g.masked()));
+    let performed = edit::perform(&mut copy, request, &mut 0)?;
+    if let Some(guard) = &guard {
+        if let Some(whole) = std::iter::once(request).chain(&request.steps).find(|r| raises(r)) {
+            guard.may_write_root(whole.op.name())?;
+        }
+        copy = guard.settle(&copy)?;
+    }
+    if !performed && !matches!(request.op, Op::Bump | Op::Erase) {
         return Ok(Outcome { changed: false, config_changed: false, answer: None, version: old });
     }
-    let raises = |r: &Request| matches!(r.op, Op::Bump | Op::Erase | Op::Upgrade);
     let config_changed = raises(request) || request.steps.iter().any(raises) || differs_outside_status(shared, &copy);
     if may_grow(request.op) {
         check_section("status", shared.child("status"), copy.child("status"))?;

@@ -45,6 +45,10 @@ pub enum CibError {
     Changed { expected: Expected, found: Version },
     #[error("step {step} of the transaction ({op}): {error}; nothing was done")]
     Step { step: usize, op: &'static str, error: Box<CibError> },
+    #[error("Permission denied: user {user} may not {what}: {rule}")]
+    Denied { user: String, what: String, rule: String },
+    #[error("Permission denied: {name} cannot be evaluated, and so nothing is allowed to its users: {error}")]
+    BadPermission { name: String, error: PathError },
     #[error("Not a request: {0}")]
     BadRequest(String),
 }
@@ -75,6 +79,7 @@ impl CibError {
             CibError::TooLarge { .. } | CibError::TooCostly { .. } => crm::DATAERR,
             CibError::Changed { .. } => crm::OLD,
             CibError::Step { error, .. } => error.exit_code(),
+            CibError::Denied { .. } | CibError::BadPermission { .. } => crm::INSUFFICIENT_PRIV,
             CibError::BadRequest(_) => crm::PROTOCOL,
         }
     }

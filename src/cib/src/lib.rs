@@ -9,6 +9,7 @@
 //! depends on (also its time and origin), so that replicas never differ. At a merge, [`lineage::choose_winner`] says
 //! whose document stays.
 
+pub mod acl;
 mod apply;
 pub mod config;
 mod error;
@@ -140,7 +141,29 @@ impl Cib {
 
     /// Performs a request; on an error nothing has changed.
     pub fn apply(&mut self, request: &Request) -> Result<Outcome, CibError> {
-        apply::apply(&mut self.root, request)
+        apply::apply(&mut self.root, request, None)
+    }
+
+    /// [`Cib::apply`], as far as the ACLs that are in force at this moment allow it to `subject`.
+    pub fn apply_as(&mut self, request: &Request, subject: &acl::Subject) -> Result<Outcome, CibError> {
+        apply::apply(&mut self.root, request, Some(subject))
+    }
+
+    /// What of it `subject` may read.
+    pub fn seen_by(&self, subject: &acl::Subject) -> Result<Cib, CibError> {
+        match acl::Access::of(&self.root, subject)? {
+            Some(access) => Ok(Cib { root: Arc::new(access.visible(&self.root)?) }),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// Any other change on behalf of `subject`, as far as ACLs allow it; refused, it leaves nothing behind.
+    pub fn guarded<T>(&mut self, subject: &acl::Subject, change: impl FnOnce(&mut Cib) -> T) -> Result<T, CibError> {
+        let Some(guard) = acl::Guard::new(&self.root, subject)? else { return Ok(change(self)) };
+        let mut masked = Cib { root: guard.masked() };
+        let done = change(&mut masked);
+        self.root = Arc::new(guard.settle_beside_version(&masked.root)?);
+        Ok(done)
     }
 
     /// Edits the status section in place: for the cluster's own bookkeeping. `edit` says whether it changed anything;

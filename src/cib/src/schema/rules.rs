@@ -449,6 +449,10 @@ pub fn attribute_conflict(e: &Element) -> Option<String> {
         "acl_permission" if !(has("xpath") || has("reference") || has("object-type")) => {
             "needs xpath, reference or object-type"
         }
+        "acl_permission" if e.attr("xpath").is_some_and(|x| crate::acl::check_expression(x).is_err()) => {
+            let why = e.attr("xpath").and_then(|x| crate::acl::check_expression(x).err()).unwrap_or_default();
+            return Some(format!("{} has an xpath that cannot be enforced: {why}", e.name()));
+        }
         "fencing-level" if !(has("target") || has("target-pattern") || has("target-attribute")) => "needs a target",
         _ => return None,
     };
