@@ -88,10 +88,10 @@ impl Hidden {
                 Node::Text(text) => self.value(text).map(|value| Node::Text(value.to_string())),
                 Node::Comment(text) => self.value(text).map(|value| Node::Comment(value.to_string())),
             };
-            if let Some(instead) = instead {
-                if let Some(slot) = new.get_or_insert_with(|| e.clone()).nodes_mut().get_mut(at) {
-                    *slot = instead;
-                }
+            if let Some(instead) = instead
+                && let Some(slot) = new.get_or_insert_with(|| e.clone()).nodes_mut().get_mut(at)
+            {
+                *slot = instead;
             }
         }
         new
