@@ -157,13 +157,20 @@ impl Cib {
         }
     }
 
-    /// Any other change on behalf of `subject`, as far as ACLs allow it; refused, it leaves nothing behind.
-    pub fn guarded<T>(&mut self, subject: &acl::Subject, change: impl FnOnce(&mut Cib) -> T) -> Result<T, CibError> {
-        let Some(guard) = acl::Guard::new(&self.root, subject)? else { return Ok(change(self)) };
-        let mut masked = Cib { root: guard.masked() };
-        let done = change(&mut masked);
-        self.root = Arc::new(guard.settle_beside_version(&masked.root)?);
-        Ok(done)
+    /// Any other change on behalf of `subject`: between [`Cib::enter`] and [`Cib::leave`]. `None` where ACLs are not enabled.
+    pub fn guard(&self, subject: &acl::Subject) -> Result<Option<acl::Guard>, CibError> {
+        acl::Guard::new(&self.root, subject)
+    }
+
+    /// Takes the values that may not be read out of the way.
+    pub fn enter(&mut self, guard: &acl::Guard) {
+        self.root = guard.masked();
+    }
+
+    /// Puts them back, if everything done since [`Cib::enter`] was allowed; else the caller has to undo it.
+    pub fn leave(&mut self, guard: &acl::Guard) -> Result<(), CibError> {
+        self.root = Arc::new(guard.settle_beside_version(&self.root)?);
+        Ok(())
     }
 
     /// Edits the status section in place: for the cluster's own bookkeeping. `edit` says whether it changed anything;

@@ -7,6 +7,7 @@ use crate::record::{AgentFacts, AgentName, Record};
 use base::exit::OcfCode;
 use base::outside::{Reason, Value, Word};
 use base::{Names, NodeId, Operation, Time, WallTime};
+use cib::acl::Subject;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -230,6 +231,11 @@ pub enum Request {
     /// Stop this node's resources, then leave ([`Output::Leave`]). `cancel` takes an earlier request back.
     Shutdown {
         cancel: bool,
+    },
+    /// Any of these on behalf of a user to whom ACLs may apply.
+    As {
+        subject: Subject,
+        request: Box<Request>,
     },
 }
 

@@ -8,6 +8,7 @@ use crate::api::{OpStatus, ViewId};
 use crate::digest::Sha;
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation};
+use cib::acl::Subject;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,7 +19,8 @@ pub const WIRE_VERSION: u8 = 1;
 /// | level | brought |
 /// |---|---|
 /// | 2 | SHA-256 in the replica's chain, over the messages themselves; [`Message::Check`] and [`Message::Digest`]; [`Standing`] decides in a merge |
-pub const FEATURE_LEVEL: u32 = 2;
+/// | 3 | [`Op::As`] |
+pub const FEATURE_LEVEL: u32 = 3;
 /// Largest payload that goes out as one ordered message.
 pub const MAX_PART_BYTES: usize = 32 * 1024;
 /// Largest message, all parts together.
@@ -171,9 +173,29 @@ pub enum Op {
         node: u32,
         action: String,
     },
+    /// On behalf of a user to whom ACLs may apply: checked by every member against the ACLs that are in force when its turn has
+    /// come, and not only against those of the moment in which it was asked.
+    As {
+        subject: Subject,
+        op: Box<Op>,
+    },
 }
 
 impl Op {
+    /// What it does, in a refusal.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Op::Cib(_) => "change the configuration",
+            Op::Attribute { .. } => "set an attribute",
+            Op::Cleanup { .. } => "forget failures",
+            Op::Shutdown { .. } => "stop this node",
+            Op::Result(_) => "report a result",
+            Op::Forget { .. } => "forget a history",
+            Op::Fenced { .. } => "report fencing",
+            Op::As { op, .. } => op.verb(),
+        }
+    }
+
     /// As [`Message::level`].
     pub fn level(&self) -> u32 {
         match self {
@@ -184,6 +206,7 @@ impl Op {
             | Op::Result(_)
             | Op::Forget { .. }
             | Op::Fenced { .. } => 1,
+            Op::As { op, .. } => op.level().max(3),
         }
     }
 }

@@ -11,10 +11,12 @@ use crate::status::{self, Membership};
 use crate::sync::Merge;
 use base::ids::same_node;
 use base::{NodeId, WallTime, Word};
+use cib::acl::Subject;
 use cib::{Cib, CibError, Lineage, Request, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use xml::Element;
 
+mod authority;
 mod forget;
 
 /// Configurations whose descendants are recognised at a merge.
@@ -453,9 +455,19 @@ impl Replica {
             return;
         }
         self.advance_old(|| format!("{sender} {} {}", message.incarnation, message.seq));
-        let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
         let result = match &message.op {
-            Op::Cib(text) => self.apply_cib(text, effects),
+            Op::As { subject, op } => self.perform_as(subject, op, message.wall_ms, effects),
+            op => self.perform(op, message.wall_ms, effects),
+        };
+        effects.push(Effect::Applied { origin: sender, incarnation: message.incarnation, seq: message.seq, result });
+    }
+
+    /// Every member does the same here, whoever has asked.
+    fn perform(&mut self, op: &Op, wall_ms: i64, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
+        let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
+        match op {
+            Op::Cib(text) => self.apply_cib(text, None, effects),
+            Op::As { .. } => Err(CibError::BadRequest("an operation on behalf of two users".to_owned())),
             Op::Attribute { node, name, value: Some(_) } if self.attributes_full(NodeId(*node), name) => {
                 let (found, limit) = (status::MAX_ATTRIBUTES + 1, status::MAX_ATTRIBUTES);
                 Err(CibError::TooCostly { what: "node", unit: "attributes", found, limit })
@@ -472,14 +484,14 @@ impl Replica {
                 done(self.clean_up(resource.as_deref(), *node, operation.as_ref(), *refresh, effects))
             }
             Op::Shutdown { node, cancel } => {
-                let value = (!cancel).then(|| WallTime(message.wall_ms).secs().to_string());
+                let value = (!cancel).then(|| WallTime(wall_ms).secs().to_string());
                 let changed =
                     self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
                 effects.push(Effect::Changed { reason: format!("shutdown of node {node}") });
                 done(changed)
             }
             Op::Result(record) => {
-                let at = WallTime(message.wall_ms).secs();
+                let at = WallTime(wall_ms).secs();
                 self.in_flight.remove(&(record.identity.node, record.identity.transition_key.clone()));
                 if record.identity.interval_ms == 0 {
                     self.end_recurring(&record.identity);
@@ -496,14 +508,21 @@ impl Replica {
                 }
                 done(true)
             }
-        };
-        effects.push(Effect::Applied { origin: sender, incarnation: message.incarnation, seq: message.seq, result });
+        }
     }
 
-    fn apply_cib(&mut self, text: &str, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
+    fn apply_cib(
+        &mut self,
+        text: &str,
+        subject: Option<&Subject>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Applied, CibError> {
         let request = Request::decode(text.as_bytes())?;
         let status = replaces_status(&request).then(|| self.status().cloned()).flatten();
-        let outcome = self.cib.apply(&request)?;
+        let outcome = match subject {
+            Some(subject) => self.cib.apply_as(&request, subject)?,
+            None => self.cib.apply(&request)?,
+        };
         // A replaced document brings its own, older idea of what the nodes do.
         if let Some(status) = status {
             self.cib.edit_status(|s| {

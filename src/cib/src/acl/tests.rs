@@ -151,16 +151,17 @@ fn a_change_of_the_status_is_guarded_as_any_other() {
     let mut write = |user: &str| {
         let subject = subject(user).expect("not exempt");
         let before = cib.clone();
-        let done = cib.guarded(&subject, |cib| {
-            cib.edit_status(|s| {
-                s.push(Element::new("node_state").with("id", "1").with("uname", "n1"));
-                true
-            })
+        let guard = cib.guard(&subject).expect("sound").expect("enabled");
+        cib.enter(&guard);
+        cib.edit_status(|s| {
+            s.push(Element::new("node_state").with("id", "1").with("uname", "n1"));
+            true
         });
-        match &done {
-            Ok(_) => assert_eq!(cib.version().num_updates, before.version().num_updates + 1),
-            Err(_) => assert_eq!(cib, before),
+        let done = cib.leave(&guard);
+        if done.is_err() {
+            cib = before.clone();
         }
+        assert_eq!(cib.version().num_updates, before.version().num_updates + u64::from(done.is_ok()));
         done.is_ok()
     };
     assert!(!write("unknownguy") && !write("niceguy") && write("joe"));

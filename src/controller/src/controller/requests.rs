@@ -5,19 +5,20 @@ use crate::api::{Output, Request, Response, Safety};
 use crate::message::Op;
 use base::NodeId;
 use base::exit::crm;
+use cib::acl::{self, Subject};
 
 impl Controller {
     pub(super) fn on_client(&mut self, id: u64, request: Request) {
+        let (subject, request) = match request {
+            Request::As { subject, request } => (Some(subject), *request),
+            request => (None, request),
+        };
         let op = match request {
             Request::Cib(request) if !request.op.writes() => {
-                let response = match self.replica.cib.query(&request) {
-                    Ok(e) => {
-                        Response::Done { safety: Safety::Unchanged, answer: Some(e), version: self.replica.version() }
-                    }
-                    Err(e) => Response::Failed { code: e.exit_code(), message: e.to_string() },
-                };
+                let response = self.answer(&request, subject.as_ref());
                 return self.outputs.push_back(Output::Reply { id, response });
             }
+            Request::As { .. } => Err("a request on behalf of two users".to_owned()),
             Request::Cib(mut request) => {
                 request.at = self.wall;
                 if request.origin.is_empty() {
@@ -36,6 +37,7 @@ impl Controller {
             },
             Request::Shutdown { cancel } => Ok(Op::Shutdown { node: self.config.me.0, cancel }),
         };
+        let op = op.and_then(|op| self.on_behalf(subject, op));
         let refuse = |code, message| Output::Reply { id, response: Response::Failed { code, message } };
         match op {
             Err(message) => self.outputs.push_back(refuse(crm::NOSUCH, message)),
@@ -52,6 +54,25 @@ impl Controller {
                     .push_back(refuse(crm::UNAVAILABLE, "too many changes are under way on this node".to_owned()));
             }
             Ok(op) => self.submit(Some(id), op),
+        }
+    }
+
+    fn answer(&self, request: &cib::Request, subject: Option<&Subject>) -> Response {
+        let seen = subject.map_or_else(|| Ok(self.replica.cib.clone()), |s| self.replica.cib.seen_by(s));
+        match seen.and_then(|cib| cib.query(request)) {
+            Ok(e) => Response::Done { safety: Safety::Unchanged, answer: Some(e), version: self.replica.version() },
+            Err(e) => Response::Failed { code: e.exit_code(), message: e.to_string() },
+        }
+    }
+
+    /// Members that know no [`Op::As`] would make the change unchecked: where ACLs are enabled, it waits for their upgrade.
+    fn on_behalf(&self, subject: Option<Subject>, op: Op) -> Result<Op, String> {
+        let Some(subject) = subject else { return Ok(op) };
+        let wrapped = Op::As { subject, op: Box::new(op) };
+        let known = !self.synced || wrapped.level() <= self.replica.level();
+        match wrapped {
+            Op::As { op, .. } if !known && !acl::enabled(self.replica.cib.root()) => Ok(*op),
+            wrapped => Ok(wrapped),
         }
     }
 
