@@ -13,6 +13,7 @@
 //! | `POST /v1/cleanup` | [`CleanupCall`] | [`Done`] |
 //! | `POST /v1/attribute` | [`AttributeCall`] | [`AttributeReply`] |
 //! | `POST /v1/shutdown` | [`ShutdownCall`] | [`Done`] |
+//! | `POST /v1/fencing` | [`FencingCall`] | [`FencingReply`] |
 //! | `GET /v1/health` | – | [`Health`] |
 //!
 //! Any request may instead be answered with an HTTP status of 400 or more and [`ApiError`].
@@ -21,6 +22,10 @@ use base::outside::{Expression, Value, Word};
 use base::{NodeId, Time, WallTime};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+mod fencing;
+
+pub use fencing::*;
 
 /// File name of the API's socket within the run directory.
 pub const SOCKET_NAME: &str = "api.sock";
@@ -294,6 +299,9 @@ pub struct NodeStatus {
     /// Whose disk does not take what it should; part of the warnings as well.
     #[serde(default)]
     pub storage: Vec<StorageTrouble>,
+    /// Fencing under way and the last results, newest first.
+    #[serde(default)]
+    pub fencing: Vec<FenceEvent>,
 }
 
 /// A node whose state directory fails, hangs, or has lost its content.

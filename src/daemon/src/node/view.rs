@@ -40,6 +40,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         memory_locked: ring.memory_locked,
         warnings: storage.iter().map(ToString::to_string).chain(standing).chain(heard(core, &ring)).collect(),
         storage,
+        fencing: Vec::new(),
         members,
     }
 }
