@@ -178,6 +178,8 @@ pub enum Output {
     },
     Timeline(TimelineEvent),
     Alert(Alert),
+    /// Alert agents to be called for one event; nothing waits for them.
+    Notify(crate::alerts::Calls),
     /// Compute [`crate::digest_of`] of the document on a worker; answer with [`Input::Digested`]. Only the newest matters.
     Digest {
         ticket: u64,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use xml::Element;
 
+mod alerting;
 mod follow;
 mod requests;
 mod views;
@@ -362,6 +363,7 @@ impl Controller {
                 }
             }
             Effect::Result(record) => self.on_result(&record),
+            Effect::Attribute { node, name, value } => self.on_attribute(node, name, value),
             Effect::Forgotten { node, resource } => {
                 self.coordinator.forgotten(node, &resource);
                 if node == self.config.me {
@@ -476,6 +478,7 @@ impl Controller {
             self.timeline("action_start", &id.key, format!("{} on {}", id.operation, id.node_name));
         }
         self.outputs.extend(doings.outputs);
+        self.notify_results(&doings.news);
         for record in doings.reports {
             self.submit(None, Op::Result(Box::new(record)));
         }

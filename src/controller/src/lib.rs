@@ -16,6 +16,7 @@
 //! | `local`, `agenda`, `held` | this node's operations |
 //! | `record` | what this node started, as it started it |
 //! | `coordinator`, `transition`, `progress` | the DC: scheduling, and executing a graph |
+//! | [`alerts`] | which programs are called for an event, and what they are told |
 //! | `backoff` | starts that repeat are held back |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
@@ -23,6 +24,7 @@
 //! the node's death is confirmed.
 
 mod agenda;
+pub mod alerts;
 mod api;
 mod backoff;
 mod checks;

@@ -21,8 +21,11 @@ use base::{NodeId, Operation, Reason, Time, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+mod doings;
 #[cfg(test)]
 mod tests;
+
+pub use doings::Doings;
 
 /// Operations of one node at the same time, resting ones included; more are refused as failed.
 const MAX_OPERATIONS: usize = 8192;
@@ -74,14 +77,6 @@ enum Step {
     Clear,
     Look,
     Main,
-}
-
-/// What came of an input.
-#[derive(Default)]
-pub struct Doings {
-    pub outputs: Vec<Output>,
-    pub reports: Vec<OpRecord>,
-    pub begun: Vec<OpIdentity>,
 }
 
 impl Entry for Task {
@@ -179,6 +174,7 @@ impl Local {
             let reason = Reason::cleaned(&format!("more than {MAX_OPERATIONS} operations on this node"));
             let refused = ExecResult { status: OpStatus::Error, reason, ..ExecResult::done(OcfCode::ERROR) };
             self.report_plain(&mut doings, &exec, &refused, wall);
+            doings.last_is_news();
             return doings;
         }
         if ends_recurring(&id.operation) {
@@ -222,7 +218,10 @@ impl Local {
                 task.state = State::Queued;
                 self.tasks.insert(call, task);
             }
-            Prelude::Fail(failure) => self.report(&mut doings, &task, failure, wall),
+            Prelude::Fail(failure) => {
+                self.report(&mut doings, &task, failure, wall);
+                doings.last_is_news();
+            }
         }
         self.run_queued(now, wall, &mut doings);
         doings
@@ -251,6 +250,9 @@ impl Local {
                 task.running = Some(self.on_record(&task.exec));
             }
             self.report(&mut doings, &task, result.clone(), wall);
+            if task.reported != Some((result.code, result.status)) {
+                doings.last_is_news();
+            }
             task.reported = Some((result.code, result.status));
             // What runs may have looked before it happened: its next round tells how it is now.
             if let State::Resting { until } = &mut task.state {
@@ -260,6 +262,7 @@ impl Local {
         } else if let Some(record) = self.record(resource) {
             let exec = self.own(record, "asyncmon", Bump::One);
             self.report_plain(&mut doings, &exec, result, wall);
+            doings.last_is_news();
         }
         if result.code == OcfCode::NOT_RUNNING {
             self.held.remove(resource);
@@ -303,8 +306,15 @@ impl Local {
     fn cancel(&mut self, doings: &mut Doings, resource: &str, chosen: impl Fn(&Exec) -> bool) {
         let calls: Vec<u64> = self.tasks.of(resource).filter(|(_, t)| chosen(&t.exec)).map(|(c, _)| c).collect();
         for call in calls {
-            if self.tasks.remove(call).is_some_and(|t| t.state == State::Running) {
+            let Some(task) = self.tasks.remove(call) else { continue };
+            if task.state == State::Running {
                 doings.outputs.push(Output::Cancel { call });
+            }
+            if task.exec.identity.interval_ms > 0
+                && let Some((code, _)) = task.reported
+            {
+                let cancelled = ExecResult { status: OpStatus::Cancelled, ..ExecResult::done(code) };
+                doings.news.push(outcome(&task.exec, call, &cancelled, 0));
             }
         }
     }
@@ -387,8 +397,12 @@ impl Local {
         self.note_result(doings, &task, &result);
         let seen = (result.code, result.status);
         let at = if task.reported.is_none() { task.begun_wall } else { wall };
-        if !(task.adopts && gone) && (task.reported != Some(seen) || task.is_failure(&result)) {
+        let new = task.reported != Some(seen);
+        if !(task.adopts && gone) && (new || task.is_failure(&result)) {
             self.report(doings, &task, result.clone(), at);
+            if new {
+                doings.last_is_news();
+            }
         }
         let meanwhile =
             task.failed.take().filter(|_| result.code == OcfCode::OK && task.exec.operation.action != "stop");
@@ -401,6 +415,7 @@ impl Local {
         if let Some(failure) = meanwhile {
             let told = self.fail(now, wall, &resource, &failure);
             doings.reports.extend(told.reports);
+            doings.news.extend(told.news);
         }
     }
 

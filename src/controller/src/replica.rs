@@ -81,6 +81,12 @@ pub enum Effect {
     },
     Exec(Box<Exec>),
     Result(Box<OpRecord>),
+    /// A transient attribute has another value now, or none.
+    Attribute {
+        node: NodeId,
+        name: String,
+        value: Option<String>,
+    },
     /// History of a resource on a node was forgotten: its recurring operations end.
     Forgotten {
         node: NodeId,
@@ -476,6 +482,7 @@ impl Replica {
                 let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), name, value.as_deref()));
                 self.name_state(NodeId(*node));
                 if changed {
+                    self.tell_attribute(NodeId(*node), name, effects);
                     effects.push(Effect::Changed { reason: format!("attribute {name}") });
                 }
                 done(changed)
@@ -487,6 +494,9 @@ impl Replica {
                 let value = (!cancel).then(|| WallTime(wall_ms).secs().to_string());
                 let changed =
                     self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
+                if changed {
+                    self.tell_attribute(NodeId(*node), "shutdown", effects);
+                }
                 effects.push(Effect::Changed { reason: format!("shutdown of node {node}") });
                 done(changed)
             }
@@ -497,6 +507,9 @@ impl Replica {
                     self.end_recurring(&record.identity);
                 }
                 let changed = self.cib.edit_status(|s| status::record(s, record, at));
+                for name in status::counted(record) {
+                    self.tell_attribute(record.identity.node, &name, effects);
+                }
                 effects.push(Effect::Result(record.clone()));
                 done(changed)
             }
@@ -547,6 +560,11 @@ impl Replica {
             effects.push(Effect::Changed { reason: format!("{} of the CIB", request.op.name()) });
         }
         Ok(Applied { changed: outcome.changed, config_changed: outcome.config_changed, answer: outcome.answer })
+    }
+
+    fn tell_attribute(&self, node: NodeId, name: &str, effects: &mut Vec<Effect>) {
+        let value = self.status().and_then(|s| status::attribute(s, node, name)).map(str::to_owned);
+        effects.push(Effect::Attribute { node, name: name.to_owned(), value });
     }
 
     fn attributes_full(&self, node: NodeId, name: &str) -> bool {

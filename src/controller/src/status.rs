@@ -3,11 +3,16 @@
 //! Functions here edit the tree that [`cib::Cib::edit_status`] hands out; each says whether it changed anything. They
 //! depend on nothing but their arguments, since every replica must come to the same result.
 
-use crate::message::{Bump, OpIdentity, OpRecord};
+use crate::message::{OpIdentity, OpRecord};
 use base::exit::OcfCode;
 use base::{NodeId, Reason};
 use std::collections::BTreeSet;
 use xml::Element;
+
+mod counts;
+
+use counts::bump_fail_count;
+pub use counts::{clear_fail_count, counted};
 
 /// `crm-debug-origin` of what is written here.
 const ORIGIN: &str = "bascule";
@@ -172,14 +177,14 @@ fn expand(value: &str, old: Option<&str>) -> String {
     base::Score::new(old.saturating_add(step)).to_string()
 }
 
-/// Removes attributes of `node` for which `matches` holds.
-fn remove_attributes(status: &mut Element, node: NodeId, matches: impl Fn(&str) -> bool) -> bool {
+/// Removes attributes of `node` for which `matches` holds; tells their names.
+fn remove_attributes(status: &mut Element, node: NodeId, matches: impl Fn(&str) -> bool) -> Vec<String> {
     let set =
         node_state_mut(status, node).child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
-    let Some(set) = set else { return false };
-    let before = set.elements().count();
+    let Some(set) = set else { return Vec::new() };
+    let gone = set.elements().filter_map(|e| e.attr("name")).filter(|n| matches(n)).map(str::to_owned).collect();
     set.retain_elements(|e| !e.attr("name").is_some_and(&matches));
-    set.elements().count() != before
+    gone
 }
 
 // ---- histories ----
@@ -359,19 +364,6 @@ fn write_entry(resource: &mut Element, id: &str, record: &OpRecord) {
     }
 }
 
-fn bump_fail_count(status: &mut Element, record: &OpRecord, now_s: i64) {
-    let op = &record.identity;
-    let value = match op.bump {
-        _ if op.ignore_failure => return,
-        Bump::None => return,
-        Bump::One => "value++",
-        Bump::Infinity => "INFINITY",
-    };
-    let suffix = format!("{}#{}_{}", op.resource, op.operation, op.interval_ms);
-    set_attribute(status, op.node, &format!("fail-count-{suffix}"), Some(value));
-    set_attribute(status, op.node, &format!("last-failure-{suffix}"), Some(&now_s.to_string()));
-}
-
 fn history_mut(status: &mut Element, node: NodeId) -> Option<&mut Element> {
     let id = node.to_string();
     let state = status.child_by_id_mut("node_state", &id)?;
@@ -400,17 +392,6 @@ pub fn delete_resource(status: &mut Element, node: NodeId, resource: &str) -> bo
     let Some(list) = history_mut(status, node) else { return false };
     list.remove_by_id("lrm_resource", resource);
     true
-}
-
-/// Forgets fail counts of a resource (of one operation of it) on one node.
-pub fn clear_fail_count(status: &mut Element, node: NodeId, resource: &str, operation: Option<(&str, u64)>) -> bool {
-    remove_attributes(status, node, |name| {
-        let rest = name.strip_prefix("fail-count-").or_else(|| name.strip_prefix("last-failure-"));
-        let Some(rest) = rest.and_then(|r| r.strip_prefix(resource)).and_then(|r| r.strip_prefix('#')) else {
-            return false;
-        };
-        operation.is_none_or(|(op, interval)| rest == format!("{op}_{interval}"))
-    })
 }
 
 /// Resources of which `node` has a history, and whether that shows a failure or a fail count.
@@ -467,6 +448,7 @@ fn is_active(resource: &Element) -> bool {
 mod tests {
     use super::*;
     use crate::api::OpStatus;
+    use crate::message::Bump;
 
     const NODE: NodeId = NodeId(1);
 
@@ -532,7 +514,7 @@ mod tests {
         assert_eq!(entries(&s), ["vip_last_0 193", "vip_last_failure_0 1"], "its recurring operation ends with it");
         record(&mut s, &result(4, "stop", 0, 0, 0), 8);
         assert!(!is_running(&s));
-        assert!(clear_fail_count(&mut s, NODE, "vip", Some(("monitor", 10))));
+        assert_eq!(clear_fail_count(&mut s, NODE, "vip", Some(("monitor", 10))).len(), 2);
         assert_eq!(attribute(&s, NODE, "fail-count-vip#monitor_10"), None);
         assert!(delete_operation(&mut s, NODE, "vip", "monitor", 10));
         assert_eq!(entries(&s), ["vip_last_0 0"]);

@@ -16,6 +16,7 @@ mod place;
 mod plan;
 mod role;
 mod rule_check;
+mod settings;
 pub mod simulate;
 pub mod status;
 mod status_read;
@@ -27,6 +28,7 @@ use graph::Graph;
 pub use message::{Message, Severity};
 pub use rule_check::{RuleProblem, RuleState, check_rule};
 use serde::{Deserialize, Serialize};
+pub use settings::settings_at;
 pub use unpack::FEATURE_SET;
 use xml::Element;
 

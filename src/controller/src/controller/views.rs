@@ -1,6 +1,7 @@
 //! Views: state told at the start, content taken over at the end of the exchange, stale resources stopped before joining.
 
 use super::Controller;
+use crate::alerts::Event;
 use crate::api::{Alert, Output, ViewId};
 use crate::disks::Disks;
 use crate::fatal::Fatal;
@@ -125,6 +126,7 @@ impl Controller {
         for node in &turnover.gained {
             let name = self.config.name_of(*node);
             self.timeline("node_joined", &name, "is online".to_owned());
+            self.notify(&Event::Node { name: name.clone(), id: *node, member: true });
             self.outputs.push_back(Output::Alert(Alert::Node { name, online: true }));
         }
         for node in &turnover.lost {
@@ -134,6 +136,7 @@ impl Controller {
                 self.coordinator.hold(self.now, *node, turnover, &self.replica, &self.config);
             }
             self.timeline("node_lost", &name, if planned { "has left" } else { "is lost" }.to_owned());
+            self.notify(&Event::Node { name: name.clone(), id: *node, member: false });
             self.outputs.push_back(Output::Alert(Alert::Node { name, online: false }));
         }
         let members = self.replica.members.clone();

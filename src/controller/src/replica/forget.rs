@@ -6,16 +6,18 @@ use base::{NodeId, Word};
 
 impl Replica {
     pub(super) fn forget(&mut self, node: NodeId, resource: &str, history: bool, effects: &mut Vec<Effect>) -> bool {
+        let mut cleared = Vec::new();
         let changed = self.cib.edit_status(|s| {
-            let cleared = status::clear_fail_count(s, node, resource, None);
+            cleared = status::clear_fail_count(s, node, resource, None);
             let failure = format!("{resource}_last_failure_0");
             let entry = if history {
                 status::delete_resource(s, node, resource)
             } else {
                 status::delete_entry(s, node, resource, &failure)
             };
-            cleared || entry
+            !cleared.is_empty() || entry
         });
+        cleared.iter().for_each(|name| self.tell_attribute(node, name, effects));
         if history {
             self.end_rounds(node, resource, |_| true);
             effects.push(Effect::Forgotten { node, resource: resource.to_owned() });
@@ -45,13 +47,16 @@ impl Replica {
             .map(|(n, id, _)| (n, id))
             .collect();
         for (node, id) in &chosen {
+            let mut cleared = Vec::new();
             self.cib.edit_status(|s| {
-                status::clear_fail_count(s, *node, id, operation.map(|(op, interval)| (op.as_str(), *interval)));
+                let of = operation.map(|(op, interval)| (op.as_str(), *interval));
+                cleared = status::clear_fail_count(s, *node, id, of);
                 match operation {
                     Some((name, interval)) => status::delete_operation(s, *node, id, name, *interval),
                     None => status::delete_resource(s, *node, id),
                 }
             });
+            cleared.iter().for_each(|name| self.tell_attribute(*node, name, effects));
             if operation.is_none() {
                 self.end_rounds(*node, id, |_| true);
                 effects.push(Effect::Forgotten { node: *node, resource: id.clone() });

@@ -39,6 +39,8 @@ pub struct Node {
     pub placed: BTreeSet<String>,
     /// What its alerts said of the protocol.
     pub alerts: Vec<String>,
+    /// Alert agents that it called.
+    pub notified: Vec<controller::alerts::Call>,
     /// Why it left the ring to come back, and how often.
     pub stopped: Vec<String>,
     tick: Option<Time>,
@@ -213,6 +215,7 @@ impl Lab {
             records: BTreeMap::new(),
             placed: BTreeSet::new(),
             alerts: Vec::new(),
+            notified: Vec::new(),
             stopped: Vec::new(),
             tick: None,
             cancelled: BTreeSet::new(),
@@ -511,6 +514,7 @@ impl Lab {
             Output::Timeline(event) => node.timeline.push(event),
             Output::Alert(Alert::Protocol { message }) => node.alerts.push(message),
             Output::Alert(_) => {}
+            Output::Notify(calls) => node.notified.extend(calls.calls),
             Output::Digest { ticket, cib } => {
                 let incarnation = node.incarnation;
                 self.push(1000, id, Event::Digested { incarnation, ticket, digest: digest_of(&cib) });
