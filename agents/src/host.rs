@@ -1,5 +1,6 @@
 //! What agents need of the process that they run in.
 
+use crate::lan;
 use crate::lease::KeeperEvent;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ pub type DataPlane = Arc<dyn Fn() -> Result<Box<dyn kernel::ipvs::Ipvs>, kernel:
 #[derive(Clone, Debug)]
 pub enum Event {
     Address(KeeperEvent),
+    Lan(lan::Event),
     /// A director has the table now, and on what it rests.
     Director {
         resource: String,

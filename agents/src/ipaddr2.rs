@@ -5,13 +5,16 @@
 
 use crate::agent::Agent;
 use crate::director::Directors;
+use crate::lan::{Lan, LanError, Verdict};
 use crate::lease::{Keeper, LeaseError, Vip};
 use crate::meta::{Meta, Param, param};
 use crate::net::{Announce, Net, NetError, no_carrier};
 use crate::outcome::{AgentOutcome, Parameters};
 use base::exit::OcfCode;
+use base::lease::Bounds;
 use base::{Instance, Names};
 use kernel::announce::{Burst, MAX_BURST};
+use kernel::clock::boottime;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -176,11 +179,29 @@ pub(crate) struct VirtualAddress {
     meta: &'static Meta,
     addresses: Arc<Addresses>,
     directors: Directors,
+    lan: Lan,
 }
 
 impl VirtualAddress {
-    pub fn new(meta: &'static Meta, addresses: Arc<Addresses>, directors: Directors) -> VirtualAddress {
-        VirtualAddress { meta, addresses, directors }
+    pub fn new(meta: &'static Meta, addresses: Arc<Addresses>, directors: Directors, lan: Lan) -> VirtualAddress {
+        VirtualAddress { meta, addresses, directors, lan }
+    }
+
+    /// The table is made right, and meanwhile a silent node's LAN is asked for the address; in words, why it cannot be taken.
+    async fn prepare(&self, id: &str, settings: &Settings, vip: &Vip) -> Result<Option<String>, LanError> {
+        if self.addresses.holds(id).await {
+            self.directors.prime(settings.addr).await;
+            return Ok(None);
+        }
+        let (mut verdict, ()) = tokio::join!(self.lan.ask(id, vip), self.directors.prime(settings.addr));
+        loop {
+            match verdict? {
+                Verdict::Kept(by) => return Ok(Some(by)),
+                // A table that took longer than that leaves time for somebody else.
+                Verdict::Free(at) if boottime().saturating_sub(at) < Bounds::STANDARD.in_flight => return Ok(None),
+                Verdict::Free(_) => verdict = self.lan.ask(id, vip).await,
+            }
+        }
     }
 
     async fn try_start(&self, id: &str, settings: &Settings) -> Result<AgentOutcome, LeaseError> {
@@ -195,7 +216,11 @@ impl VirtualAddress {
             return Ok(outcome);
         }
         // In a group the address often comes before its director: the table must be right before anyone is drawn here.
-        self.directors.prime(settings.addr).await;
+        match self.prepare(id, settings, &vip).await {
+            Ok(None) => {}
+            Ok(Some(kept)) => return Ok(AgentOutcome::error(kept)),
+            Err(error) => return Ok(AgentOutcome::error(error.to_string())),
+        }
         self.addresses.add(id, vip.clone(), settings.announce).await?;
         Ok(match self.addresses.present(vip).await? {
             true => AgentOutcome::ok(),

@@ -4,6 +4,7 @@
 //! under the parameter names of the stock OCF agent. [`ocf`] offers the same code as OCF executables.
 
 pub mod guard;
+pub mod lan;
 pub mod lease;
 pub mod ocf;
 

@@ -8,6 +8,7 @@ use crate::fwmark::{self, FwMark};
 use crate::guard::GuardLink;
 use crate::host::{DataPlane, Event};
 use crate::ipaddr2::{self, Addresses, VirtualAddress};
+use crate::lan::Lan;
 use crate::lease::{Keeper, LeaseError, Permit};
 use crate::meta::Meta;
 use crate::net::Net;
@@ -80,6 +81,7 @@ pub struct Agents {
 struct Shared {
     addresses: Arc<Addresses>,
     directors: Directors,
+    lan: Lan,
     /// By the agent's name; a name belongs to one agent, whatever its provider.
     registry: BTreeMap<&'static str, Box<dyn Native>>,
 }
@@ -90,9 +92,11 @@ impl Agents {
         let directors = Directors::new(
             options.data_plane.clone(),
             Some(options.run_dir.clone()),
-            options.share,
+            options.share.clone(),
             options.on_event.clone(),
         );
+        let on_event = options.on_event.clone();
+        let lan = Lan::new(options.share, Arc::new(move |e| on_event(Event::Lan(e))));
         let addresses = if options.leases {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();
@@ -104,8 +108,8 @@ impl Agents {
         let (addresses, attributes) = (Arc::new(addresses), Attributes::new(options.on_event));
         let dir = options.run_dir;
         let all: Vec<Box<dyn Native>> = vec![
-            hosted(VirtualAddress::new(&ipaddr2::IPADDR2, addresses.clone(), directors.clone())),
-            hosted(VirtualAddress::new(&ipaddr2::IPADDR, addresses.clone(), directors.clone())),
+            hosted(VirtualAddress::new(&ipaddr2::IPADDR2, addresses.clone(), directors.clone(), lan.clone())),
+            hosted(VirtualAddress::new(&ipaddr2::IPADDR, addresses.clone(), directors.clone(), lan.clone())),
             hosted(Director(directors.clone())),
             hosted(Dummy::new(&dir)),
             hosted(ConnectionSync::new(options.data_plane, attributes.clone(), directors.clone())),
@@ -114,7 +118,7 @@ impl Agents {
             hosted(Ping::new(&dir, attributes)),
         ];
         let registry = all.into_iter().map(|agent| (agent.meta().name, agent)).collect();
-        Ok(Agents { shared: Arc::new(Shared { addresses, directors, registry }) })
+        Ok(Agents { shared: Arc::new(Shared { addresses, directors, lan, registry }) })
     }
 
     /// Whether `ocf:PROVIDER:AGENT` is native here.
@@ -144,6 +148,11 @@ impl Agents {
     /// Makes all held addresses outlive this process: for a planned stop with resources left running.
     pub async fn make_permanent(&self) -> Result<(), LeaseError> {
         self.shared.addresses.make_permanent().await
+    }
+
+    /// The service LANs, and who may still hold an address there.
+    pub fn lan(&self) -> &Lan {
+        &self.shared.lan
     }
 
     /// Health and table of each running director, by resource.

@@ -52,9 +52,18 @@ pub struct Bounds {
     pub removal: Duration,
     /// How long after a start the set of owned resources may lack it (the two travel different ways).
     pub owner_grace: Duration,
+    /// Between two questions to the LAN, whether somebody holds an address ([`Bounds::PROBES`] of them).
+    pub probe: Duration,
+    /// How long after the last question an answer is waited for.
+    pub answer: Duration,
+    /// After an answer, before it is asked anew.
+    pub again: Duration,
 }
 
 impl Bounds {
+    /// Questions without an answer after which an address is nobody's.
+    pub const PROBES: u32 = 3;
+
     pub const STANDARD: Bounds = Bounds {
         lifetime: ms(2000),
         expiry: ms(400),
@@ -70,6 +79,9 @@ impl Bounds {
         hung: ms(1000),
         removal: ms(500),
         owner_grace: ms(10_000),
+        probe: ms(6),
+        answer: ms(8),
+        again: ms(20),
     };
 
     /// Longest time that an address stays on a node after the last permit was given there, with nothing in user space running.
@@ -102,6 +114,22 @@ impl Bounds {
     /// The same for a daemon that runs and does nothing: the last sign of life may come [`Bounds::stuck`] late.
     pub const fn hung(&self) -> Duration {
         ms(to_ms(self.stuck) + to_ms(self.beat) + to_ms(self.hung) + to_ms(self.removal))
+    }
+
+    /// What asking the LAN takes where nobody answers: the wait of `takeover=fast`, and the last part of that of `safe`.
+    pub const fn asked(&self) -> Duration {
+        ms(to_ms(self.probe) * (Bounds::PROBES as u64 - 1) + to_ms(self.answer))
+    }
+
+    /// How long a start waits for a silent holder to stop answering before it gives up for the time being. A holder in which
+    /// nothing runs has stopped by then, so one that still answers lives.
+    pub const fn contest(&self) -> Duration {
+        ms(to_ms(self.hold()) + to_ms(self.again) + to_ms(self.asked()))
+    }
+
+    /// From the moment at which a holder stops answering to the moment at which the taker knows.
+    pub const fn noticed(&self) -> Duration {
+        ms(to_ms(self.again) + to_ms(self.asked()))
     }
 
     /// A stall of this process that may have cost the leases: from here on it looks before it decides.
@@ -184,6 +212,30 @@ mod tests {
     fn who_stalled_for_half_a_lease_looks_before_it_decides() {
         assert!(B.stall() < B.lifetime);
         assert!(B.stall() + B.renew < B.lifetime, "a stall below it, right before a renewal, costs no lease");
+    }
+
+    #[test]
+    fn nobody_is_asked_for_longer_than_a_person_would_notice() {
+        assert!(B.asked() <= ms(20));
+        // Each question has as long as an answer on a LAN takes, several times over, before the next one.
+        assert!(B.probe >= ms(5) && B.answer >= B.probe);
+        assert!(Bounds::PROBES >= 3, "one packet may be lost, or two");
+    }
+
+    #[test]
+    fn who_still_answers_when_a_start_gives_up_lives() {
+        assert!(B.contest() >= B.hold() + B.noticed());
+        assert!(B.contest() > B.hung() + B.noticed(), "the guard has acted long before");
+        // `safe` has waited for the lease before it asks.
+        assert!(B.hold() >= B.possession());
+        // Default timeout of an operation: a start that waits ends by itself.
+        assert!(B.contest() < ms(20_000));
+    }
+
+    #[test]
+    fn the_end_of_answers_is_noticed_at_once() {
+        assert!(B.noticed() < B.probe * 10);
+        assert!(B.again >= B.answer, "the answer of before is not taken for a new one");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base::outside::{Reason, Value, Word};
 use base::{Names, NodeId, Operation, Time, WallTime};
 use cib::acl::Subject;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xml::Element;
 
@@ -211,6 +211,8 @@ pub struct Owners {
     /// False while the ring re-forms, and before the first view: renew nothing, but remove nothing either.
     pub current: bool,
     pub resources: Names,
+    /// Nodes that may live without being heard, and hold what this node is told to start.
+    pub silent: BTreeSet<NodeId>,
 }
 
 /// A client's request.

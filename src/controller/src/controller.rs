@@ -27,6 +27,7 @@ use xml::Element;
 mod alerting;
 mod follow;
 mod requests;
+mod silent;
 mod views;
 
 pub use follow::digest_of;
@@ -68,8 +69,10 @@ pub struct Controller {
     view_ending: bool,
     safe: (ViewId, u64),
     message_number: u64,
-    /// Whether leases are kept, and the changes of what this node holds, as told last.
-    owners_told: (bool, u64),
+    /// Who left in good order.
+    departed: silent::Departed,
+    /// Whether leases are kept, the changes of what this node holds, and who is silent, as told last.
+    owners_told: (bool, u64, BTreeSet<NodeId>),
     /// Resources that this node stops before it joins after a merge.
     unwinding: BTreeSet<String>,
     persist_wanted: bool,
@@ -120,7 +123,8 @@ impl Controller {
             view_ending: false,
             safe: (ViewId::default(), 0),
             message_number: 0,
-            owners_told: (false, 0),
+            departed: silent::Departed::default(),
+            owners_told: (false, 0, BTreeSet::new()),
             unwinding: BTreeSet::new(),
             persist_wanted: false,
             applied: (ViewId::default(), 0),
@@ -534,11 +538,13 @@ impl Controller {
         // An exchange does not end leases: a member that hangs in it must not cost the others their addresses. For one that
         // stood still it does, since the others may have gone on without it.
         let current = self.ring_current && self.was_synced && !self.doubtful;
-        let told = (current, self.local.held().changes());
+        let members = &self.replica.members;
+        let silent = self.departed.silent(self.now, self.config.nodes.keys(), members, self.config.me);
+        let told = (current, self.local.held().changes(), silent);
         if told != self.owners_told {
+            let (resources, silent) = (self.local.held().resources().clone(), told.2.clone());
             self.owners_told = told;
-            let resources = self.local.held().resources().clone();
-            self.outputs.push_back(Output::Owners(Owners { current, resources }));
+            self.outputs.push_back(Output::Owners(Owners { current, resources, silent }));
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.
         if std::mem::take(&mut self.persist_wanted) {

@@ -9,6 +9,7 @@ pub mod announce;
 pub mod clock;
 pub mod files;
 pub mod host;
+pub mod inquiry;
 pub mod ipvs;
 pub mod links;
 pub mod memory;

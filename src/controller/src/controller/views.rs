@@ -132,7 +132,9 @@ impl Controller {
         for node in &turnover.lost {
             let name = self.config.name_of(*node);
             let planned = self.replica.leaving.contains(node);
-            if !planned {
+            if planned {
+                self.departed.left(*node, self.now);
+            } else {
                 self.coordinator.hold(self.now, *node, turnover, &self.replica, &self.config);
             }
             self.timeline("node_lost", &name, if planned { "has left" } else { "is lost" }.to_owned());
@@ -140,6 +142,7 @@ impl Controller {
             self.outputs.push_back(Output::Alert(Alert::Node { name, online: false }));
         }
         let members = self.replica.members.clone();
+        self.departed.here(&members);
         self.replica.leaving.retain(|n| members.contains(n));
         if self.is_coordinator() {
             self.coordinator.active = true;

@@ -4,6 +4,7 @@
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
 use super::board::{self, Board, Reader, Shown};
+use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
 use super::perform::Performer;
 use super::reload::{self, Outcome};
@@ -13,7 +14,6 @@ use crate::clock;
 use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
 use crate::timeline::Timeline;
-use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, Response};
 use std::collections::BTreeMap;
@@ -89,19 +89,11 @@ pub(super) struct Inbox {
     pub scheduled: mpsc::UnboundedReceiver<Answer>,
     pub fenced: mpsc::UnboundedReceiver<(u64, Result<(), String>)>,
     pub notes: mpsc::UnboundedReceiver<Note>,
-    /// Resources that have failed by themselves.
-    pub failures: mpsc::UnboundedReceiver<Failure>,
+    pub happenings: mpsc::UnboundedReceiver<Happening>,
     /// What this node's directors tell the others; comes last, since nothing waits for it.
     pub bulletins: mpsc::Receiver<Vec<u8>>,
     /// Planned shutdown (first), immediate leave (second), or the files are to be read again.
     pub signals: mpsc::Receiver<Wish>,
-}
-
-/// A resource that has failed without being asked.
-pub(super) struct Failure {
-    pub resource: String,
-    pub code: OcfCode,
-    pub reason: base::Reason,
 }
 
 /// What the node is, for status.
@@ -136,6 +128,7 @@ pub(super) struct Core {
     watchdog: crate::service::Watchdog,
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
+    pub hindrances: Hindrances,
     /// The digest that is being computed.
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
@@ -171,6 +164,7 @@ impl Core {
             reloads: mpsc::unbounded_channel(),
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
+            hindrances: Hindrances::default(),
             digesting: None,
             leaving: false,
             ended: None,
@@ -205,9 +199,7 @@ impl Core {
                 Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
                 (ticket, digest) = digested(&mut self.digesting) => self.step(Input::Digested { ticket, digest }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
-                Some(Failure { resource, code, reason }) = inbox.failures.recv() => {
-                    self.step(Input::Failed { resource, code, reason }).await;
-                }
+                Some(happening) = inbox.happenings.recv() => self.happened(happening).await,
                 Some(wish) = inbox.signals.recv() => match wish {
                     Wish::Stop => self.stop().await,
                     Wish::Reload => self.reload(),
@@ -279,6 +271,8 @@ impl Core {
             }
             controller::Output::Owners(owners) => {
                 self.ring.set_owners_current(owners.current);
+                let silent = owners.silent.into_iter().map(|n| (n, self.controller.config().name_of(n))).collect();
+                self.performer.agents.lan().set_silent(silent);
                 self.performer.owners(owners.resources).await;
             }
             controller::Output::Leave => self.leave().await,
@@ -314,6 +308,15 @@ impl Core {
         self.ring.step_out(Duration::from_millis(return_after_ms)).await;
     }
 
+    async fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Failed { resource, code, reason } => self.step(Input::Failed { resource, code, reason }).await,
+            Happening::Hindered { resource, text } => self.hindrances.add(resource, text),
+            Happening::Free { resource } => self.hindrances.remove(&resource),
+        }
+        self.renew_at = self.renew_at.or(Some(self.shown_at + board::RENEW_EVERY));
+    }
+
     async fn report(&mut self, report: Report) {
         match report.event {
             RingEvent::View(view) => self.view(report.at, view).await,
@@ -341,9 +344,13 @@ impl Core {
 
     /// What directors of other nodes know of the servers; beside the cluster's state, and no part of it.
     fn bulletin(&self, sender: NodeId, payload: &[u8]) {
-        if sender != self.me()
-            && let Err(error) = self.performer.agents.directors().receive(sender, payload)
-        {
+        if sender == self.me() {
+            return;
+        }
+        if agents::lan::is_card(payload) {
+            return self.performer.agents.lan().receive(sender, payload);
+        }
+        if let Err(error) = self.performer.agents.directors().receive(sender, payload) {
             tracing::warn!("node {sender}: {error}");
         }
     }
@@ -352,6 +359,7 @@ impl Core {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
         self.performer.agents.directors().set_members(view.members.len(), !view.joined.is_empty());
+        self.performer.agents.lan().greet();
         if self.unreadable.iter().any(|(node, until)| *until > clock::now() && !view.members.contains(node)) {
             self.listening = Some(clock::now() + UNREADABLE_FOR);
             self.quorum.listen(true);

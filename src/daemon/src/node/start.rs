@@ -3,6 +3,7 @@
 use super::args::{Args, DataPlane};
 use super::core::{Core, Identity, Inbox};
 use super::facts::Facts;
+use super::hindrance::{Happening, forgive};
 use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
 use super::settings::{self, Settings};
@@ -13,7 +14,7 @@ use crate::ring::{self, Ring};
 use crate::store::{self, Store};
 use crate::timeline::Timeline;
 use crate::{api, clock, logging, schedule, service};
-use agents::{Agents, lease};
+use agents::{Agents, lan, lease};
 use base::exit::{OcfCode, crm};
 use base::{Reason, Value, Word};
 use std::path::{Path, PathBuf};
@@ -104,10 +105,18 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let listener = api::bind(&run_dir)?;
 
     let permit = lease::Permit::default();
-    let (failures_to, failures) = mpsc::unbounded_channel();
+    let (happenings_to, happenings) = mpsc::unbounded_channel();
     let (bulletins_to, bulletins) = mpsc::channel(BULLETINS);
     let (asker, asks, board) = core::channel();
-    let agents = start_agents(&args, permit.clone(), &timeline, failures_to, bulletins_to, asker.clone())?;
+    let agents = start_agents(
+        &args,
+        &settings.my_name(),
+        permit.clone(),
+        &timeline,
+        happenings_to,
+        bulletins_to,
+        asker.clone(),
+    )?;
     let incarnation = u64::from_le_bytes(random()?);
     let options = ring::Options {
         core: settings::totem(&settings, incarnation, ring_seq),
@@ -174,7 +183,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let core = Core::new(controller, quorum, ring, performer, timeline, identity, board);
     let result = core
-        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, failures, bulletins, signals })
+        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, signals })
         .await;
     service::notify("STOPPING=1");
     server.abort();
@@ -236,16 +245,18 @@ async fn helper_links(run_dir: &Path) -> Option<PathBuf> {
 
 fn start_agents(
     args: &Args,
+    me: &str,
     permit: lease::Permit,
     timeline: &Timeline,
-    failures: mpsc::UnboundedSender<core::Failure>,
+    happenings: mpsc::UnboundedSender<Happening>,
     bulletins: mpsc::Sender<Vec<u8>>,
     asker: core::Asker,
 ) -> Result<Agents, StartError> {
-    let timeline = timeline.clone();
+    let (timeline, me) = (timeline.clone(), me.to_owned());
     let on_event = move |event: agents::Event| {
         let event = match event {
             agents::Event::Address(event) => event,
+            agents::Event::Lan(event) => return on_lan(event, &timeline, &happenings, &asker, &me),
             agents::Event::Director { resource, text } => {
                 timeline.add("director", &resource, &text);
                 return tracing::info!("director {resource}: {text}");
@@ -259,7 +270,8 @@ fn start_agents(
             _ => None,
         };
         if let Some(code) = code {
-            let _ = failures.send(core::Failure { resource: resource.clone(), code, reason: Reason::cleaned(&text) });
+            let reason = Reason::cleaned(&text);
+            let _ = happenings.send(Happening::Failed { resource: resource.clone(), code, reason });
         }
         timeline.add(kind, &resource, &text);
         tracing::info!("{kind} {resource}: {text}");
@@ -274,6 +286,32 @@ fn start_agents(
         share: Some(Arc::new(move |payload| bulletins.try_send(payload).is_ok())),
         on_event: Arc::new(on_event),
     })?)
+}
+
+/// Others on the LAN of an address: told in timeline, log and status, and forgotten when it is over.
+fn on_lan(
+    event: lan::Event,
+    timeline: &Timeline,
+    happenings: &mpsc::UnboundedSender<Happening>,
+    asker: &core::Asker,
+    me: &str,
+) {
+    let (kind, resource, text) = match event {
+        lan::Event::Contested { resource, text } => {
+            let _ = happenings.send(Happening::Hindered { resource: resource.clone(), text: text.clone() });
+            ("address_contested", resource, text)
+        }
+        lan::Event::Duplicate { resource, text } => ("address_duplicate", resource, text),
+        lan::Event::Ended { resource, text, failed } => {
+            let _ = happenings.send(Happening::Free { resource: resource.clone() });
+            if failed {
+                forgive(asker.clone(), me.to_owned(), &resource);
+            }
+            ("address_free", resource, text)
+        }
+    };
+    timeline.add(kind, &resource, &text);
+    tracing::warn!("{kind} {resource}: {text}");
 }
 
 /// An agent's attribute on its own node; the agent sets it again at its next monitor, so that a refusal is only logged.

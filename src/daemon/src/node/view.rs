@@ -18,7 +18,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         votes: n.votes,
         member: members.contains(&n.id),
     };
-    let standing = core.identity.standing.iter().chain(&core.identity.reload).cloned();
+    let standing = core.identity.standing.iter().chain(&core.identity.reload).cloned().chain(core.hindrances.shown());
     let storage = storage(core, &controller, name_of);
     NodeStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,7 +9,7 @@
 
 mod convert;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod watch;
 
 pub(crate) use convert::error as plain_error;

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::time::Instant;
 
 /// Runs `work` in a fresh network namespace on a thread of its own; says so and does nothing when that is not permitted.
-fn in_namespace(work: impl AsyncFnOnce() + Send + 'static) {
+pub(crate) fn in_namespace(work: impl AsyncFnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if let Err(e) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
             eprintln!("SKIPPED: needs root to make a network namespace: {e}");
@@ -20,7 +20,7 @@ fn in_namespace(work: impl AsyncFnOnce() + Send + 'static) {
 }
 
 /// A pair of connected links in this namespace, both up.
-async fn pair(addresses: &Addresses) -> (Link, Link) {
+pub(crate) async fn pair(addresses: &Addresses) -> (Link, Link) {
     let add = addresses.handle.link().add(rtnetlink::LinkVeth::new("here", "there").build());
     addresses.within(add.execute()).await.unwrap();
     for name in ["here", "there"] {

@@ -15,8 +15,8 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
-const ETH_P_ARP: u16 = 0x0806;
-const ETHERNET_BROADCAST: [u8; 6] = [0xff; 6];
+pub(crate) const ETH_P_ARP: u16 = 0x0806;
+pub(crate) const ETHERNET_BROADCAST: [u8; 6] = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ICMPV6: i32 = 58;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
@@ -112,7 +112,7 @@ impl Sender {
             self.arp = Some(socket);
         }
         let Some(socket) = &self.arp else { return Ok(()) };
-        let to = link_broadcast(index);
+        let to = hardware(index, ETH_P_ARP, ETHERNET_BROADCAST);
         for kind in [ArpKind::Request, ArpKind::Reply] {
             socket.send_to(&arp_packet(kind, mac, addr), &to).map_err(|e| ("send", e))?;
         }
@@ -135,16 +135,16 @@ pub async fn burst(link: &Link, addrs: &[IpAddr], burst: Burst) -> Result<(), An
 
 type Failure = (&'static str, std::io::Error);
 
-/// The Ethernet broadcast address on a link, as a packet socket wants it.
-fn link_broadcast(index: u32) -> SockAddr {
+/// A hardware address on a link, as a packet socket wants it.
+pub(crate) fn hardware(index: u32, protocol: u16, mac: [u8; 6]) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is one of the shapes that sockaddr_storage is made for, and all-zero bytes are valid for it.
     let ll: &mut libc::sockaddr_ll = unsafe { storage.view_as() };
     ll.sll_family = libc::AF_PACKET as u16;
-    ll.sll_protocol = ETH_P_ARP.to_be();
+    ll.sll_protocol = protocol.to_be();
     ll.sll_ifindex = index as i32;
     ll.sll_halen = 6;
-    ll.sll_addr[..6].copy_from_slice(&ETHERNET_BROADCAST);
+    ll.sll_addr[..6].copy_from_slice(&mac);
     // SAFETY: the storage holds an initialised sockaddr_ll, and the length is its size.
     unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
 }
