@@ -324,13 +324,13 @@ fn a_flapping_node_is_let_in_less_and_less_often() {
     c.check();
 }
 
-#[test]
-fn losing_one_of_two_links_loses_nothing() {
-    let mut c = Cluster::new(13);
+/// Link 0 is cut at another phase of the heartbeats with each seed.
+fn lose_link_0(seed: u64) -> Cluster {
+    let mut c = Cluster::new(seed);
     c.links = 2;
     c.declare(3);
     (1..=3).for_each(|i| c.start(n(i)));
-    c.run_ms(2000);
+    c.run_ms(2000 + seed * 7);
     let views = c.node(n(1)).counters().views;
     for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2)] {
         c.cut.insert((n(from), n(to), 0));
@@ -353,12 +353,29 @@ fn losing_one_of_two_links_loses_nothing() {
             worst = worst.max(arrived.unwrap().since(at));
         }
     }
-    println!("link 0 cut: longest wait for a message {worst:?}");
-    assert!(worst < Duration::from_millis(120));
+    // An idle token is held once; until the link is known to be down each hop loses the token once; a round for the message
+    // (which is lost on that link as well), and one for its repetition. The rest is the way over the wire.
+    let timing = Timing::fast();
+    let bound = timing.hold + timing.token_retransmit * 3 * 2 + Duration::from_millis(10);
+    assert!(worst < bound, "seed {seed}: {worst:?}, expected at most {bound:?}");
     let down = c.life(n(1)).events().filter(|(_, e)| matches!(e, Event::LinkDown { link: 0, .. })).count();
     assert_eq!(down, 2);
     let status = c.node(n(1)).status(c.local(n(1)));
     assert!(status.current && status.peers.iter().all(|p| p.links[1].in_use && !p.links[0].up));
+    c
+}
+
+#[test]
+fn losing_one_of_two_links_loses_nothing() {
+    for seed in 0..40 {
+        lose_link_0(seed);
+    }
+}
+
+#[test]
+fn a_link_that_works_one_way_only_is_passed_over() {
+    let mut c = lose_link_0(13);
+    let views = c.node(n(1)).counters().views;
     // One way only: our heartbeats do not get through on link 1 either way we send, but link 0 works.
     c.heal();
     c.run_ms(500);
