@@ -3,6 +3,7 @@
 //! No resources that need a network here (crate `lab`'s tests have them): this is about the ring, the CIB and its store.
 
 mod agents;
+mod alerts;
 mod commands;
 mod director;
 mod disk;

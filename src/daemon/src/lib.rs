@@ -3,6 +3,7 @@
 //! [`config`] reads what the operator brings. The rest drives the cores: inputs drained, the core stepped, its outputs
 //! performed, the one next timer armed.
 
+mod alerts;
 mod api;
 mod clock;
 pub mod config;

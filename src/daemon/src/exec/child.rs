@@ -64,7 +64,18 @@ pub(crate) async fn run(
     input: &[u8],
     deadline: Instant,
 ) -> Result<Output, ChildError> {
-    let mut running = Running::start(groups.call(), program, !input.is_empty())?;
+    run_as(groups, program, None, input, deadline).await
+}
+
+/// [`run`] as another user.
+pub(crate) async fn run_as(
+    groups: &Groups,
+    program: &Program,
+    user: Option<&super::alert::User>,
+    input: &[u8],
+    deadline: Instant,
+) -> Result<Output, ChildError> {
+    let mut running = Running::start(groups.call(), program, user, !input.is_empty())?;
     let Some((child, scope)) = &mut running.parts else { return Err(ChildError::Deadline) };
     match tokio::time::timeout_at(deadline.into(), finish(child, input)).await {
         Ok(output) => {
@@ -90,13 +101,21 @@ struct Running {
 }
 
 impl Running {
-    fn start(mut scope: Scope, program: &Program, with_input: bool) -> Result<Running, ChildError> {
+    fn start(
+        mut scope: Scope,
+        program: &Program,
+        user: Option<&super::alert::User>,
+        with_input: bool,
+    ) -> Result<Running, ChildError> {
         let (name, value) = scope.mark();
         let command = |file: &Path| {
             let mut command = Command::new(file);
             command.env_clear().envs(&program.env).env(name, value).current_dir("/");
             command.stdin(if with_input { Stdio::piped() } else { Stdio::null() });
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+            if let Some(user) = user {
+                command.uid(user.uid).gid(user.gid);
+            }
             command
         };
         let mut spawned = command(&program.file).args(&program.args).spawn();

@@ -3,6 +3,7 @@
 //! Each call has one deadline. A call that passes it is reported as `Timeout`: what it did is unknown, it has not
 //! "failed". Dropping the future of a call ends it, and a child with everything that it started.
 
+pub(crate) mod alert;
 mod child;
 mod env;
 pub mod fence;

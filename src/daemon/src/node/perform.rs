@@ -4,6 +4,7 @@
 use super::facts::Facts;
 use super::keep::Keeper;
 use super::records::Records;
+use crate::alerts::Alerts;
 use crate::exec::{Runner, fence};
 use crate::schedule::Job;
 use crate::timeline::Timeline;
@@ -36,6 +37,7 @@ pub(super) struct Performer {
     pub runner: Runner,
     pub agents: Agents,
     pub timeline: Timeline,
+    pub alerts: Alerts,
     pub to: Outlets,
     running: BTreeMap<u64, AbortHandle>,
     /// Resources of the configuration, for the directors on standby.
@@ -44,10 +46,10 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub fn new(runner: Runner, agents: Agents, timeline: Timeline, to: Outlets) -> Performer {
+    pub fn new(runner: Runner, agents: Agents, timeline: Timeline, alerts: Alerts, to: Outlets) -> Performer {
         let configured = watch::Sender::default();
         tokio::spawn(follow(agents.clone(), configured.subscribe()));
-        Performer { runner, agents, timeline, to, running: BTreeMap::new(), configured, stop_asked: false }
+        Performer { runner, agents, timeline, alerts, to, running: BTreeMap::new(), configured, stop_asked: false }
     }
 
     pub fn perform(&mut self, output: Output) {
@@ -72,6 +74,7 @@ impl Performer {
             Output::Discarded { cib, reason } => self.to.keeper.discarded(cib, reason),
             Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
             Output::Alert(alert) => self.alert(&alert),
+            Output::Notify(calls) => self.alerts.send(calls),
             other => tracing::error!("output that nobody performs: {other:?}"),
         }
     }
@@ -103,6 +106,7 @@ impl Performer {
         for handle in std::mem::take(&mut self.running).into_values() {
             handle.abort();
         }
+        self.alerts.drain().await;
         if tokio::time::timeout(FLUSH_LIMIT, self.to.keeper.flush()).await.is_err() {
             tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
         }

@@ -9,6 +9,7 @@ use super::records::{self, Records};
 use super::settings::{self, Settings};
 use super::signals;
 use super::{core, keep, native};
+use crate::alerts::Alerts;
 use crate::exec::{Places, Runner};
 use crate::ring::{self, Ring};
 use crate::store::{self, Store};
@@ -168,7 +169,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
         records: Records::start(instances)?,
         facts: Facts::new(runner.places(), facts_to),
     };
-    let performer = Performer::new(runner, agents, timeline.clone(), to);
+    let alerts = Alerts::new(runner.places(), timeline.clone(), &settings.my_name());
+    let performer = Performer::new(runner, agents, timeline.clone(), alerts, to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let server =
         tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));

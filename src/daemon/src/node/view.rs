@@ -33,12 +33,18 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         view: core.ring_id.map(|v| ViewInfo { rep: NodeId(v.rep), seq: v.seq }),
         controller: controller.state.clone(),
         links: links(core, &ring),
-        counters: counters(&ring, &controller),
+        counters: counters(core, &ring, &controller),
         data_plane: core.identity.data_plane.to_owned(),
         authenticated: settings.config.totem.authenticated && settings.standing.is_empty(),
         realtime: ring.realtime,
         memory_locked: ring.memory_locked,
-        warnings: storage.iter().map(ToString::to_string).chain(standing).chain(heard(core, &ring)).collect(),
+        warnings: storage
+            .iter()
+            .map(ToString::to_string)
+            .chain(standing)
+            .chain(heard(core, &ring))
+            .chain(core.performer.alerts.troubles())
+            .collect(),
         storage,
         fencing: Vec::new(),
         members,
@@ -104,7 +110,7 @@ fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
 }
 
 /// Every counter under a dotted name.
-fn counters(ring: &crate::ring::Status, controller: &controller::Status) -> Vec<Counter> {
+fn counters(core: &Core, ring: &crate::ring::Status, controller: &controller::Status) -> Vec<Counter> {
     let mut all = Vec::new();
     let mut add = |prefix: &str, value: serde_json::Value| {
         if let serde_json::Value::Object(fields) = value {
@@ -118,6 +124,9 @@ fn counters(ring: &crate::ring::Status, controller: &controller::Status) -> Vec<
     add("totem", serde_json::to_value(ring.totem.counters).unwrap_or_default());
     add("session.dropped", serde_json::to_value(ring.dropped).unwrap_or_default());
     add("controller", serde_json::to_value(&controller.counters).unwrap_or_default());
+    for (name, value) in core.performer.alerts.counters() {
+        all.push(Counter { name: format!("alerts.{name}"), value });
+    }
     let links = &ring.links;
     for (name, value) in [
         ("received", links.received),
