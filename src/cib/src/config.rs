@@ -6,7 +6,7 @@
 //! Times, booleans and scores have one parser each, in `base::text` and `base::Score`.
 
 use base::Score;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xml::Element;
 
@@ -136,6 +136,20 @@ pub fn property_of<'a>(configuration: &'a Element, name: &str) -> Option<&'a str
     all.find(|p| p.name() == name).map(|p| p.value())
 }
 
+/// The resources that an operator means by `name`: the primitive of that id, or those in the group, clone or bundle of that id;
+/// the name itself always, since a history may outlive its resource.
+pub fn meant_by<'a>(cib: &'a Element, name: &'a str) -> BTreeSet<&'a str> {
+    let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+    let holder = resources.and_then(|r| r.descendants().find(|e| e.id() == Some(name)));
+    let inner = holder.into_iter().flat_map(|h| h.descendants()).filter(|e| e.name() == "primitive");
+    inner.filter_map(Element::id).chain([name]).collect()
+}
+
+/// Whether `id`, with an instance's number or without, is one of `resources`.
+pub fn is_among(resources: &BTreeSet<&str>, id: &str) -> bool {
+    resources.contains(id) || id.split_once(':').is_some_and(|(plain, _)| resources.contains(plain))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +190,15 @@ mod tests {
         assert_eq!(property_of(&(two("score='5'", "score='INFINITY'") + &first)).as_deref(), Some("0"));
         let ruled = "<cluster_property_set id='z' score='9'><rule id='r'/><nvpair id='z-a' name='a' value='9'/></cluster_property_set>";
         assert_eq!(property_of(&(set("x", "", "1") + ruled)).as_deref(), Some("1"));
+    }
+    #[test]
+    fn a_name_means_all_that_is_in_it() {
+        let cib = cib("<resources><clone id='c'><group id='g'><primitive id='a'/><primitive id='b'/></group></clone>\
+             <primitive id='x'><operations><op id='b'/></operations></primitive></resources>");
+        let all = |name| meant_by(&cib, name).into_iter().collect::<Vec<_>>();
+        assert_eq!(all("c"), ["a", "b", "c"]);
+        assert_eq!(all("a"), ["a"]);
+        assert_eq!(all("gone"), ["gone"]);
+        assert!(is_among(&meant_by(&cib, "g"), "b:2") && !is_among(&meant_by(&cib, "g"), "bb:2"));
     }
 }

@@ -345,6 +345,23 @@ fn a_cleanup_touches_what_has_failed() {
 }
 
 #[test]
+fn a_cleanup_of_a_group_is_one_of_its_members() {
+    let group = format!("<group id=\"g\">{}{}</group>", route("a", "Dummy", ""), route("b", "Dummy", ""));
+    let mut lab = up(&format!("{group}{}", route("c", "Dummy", "")));
+    for failing in ["b_monitor_10000", "c_monitor_10000"] {
+        lab.faults.insert((NodeId(1), failing.into()), OcfCode::ERROR);
+    }
+    lab.run_ms(10_500);
+    lab.faults.clear();
+    lab.run_ms(1000);
+    assert!(fail_count(&lab, "b#monitor_10000").is_some() && fail_count(&lab, "c#monitor_10000").is_some());
+    lab.ask(1, Request::Cleanup { resource: Some(Word::cleaned("g")), node: None, operation: None, refresh: false });
+    lab.run_ms(1000);
+    assert_eq!(fail_count(&lab, "b#monitor_10000"), None);
+    assert!(fail_count(&lab, "c#monitor_10000").is_some(), "of no concern");
+}
+
+#[test]
 fn a_round_that_was_cancelled_is_not_waited_for() {
     let mut lab = up("");
     lab.delays.insert("x_monitor_10000".into(), 30_000);

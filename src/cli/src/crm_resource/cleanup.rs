@@ -47,8 +47,8 @@ pub fn run(source: &Source, call: &CleanupCall) -> Result<String, Failure> {
 }
 
 fn in_file(source: &Source, cib: &Element, call: &CleanupCall) -> Result<(), Failure> {
-    let concerns =
-        |id: &str| call.resource.as_ref().is_none_or(|r| *r == id || id.split(':').next() == Some(r.as_str()));
+    let meant = call.resource.as_ref().map(|r| cib::config::meant_by(cib, r));
+    let concerns = |id: &str| meant.as_ref().is_none_or(|all| cib::config::is_among(all, id));
     let failed: Vec<(String, String)> = cluster::operations(cib)
         .into_iter()
         .filter(|o| concerns(&o.resource) && call.node.as_ref().is_none_or(|n| **n == *o.node))

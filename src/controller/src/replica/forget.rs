@@ -38,11 +38,12 @@ impl Replica {
     ) -> bool {
         let Some(current) = self.status() else { return false };
         let nodes = status::known_nodes(current).into_iter().filter(|n| node.is_none_or(|wanted| wanted == n.0));
+        let meant = resource.map(|r| cib::config::meant_by(self.cib.root(), r));
         let of_node = |n: NodeId| status::resources_of(current, n).into_iter().map(move |(id, failed)| (n, id, failed));
         let chosen: Vec<(NodeId, String)> = nodes
             .flat_map(of_node)
             .filter(|(_, id, failed)| {
-                (refresh || *failed) && resource.is_none_or(|r| r == id || id.split(':').next() == Some(r))
+                (refresh || *failed) && meant.as_ref().is_none_or(|all| cib::config::is_among(all, id))
             })
             .map(|(n, id, _)| (n, id))
             .collect();
