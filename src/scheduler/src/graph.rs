@@ -213,7 +213,7 @@ impl Action {
         if !self.maintenance.is_empty() {
             let mut list = Element::new("maintenance");
             for (id, on) in &self.maintenance {
-                list.push(Element::new("node").with("id", id).with("maintenance", if *on { "1" } else { "0" }));
+                list.push(Element::new("node").with("id", id).with("node_in_maintenance", if *on { "1" } else { "0" }));
             }
             e.push(list);
         }

@@ -106,7 +106,7 @@ impl Sched {
             self.fence_node(node, "peer has not been seen by the cluster", false);
             return false;
         }
-        if join == "nack" {
+        if join == "banned" {
             self.fence_node(node, "peer failed Pacemaker membership criteria", false);
         } else if terminate {
             if member <= 0 && online <= 0 && join == "down" {
