@@ -13,6 +13,14 @@ pub fn stamp(at: WallTime) -> String {
     zoned(at).map(|z| z.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()).unwrap_or_default()
 }
 
+/// `2026-11-20 18:00:00.123456Z`, or with the offset, as fencing writes it.
+pub fn stamp_us(at_us: i64) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let Ok(zoned) = Timestamp::from_microsecond(at_us).map(|t| t.to_zoned(zone)) else { return String::new() };
+    let offset = if zoned.offset().is_zero() { "Z" } else { " %:z" };
+    zoned.strftime(&format!("%Y-%m-%d %H:%M:%S.{:06}{offset}", at_us.rem_euclid(1_000_000))).to_string()
+}
+
 fn zoned(at: WallTime) -> Option<Zoned> {
     Timestamp::from_millisecond(at.0).ok().map(|t| t.to_zoned(jiff::tz::TimeZone::system()))
 }

@@ -3,6 +3,9 @@
 //! The change is one replacement of the `configuration` section, so that a resource and what names it go together. If
 //! somebody else has changed the configuration meanwhile, nothing is put back.
 
+pub mod alerts;
+pub mod levels;
+
 use crate::attributes::sign;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
@@ -251,6 +254,7 @@ pub fn delete_resource(configuration: &mut Element, id: &str) -> Result<Vec<Stri
             remove_references(e, &gone, &mut said);
         }
     }
+    levels::forget_devices(configuration, &gone);
     if let Some(resources) = configuration.child_mut("resources") {
         prune(resources, &gone);
     }

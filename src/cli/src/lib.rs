@@ -24,6 +24,8 @@ mod crm_verify;
 mod doctor;
 mod edit;
 mod explain;
+mod fence_agent;
+mod fencing;
 mod grammar;
 pub mod ipvsadm;
 mod iso8601;
@@ -33,6 +35,7 @@ mod overview;
 mod pcs;
 mod report;
 mod source;
+mod stonith_admin;
 mod terminal;
 mod wait;
 
@@ -69,6 +72,7 @@ pub const APPLETS: &[Applet] = &[
     applet("explain", "show why a resource is where it is, or not running", explain::main),
     applet("iso8601", "read and print dates, durations and periods", iso8601::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
+    applet("stonith_admin", "fence nodes, see fence devices, levels and what was fenced", stonith_admin::main),
     doctor::DOCTOR,
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
@@ -105,6 +109,7 @@ const COMMANDS: &[Tree] = &[
     ("ipvsadm-save", ipvsadm::save_tree),
     ("iso8601", iso8601::Iso8601::command),
     ("ldirectord", ldirectord::Ldirectord::command),
+    ("stonith_admin", stonith_admin::StonithAdmin::command),
 ];
 
 /// What `bascule` without a known applet does: the overview, its own commands, or word that there is no such command.

@@ -2,10 +2,12 @@
 //!
 //! [`table::TABLE`] says what there is. What Bascule does otherwise (setting up nodes, pcsd) is refused with what to do instead.
 
+mod alert;
 mod cluster;
 mod constraint;
 mod node;
 mod resource;
+mod stonith;
 mod table;
 
 use crate::edit::error;
@@ -68,6 +70,11 @@ fn words_for(refused: Refused) -> Failure {
     })
 }
 
+/// Several faults, and the original's word that it stops.
+fn unable(messages: &[String]) -> Failure {
+    error(format!("{}\nError: Errors have occurred, therefore pcs is unable to continue", messages.join("\nError: ")))
+}
+
 /// An hour, as the original waits, unless `--wait=SECONDS` says otherwise.
 fn wait_ms(line: &Line, source: &Source) -> Result<u64, Failure> {
     if source.client().is_none() {
@@ -88,7 +95,8 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
         ["property", rest @ ..] => node::property(source, rest, line.has("--force"))?,
         ["node", rest @ ..] => node::run(source, rest, line.has("--all"))?,
-        ["stonith", rest @ ..] => resource::stonith(source, line, rest)?,
+        ["stonith", rest @ ..] => stonith::run(source, line, rest)?,
+        ["alert", rest @ ..] => alert::run(source, line, rest)?,
         ["quorum", rest @ ..] => return cluster::quorum(rest),
         ["cluster", rest @ ..] => return cluster::run(source, line, rest),
         ["config", ..] => cluster::config(source)?,
