@@ -55,8 +55,8 @@ const PARAMS: &[Param] = &[
     param(
         "check_link_status",
         "boolean",
-        Some("false"),
-        "Whether an address on an interface without carrier has failed; a start that failed so needs a clean-up afterwards",
+        Some("true"),
+        "Whether an address leaves an interface that has no carrier; it may come back when the carrier has",
     )
     .reloadable(),
     UNUSED_ARP_BG,
@@ -212,7 +212,7 @@ impl VirtualAddress {
             }
             other => other?,
         };
-        if let Some(outcome) = without_carrier(settings, &vip).await {
+        if let Some(outcome) = self.without_carrier(id, settings, &vip).await {
             return Ok(outcome);
         }
         // In a group the address often comes before its director: the table must be right before anyone is drawn here.
@@ -228,14 +228,39 @@ impl VirtualAddress {
         })
     }
 
-    async fn try_monitor(&self, settings: &Settings) -> Result<AgentOutcome, LeaseError> {
+    /// Clients cannot reach an address on a link without carrier.
+    async fn without_carrier(&self, id: &str, settings: &Settings, vip: &Vip) -> Option<AgentOutcome> {
+        if !settings.announce.check_link {
+            return None;
+        }
+        let link = Net::open().ok()?.dead_link(vip.interface_index).await.ok()??;
+        if let Addresses::Leased(keeper) = &*self.addresses {
+            keeper.no_carrier(id, vip.interface_index).await;
+        }
+        Some(AgentOutcome::error(no_carrier(&link)))
+    }
+
+    /// The address is there; is it of use?
+    async fn held(&self, id: &str, settings: &Settings, vip: &Vip) -> AgentOutcome {
+        if let Some(outcome) = self.without_carrier(id, settings, vip).await {
+            return outcome;
+        }
+        if settings.at_monitor.count > 0
+            && let Ok(net) = Net::open()
+        {
+            net.announce(vip, settings.at_monitor);
+        }
+        AgentOutcome::ok()
+    }
+
+    async fn try_monitor(&self, id: &str, settings: &Settings) -> Result<AgentOutcome, LeaseError> {
         keep_on_loopback(settings).await?;
         let vip = match locate(settings).await {
             Err(NetError::NoInterface { .. }) => return Ok(AgentOutcome::not_running()),
             other => other?,
         };
         Ok(match self.addresses.present(vip.clone()).await? {
-            true => held(settings, &vip).await,
+            true => self.held(id, settings, &vip).await,
             false => AgentOutcome::not_running(),
         })
     }
@@ -283,8 +308,8 @@ impl Agent for VirtualAddress {
         removed.map_or_else(|e| failed(&e), |()| AgentOutcome::ok())
     }
 
-    async fn monitor(&self, _id: &str, settings: &Settings) -> AgentOutcome {
-        self.try_monitor(settings).await.unwrap_or_else(|e| failed(&e))
+    async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        self.try_monitor(id, settings).await.unwrap_or_else(|e| failed(&e))
     }
 
     async fn is_placed(&self, id: &str) -> bool {
@@ -309,28 +334,6 @@ fn failed(error: &LeaseError) -> AgentOutcome {
 /// `arp_ignore=1` (agent director-settings, topology local) nobody hears of it.
 async fn keep_on_loopback(settings: &Settings) -> Result<(), NetError> {
     if settings.on_loopback { Net::open()?.keep_on_loopback(settings.addr).await } else { Ok(()) }
-}
-
-/// The address is there; is it of use?
-async fn held(settings: &Settings, vip: &Vip) -> AgentOutcome {
-    if let Some(outcome) = without_carrier(settings, vip).await {
-        return outcome;
-    }
-    if settings.at_monitor.count > 0
-        && let Ok(net) = Net::open()
-    {
-        net.announce(vip, settings.at_monitor);
-    }
-    AgentOutcome::ok()
-}
-
-/// Clients cannot reach an address on a link without carrier.
-async fn without_carrier(settings: &Settings, vip: &Vip) -> Option<AgentOutcome> {
-    if !settings.announce.check_link {
-        return None;
-    }
-    let link = Net::open().ok()?.dead_link(vip.interface_index).await.ok()??;
-    Some(AgentOutcome::error(no_carrier(&link)))
 }
 
 fn settings(instance: &Instance) -> Result<Settings, AgentOutcome> {

@@ -22,7 +22,7 @@ pub(crate) struct Announce {
 
 impl Default for Announce {
     fn default() -> Announce {
-        Announce { burst: Burst::default(), refresh_s: 60, check_link: false }
+        Announce { burst: Burst::default(), refresh_s: 60, check_link: true }
     }
 }
 

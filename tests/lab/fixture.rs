@@ -1,6 +1,8 @@
 //! A two-node group of virtual addresses in a lab, and the means to look at it and to hurt it.
 
 use base::NodeId;
+use kernel::links::Links;
+use kernel::netns::{Namespace, Spec};
 use lab::hosts::{Host, HostSpec, Lab, vip_v4, vip_v6};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -23,7 +25,42 @@ pub fn vips() -> [IpAddr; 4] {
 pub struct Group {
     pub lab: Lab,
     pub daemons: Vec<tokio::process::Child>,
+    /// The switch of the ring, where it is not that of the addresses.
+    pub ring: Option<RingNet>,
     dir: tempfile::TempDir,
+}
+
+/// A second network that joins the nodes alone, on `eth1` of each.
+pub struct RingNet {
+    _switch: Namespace,
+    ports: Links,
+}
+
+impl RingNet {
+    async fn between(lab: &Lab) -> RingNet {
+        let switch = Namespace::create(&Spec::new("ring")).expect("a namespace");
+        let ports = Links::open_in(&switch).expect("netlink");
+        ports.add_bridge("br0").await.expect("a bridge");
+        for (n, name) in (1..).zip(NODES) {
+            let host = lab.host(name).expect("a director");
+            ports.add_veth_into(name, &host.ns, "eth1").await.expect("a cable");
+            ports.set_master(name, Some("br0")).await.expect("plugged in");
+            ports.up(name).await.expect("up");
+            host.links.up("eth1").await.expect("up");
+            host.links.add_address("eth1", ring_address(n), 24).await.expect("an address");
+        }
+        RingNet { _switch: switch, ports }
+    }
+
+    /// Pulls a node's cable, or puts it back.
+    pub async fn plug(&self, node: &str, there: bool) {
+        let done = if there { self.ports.up(node).await } else { self.ports.down(node).await };
+        done.expect("the port changes");
+    }
+}
+
+fn ring_address(n: u8) -> IpAddr {
+    [10, 78, 0, n].into()
 }
 
 impl Group {
@@ -34,15 +71,25 @@ impl Group {
 
     /// With more parameters for each address.
     pub async fn start_with(takeover: &str, params: &[(&str, &str)]) -> Group {
+        Group::build(takeover, params, false).await
+    }
+
+    /// The ring on a network of its own.
+    pub async fn start_apart(takeover: &str, params: &[(&str, &str)]) -> Group {
+        Group::build(takeover, params, true).await
+    }
+
+    async fn build(takeover: &str, params: &[(&str, &str)], apart: bool) -> Group {
         let mut lab = Lab::new().await.expect("a lab");
         for (n, name) in (1..).zip(NODES) {
             lab.add_host(HostSpec::numbered(name, n)).await.expect("a director");
         }
         lab.add_host(HostSpec::numbered("client", 50)).await.expect("a client");
         let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("corosync.conf"), corosync_conf()).expect("written");
+        let ring = if apart { Some(RingNet::between(&lab).await) } else { None };
+        std::fs::write(dir.path().join("corosync.conf"), corosync_conf(apart)).expect("written");
         std::fs::write(dir.path().join("cib.xml"), cib(takeover, params)).expect("written");
-        let group = Group { lab, daemons: Vec::new(), dir };
+        let group = Group { lab, daemons: Vec::new(), ring, dir };
         group.command("d1", &["corosync-keygen", "-k", group.path("authkey").to_str().expect("UTF-8")]);
         let mut group = group;
         for name in NODES {
@@ -62,8 +109,12 @@ impl Group {
         self.lab.host(name).expect("a host of this lab")
     }
 
-    fn start_daemon(&self, name: &str) -> tokio::process::Child {
-        let log = std::fs::File::create(self.path(&format!("{name}.log"))).expect("a log file");
+    pub fn start_daemon(&self, name: &str) -> tokio::process::Child {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{name}.log")))
+            .expect("a log file");
         let mut command = tokio::process::Command::new(BASCULE);
         command.arg("node").arg("--config").arg(self.path("corosync.conf"));
         command.arg("--authkey").arg(self.path("authkey"));
@@ -172,10 +223,11 @@ fn command_line(pid: u32) -> String {
     std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default()
 }
 
-fn corosync_conf() -> String {
+fn corosync_conf(apart: bool) -> String {
     let mut text = String::from("totem {\n    version: 2\n    cluster_name: lease\n}\nnodelist {\n");
     for (id, name) in (1..).map(NodeId).zip(NODES) {
-        let _ = write!(text, "    node {{\n        ring0_addr: {}\n", vip_v4(id.0 as u8));
+        let address = if apart { ring_address(id.0 as u8) } else { vip_v4(id.0 as u8).into() };
+        let _ = write!(text, "    node {{\n        ring0_addr: {address}\n");
         let _ = write!(text, "        name: {name}\n        nodeid: {id}\n    }}\n");
     }
     text + "}\nquorum {\n    provider: corosync_votequorum\n    two_node: 1\n    wait_for_all: 0\n}\n"

@@ -1,6 +1,7 @@
 //! Director groups as real processes in namespaces of this host, with real links and addresses.
 
 mod announce;
+mod cuts;
 mod demo;
 mod doctor;
 mod fixture;

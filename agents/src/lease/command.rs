@@ -25,11 +25,14 @@ pub enum KeeperEvent {
         vip: Vip,
         reason: String,
     },
-    /// The address is held, but nobody can reach it.
+    /// It cannot be here until its link has a carrier.
     LinkDown {
         resource: String,
-        vip: Vip,
         reason: String,
+    },
+    /// Nothing is wrong with its link any more; what has failed for it is of no meaning now.
+    LinkFit {
+        resource: String,
     },
 }
 
@@ -45,10 +48,32 @@ pub enum LeaseError {
 }
 
 pub(super) enum Command {
-    Grant { resource: String, vip: Vip, announce: net::Announce, done: oneshot::Sender<Result<(), LeaseError>> },
-    Release { resource: String, vip: Option<Vip>, done: oneshot::Sender<Result<(), LeaseError>> },
-    Holds { resource: String, done: oneshot::Sender<Result<bool, LeaseError>> },
-    Present { vip: Vip, done: oneshot::Sender<Result<bool, LeaseError>> },
+    Grant {
+        resource: String,
+        vip: Vip,
+        announce: net::Announce,
+        done: oneshot::Sender<Result<(), LeaseError>>,
+    },
+    Release {
+        resource: String,
+        vip: Option<Vip>,
+        done: oneshot::Sender<Result<(), LeaseError>>,
+    },
+    Holds {
+        resource: String,
+        done: oneshot::Sender<Result<bool, LeaseError>>,
+    },
+    Present {
+        vip: Vip,
+        done: oneshot::Sender<Result<bool, LeaseError>>,
+    },
+    /// The resource has failed for want of a carrier.
+    NoCarrier {
+        resource: String,
+        link: u32,
+    },
     Reannounce,
-    MakePermanent { done: oneshot::Sender<Result<(), LeaseError>> },
+    MakePermanent {
+        done: oneshot::Sender<Result<(), LeaseError>>,
+    },
 }

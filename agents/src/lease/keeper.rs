@@ -69,6 +69,11 @@ impl Keeper {
         self.ask(Command::Present { vip, done }, result).await
     }
 
+    /// The resource has failed for want of a carrier: [`KeeperEvent::LinkFit`] tells when it may be tried again.
+    pub(crate) async fn no_carrier(&self, resource: &str, link: u32) {
+        let _ = self.commands.send(Command::NoCarrier { resource: resource.into(), link }).await;
+    }
+
     /// The resources that the applied cluster state gives to this node.
     pub fn set_owners(&self, owners: Names) {
         self.owners.send_replace(Some(owners));

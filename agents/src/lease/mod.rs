@@ -5,6 +5,7 @@
 //! line, the kernel's own expiry the last.
 
 mod announcer;
+mod carrier;
 mod command;
 mod heart;
 mod keeper;

@@ -50,6 +50,8 @@ pub enum Lost {
     NotOwner,
     #[error("the address was removed by somebody else")]
     Removed,
+    #[error("its link is down or has no carrier (check_link_status)")]
+    Carrier,
 }
 
 struct Held {
@@ -148,6 +150,11 @@ impl Table {
     pub fn removed(&mut self, key: (u32, IpAddr)) -> Option<Dropped> {
         let resource = self.held.iter().find(|(_, held)| held.vip.key() == key).map(|(r, _)| r.clone())?;
         self.lose_all(vec![(resource, Lost::Removed)]).pop()
+    }
+
+    /// Those on a link without carrier.
+    pub fn without_carrier(&mut self, resources: Vec<String>) -> Vec<Dropped> {
+        self.lose_all(resources.into_iter().map(|r| (r, Lost::Carrier)).collect())
     }
 
     /// Whether a list lacks any: lists that others change while they are read may do so wrongly.

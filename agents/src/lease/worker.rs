@@ -10,6 +10,7 @@
 //! right before its request.
 
 use super::announcer::Announcer;
+use super::carrier::{Carriers, Change};
 use super::command::{Command, KeeperEvent, LeaseError};
 use super::heart::Heart;
 use super::permit::Permit;
@@ -21,7 +22,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use kernel::addr::{AddrError, Event, Events, watch as watch_links};
 use kernel::clock::boottime;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 const PORTION: usize = 32;
 /// Announcements that are looked at and sent together.
 const ANNOUNCED: usize = 256;
-/// Links without carrier that are remembered.
-const MAX_DOWN: usize = 4096;
 /// Before events are asked for again after their socket has failed.
 const WATCH_AGAIN: Duration = Duration::from_secs(2);
 
@@ -55,8 +54,7 @@ pub(super) struct Worker {
     due: VecDeque<String>,
     /// Own removals of which the kernel will tell, by interface and address, each with its moment.
     removals: BTreeMap<(u32, IpAddr), VecDeque<Duration>>,
-    /// Links seen without carrier.
-    down: BTreeSet<u32>,
+    carriers: Carriers,
     on_event: Arc<dyn Fn(KeeperEvent) + Send + Sync>,
 }
 
@@ -77,7 +75,7 @@ impl Worker {
             sender: kernel::announce::Sender::default(),
             due: VecDeque::new(),
             removals: BTreeMap::new(),
-            down: BTreeSet::new(),
+            carriers: Carriers::new(bounds),
             on_event,
         })
     }
@@ -90,7 +88,7 @@ impl Worker {
         let mut links = Watch::start();
         loop {
             self.heart.step();
-            let announce = self.announcer.deadline();
+            let (announce, fit) = (self.announcer.deadline(), self.carriers.deadline());
             // Fair: neither many commands nor many renewals keep the other waiting.
             tokio::select! {
                 _ = renew.tick() => self.round().await,
@@ -100,6 +98,7 @@ impl Worker {
                 }
                 () = std::future::ready(()), if !self.due.is_empty() => self.portion().await,
                 () = sleep_until(announce) => self.announce().await,
+                () = sleep_until(fit) => self.fit(),
                 command = ports.queue.recv() => match command {
                     Some(command) => self.perform(command).await,
                     None => break,
@@ -127,6 +126,7 @@ impl Worker {
                 let lost = self.table.is_lost(&vip);
                 let _ = done.send(self.net.present(&vip).await.map(|there| there && !lost).map_err(LeaseError::from));
             }
+            Command::NoCarrier { resource, link } => self.no_carrier(resource, link).await,
             Command::Reannounce => self.announcer.again(None, boottime()),
             Command::MakePermanent { done } => {
                 let _ = done.send(self.make_permanent().await);
@@ -158,6 +158,7 @@ impl Worker {
             self.heart.drop_vip(&vip);
             return Err(error.into());
         }
+        self.carriers.forget(&resource);
         (self.on_event)(KeeperEvent::Added { resource: resource.clone(), vip: vip.clone() });
         self.announcer.begin(&resource, vip.clone(), announce, now);
         if announce.burst.count > 0 {
@@ -299,7 +300,7 @@ impl Worker {
         let (mut dropped, mut missing) = (Vec::new(), false);
         for event in events {
             match event {
-                Event::Link(link) => self.link(&link),
+                Event::Link(link) => dropped.extend(self.link(&link)),
                 Event::AddressGone(gone) => {
                     let key = (gone.link, gone.addr);
                     if !self.expected(key) {
@@ -313,27 +314,51 @@ impl Worker {
                 Event::LinkGone(_) | Event::Address(_) => {}
             }
         }
+        if missing && let Ok(links) = self.net.links().await {
+            dropped.extend(links.iter().flat_map(|link| self.link(link)));
+        }
         self.lose(dropped).await;
         if missing {
             self.round().await;
         }
     }
 
-    /// A link has changed: without carrier its addresses have failed, with carrier again its switch has to learn anew.
-    fn link(&mut self, link: &kernel::addr::Link) {
-        if link.running {
-            if self.down.remove(&link.index) {
+    /// A link has changed: without carrier its addresses go, with carrier again its switch has to learn anew.
+    fn link(&mut self, link: &kernel::addr::Link) -> Vec<Dropped> {
+        match self.carriers.seen(link.index, link.running, boottime()) {
+            Change::None => Vec::new(),
+            Change::Back => {
                 self.announcer.again(Some(link.index), boottime());
+                Vec::new()
             }
-        } else if self.down.insert(link.index) {
-            for (resource, vip) in self.announcer.on_link(link.index) {
-                let reason = crate::net::no_carrier(&link.name);
-                (self.on_event)(KeeperEvent::LinkDown { resource, vip, reason });
+            Change::Lost => {
+                let resources = self.announcer.on_link(link.index);
+                for resource in &resources {
+                    self.unfit(resource, link);
+                }
+                self.table.without_carrier(resources)
             }
         }
-        // Indexes of links that are gone are not used again soon.
-        while self.down.len() > MAX_DOWN {
-            self.down.pop_first();
+    }
+
+    fn unfit(&mut self, resource: &str, link: &kernel::addr::Link) {
+        self.carriers.fail(resource, link.index);
+        let reason = crate::net::no_carrier(&link.name);
+        (self.on_event)(KeeperEvent::LinkDown { resource: resource.to_owned(), reason });
+    }
+
+    /// An agent has seen it; by now it may be otherwise.
+    async fn no_carrier(&mut self, resource: String, index: u32) {
+        let links = self.net.links().await.unwrap_or_default();
+        let Some(link) = links.into_iter().find(|l| l.index == index) else { return };
+        let dropped = self.link(&link);
+        self.unfit(&resource, &link);
+        self.lose(dropped).await;
+    }
+
+    fn fit(&mut self) {
+        for resource in self.carriers.due(boottime()) {
+            (self.on_event)(KeeperEvent::LinkFit { resource });
         }
     }
 

@@ -58,6 +58,12 @@ pub struct Bounds {
     pub answer: Duration,
     /// After an answer, before it is asked anew.
     pub again: Duration,
+    /// How long a link that has its carrier again must keep it before its addresses may come back.
+    pub settle: Duration,
+    /// The same for one that has lost it again and again, at most.
+    pub settle_most: Duration,
+    /// A carrier that was not lost for so long does not flap.
+    pub calm: Duration,
 }
 
 impl Bounds {
@@ -82,6 +88,9 @@ impl Bounds {
         probe: ms(6),
         answer: ms(8),
         again: ms(20),
+        settle: ms(250),
+        settle_most: ms(32_000),
+        calm: ms(60_000),
     };
 
     /// Longest time that an address stays on a node after the last permit was given there, with nothing in user space running.
@@ -236,6 +245,13 @@ mod tests {
     fn the_end_of_answers_is_noticed_at_once() {
         assert!(B.noticed() < B.probe * 10);
         assert!(B.again >= B.answer, "the answer of before is not taken for a new one");
+    }
+
+    #[test]
+    fn a_flapping_link_is_left_alone_longer_each_time() {
+        assert!(B.settle >= ms(200), "a switch port that begins to pass packets");
+        assert!(B.settle < B.lifetime, "one loss of carrier costs less than one lease");
+        assert!(B.settle_most >= B.settle * 64 && B.settle_most < B.calm);
     }
 
     #[test]

@@ -165,6 +165,18 @@ impl Lab {
         Ok(self.ports.up(name).await?)
     }
 
+    /// The switch stops passing the host's packets; its cable and carrier stay.
+    pub async fn isolate(&self, name: &str) -> Result<(), LabError> {
+        self.host(name)?;
+        Ok(self.ports.set_master(name, None).await?)
+    }
+
+    /// The switch passes its packets again.
+    pub async fn reach(&self, name: &str) -> Result<(), LabError> {
+        self.host(name)?;
+        Ok(self.ports.set_master(name, Some(BRIDGE)).await?)
+    }
+
     /// The power fails: the cable goes dead first, then every process is killed.
     pub async fn power_off(&self, name: &str) -> Result<(), LabError> {
         self.unplug(name).await?;

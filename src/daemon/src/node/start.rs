@@ -266,14 +266,23 @@ fn start_agents(
             agents::Event::Attribute { name, value } => return set_attribute(asker.clone(), name, value),
         };
         let (kind, resource, text) = describe(&event);
-        let code = match &event {
-            lease::KeeperEvent::Dropped { .. } => Some(OcfCode::NOT_RUNNING),
-            lease::KeeperEvent::LinkDown { .. } => Some(OcfCode::ERROR),
+        let happening = match &event {
+            lease::KeeperEvent::Dropped { .. } => {
+                let (code, reason) = (OcfCode::NOT_RUNNING, Reason::cleaned(&text));
+                Some(Happening::Failed { resource: resource.clone(), code, reason })
+            }
+            lease::KeeperEvent::LinkDown { reason, .. } => {
+                Some(Happening::Hindered { resource: resource.clone(), text: reason.clone() })
+            }
+            lease::KeeperEvent::LinkFit { .. } => {
+                forgive(asker.clone(), me.clone(), &resource);
+                Some(Happening::Free { resource: resource.clone() })
+            }
+            lease::KeeperEvent::Added { .. } => Some(Happening::Free { resource: resource.clone() }),
             _ => None,
         };
-        if let Some(code) = code {
-            let reason = Reason::cleaned(&text);
-            let _ = happenings.send(Happening::Failed { resource: resource.clone(), code, reason });
+        if let Some(happening) = happening {
+            let _ = happenings.send(happening);
         }
         timeline.add(kind, &resource, &text);
         tracing::info!("{kind} {resource}: {text}");
@@ -368,8 +377,9 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
         KeeperEvent::RenewFailed { resource, vip, reason } => {
             ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr))
         }
-        KeeperEvent::LinkDown { resource, vip, reason } => {
-            ("link_failed", resource.clone(), format!("{}: {reason}", vip.addr))
+        KeeperEvent::LinkDown { resource, reason } => ("link_failed", resource.clone(), reason.clone()),
+        KeeperEvent::LinkFit { resource } => {
+            ("link_fit", resource.clone(), "its link has a carrier again, and keeps it".to_owned())
         }
     }
 }

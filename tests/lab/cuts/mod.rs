@@ -1,0 +1,329 @@
+//! Two directors that cannot see each other (DESIGN §3.20): every cut, and every way in which a daemon stops working.
+//!
+//! ```text
+//!   ring network ─── eth1 of d1, d2
+//!   service LAN ──── eth0 of d1, d2 (two addresses of each family) and of the client
+//! ```
+//!
+//! Once each; `BASCULE_LONG=1` does everything 20 times. The table that is printed is the result; what must hold on any
+//! machine is asserted.
+
+mod observer;
+
+use crate::fixture::{Group, NODES, other, signal, vips};
+use crate::root::root;
+use nix::sys::signal::Signal;
+use observer::{Client, on_both};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How long a cut lasts: longer than any lease.
+const LASTS: Duration = Duration::from_millis(4500);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Harm {
+    RingAtOwner,
+    RingAtOther,
+    /// The owner does not hear the other one.
+    RingOneWay,
+    /// The other one does not hear the owner.
+    RingOtherWay,
+    ServiceAtOwner,
+    ServiceAtOther,
+    /// Its switch passes nothing on, and the carrier stays.
+    ServiceIsolated,
+    BothAtOwner,
+    BothAtOther,
+    Killed,
+    Stopped,
+    KilledWithGuard,
+    StoppedWithGuard,
+    KilledGuardStopped,
+    StoppedGuardKilled,
+}
+
+impl Harm {
+    const ALL: [Harm; 15] = [
+        Harm::RingAtOwner,
+        Harm::RingAtOther,
+        Harm::RingOneWay,
+        Harm::RingOtherWay,
+        Harm::ServiceAtOwner,
+        Harm::ServiceAtOther,
+        Harm::ServiceIsolated,
+        Harm::BothAtOwner,
+        Harm::BothAtOther,
+        Harm::Killed,
+        Harm::Stopped,
+        Harm::KilledWithGuard,
+        Harm::StoppedWithGuard,
+        Harm::KilledGuardStopped,
+        Harm::StoppedGuardKilled,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Harm::RingAtOwner => "ring cut at the owner",
+            Harm::RingAtOther => "ring cut at the other",
+            Harm::RingOneWay => "ring: owner hears nothing",
+            Harm::RingOtherWay => "ring: other hears nothing",
+            Harm::ServiceAtOwner => "service LAN cut at the owner",
+            Harm::ServiceAtOther => "service LAN cut at the other",
+            Harm::ServiceIsolated => "service LAN dead, carrier there",
+            Harm::BothAtOwner => "both cut at the owner",
+            Harm::BothAtOther => "both cut at the other",
+            Harm::Killed => "daemon killed",
+            Harm::Stopped => "daemon stopped",
+            Harm::KilledWithGuard => "daemon and guard killed",
+            Harm::StoppedWithGuard => "daemon and guard stopped",
+            Harm::KilledGuardStopped => "daemon killed, guard stopped",
+            Harm::StoppedGuardKilled => "daemon stopped, guard killed",
+        }
+    }
+
+    /// Where the addresses have to be while it lasts; `None`: they cannot be reached, whoever has them.
+    fn keeps_owner(self) -> Option<bool> {
+        match self {
+            Harm::RingAtOwner | Harm::RingAtOther | Harm::RingOneWay | Harm::RingOtherWay => Some(true),
+            Harm::ServiceAtOther | Harm::BothAtOther => Some(true),
+            Harm::ServiceIsolated => None,
+            _ => Some(false),
+        }
+    }
+
+    fn stops_daemon(self) -> bool {
+        matches!(self, Harm::Stopped | Harm::StoppedWithGuard | Harm::StoppedGuardKilled)
+    }
+
+    fn kills_daemon(self) -> bool {
+        matches!(self, Harm::Killed | Harm::KilledWithGuard | Harm::KilledGuardStopped)
+    }
+
+    async fn inflict(self, group: &Group, owner: &'static str) {
+        let ring = group.ring.as_ref().expect("a ring network");
+        let far = other(owner);
+        match self {
+            Harm::RingAtOwner => ring.plug(owner, false).await,
+            Harm::RingAtOther => ring.plug(far, false).await,
+            Harm::RingOneWay => mislead(group, far, owner, true),
+            Harm::RingOtherWay => mislead(group, owner, far, true),
+            Harm::ServiceAtOwner => group.lab.unplug(owner).await.expect("a port"),
+            Harm::ServiceAtOther => group.lab.unplug(far).await.expect("a port"),
+            Harm::ServiceIsolated => group.lab.isolate(owner).await.expect("a port"),
+            Harm::BothAtOwner => {
+                group.lab.isolate(owner).await.expect("a port");
+                ring.plug(owner, false).await;
+            }
+            Harm::BothAtOther => {
+                group.lab.isolate(far).await.expect("a port");
+                ring.plug(far, false).await;
+            }
+            _ => {
+                let (daemon, guard) = group.processes(owner);
+                match self {
+                    Harm::KilledWithGuard | Harm::StoppedGuardKilled => signal(guard, Signal::SIGKILL),
+                    Harm::StoppedWithGuard | Harm::KilledGuardStopped => signal(guard, Signal::SIGSTOP),
+                    _ => {}
+                }
+                signal(daemon, if self.kills_daemon() { Signal::SIGKILL } else { Signal::SIGSTOP });
+            }
+        }
+    }
+
+    async fn undo(self, group: &mut Group, owner: &'static str, guard: nix::unistd::Pid) {
+        let far = other(owner);
+        match self {
+            Harm::RingOneWay => mislead(group, far, owner, false),
+            Harm::RingOtherWay => mislead(group, owner, far, false),
+            Harm::ServiceAtOwner => group.lab.plug(owner).await.expect("a port"),
+            Harm::ServiceAtOther => group.lab.plug(far).await.expect("a port"),
+            Harm::ServiceIsolated | Harm::BothAtOwner => group.lab.reach(owner).await.expect("a port"),
+            Harm::BothAtOther => group.lab.reach(far).await.expect("a port"),
+            _ => {}
+        }
+        if let Some(ring) = &group.ring {
+            ring.plug(owner, true).await;
+            ring.plug(far, true).await;
+        }
+        if self.stops_daemon() {
+            signal(group.processes(owner).0, Signal::SIGCONT);
+        }
+        // A guard that was stopped ends with its daemon, once it runs.
+        if matches!(self, Harm::StoppedWithGuard | Harm::KilledGuardStopped) {
+            signal(guard, Signal::SIGCONT);
+        }
+        if self.kills_daemon() {
+            let at = NODES.iter().position(|n| *n == owner).expect("a node");
+            group.daemons[at].wait().await.expect("it ended");
+            group.daemons[at] = group.start_daemon(owner);
+        }
+    }
+}
+
+/// `from` sends what is for the ring address of `to` to a host that does not exist, or does no longer.
+fn mislead(group: &Group, from: &str, to: &str, lie: bool) {
+    let n = NODES.iter().position(|n| *n == to).expect("a node") + 1;
+    let words = match lie {
+        true => format!("neigh replace 10.78.0.{n} lladdr 02:00:00:00:de:ad dev eth1 nud permanent"),
+        false => format!("neigh del 10.78.0.{n} dev eth1"),
+    };
+    let mut ip = std::process::Command::new("ip");
+    ip.args(words.split(' '));
+    let status = group.host(from).ns.spawn(&mut ip).and_then(|mut child| Ok(child.wait().expect("it ends")));
+    assert!(status.expect("ip runs").success(), "ip {words}");
+}
+
+/// What one round showed.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    outage_v4: Duration,
+    outage_v6: Duration,
+    /// On both nodes, and reachable on both, while the harm lasted.
+    both: Duration,
+    reached: Duration,
+    /// The same from its end to the moment at which all was well.
+    both_after: Duration,
+    reached_after: Duration,
+    healed: Duration,
+}
+
+impl Round {
+    fn worse(self, than: Round) -> Round {
+        Round {
+            outage_v4: self.outage_v4.max(than.outage_v4),
+            outage_v6: self.outage_v6.max(than.outage_v6),
+            both: self.both.max(than.both),
+            reached: self.reached.max(than.reached),
+            both_after: self.both_after.max(than.both_after),
+            reached_after: self.reached_after.max(than.reached_after),
+            healed: self.healed.max(than.healed),
+        }
+    }
+}
+
+/// One node holds everything, the other nothing, and each sees the other.
+async fn well(group: &Group) -> Option<&'static str> {
+    for name in NODES {
+        if group.held(name).await != vips().len() || group.held(other(name)).await != 0 {
+            continue;
+        }
+        let online = |node: &str| {
+            let text = group.command(node, &["crm_mon", "-1"]).unwrap_or_default();
+            text.lines().any(|l| l.contains("Online:") && NODES.iter().all(|n| l.contains(n)))
+        };
+        if NODES.iter().all(|n| online(n)) {
+            return Some(name);
+        }
+    }
+    None
+}
+
+async fn until_well(group: &Group, what: &str) -> &'static str {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(name) = well(group).await {
+            return name;
+        }
+        assert!(
+            Instant::now() < end,
+            "{what}: not well again: {} holds {}, {} holds {}\n{}\n{}",
+            NODES[0],
+            group.held(NODES[0]).await,
+            NODES[1],
+            group.held(NODES[1]).await,
+            group.command("d1", &["crm_mon", "-1", "-r", "-f"]).unwrap_or_default(),
+            group.logs()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn one(group: &mut Group, clients: &[Client; 2], harm: Harm, what: &str) -> Round {
+    let owner = until_well(group, what).await;
+    // Announcements of the start are over, cards are told.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let guard = group.processes(owner).1;
+    let addrs: [IpAddr; 4] = vips();
+    let began = Instant::now();
+    harm.inflict(group, owner).await;
+    let both = on_both(group, &addrs, async || began.elapsed() >= LASTS).await;
+    let middle = Instant::now();
+    let judged: Vec<_> = clients.iter().map(|c| c.judge(began, middle)).collect();
+    let reached = judged[0].1.max(judged[1].1);
+    let kept = group.held(owner).await;
+    let moved = group.held(other(owner)).await;
+    match harm.keeps_owner() {
+        Some(true) => assert_eq!(kept, addrs.len(), "{what}: the owner has lost it\n{}", group.logs()),
+        Some(false) => assert_eq!(moved, addrs.len(), "{what}: nobody took over\n{}", group.logs()),
+        None => {}
+    }
+    assert_eq!(reached, Duration::ZERO, "{what}: two nodes answered the client\n{}", group.logs());
+    harm.undo(group, owner, guard).await;
+    let undone = Instant::now();
+    let mut healed = None;
+    let both_after = on_both(group, &addrs, async || {
+        healed = healed.or(well(group).await.map(|_| undone.elapsed()));
+        healed.is_some() || undone.elapsed() > PATIENCE
+    })
+    .await;
+    until_well(group, what).await;
+    let after: Vec<_> = clients.iter().map(|c| c.judge(undone, Instant::now())).collect();
+    Round {
+        outage_v4: judged[0].0,
+        outage_v6: judged[1].0,
+        both,
+        reached,
+        both_after,
+        reached_after: after[0].1.max(after[1].1),
+        healed: healed.unwrap_or(PATIENCE),
+    }
+}
+
+/// Cuts of this part, so that the machine's processors share the work.
+async fn table(takeover: &str, harms: &[Harm]) {
+    let long = std::env::var("BASCULE_LONG").is_ok_and(|v| v == "1");
+    let rounds = if long { 20 } else { 1 };
+    let only = std::env::var("BASCULE_CUT").ok();
+    let mut group = Group::start_apart(takeover, &[]).await;
+    let clients = [Client::start(&group, vips()[0]).await, Client::start(&group, vips()[2]).await];
+    let mut text = format!(
+        "takeover={takeover}, worst of {rounds}{:16}  outage v4   v6    on both  reached   after: both  reached   healed (ms)\n",
+        ""
+    );
+    for harm in harms.iter().filter(|h| only.as_ref().is_none_or(|o| h.name().contains(o.as_str()))) {
+        let mut worst = Round::default();
+        for round in 0..rounds {
+            let what = format!("takeover={takeover}, {}, round {round}", harm.name());
+            worst = worst.worse(one(&mut group, &clients, *harm, &what).await);
+        }
+        let ms = |d: Duration| d.as_millis();
+        let _ = writeln!(
+            text,
+            "{:36}{:>9}{:>7}{:>9}{:>9}{:>13}{:>9}{:>9}",
+            harm.name(),
+            ms(worst.outage_v4),
+            ms(worst.outage_v6),
+            ms(worst.both),
+            ms(worst.reached),
+            ms(worst.both_after),
+            ms(worst.reached_after),
+            ms(worst.healed)
+        );
+        println!("{}", text.lines().last().unwrap_or_default());
+    }
+    println!("{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_cut_with_takeover_fast() {
+    let Some(()) = root() else { return };
+    table("fast", &Harm::ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_cut_with_takeover_safe() {
+    let Some(()) = root() else { return };
+    table("safe", &Harm::ALL).await;
+}
