@@ -127,6 +127,14 @@ impl Addresses {
         }
     }
 
+    /// The leases, if addresses are any.
+    pub fn keeper(&self) -> Option<&Keeper> {
+        match self {
+            Addresses::Leased(keeper) => Some(keeper),
+            Addresses::Permanent(_) => None,
+        }
+    }
+
     async fn add(&self, resource: &str, vip: Vip, announce: Announce) -> Result<(), LeaseError> {
         match self {
             Addresses::Leased(keeper) => keeper.grant(resource, vip, announce).await,
@@ -234,7 +242,7 @@ impl VirtualAddress {
             return None;
         }
         let link = Net::open().ok()?.dead_link(vip.interface_index).await.ok()??;
-        if let Addresses::Leased(keeper) = &*self.addresses {
+        if let Some(keeper) = self.addresses.keeper() {
             keeper.no_carrier(id, vip.interface_index).await;
         }
         Some(AgentOutcome::error(no_carrier(&link)))

@@ -155,6 +155,11 @@ impl Agents {
         &self.shared.lan
     }
 
+    /// The leases of this node, if it holds any addresses so.
+    pub fn leases(&self) -> Option<&Keeper> {
+        self.shared.addresses.keeper()
+    }
+
     /// Health and table of each running director, by resource.
     pub fn directors(&self) -> &Directors {
         &self.shared.directors

@@ -13,6 +13,7 @@
 //! A start that failed so is no fault of this node: when its contest ends, [`Event::Ended`] asks for that failure to be forgotten.
 //! [`Peers`] says whose answer counts, [`Question`] when to ask; both are pure.
 
+pub mod claim;
 mod contest;
 mod peers;
 mod question;

@@ -87,6 +87,13 @@ impl Announcer {
         }
     }
 
+    /// The resource's address alone, anew.
+    pub fn defend(&mut self, resource: &str, now: Duration) {
+        if let Some(plan) = self.plans.get_mut(resource) {
+            plan.burst(now);
+        }
+    }
+
     /// Addresses on a link whose carrier matters to them.
     pub fn on_link(&self, link: u32) -> Vec<String> {
         let on = |(_, p): &(&String, &Plan)| p.vip.interface_index == link && p.how.check_link;

@@ -2,6 +2,8 @@
 
 use super::table::{Lost, Vip};
 use crate::net;
+use base::NodeId;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What happened to an address, for the log and the fail-over timeline.
@@ -47,6 +49,9 @@ pub enum LeaseError {
     Ended,
 }
 
+/// An address that is held here: resource, where, and since when (boot clock).
+pub type Claimed = (String, Vip, Duration);
+
 pub(super) enum Command {
     Grant {
         resource: String,
@@ -71,6 +76,18 @@ pub(super) enum Command {
     NoCarrier {
         resource: String,
         link: u32,
+    },
+    Claims {
+        done: oneshot::Sender<Result<Vec<Claimed>, LeaseError>>,
+    },
+    /// Another node has the better right to the resource's address.
+    Yield {
+        resource: String,
+        to: NodeId,
+    },
+    /// Another node holds it as well, and gives it up.
+    Defend {
+        resource: String,
     },
     Reannounce,
     MakePermanent {

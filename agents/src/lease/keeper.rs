@@ -1,13 +1,13 @@
 //! The handle to the thread that holds the leases.
 
-use super::command::{Command, KeeperEvent, LeaseError};
+use super::command::{Claimed, Command, KeeperEvent, LeaseError};
 use super::heart::Heart;
 use super::permit::Permit;
 use super::table::Vip;
 use super::worker::{Ports, Worker};
 use crate::guard::GuardLink;
 use crate::net;
-use base::Names;
+use base::{Names, NodeId};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -72,6 +72,22 @@ impl Keeper {
     /// The resource has failed for want of a carrier: [`KeeperEvent::LinkFit`] tells when it may be tried again.
     pub(crate) async fn no_carrier(&self, resource: &str, link: u32) {
         let _ = self.commands.send(Command::NoCarrier { resource: resource.into(), link }).await;
+    }
+
+    /// What is held here.
+    pub async fn claims(&self) -> Result<Vec<Claimed>, LeaseError> {
+        let (done, result) = oneshot::channel();
+        self.ask(Command::Claims { done }, result).await
+    }
+
+    /// Drops the resource's address: another node has the better right to it.
+    pub async fn yield_to(&self, resource: String, to: NodeId) {
+        let _ = self.commands.send(Command::Yield { resource, to }).await;
+    }
+
+    /// Announces the resource's address anew: another node that held it as well gives it up.
+    pub async fn defend(&self, resource: String) {
+        let _ = self.commands.send(Command::Defend { resource }).await;
     }
 
     /// The resources that the applied cluster state gives to this node.

@@ -15,7 +15,7 @@ mod table;
 mod tests;
 mod worker;
 
-pub use command::{KeeperEvent, LeaseError};
+pub use command::{Claimed, KeeperEvent, LeaseError};
 pub use keeper::Keeper;
 pub use permit::Permit;
 pub(crate) use table::Seen;

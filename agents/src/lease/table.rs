@@ -12,8 +12,8 @@
 //! A lost lease is never taken up again by itself: only a new start by the cluster grants it anew. That is what keeps
 //! a node that was stopped and continued from bringing an address back that has moved on.
 
-use base::Names;
 use base::lease::{Bounds, MAX_LEASES};
+use base::{Names, NodeId};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -52,10 +52,14 @@ pub enum Lost {
     Removed,
     #[error("its link is down or has no carrier (check_link_status)")]
     Carrier,
+    #[error("node {0} holds it as well, and has the better right to it")]
+    Yielded(NodeId),
 }
 
 struct Held {
     vip: Vip,
+    /// Since when without a gap.
+    since: Duration,
     granted: Duration,
     renewed: Duration,
     owner_seen: bool,
@@ -82,7 +86,9 @@ impl Table {
             return false;
         }
         self.lost.remove(resource);
-        let held = Held { vip, granted: now, renewed: now, owner_seen: false, created: None };
+        let before = self.held.get(resource).filter(|held| held.vip == vip);
+        let since = before.map_or(now, |held| held.since);
+        let held = Held { vip, since, granted: now, renewed: now, owner_seen: false, created: None };
         self.held.insert(resource.to_owned(), held);
         true
     }
@@ -150,6 +156,16 @@ impl Table {
     pub fn removed(&mut self, key: (u32, IpAddr)) -> Option<Dropped> {
         let resource = self.held.iter().find(|(_, held)| held.vip.key() == key).map(|(r, _)| r.clone())?;
         self.lose_all(vec![(resource, Lost::Removed)]).pop()
+    }
+
+    /// Each address with its resource, and since when it has been held.
+    pub fn claims(&self) -> Vec<(String, Vip, Duration)> {
+        self.held.iter().map(|(resource, held)| (resource.clone(), held.vip.clone(), held.since)).collect()
+    }
+
+    /// Another node has the better right to it.
+    pub fn yielded(&mut self, resource: &str, to: NodeId) -> Vec<Dropped> {
+        self.lose_all(vec![(resource.to_owned(), Lost::Yielded(to))])
     }
 
     /// Those on a link without carrier.
@@ -327,6 +343,17 @@ mod tests {
         assert!(table.is_lost(&vip()));
         assert_eq!(table.release("vip"), None);
         assert!(!table.is_lost(&vip()), "a stop ends it");
+    }
+
+    #[test]
+    fn how_long_it_is_held_counts_from_the_first_grant() {
+        let mut table = held_at(ms(1000));
+        assert!(table.grant("vip", vip(), ms(5000)), "announced anew");
+        assert_eq!(table.claims(), [("vip".to_owned(), vip(), ms(1000))]);
+        assert_eq!(table.yielded("vip", NodeId(2)), dropped(Lost::Yielded(NodeId(2))));
+        assert_eq!((table.yielded("vip", NodeId(2)), table.is_lost(&vip())), (vec![], true));
+        assert!(table.grant("vip", vip(), ms(9000)));
+        assert_eq!(table.claims()[0].2, ms(9000));
     }
 
     #[test]

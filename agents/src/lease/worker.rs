@@ -127,6 +127,14 @@ impl Worker {
                 let _ = done.send(self.net.present(&vip).await.map(|there| there && !lost).map_err(LeaseError::from));
             }
             Command::NoCarrier { resource, link } => self.no_carrier(resource, link).await,
+            Command::Claims { done } => {
+                let _ = done.send(Ok(self.table.claims()));
+            }
+            Command::Yield { resource, to } => {
+                let dropped = self.table.yielded(&resource, to);
+                self.lose(dropped).await;
+            }
+            Command::Defend { resource } => self.announcer.defend(&resource, boottime()),
             Command::Reannounce => self.announcer.again(None, boottime()),
             Command::MakePermanent { done } => {
                 let _ = done.send(self.make_permanent().await);

@@ -58,6 +58,8 @@ pub struct Bounds {
     pub answer: Duration,
     /// After an answer, before it is asked anew.
     pub again: Duration,
+    /// Between two words of a holder to the silent nodes on the LAN of its addresses.
+    pub claim: Duration,
     /// How long a link that has its carrier again must keep it before its addresses may come back.
     pub settle: Duration,
     /// The same for one that has lost it again and again, at most.
@@ -88,6 +90,7 @@ impl Bounds {
         probe: ms(6),
         answer: ms(8),
         again: ms(20),
+        claim: ms(50),
         settle: ms(250),
         settle_most: ms(32_000),
         calm: ms(60_000),
@@ -139,6 +142,12 @@ impl Bounds {
     /// From the moment at which a holder stops answering to the moment at which the taker knows.
     pub const fn noticed(&self) -> Duration {
         ms(to_ms(self.again) + to_ms(self.asked()))
+    }
+
+    /// Longest time that two holders keep an address once they can hear each other on its LAN: a claim, perhaps three hellos
+    /// first, and its removal.
+    pub const fn meeting(&self) -> Duration {
+        ms(to_ms(self.claim) * 4 + to_ms(self.in_flight))
     }
 
     /// A stall of this process that may have cost the leases: from here on it looks before it decides.
@@ -245,6 +254,12 @@ mod tests {
     fn the_end_of_answers_is_noticed_at_once() {
         assert!(B.noticed() < B.probe * 10);
         assert!(B.again >= B.answer, "the answer of before is not taken for a new one");
+    }
+
+    #[test]
+    fn two_holders_that_meet_are_one_long_before_a_lease_is_over() {
+        assert!(B.meeting() < B.lifetime / 4);
+        assert!(B.meeting() > B.claim * 4, "hello, hello, hello, claim");
     }
 
     #[test]

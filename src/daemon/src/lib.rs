@@ -5,6 +5,7 @@
 
 mod alerts;
 mod api;
+mod claims;
 mod clock;
 pub mod config;
 pub mod exec;

@@ -173,6 +173,13 @@ impl Endpoint {
         self.peers.get(&peer).is_some_and(|p| p.current.is_some())
     }
 
+    /// A hello to this peer is wanted now, or as soon as the rate allows, whatever the patience with those who do not answer.
+    pub fn urge(&mut self, to: NodeId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            ask(peer, now);
+        }
+    }
+
     pub fn dropped(&self) -> DropCounters {
         self.dropped
     }

@@ -13,6 +13,7 @@ mod observer;
 use crate::fixture::{Group, NODES, other, signal, vips};
 use crate::root::root;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use observer::{Client, on_both};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -101,7 +102,7 @@ impl Harm {
         matches!(self, Harm::Killed | Harm::KilledWithGuard | Harm::KilledGuardStopped)
     }
 
-    async fn inflict(self, group: &Group, owner: &'static str) {
+    async fn inflict(self, group: &Group, owner: &'static str, (daemon, guard): (Pid, Pid)) {
         let ring = group.ring.as_ref().expect("a ring network");
         let far = other(owner);
         match self {
@@ -121,7 +122,6 @@ impl Harm {
                 ring.plug(far, false).await;
             }
             _ => {
-                let (daemon, guard) = group.processes(owner);
                 match self {
                     Harm::KilledWithGuard | Harm::StoppedGuardKilled => signal(guard, Signal::SIGKILL),
                     Harm::StoppedWithGuard | Harm::KilledGuardStopped => signal(guard, Signal::SIGSTOP),
@@ -132,7 +132,7 @@ impl Harm {
         }
     }
 
-    async fn undo(self, group: &mut Group, owner: &'static str, guard: nix::unistd::Pid) {
+    async fn undo(self, group: &mut Group, owner: &'static str, (daemon, guard): (Pid, Pid)) {
         let far = other(owner);
         match self {
             Harm::RingOneWay => mislead(group, far, owner, false),
@@ -148,7 +148,7 @@ impl Harm {
             ring.plug(far, true).await;
         }
         if self.stops_daemon() {
-            signal(group.processes(owner).0, Signal::SIGCONT);
+            signal(daemon, Signal::SIGCONT);
         }
         // A guard that was stopped ends with its daemon, once it runs.
         if matches!(self, Harm::StoppedWithGuard | Harm::KilledGuardStopped) {
@@ -244,10 +244,10 @@ async fn one(group: &mut Group, clients: &[Client; 2], harm: Harm, what: &str) -
     let owner = until_well(group, what).await;
     // Announcements of the start are over, cards are told.
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    let guard = group.processes(owner).1;
+    let processes = group.processes(owner);
     let addrs: [IpAddr; 4] = vips();
     let began = Instant::now();
-    harm.inflict(group, owner).await;
+    harm.inflict(group, owner, processes).await;
     let both = on_both(group, &addrs, async || began.elapsed() >= LASTS).await;
     let middle = Instant::now();
     let judged: Vec<_> = clients.iter().map(|c| c.judge(began, middle)).collect();
@@ -260,7 +260,7 @@ async fn one(group: &mut Group, clients: &[Client; 2], harm: Harm, what: &str) -
         None => {}
     }
     assert_eq!(reached, Duration::ZERO, "{what}: two nodes answered the client\n{}", group.logs());
-    harm.undo(group, owner, guard).await;
+    harm.undo(group, owner, processes).await;
     let undone = Instant::now();
     let mut healed = None;
     let both_after = on_both(group, &addrs, async || {

@@ -10,6 +10,7 @@ use super::perform::Performer;
 use super::reload::{self, Outcome};
 use super::signals::Wish;
 use super::view;
+use crate::claims::Standing;
 use crate::clock;
 use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
@@ -18,7 +19,7 @@ use base::{NodeId, Time};
 use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests of clients that wait for the task.
 const ASKS: usize = 1024;
@@ -129,6 +130,8 @@ pub(super) struct Core {
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
     pub hindrances: Hindrances,
+    /// For those who meet others on an address's LAN.
+    standing: watch::Sender<Standing>,
     /// The digest that is being computed.
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
@@ -144,6 +147,7 @@ impl Core {
         timeline: Timeline,
         identity: Identity,
         board: Board,
+        standing: watch::Sender<Standing>,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
@@ -165,6 +169,7 @@ impl Core {
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
+            standing,
             digesting: None,
             leaving: false,
             ended: None,
@@ -271,8 +276,10 @@ impl Core {
             }
             controller::Output::Owners(owners) => {
                 self.ring.set_owners_current(owners.current);
-                let silent = owners.silent.into_iter().map(|n| (n, self.controller.config().name_of(n))).collect();
-                self.performer.agents.lan().set_silent(silent);
+                let silent: BTreeMap<_, _> =
+                    owners.silent.into_iter().map(|n| (n, self.controller.config().name_of(n))).collect();
+                self.performer.agents.lan().set_silent(silent.clone());
+                self.standing.send_modify(|s| s.silent = silent);
                 self.performer.owners(owners.resources).await;
             }
             controller::Output::Leave => self.leave().await,
@@ -304,7 +311,7 @@ impl Core {
         let text = format!("{reason}: left the ring, coming back by snapshot after {return_after_ms} ms");
         tracing::error!("{text}");
         self.timeline.add("fail_stop", "", &text);
-        self.standing(text);
+        self.keep_showing(text);
         self.ring.step_out(Duration::from_millis(return_after_ms)).await;
     }
 
@@ -412,7 +419,9 @@ impl Core {
     }
 
     fn quorum_changed(&mut self) {
-        self.ring.set_quorate(self.quorum.is_quorate());
+        let quorate = self.quorum.is_quorate();
+        self.ring.set_quorate(quorate);
+        self.standing.send_modify(|s| s.quorate = quorate);
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {
@@ -446,7 +455,7 @@ impl Core {
         self.identity.standing.retain(|t| !t.starts_with(NO_TRANSITION));
         if let Err(why) = &result {
             tracing::error!("{NO_TRANSITION}{why}");
-            self.standing(format!("{NO_TRANSITION}{why}"));
+            self.keep_showing(format!("{NO_TRANSITION}{why}"));
         }
         self.step(Input::Scheduled { ticket, result }).await;
     }
@@ -461,13 +470,13 @@ impl Core {
                 let text = format!("{reason}: what lost is kept in {}", file.display());
                 tracing::warn!("{text}");
                 self.timeline.add("discarded", &file.display().to_string(), &text);
-                self.standing(text);
+                self.keep_showing(text);
             }
         }
     }
 
     /// A warning that status keeps showing; the newest sixteen.
-    fn standing(&mut self, text: String) {
+    fn keep_showing(&mut self, text: String) {
         self.identity.standing.retain(|t| *t != text);
         self.identity.standing.push(text);
         if self.identity.standing.len() > 16 {

@@ -21,7 +21,7 @@ use base::{Reason, Value, Word};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How long a start waits for the state directory to reserve ring numbers.
 const RESERVE_WITHIN: Duration = Duration::from_secs(2);
@@ -183,12 +183,15 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     );
     let data_plane = args.data_plane.name();
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
-    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board);
+    let (standing_to, standing) = watch::channel(crate::claims::Standing::default());
+    let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, standing);
+    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board, standing_to);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, signals })
         .await;
     service::notify("STOPPING=1");
     server.abort();
+    claims.abort();
     api::remove(&run_dir);
     Ok(result)
 }
@@ -297,6 +300,21 @@ fn start_agents(
         share: Some(Arc::new(move |payload| bulletins.try_send(payload).is_ok())),
         on_event: Arc::new(on_event),
     })?)
+}
+
+/// On sessions of their own: the ring's may be of another network and another age.
+fn start_claims(
+    settings: &Settings,
+    session: wire::frame::Session,
+    agents: &Agents,
+    timeline: &Timeline,
+    standing: watch::Receiver<crate::claims::Standing>,
+) -> tokio::task::JoinHandle<()> {
+    let (me, cluster) = (settings.me(), format!("{} lan", settings.config.totem.cluster_name));
+    let mut endpoint = wire::session::Endpoint::new(&settings.key, me, &cluster, session);
+    endpoint.set_peers(clock::now(), settings.resolved.nodes.iter().map(|n| n.id));
+    let (agents, timeline) = (agents.clone(), timeline.clone());
+    tokio::spawn(crate::claims::Claims { me, endpoint, agents, timeline, standing }.run())
 }
 
 /// Others on the LAN of an address: told in timeline, log and status, and forgotten when it is over.
