@@ -13,6 +13,7 @@
 //! | http | up for junk, if `receive` is empty | an HTTP answer |
 //! | http_proxy | down without an absolute URL in `request` | `virtualhost` and a path will do |
 //! | http, https | a redirect to a path loses `virtualhost`; no SNI | name and SNI stay |
+//! | http, https | a URL in `request` or a redirect sends the check to another host | the real server alone is asked |
 //! | dns | down without `receive`; AAAA never matches | any record; A, AAAA, PTR, NS, CNAME |
 //! | ldap, ldaps | a failure counts twice | once |
 //! | mysql, pgsql | no deadline; the daemon dies without a driver | deadline; nothing to install |
@@ -278,7 +279,7 @@ impl Kind {
             Kind::Agent(agent) => format!("agent {}", agent.addr),
             Kind::Ping { addr, .. } => format!("ping {addr}"),
             Kind::External(e) => format!("{} {}", if e.perl { "external-perl" } else { "external" }, e.command),
-            Kind::Http(http) => format!("{} {}", http.method(), http.url()),
+            Kind::Http(http) => http.label(),
             Kind::Simpletcp(e) => format!("simpletcp {}", e.addr),
             Kind::Dialogue(d) => d.label(),
             Kind::Dns(e) => format!("dns {} {}", e.addr, e.request),

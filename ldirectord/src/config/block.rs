@@ -4,7 +4,7 @@ use super::lines::{self, Entry, Place};
 use super::parser::{Parser, clip};
 use super::problem::Deviation;
 use super::raw::{RawVirtual, Target};
-use super::types::{CheckType, HttpMethod, Netmask, ServiceProtocol, sched_flag_bit};
+use super::types::{CheckType, HttpMethod, Netmask, Redirects, ServiceProtocol, sched_flag_bit};
 use super::value::{self, Host, Quoted};
 use base::ipvs::{Family, Protocol};
 use std::net::IpAddr;
@@ -156,7 +156,7 @@ impl Parser<'_> {
             "persistent" => v.persistent_s = self.integer(entry, 1).or(v.persistent_s),
             "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
             "ops" => v.ops = self.yes_no(entry).or(v.ops),
-            "tlsverify" | "tlscafile" | "sqltls" | "sourceaddress" => self.own_of_virtual(entry, v),
+            "redirects" | "tlsverify" | "tlscafile" | "sqltls" | "sourceaddress" => self.own_of_virtual(entry, v),
             "checkport" => match self.integer(entry, 1) {
                 Some(port) if port <= 65535 => v.check_port = Some(port as u16),
                 Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
@@ -188,11 +188,24 @@ impl Parser<'_> {
     fn own_of_virtual(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {
         match entry.name.as_str() {
             "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
+            "redirects" => v.redirects = self.redirects(entry).or(v.redirects),
             "sqltls" => v.sql_tls = self.yes_no(entry).or(v.sql_tls),
             "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
             _ => v.source_addr = self.source_addr(entry).or(v.source_addr),
         }
         self.note_own(entry);
+    }
+
+    fn redirects(&mut self, entry: &Entry<'_>) -> Option<Redirects> {
+        match entry.value.trim_matches('"').to_ascii_lowercase().as_str() {
+            "own" => Some(Redirects::Own),
+            "follow" => Some(Redirects::Follow),
+            "accept" => Some(Redirects::Accept),
+            _ => {
+                self.wrong(entry, "own, follow or accept", "");
+                None
+            }
+        }
     }
 
     fn own_fallback(&mut self, entry: &Entry<'_>, v: &mut RawVirtual) {

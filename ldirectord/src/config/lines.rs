@@ -119,6 +119,7 @@ pub const DIRECTIVES: &[(&str, Place)] = &[
     ("real", Place::Virtual),
     ("real6", Place::Virtual),
     ("receive", Place::Virtual),
+    ("redirects", Place::Virtual),
     ("request", Place::Virtual),
     ("schedflags", Place::Virtual),
     ("scheduler", Place::Virtual),

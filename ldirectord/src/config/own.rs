@@ -12,6 +12,7 @@
 //! | `agentinterval` | seconds | default: `checkinterval` |
 //! | `agentsend` | "text" | sent first; `\n` is a line's end |
 //! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
+//! | `redirects` | own, follow, accept | in a virtual only; an HTTP redirect to another host is a failure, followed, or a good answer |
 //! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
 //! | `sqltls` | yes/no | in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it |
 //!
@@ -31,6 +32,7 @@ pub const OWN_DIRECTIVES: &[&str] = &[
     "flapchanges",
     "flaphold",
     "flapwindow",
+    "redirects",
     "rise",
     "slowstart",
     "sourceaddress",

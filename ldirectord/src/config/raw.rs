@@ -1,7 +1,7 @@
 //! What the lines set, before defaults: one [`Common`] for the file and one for each virtual.
 
 use super::own::RawOwn;
-use super::types::{AlertStatus, CheckType, HttpMethod, LogTarget, Method, Netmask, Real, ServiceProtocol};
+use super::types::{AlertStatus, CheckType, HttpMethod, LogTarget, Method, Netmask, Real, Redirects, ServiceProtocol};
 use base::ipvs::{Family, Protocol};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -74,6 +74,7 @@ pub struct RawVirtual {
     pub receive: Option<(String, u32, u32)>,
     pub http_method: Option<HttpMethod>,
     pub virtual_host: Option<String>,
+    pub redirects: Option<Redirects>,
     pub tls_verify: Option<bool>,
     pub sql_tls: Option<bool>,
     pub tls_ca_file: Option<PathBuf>,
@@ -113,6 +114,7 @@ impl RawVirtual {
             receive: None,
             http_method: None,
             virtual_host: None,
+            redirects: None,
             tls_verify: None,
             sql_tls: None,
             tls_ca_file: None,

@@ -156,6 +156,19 @@ pub enum HttpMethod {
     Head,
 }
 
+/// What an HTTP check does with a redirect.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redirects {
+    /// Follows it on the real server itself; one to another host is a failure.
+    #[default]
+    Own,
+    /// Follows it to other hosts as well.
+    Follow,
+    /// Takes it for a good answer.
+    Accept,
+}
+
 /// The forwarding methods that the file can name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -215,6 +228,7 @@ pub struct Virtual {
     pub receive: String,
     pub http_method: HttpMethod,
     pub virtual_host: Option<String>,
+    pub redirects: Redirects,
     /// Whether a TLS check verifies the certificate, against `tls_ca_file` or the system's roots.
     pub tls_verify: bool,
     pub tls_ca_file: Option<PathBuf>,

@@ -82,7 +82,15 @@ where
     F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1:0", handle).await
+}
+
+async fn serve_at<F, Fut>(addr: &str, handle: F) -> u16
+where
+    F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(addr).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -151,15 +159,69 @@ async fn http_redirects() {
         "service=http\nrequest=\"name?{port}\"\nvirtualhost=www.example.test\nreceive=\"host=www.example.test\""
     );
     up(port, &named).await;
-    down(port, &format!("service=http\nrequest=\"name?{port}\""), "").await;
-    // An absolute URL replaces the whole address; through a proxy it is the request.
-    up(9, &format!("service=http\nrequest=\"http://127.0.0.1:{port}/host\"\nreceive=\"host=127.0.0.1:{port}\"")).await;
+    down(
+        port,
+        &format!("service=http\nrequest=\"name?{port}\""),
+        "a redirect to another host: http://www.example.test",
+    )
+    .await;
+    up(port, &format!("service=http\nrequest=\"name?{port}\"\nredirects=accept")).await;
+    // Through a proxy an absolute URL is the request.
     up(port, "service=http_proxy\nrequest=\"http://other.test/host\"\nreceive=\"host=other.test\"").await;
     down(port, "service=http_proxy", "absolute URL").await;
     up(port, "service=http_proxy\nrequest=\"host\"\nvirtualhost=other.test\nreceive=\"host=other.test\"").await;
     // A redirect to a path stays under the virtual host's name.
     up(port, "service=http\nrequest=\"relative\"\nvirtualhost=www.example.test\nreceive=\"host=www.example.test\"")
         .await;
+}
+
+/// A server that is alive elsewhere does not make the real server live: not by a URL in `request`, not by a redirect.
+#[tokio::test]
+async fn the_real_server_alone_gives_the_verdict() {
+    let alive = http_server().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for service in ["http", "https"] {
+        let url = |path: &str| format!("service={service}\nrequest=\"http://127.0.0.1:{alive}/{path}\"");
+        down(dead, &url(""), "refused").await;
+        down(dead, &format!("{}\nvirtualhost=www.example.test", url("host")), "refused").await;
+    }
+    // The URL gives Host and path; the virtual host is stronger.
+    let url = "service=http\nrequest=\"http://shop.example.test:81/host\"\nreceive=";
+    up(alive, &format!("{url}\"host=shop.example.test:81 \"")).await;
+    up(alive, &format!("{url}\"host=www.example.test \"\nvirtualhost=www.example.test")).await;
+    // Asked for by another name, and a redirect that names the virtual's own port.
+    up(alive, "service=http\nrequest=\"http://shop.example.test/once\"\nreceive=\"alive\"").await;
+    for (to, answer) in [("10.0.0.1:9", "alive"), ("www.example.test:9", "alive"), ("www.example.test", "alive")] {
+        let port = moved(format!("http://{to}/")).await;
+        up(port, &format!("service=http\nvirtualhost=www.example.test\nreceive=\"{answer}\"")).await;
+    }
+    let away = moved(format!("http://127.0.0.2:{alive}/")).await;
+    down(away, "service=http", "a redirect to another host").await;
+    let elsewhere = serve_at("127.0.0.2:0", |mut s| async move {
+        let _ = s.read(&mut [0; 1024]).await;
+        let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive").await;
+    })
+    .await;
+    let away = moved(format!("http://127.0.0.2:{elsewhere}/")).await;
+    down(away, "service=http", "a redirect to another host").await;
+    let away = moved(format!("http://127.0.0.2:{elsewhere}/")).await;
+    let followed = verdict(away, "service=http\nredirects=follow").await;
+    assert!(followed.up && followed.answer.contains("said by http://127.0.0.2"), "{followed:?}");
+}
+
+/// A server whose `/` answers once by a redirect, then by a page.
+async fn moved(to: String) -> u16 {
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    serve(move |mut s| {
+        let (to, first) = (to.clone(), asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0);
+        async move {
+            let _ = s.read(&mut [0; 1024]).await;
+            let page = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive".to_owned();
+            let away = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+            let _ = s.write_all(if first { away } else { page }.as_bytes()).await;
+        }
+    })
+    .await
 }
 
 #[tokio::test]
