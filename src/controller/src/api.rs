@@ -364,6 +364,14 @@ pub enum Alert {
     },
 }
 
+/// A start that is held back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldStart {
+    pub node: NodeId,
+    pub resource: String,
+    pub for_ms: u64,
+}
+
 /// What the controller knows, for status displays.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
@@ -379,6 +387,8 @@ pub struct Status {
     pub disks: BTreeMap<NodeId, crate::disks::DiskTrouble>,
     /// The stored configuration was lost, and no member has brought one.
     pub no_content: bool,
+    /// On the DC: starts that wait, since they failed again and again.
+    pub held_back: Vec<HeldStart>,
     /// Named counters: messages applied, duplicates dropped, undecodable messages, …
     pub counters: BTreeMap<&'static str, u64>,
 }

@@ -1,7 +1,9 @@
-//! Starts that repeat are held back: 1 s, 2 s, 4 s … up to a minute, for each resource on each node.
+//! Starts that repeat are held back: 1 s, 2 s, 4 s … up to a minute, for each resource on each node, and where a recurring operation
+//! found the failure never longer than that operation's interval: what is lost is back within two of them.
 //!
 //! The first recovery is never delayed. Only starts that follow a failure count, and a resource that ran well for a while begins anew.
 
+use crate::api::HeldStart;
 use base::{NodeId, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +20,8 @@ pub struct Backoff {
 }
 
 struct Run {
+    /// Longest delay.
+    at_most: Duration,
     /// Recoveries in a row that did not last.
     repeats: u32,
     started: Option<Time>,
@@ -27,20 +31,22 @@ struct Run {
 }
 
 impl Backoff {
-    pub fn failed(&mut self, now: Time, node: NodeId, resource: &str) {
+    /// `interval_ms` is that of the operation that failed.
+    pub fn failed(&mut self, now: Time, node: NodeId, resource: &str, interval_ms: u64) {
         if self.runs.len() >= MAX_RUNS
             && let Some(oldest) = self.runs.iter().min_by_key(|(_, r)| r.failed.or(r.started)).map(|(k, _)| k.clone())
         {
             self.runs.remove(&oldest);
         }
-        let fresh = || Run { repeats: 0, started: None, failed: None, told: false };
+        let fresh = || Run { at_most: LONGEST, repeats: 0, started: None, failed: None, told: false };
         let run = self.runs.entry((node, resource.to_owned())).or_insert_with(fresh);
         if run.failed.is_some() {
             return;
         }
-        if run.started.is_some_and(|at| now.since(at) >= GOOD_RUN + delay(run.repeats) * 2) {
+        if run.started.is_some_and(|at| now.since(at) >= GOOD_RUN + run.delay() * 2) {
             run.repeats = 0;
         }
+        run.at_most = if interval_ms == 0 { LONGEST } else { Duration::from_millis(interval_ms).min(LONGEST) };
         (run.failed, run.told) = (Some(now), false);
     }
 
@@ -54,9 +60,7 @@ impl Backoff {
 
     /// Until when a start has to wait, if it has to.
     pub fn until(&self, now: Time, node: NodeId, resource: &str) -> Option<Time> {
-        let run = self.runs.get(&(node, resource.to_owned()))?;
-        let until = run.failed? + delay(run.repeats);
-        (until > now).then_some(until)
+        self.runs.get(&(node, resource.to_owned()))?.until(now)
     }
 
     /// What to say of a start that waits, once for each time.
@@ -64,8 +68,20 @@ impl Backoff {
         let until = self.until(now, node, resource)?;
         let run = self.runs.get_mut(&(node, resource.to_owned()))?;
         let wait_ms = until.since(now).as_millis();
-        let text = format!("its start is held back for {wait_ms} ms: it has failed soon after {} starts", run.repeats);
+        let text = format!(
+            "its start is held back for {wait_ms} ms, since it failed soon after {} starts; a clean-up ends the wait",
+            run.repeats
+        );
         (!std::mem::replace(&mut run.told, true)).then_some(text)
+    }
+
+    /// What waits by now.
+    pub fn held(&self, now: Time) -> Vec<HeldStart> {
+        let held = |((node, resource), run): (&(NodeId, String), &Run)| {
+            let for_ms = run.until(now)?.since(now).as_millis() as u64;
+            Some(HeldStart { node: *node, resource: resource.clone(), for_ms })
+        };
+        self.runs.iter().filter_map(held).collect()
     }
 
     /// An operator wants it tried again at once.
@@ -79,15 +95,21 @@ impl Backoff {
 
     /// The first start that may be tried then.
     pub fn deadline(&self, now: Time) -> Option<Time> {
-        let waits = |r: &Run| r.failed.map(|at| at + delay(r.repeats)).filter(|until| *until > now);
-        self.runs.values().filter_map(waits).min()
+        self.runs.values().filter_map(|r| r.until(now)).min()
     }
 }
 
-fn delay(repeats: u32) -> Duration {
-    match repeats {
-        0 => Duration::ZERO,
-        n => Duration::from_secs(1 << (n - 1).min(6)).min(LONGEST),
+impl Run {
+    /// Until when a start has to wait, if it has to.
+    fn until(&self, now: Time) -> Option<Time> {
+        self.failed.map(|at| at + self.delay()).filter(|until| *until > now)
+    }
+
+    fn delay(&self) -> Duration {
+        match self.repeats {
+            0 => Duration::ZERO,
+            n => Duration::from_secs(1 << (n - 1).min(6)).min(self.at_most),
+        }
     }
 }
 
@@ -101,7 +123,7 @@ mod tests {
         let mut now = Time::from_millis(1000);
         let mut waits = Vec::new();
         for _ in 0..9 {
-            backoff.failed(now, node, "x");
+            backoff.failed(now, node, "x", 0);
             let until = backoff.until(now, node, "x");
             waits.push(until.map_or(0, |u| u.since(now).as_secs()));
             assert_eq!(backoff.tell(now, node, "x").is_some(), until.is_some());
@@ -114,7 +136,21 @@ mod tests {
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.until(now, NodeId(2), "x"), None, "another node may start it at once");
         now = now + Duration::from_secs(126);
-        backoff.failed(now, node, "x");
+        backoff.failed(now, node, "x", 0);
         assert_eq!(backoff.until(now, node, "x"), None);
+    }
+
+    #[test]
+    fn what_a_monitor_finds_lost_waits_for_its_interval_at_most() {
+        let (mut backoff, node) = (Backoff::default(), NodeId(1));
+        let mut now = Time::from_millis(1000);
+        for round in 0..9 {
+            backoff.failed(now, node, "x", 3000);
+            let wait = backoff.until(now, node, "x").map_or(0, |u| u.since(now).as_millis());
+            assert_eq!(wait, [0, 1000, 2000, 3000, 3000, 3000, 3000, 3000, 3000][round]);
+            now = now + Duration::from_millis(wait as u64);
+            backoff.started(now, node, "x");
+            now = now + Duration::from_millis(1500);
+        }
     }
 }

@@ -28,6 +28,7 @@ mod alerting;
 mod follow;
 mod requests;
 mod silent;
+mod strays;
 mod views;
 
 pub use follow::digest_of;
@@ -87,6 +88,7 @@ pub struct Controller {
     failed: bool,
     backoff: Backoff,
     storing: VecDeque<(u64, (ViewId, u64))>,
+    strays: strays::Strays,
     tickets: u64,
     leave: Option<(ViewId, u64, Time)>,
     counters: BTreeMap<&'static str, u64>,
@@ -133,6 +135,7 @@ impl Controller {
             failed: false,
             backoff: Backoff::default(),
             storing: VecDeque::new(),
+            strays: strays::Strays::default(),
             tickets: 0,
             leave: None,
             counters: BTreeMap::new(),
@@ -243,6 +246,7 @@ impl Controller {
             state,
             disks: if self.synced { self.clients.disk_troubles(self.now) } else { BTreeMap::new() },
             no_content: !self.replica.lineage.content,
+            held_back: if self.is_coordinator() { self.coordinator.held_back(self.now) } else { Vec::new() },
             counters: self.counters.clone(),
         }
     }
@@ -521,6 +525,7 @@ impl Controller {
 
     /// What every input may have changed.
     fn settle(&mut self) {
+        self.look_for_strays();
         if self.is_coordinator() {
             if !self.coordinator.active {
                 self.coordinator.active = true;

@@ -14,7 +14,7 @@
 //!
 //! The controller calls [`Coordinator::advance`] after every input and performs the [`Command`]s.
 
-use crate::api::{Config, OpStatus, Output};
+use crate::api::{Config, HeldStart, OpStatus, Output};
 use crate::backoff::Backoff;
 use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
 use crate::replica::{Replica, Turnover};
@@ -266,7 +266,7 @@ impl Coordinator {
         let flew = self.flying.remove(&key);
         if failed {
             if id.interval_ms > 0 || matches!(id.operation.as_str(), "start" | "promote" | "asyncmon") {
-                self.backoff.failed(now, id.node, &id.resource);
+                self.backoff.failed(now, id.node, &id.resource, id.interval_ms);
             }
             self.change(now, &format!("{} failed", id.key), true);
         } else if self.asked.is_some() && flew {
@@ -522,6 +522,10 @@ impl Coordinator {
         let fence = self.fences.values().map(|f| f.deadline).min();
         let repeat = self.transition.as_ref().and_then(|_| self.backoff.deadline(now));
         [ask, hold, fence, repeat, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
+    }
+
+    pub fn held_back(&self, now: Time) -> Vec<HeldStart> {
+        if self.transition.is_some() { self.backoff.held(now) } else { Vec::new() }
     }
 
     pub fn describe(&self) -> String {

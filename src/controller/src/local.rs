@@ -27,6 +27,8 @@ mod tests;
 
 pub use doings::Doings;
 
+mod adopt;
+
 /// Operations of one node at the same time, resting ones included; more are refused as failed.
 const MAX_OPERATIONS: usize = 8192;
 /// For operations of this node's own making.
@@ -102,22 +104,6 @@ impl Local {
             placed: BTreeMap::new(),
             facts: BTreeMap::new(),
         }
-    }
-
-    /// Takes over records of a former life: looks after each instance, and tells of those that are there.
-    pub fn restore(&mut self, now: Time, wall: WallTime, mut records: Vec<Record>) -> Doings {
-        let mut doings = Doings::default();
-        records.sort_by_key(|r| r.order);
-        records.truncate(MAX_OPERATIONS / 2);
-        for record in records {
-            let exec = self.own(&record, "monitor", Bump::None);
-            self.last_call = self.last_call.max(record.order) + 1;
-            let task = Task { adopts: true, step: Step::Main, ..Task::new(exec, now, wall) };
-            self.tasks.insert(self.last_call, task);
-            self.placed.insert(record.instance.id.clone(), Placed { record, told: None });
-        }
-        self.run_queued(now, wall, &mut doings);
-        doings
     }
 
     /// Resources that this node holds.

@@ -411,6 +411,13 @@ pub fn resources_of(status: &Element, node: NodeId) -> Vec<(String, bool)> {
     list.iter().flat_map(|l| l.elements()).filter_map(row).collect()
 }
 
+/// Whether `node` has a history of an instance, with its number or without.
+pub fn has_history(status: &Element, node: NodeId, id: &str) -> bool {
+    let list = node_state(status, node).and_then(|s| s.child("lrm")?.child("lrm_resources"));
+    let has = |id: &str| list.is_some_and(|l| l.child_by_id("lrm_resource", id).is_some());
+    has(id) || id.split_once(':').is_some_and(|(plain, _)| has(plain))
+}
+
 /// Primitives that `node` runs according to its history, pending starts included.
 pub fn active(state: &Element) -> BTreeSet<String> {
     let list = state.child("lrm").and_then(|l| l.child("lrm_resources"));

@@ -166,7 +166,8 @@ impl Transition {
             transition_key: format!("{}:{}:{target_rc}:{uuid}", action.id, self.number),
             target_rc,
             digest: digest::of_params(&attributes, op.interval_ms),
-            ignore_failure: meta(action, "on_fail") == Some("ignore"),
+            // A notification tells; what an agent makes of it changes nothing.
+            ignore_failure: &*op.operation == "notify" || meta(action, "on_fail") == Some("ignore"),
             bump: self.bump(op),
             extra,
         };

@@ -37,6 +37,8 @@ pub struct Node {
     pub records: BTreeMap<String, Record>,
     /// What agents have put in place: agent and parameters. It outlives the daemon.
     pub placed: BTreeSet<String>,
+    /// Instances that are promoted.
+    pub promoted: BTreeSet<String>,
     /// What its alerts said of the protocol.
     pub alerts: Vec<String>,
     /// Alert agents that it called.
@@ -214,6 +216,7 @@ impl Lab {
             left: false,
             records: BTreeMap::new(),
             placed: BTreeSet::new(),
+            promoted: BTreeSet::new(),
             alerts: Vec::new(),
             notified: Vec::new(),
             stopped: Vec::new(),
@@ -431,7 +434,11 @@ impl Lab {
         let thing = thing(&operation.instance);
         match operation.action.as_str() {
             "start" => drop(node.placed.insert(thing)),
-            "stop" => drop(node.placed.remove(&thing)),
+            "stop" => {
+                node.placed.remove(&thing);
+                node.promoted.remove(&operation.instance.id);
+            }
+            "monitor" if self.exact && node.promoted.contains(&operation.instance.id) => return OcfCode::PROMOTED,
             "monitor" if self.exact && node.placed.contains(&thing) => return OcfCode::OK,
             "monitor" if self.exact => return OcfCode::NOT_RUNNING,
             "reload-agent" => return OcfCode::OK,
@@ -451,6 +458,15 @@ impl Lab {
             }
             "monitor" if node.running.contains(&operation.instance.id) => OcfCode::OK,
             "monitor" => OcfCode::NOT_RUNNING,
+            "promote" => {
+                node.promoted.insert(operation.instance.id.clone());
+                OcfCode::OK
+            }
+            "demote" => {
+                node.promoted.remove(&operation.instance.id);
+                OcfCode::OK
+            }
+            "notify" => OcfCode::OK,
             _ => OcfCode::UNIMPLEMENTED,
         }
     }

@@ -72,7 +72,12 @@ impl Performer {
                 self.to.keeper.cib(p.ticket, p.cib, p.lineage);
             }
             Output::Discarded { cib, reason } => self.to.keeper.discarded(cib, reason),
-            Output::Timeline(e) => self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text),
+            Output::Timeline(e) => {
+                if e.kind == "backoff" {
+                    tracing::warn!("{}: {}", e.subject, e.text);
+                }
+                self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text);
+            }
             Output::Alert(alert) => self.alert(&alert),
             Output::Notify(calls) => self.alerts.send(calls),
             other => tracing::error!("output that nobody performs: {other:?}"),

@@ -18,6 +18,13 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         votes: n.votes,
         member: members.contains(&n.id),
     };
+    let held = controller.held_back.iter().map(|h| {
+        let (node, seconds) = (name_of(h.node), h.for_ms.div_ceil(1000));
+        format!(
+            "{} on {node} failed again and again: its start waits for {seconds} s; a clean-up ends the wait",
+            h.resource
+        )
+    });
     let standing = core.identity.standing.iter().chain(&core.identity.reload).cloned().chain(core.hindrances.shown());
     let storage = storage(core, &controller, name_of);
     NodeStatus {
@@ -41,6 +48,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
         warnings: storage
             .iter()
             .map(ToString::to_string)
+            .chain(held)
             .chain(standing)
             .chain(heard(core, &ring))
             .chain(core.performer.alerts.troubles())

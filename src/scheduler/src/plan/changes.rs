@@ -90,7 +90,10 @@ impl Sched {
             self.schedule_cancel(rsc, call_id.as_deref(), &task, interval, node);
             return;
         }
-        let matters = ["monitor", "start", "promote", "migrate_from"].iter().any(|t| task.eq_ignore_ascii_case(t));
+        // The original does not compare what a demotion ran with: a change of parameters whose demotion is done, and whose transition
+        // gave way to another one, would be forgotten.
+        let matters =
+            ["monitor", "start", "promote", "demote", "migrate_from"].iter().any(|t| task.eq_ignore_ascii_case(t));
         if interval == 0 && !matters {
             return;
         }
@@ -128,7 +131,7 @@ impl Sched {
             return true;
         }
         let task = match &*task {
-            "monitor" | "migrate_from" | "promote" if interval == 0 => "start".into(),
+            "monitor" | "migrate_from" | "promote" | "demote" if interval == 0 => "start".into(),
             _ => task,
         };
         if self.only_secrets_changed(rsc, node, at) {
