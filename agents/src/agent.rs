@@ -18,9 +18,15 @@ use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Instances of one agent that a node remembers; one more is not started.
 const MAX_STARTED: usize = 100_000;
+
+/// A stop that failed, or whose outcome is unknown (the daemon stood still and missed the kernel's answer), is tried again: nothing is
+/// worse than a stop that fails, and each looks anew at what is there.
+const STOP_TRIES: u32 = 5;
+const STOP_PAUSE: Duration = Duration::from_millis(200);
 
 /// An agent. Everything may be called again, and for instances that were never started.
 pub(crate) trait Agent: Send + Sync + 'static {
@@ -84,7 +90,15 @@ impl<A: Agent> Hosted<A> {
 
     async fn stop(&self, instance: &Instance) -> AgentOutcome {
         let placed = self.started(&instance.id).or_else(|| self.agent.settings(instance).ok());
-        let outcome = self.agent.stop(&instance.id, placed.as_ref()).await;
+        let mut outcome = self.agent.stop(&instance.id, placed.as_ref()).await;
+        for _ in 1..STOP_TRIES {
+            if outcome.code == OcfCode::OK {
+                break;
+            }
+            tracing::warn!(resource = instance.id, "stop: {}: trying again", outcome.reason);
+            tokio::time::sleep(STOP_PAUSE).await;
+            outcome = self.agent.stop(&instance.id, placed.as_ref()).await;
+        }
         if outcome.code == OcfCode::OK {
             self.lock().remove(&instance.id);
         }
@@ -151,5 +165,50 @@ impl<A: Agent> Native for Hosted<A> {
                 Ok(settings) => self.act(instance, action, settings).await,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const META: Meta =
+        Meta { name: "Reluctant", providers: &["test"], about: "", params: &[], actions: &[("stop", 20, None)] };
+
+    /// Its stop fails so many times.
+    struct Reluctant(AtomicU32);
+
+    impl Agent for Reluctant {
+        type Settings = ();
+
+        fn meta(&self) -> &'static Meta {
+            &META
+        }
+
+        fn settings(&self, _instance: &Instance) -> Result<(), AgentOutcome> {
+            Ok(())
+        }
+
+        async fn start(&self, _id: &str, _settings: &()) -> AgentOutcome {
+            AgentOutcome::ok()
+        }
+
+        async fn stop(&self, _id: &str, _placed: Option<&()>) -> AgentOutcome {
+            let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+            if left == Ok(0) { AgentOutcome::ok() } else { AgentOutcome::error("no answer from the kernel") }
+        }
+
+        async fn monitor(&self, _id: &str, _settings: &()) -> AgentOutcome {
+            AgentOutcome::ok()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_fails_for_a_while_is_a_stop() {
+        for (failures, code) in [(0, OcfCode::OK), (1, OcfCode::OK), (4, OcfCode::OK), (5, OcfCode::ERROR)] {
+            let agent = Hosted::new(Reluctant(AtomicU32::new(failures)));
+            assert_eq!(agent.stop(&Instance { id: "x".into(), ..Instance::default() }).await.code, code, "{failures}");
+        }
     }
 }
