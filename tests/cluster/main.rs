@@ -2,6 +2,7 @@
 //!
 //! No resources that need a network here (crate `lab`'s tests have them): this is about the ring, the CIB and its store.
 
+mod acl;
 mod agents;
 mod alerts;
 mod commands;

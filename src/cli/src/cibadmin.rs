@@ -1,5 +1,7 @@
 //! `cibadmin`: query and edit the cluster information base.
 
+mod access;
+
 use crate::args::{self, Command};
 use crate::report::Common;
 use crate::source::{Failure, Source};
@@ -85,6 +87,12 @@ pub struct Cibadmin {
     /// Wait at most this many seconds
     #[arg(short = 't', long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Run with the permissions of this user (counts for root and hacluster only)
+    #[arg(short = 'U', long, value_name = "NAME")]
+    user: Option<String>,
+    /// With --query and --user: show what that user may do with each element
+    #[arg(short = 'S', long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    show_access: Option<access::Form>,
     /// Accepted: this node's copy is always the one that is asked
     #[arg(short = 'l', long)]
     local: bool,
@@ -123,6 +131,15 @@ impl Command for Cibadmin {
             self.common.write(&cib::empty_root(schema).to_pretty())?;
             return Ok(crm::OK);
         }
+        let shown_for = match (&self.show_access, &self.user) {
+            (Some(_), None) if self.query => return Err(Failure::usage("-U/--user is required with -S/--show-access")),
+            // Whoever looks sees all; only what is said of it is another's.
+            (Some(form), Some(user)) if self.query => Some((*form, user)),
+            _ => None,
+        };
+        if let Some(user) = &self.user {
+            crate::client::act_as(if shown_for.is_some() { "" } else { user });
+        }
         let mut source = Source::open();
         if let (Source::Live(client), Some(seconds)) = (&mut source, self.timeout) {
             client.timeout = Duration::from_secs(seconds.max(1));
@@ -135,7 +152,9 @@ impl Command for Cibadmin {
             f.message = format!("CIB API call failed: {}", f.message);
             f
         })?;
-        if let Some(answer) = changed.answer {
+        if let (Some((form, user)), Some(answer)) = (shown_for, &changed.answer) {
+            self.common.write(&show_access(answer, user, form)?)?;
+        } else if let Some(answer) = changed.answer {
             let wrapped = || vec![Element::new("cib-query").with("xml", answer.to_compact())];
             match self.common.output_as {
                 crate::report::Format::Json => self.common.print(String::new, wrapped)?,
@@ -213,6 +232,18 @@ impl Cibadmin {
         self.common.print(|| format!("{digest}\n"), element)?;
         Ok(crm::OK)
     }
+}
+
+fn show_access(answer: &Element, user: &str, form: access::Form) -> Result<String, Failure> {
+    if user.contains(['<', '>', '&']) {
+        return Err(Failure::usage(format!("'{user}' is not a user's name")));
+    }
+    let subject = cib::acl::Subject::new(user, crate::source::groups_of(user));
+    let subject =
+        subject.ok_or_else(|| Failure::usage(format!("no ACL applies to {user}, who may read and write all")))?;
+    let shades = cib::acl::shades(answer, &subject)?;
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    Ok(access::render(answer, &shades, user, form, terminal))
 }
 
 pub fn user_name() -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::time::Duration;
-use wire::api::{ApiError, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, socket_path};
+use wire::api::{ApiError, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, USER_HEADER, socket_path};
 
 /// How long a request may take unless the command says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,6 +22,21 @@ const PROVISIONAL: &[u8] = br#""safety":"provisional""#;
 pub struct Client {
     socket: PathBuf,
     pub timeout: Duration,
+    /// In whose place to ask; counts only of root and hacluster.
+    pub user: Option<String>,
+}
+
+static ACTING_AS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// For this command: the user in whose place to ask; empty for nobody's. Counts before `CIB_user`.
+pub fn act_as(user: &str) {
+    let _ = ACTING_AS.set(user.to_owned());
+}
+
+/// The user in whose place to ask: of the command line, else of `CIB_user`.
+pub fn acting_as() -> Option<String> {
+    let chosen = ACTING_AS.get().cloned().or_else(|| std::env::var("CIB_user").ok());
+    chosen.filter(|user| !user.is_empty())
 }
 
 /// Why there is no answer.
@@ -60,7 +75,7 @@ impl Client {
     /// The daemon of `BASCULE_RUN_DIR`, or of the default run directory.
     pub fn from_env() -> Client {
         let run_dir = std::env::var_os("BASCULE_RUN_DIR");
-        Client { socket: socket_path(run_dir.as_deref()), timeout: DEFAULT_TIMEOUT }
+        Client { socket: socket_path(run_dir.as_deref()), timeout: DEFAULT_TIMEOUT, user: acting_as() }
     }
 
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
@@ -119,13 +134,15 @@ impl Client {
         let io = hyper_util::rt::TokioIo::new(stream);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| protocol(&e))?;
         let driver = tokio::spawn(connection);
-        let request = hyper::Request::builder()
+        let mut request = hyper::Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(body))
-            .map_err(|e| protocol(&e))?;
+            .header("content-type", "application/json");
+        if let Some(user) = &self.user {
+            request = request.header(USER_HEADER, user);
+        }
+        let request = request.body(Full::new(body)).map_err(|e| protocol(&e))?;
         let response = sender.send_request(request).await.map_err(|e| protocol(&e))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
@@ -147,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_is_not_there_is_said_so() {
-        let client = Client { socket: "/nonexistent/api.sock".into(), timeout: DEFAULT_TIMEOUT };
+        let client = Client { socket: "/nonexistent/api.sock".into(), timeout: DEFAULT_TIMEOUT, user: None };
         let error = client.get::<serde_json::Value>("/v1/status").expect_err("nobody listens");
         assert_eq!(error.exit_code(), 102);
         assert!(error.to_string().contains("node daemon is not running"));
@@ -170,7 +187,7 @@ mod tests {
         std::fs::create_dir_all(&dir).expect("a directory");
         let socket = dir.join("api.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-        let client = Client { socket, timeout: Duration::from_millis(100) };
+        let client = Client { socket, timeout: Duration::from_millis(100), user: None };
         let error = client.get::<serde_json::Value>("/v1/status").expect_err("nobody answers");
         assert_eq!(error.exit_code(), 124);
         let _ = std::fs::remove_dir_all(dir);

@@ -3,6 +3,7 @@
 //! One module per command; each ends in the exit code of the original. [`source::Source`] is where a command's CIB comes from: the
 //! running cluster or, with `CIB_file` set, a file. Only the chosen command's argument tree is built.
 
+mod acl_edit;
 mod args;
 mod attrd_updater;
 mod attributes;

@@ -2,6 +2,7 @@
 //!
 //! [`table::TABLE`] says what there is. What Bascule does otherwise (setting up nodes, pcsd) is refused with what to do instead.
 
+mod acl;
 mod alert;
 mod cluster;
 mod constraint;
@@ -93,6 +94,7 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["status", rest @ ..] => cluster::status(source, line, rest)?,
         ["resource", rest @ ..] => resource::run(source, line, rest)?,
         ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
+        ["acl", rest @ ..] => acl::run(source, line, rest)?,
         ["property", rest @ ..] => node::property(source, rest, line.has("--force"))?,
         ["node", rest @ ..] => node::run(source, rest, line.has("--all"))?,
         ["stonith", rest @ ..] => stonith::run(source, line, rest)?,

@@ -3,6 +3,7 @@
 use crate::client::{CallError, Client};
 use base::exit::crm;
 use base::{WallTime, Word, XmlText};
+use cib::acl::Subject;
 use cib::{Cib, CibError, Op, Request, Target};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -184,11 +185,24 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
     let mut cib = read_file(path)?;
     let mut request = request.clone();
     request.at = now();
-    let outcome = cib.apply(&request)?;
+    let subject = crate::client::acting_as().and_then(|user| Subject::new(&user, groups_of(&user)));
+    let outcome = match subject {
+        Some(subject) => cib.apply_as(&request, &subject)?,
+        None => cib.apply(&request)?,
+    };
     if outcome.changed && !dry_run {
         write_file(path, &cib)?;
     }
     Ok(Changed { answer: outcome.answer })
+}
+
+/// Groups that the system has a user in.
+pub fn groups_of(user: &str) -> Vec<String> {
+    let found = nix::unistd::User::from_name(user).ok().flatten();
+    let found = found.and_then(|u| Some((std::ffi::CString::new(u.name).ok()?, u.gid)));
+    let gids = found.and_then(|(name, gid)| nix::unistd::getgrouplist(&name, gid).ok()).unwrap_or_default();
+    let called = |gid| nix::unistd::Group::from_gid(gid).ok().flatten().map(|g| g.name);
+    gids.into_iter().take(cib::acl::MAX_GROUPS).filter_map(called).collect()
 }
 
 fn read_file(path: &Path) -> Result<Cib, Failure> {

@@ -29,6 +29,8 @@ pub use fencing::*;
 
 /// File name of the API's socket within the run directory.
 pub const SOCKET_NAME: &str = "api.sock";
+/// Header of a request that root or hacluster makes with another user's permissions (`CIB_user`). Of anybody else it counts nothing.
+pub const USER_HEADER: &str = "bascule-user";
 /// Run directory unless `BASCULE_RUN_DIR` says otherwise.
 pub const DEFAULT_RUN_DIR: &str = "/run/bascule";
 /// State directory unless `BASCULE_STATE_DIR` says otherwise.

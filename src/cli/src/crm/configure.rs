@@ -1,5 +1,6 @@
 //! `crm configure`: crmsh's words to elements.
 
+use crate::acl_edit::{self, Permission};
 use crate::edit::{self, NewPrimitive, error, pair};
 use crate::nvpairs::as_id;
 use crate::source::Failure;
@@ -19,6 +20,9 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["property", rest @ ..] => property(configuration, rest),
         ["rsc_defaults", rest @ ..] => defaults(configuration, "rsc_defaults", "rsc-options", rest),
         ["op_defaults", rest @ ..] => defaults(configuration, "op_defaults", "op-options", rest),
+        ["role", id, rules @ ..] => role(configuration, id, rules),
+        ["acl_target", name, roles @ ..] => holder(configuration, "acl_target", name, roles),
+        ["acl_group", name, roles @ ..] => holder(configuration, "acl_group", name, roles),
         ["delete", ids @ ..] => delete(configuration, ids),
         ["rename", old, new] => rename(configuration, old, new),
         ["modgroup", group, "add", id] => {
@@ -34,6 +38,47 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["load", how @ ("update" | "replace" | "push"), path] => load(configuration, how, path),
         _ => Err(error(format!("configure: unknown command '{}' (see: crm help)", words.join(" ")))),
     }
+}
+
+fn holder(configuration: &mut Element, tag: &str, name: &str, roles: &[&str]) -> Result<String, Failure> {
+    acl_edit::create_holder(configuration, tag, name, roles).map(|()| String::new())
+}
+
+/// `(read|write|deny) (xpath|ref|type|tag):VALUE [attribute:NAME]` any number of times behind `description=TEXT`.
+fn role(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
+    let (description, mut words) = match words {
+        [first, rest @ ..] if first.starts_with("description=") => (first.split_once('=').map(|(_, d)| d), rest),
+        words => (None, words),
+    };
+    let mut all = Vec::new();
+    while let [kind, spec, rest @ ..] = words {
+        let (by, what) = spec.split_once(':').unwrap_or((spec, ""));
+        let by = match by {
+            "xpath" => "xpath",
+            "ref" | "reference" => "reference",
+            "type" | "tag" => "object-type",
+            _ => return Err(error(format!("configure role: expected xpath:, ref: or type:, found '{spec}'"))),
+        };
+        if !["read", "write", "deny"].contains(kind) || what.is_empty() {
+            return Err(error(format!(
+                "configure role: expected read, write or deny of something, found '{kind} {spec}'"
+            )));
+        }
+        if by == "xpath" {
+            cib::acl::check_expression(what).map_err(|why| error(format!("'{what}' cannot be enforced: {why}")))?;
+        }
+        let (attribute, rest) = match rest {
+            [next, rest @ ..] if next.starts_with("attribute:") => (next.split_once(':').map(|(_, a)| a), rest),
+            rest => (None, rest),
+        };
+        all.push(Permission { kind, by, what, attribute });
+        words = rest;
+    }
+    if !words.is_empty() {
+        return Err(error(format!("configure role: '{}' is not a rule", words.join(" "))));
+    }
+    acl_edit::create_role(configuration, id, description)?;
+    acl_edit::add_permissions(configuration, id, &all).map(|()| String::new())
 }
 
 pub fn verify(configuration: &Element) -> String {

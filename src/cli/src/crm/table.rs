@@ -23,6 +23,8 @@ pub const TABLE: Table = Table {
         "configure monitor RESOURCE[:ROLE] INTERVAL[:TIMEOUT]",
         "configure property NAME=VALUE...",
         "configure rsc_defaults/op_defaults NAME=VALUE...",
+        "configure role ID RULE...",
+        "configure acl_target/acl_group NAME [ROLE...]",
         "configure delete ID... | --force",
         "configure rename OLD NEW",
         "configure modgroup GROUP ADD/REMOVE ID",

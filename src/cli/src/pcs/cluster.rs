@@ -252,7 +252,7 @@ pub fn config(source: &Source) -> Result<String, Failure> {
 pub fn elsewhere(what: &str) -> Failure {
     let cure = match what {
         "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
-        "acl" | "tag" => "edit that section with cibadmin (cibadmin -Q -o acls or tags; cibadmin -C -o …)",
+        "tag" => "edit that section with cibadmin (cibadmin -Q -o tags; cibadmin -C -o …)",
         "qdevice" => "set the device in the quorum section of corosync.conf",
         _ => "there are no sites and tickets to manage in one cluster",
     };

@@ -1,6 +1,7 @@
 //! Node attributes: transient ones are the controller's, permanent ones are changes of the configuration.
 
-use super::{State, ask, within};
+use super::authority::Caller;
+use super::within;
 use base::exit::crm;
 use base::ids::same_node;
 use cib::config::{self, Index};
@@ -9,26 +10,26 @@ use std::time::Duration;
 use wire::api::{AttributeAction, AttributeCall, AttributeReply, AttributeValue, Lifetime};
 use xml::Element;
 
-pub(super) async fn run(state: &State, user: &str, call: AttributeCall) -> AttributeReply {
+pub(super) async fn run(caller: &Caller, call: AttributeCall) -> AttributeReply {
     // Names and values become parts of XML ids and XPath expressions.
     if call.name.is_empty() || call.name.contains(['\'', '"', '<', '>']) {
         return failed(crm::USAGE, format!("expected an attribute's name, found `{}`", call.name));
     }
     let timeout = within(0);
     match (&call.action, call.lifetime) {
-        (AttributeAction::Query | AttributeAction::QueryAll, _) => query(state, &call).await,
+        (AttributeAction::Query | AttributeAction::QueryAll, _) => query(caller, &call).await,
         (AttributeAction::SetDelay, _) => AttributeReply::default(),
         (AttributeAction::Set { value }, Lifetime::Reboot) => {
             let request =
                 Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: Some(value.clone()) };
-            outcome(ask(state, request, timeout).await)
+            outcome(caller.ask(request, timeout).await)
         }
         (AttributeAction::Delete, Lifetime::Reboot) => {
             let request = Request::Attribute { node: call.node.clone(), name: call.name.clone(), value: None };
-            outcome(ask(state, request, timeout).await)
+            outcome(caller.ask(request, timeout).await)
         }
-        (AttributeAction::Set { value }, Lifetime::Forever) => set_forever(state, user, &call, value, timeout).await,
-        (AttributeAction::Delete, Lifetime::Forever) => delete_forever(state, user, &call, timeout).await,
+        (AttributeAction::Set { value }, Lifetime::Forever) => set_forever(caller, &call, value, timeout).await,
+        (AttributeAction::Delete, Lifetime::Forever) => delete_forever(caller, &call, timeout).await,
     }
 }
 
@@ -52,20 +53,20 @@ fn outcome(answer: Answer) -> AttributeReply {
     }
 }
 
-/// What is applied here, or the reply to give instead.
-async fn document(state: &State) -> Result<cib::Cib, AttributeReply> {
-    state.look().await.map(|shown| shown.cib.clone()).map_err(|e| failed(e.code, e.message))
+/// What is applied here as the caller may read it, or the reply to give instead.
+async fn document(caller: &Caller) -> Result<cib::Cib, AttributeReply> {
+    caller.cib().await.map(|(cib, _)| cib).map_err(|e| failed(e.code, e.message))
 }
 
-async fn query(state: &State, call: &AttributeCall) -> AttributeReply {
-    let document = match document(state).await {
+async fn query(caller: &Caller, call: &AttributeCall) -> AttributeReply {
+    let document = match document(caller).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
     let node = match (&call.action, &call.node) {
         (AttributeAction::QueryAll, _) => None,
         (_, Some(node)) => Some(node.to_string()),
-        (_, None) => Some(state.node.to_string()),
+        (_, None) => Some(caller.node().to_owned()),
     };
     let values: Vec<AttributeValue> = find(document.root(), call, node.as_deref());
     if values.is_empty() {
@@ -110,15 +111,9 @@ fn place(document: &Element, node: &str) -> Option<(String, String)> {
     Some((id, set))
 }
 
-async fn set_forever(
-    state: &State,
-    user: &str,
-    call: &AttributeCall,
-    value: &str,
-    timeout: Duration,
-) -> AttributeReply {
-    let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
-    let document = match document(state).await {
+async fn set_forever(caller: &Caller, call: &AttributeCall, value: &str, timeout: Duration) -> AttributeReply {
+    let node = call.node.as_deref().unwrap_or(caller.node()).to_owned();
+    let document = match document(caller).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
@@ -132,13 +127,13 @@ async fn set_forever(
         .with_child(Element::new("instance_attributes").with("id", set).with_child(pair));
     let mut request = cib::Request::upsert("nodes", change);
     request.options.score_update = value.contains("++") || value.contains("+=");
-    stamp(&mut request, user);
-    lasting(ask(state, Request::Cib(request), timeout).await)
+    stamp(&mut request, caller.user());
+    lasting(caller.ask(Request::Cib(request), timeout).await)
 }
 
-async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout: Duration) -> AttributeReply {
-    let node = call.node.as_deref().unwrap_or(&state.node).to_owned();
-    let document = match document(state).await {
+async fn delete_forever(caller: &Caller, call: &AttributeCall, timeout: Duration) -> AttributeReply {
+    let node = call.node.as_deref().unwrap_or(caller.node()).to_owned();
+    let document = match document(caller).await {
         Ok(document) => document,
         Err(reply) => return reply,
     };
@@ -147,8 +142,8 @@ async fn delete_forever(state: &State, user: &str, call: &AttributeCall, timeout
     };
     let expression = format!("//nodes/node[@id='{id}']/instance_attributes/nvpair[@name='{}']", call.name);
     let mut request = cib::Request::delete_xpath(&expression, true);
-    stamp(&mut request, user);
-    lasting(ask(state, Request::Cib(request), timeout).await)
+    stamp(&mut request, caller.user());
+    lasting(caller.ask(Request::Cib(request), timeout).await)
 }
 
 fn stamp(request: &mut cib::Request, user: &str) {

@@ -1,6 +1,7 @@
 //! Bodies of `wire::api` to requests of the controller, and its answers back.
 
-use super::{State, ask, within};
+use super::authority::Caller;
+use super::within;
 use base::exit::crm;
 use cib::{CibError, Op, Options, Target};
 use controller::{Request, Response as Answer, Safety};
@@ -13,15 +14,15 @@ const MAX_CLIENT_CHARS: usize = 64;
 /// ordered.
 const SMALL_BYTES: usize = 32 * 1024;
 
-pub(super) async fn cib(state: &State, user: &str, call: CibCall) -> CibReply {
+pub(super) async fn cib(caller: &Caller, call: CibCall) -> CibReply {
     let dry_run = call.options.dry_run;
     let timeout = within(call.options.timeout_ms);
     let bytes = |call: &CibCall| call.xml.as_ref().map_or(0, String::len);
     let small = bytes(&call) + call.steps.iter().map(bytes).sum::<usize>() <= SMALL_BYTES;
-    let user = user.to_owned();
+    let user = caller.user().to_owned();
     let made = match small {
         true => request(&user, call),
-        false => match state.heavy(move || request(&user, call)).await {
+        false => match caller.heavy(move || request(&user, call)).await {
             Ok(made) => made,
             Err(error) => return refused(error.code, error.message),
         },
@@ -31,19 +32,19 @@ pub(super) async fn cib(state: &State, user: &str, call: CibCall) -> CibReply {
         Err((code, message)) => return refused(code, message),
     };
     if !request.writes() {
-        return query(state, request).await;
+        return query(caller, request).await;
     }
     if dry_run {
-        return rehearse(state, request).await;
+        return rehearse(caller, request).await;
     }
-    let request = match small {
+    let request = match small && !caller.is_limited().await {
         true => request,
-        false => match foresee(state, request).await {
+        false => match foresee(caller, request).await {
             Ok(request) => request,
             Err(reply) => return *reply,
         },
     };
-    reply(ask(state, Request::Cib(request), timeout).await)
+    reply(caller.ask(Request::Cib(request), timeout).await)
 }
 
 fn refused(code: i32, message: String) -> CibReply {
@@ -55,43 +56,34 @@ fn refusal(error: &CibError) -> CibReply {
 }
 
 /// Answered from what is applied here, and written out beside everything else.
-async fn query(state: &State, request: cib::Request) -> CibReply {
-    let shown = match state.look().await {
-        Ok(shown) => shown,
+async fn query(caller: &Caller, request: cib::Request) -> CibReply {
+    let (cib, version) = match caller.cib().await {
+        Ok(seen) => seen,
         Err(error) => return refused(error.code, error.message),
     };
-    let version = version(shown.cib.version());
-    let answer = move || shown.cib.query(&request).map(|found| found.to_compact());
-    match state.heavy(answer).await {
-        Ok(Ok(xml)) => CibReply { xml: Some(xml), version, ..CibReply::default() },
+    let answer = move || cib.query(&request).map(|found| found.to_compact());
+    match caller.heavy(answer).await {
+        Ok(Ok(xml)) => CibReply { xml: Some(xml), version: self::version(version), ..CibReply::default() },
         Ok(Err(error)) => refusal(&error),
         Err(error) => refused(error.code, error.message),
     }
 }
 
-/// Tries a large request on a copy, so that one which no member would take is refused before it is ordered. Only for what it
-/// costs: all else may be another thing by the time of its turn.
-async fn foresee(state: &State, request: cib::Request) -> Result<cib::Request, Box<CibReply>> {
-    let shown = state.look().await.map_err(|e| Box::new(refused(e.code, e.message)))?;
-    let tried = move || {
-        let error = shown.cib.clone().apply(&request).err().filter(cib::limits::is_cost);
-        error.map_or(Ok(request), Err)
-    };
-    match state.heavy(tried).await {
-        Ok(Ok(request)) => Ok(request),
-        Ok(Err(error)) => Err(Box::new(refusal(&error))),
+/// Tries a request on a copy, so that one which no member would take is refused before it is ordered: for what it costs, and for
+/// what its user may not. All else may be another thing by the time of its turn; and what the user may is checked again then.
+async fn foresee(caller: &Caller, request: cib::Request) -> Result<cib::Request, Box<CibReply>> {
+    match caller.rehearse(request.clone()).await {
+        Ok(Err(error)) if cib::limits::is_cost(&error) || error.exit_code() == crm::INSUFFICIENT_PRIV => {
+            Err(Box::new(refusal(&error)))
+        }
+        Ok(_) => Ok(request),
         Err(error) => Err(Box::new(refused(error.code, error.message))),
     }
 }
 
 /// A write that is tried on a copy: what it would answer.
-async fn rehearse(state: &State, request: cib::Request) -> CibReply {
-    let shown = match state.look().await {
-        Ok(shown) => shown,
-        Err(error) => return refused(error.code, error.message),
-    };
-    let tried = move || shown.cib.clone().apply(&request);
-    match state.heavy(tried).await {
+async fn rehearse(caller: &Caller, request: cib::Request) -> CibReply {
+    match caller.rehearse(request).await {
         Ok(Ok(outcome)) => CibReply {
             xml: outcome.answer.map(|e| e.to_compact()),
             version: version(outcome.version),
@@ -156,10 +148,10 @@ fn op(op: CibOp) -> Op {
     }
 }
 
-pub(super) async fn cleanup(state: &State, call: CleanupCall) -> Done {
+pub(super) async fn cleanup(caller: &Caller, call: CleanupCall) -> Done {
     let operation = call.operation.map(|o| (o, call.interval_ms.unwrap_or(0)));
     let request = Request::Cleanup { resource: call.resource, node: call.node, operation, refresh: call.refresh };
-    done(ask(state, request, within(0)).await)
+    done(caller.ask(request, within(0)).await)
 }
 
 pub(super) fn done(answer: Answer) -> Done {

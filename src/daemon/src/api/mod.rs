@@ -1,4 +1,4 @@
-//! The local API: HTTP/1.1 over a unix socket. Who may ask is decided by peer credentials.
+//! The local API: HTTP/1.1 over a unix socket. Who may ask is decided by peer credentials, and what in [`authority`].
 //!
 //! Each connection is a task of its own, in a place that [`admission`] gives it. What only reads is answered from what the core
 //! task ([`crate::node`]) has last shown; what changes anything becomes one question to it. Bodies are those of `wire::api`;
@@ -6,16 +6,16 @@
 
 mod admission;
 mod attribute;
+mod authority;
 mod convert;
 mod peer;
 
-use crate::node::{Ask, Asker, Shown};
-use crate::ring::Ring;
-use crate::timeline::Timeline;
 use admission::{Admission, Place};
+pub use authority::State;
+use authority::{Caller, Who};
 use base::Time;
 use base::exit::crm;
-use controller::{Request, Response as Answer};
+use controller::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -23,11 +23,10 @@ use hyper::{Method, Request as HttpRequest, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use wire::api::{ApiError, Done, Health, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, SOCKET_NAME};
+use wire::api::{ApiError, Done, MAX_BODY_BYTES, MAX_REQUEST_BODY_BYTES, SOCKET_NAME, USER_HEADER};
 
 /// A connection that has not sent its next request's head within this is closed.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -43,6 +42,8 @@ const MAX_TOLD: usize = 64;
 const TELL_WITHIN: Duration = Duration::from_millis(300);
 /// Large documents that are read, tried or rendered at the same time.
 const HEAVY_WORKERS: usize = 2;
+/// Longest name of a user that is taken.
+const MAX_USER_BYTES: usize = 64;
 /// Default wait for an acknowledgement.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Longest wait that a client may ask for.
@@ -54,41 +55,6 @@ pub enum ServeError {
     InUse(PathBuf),
     #[error("{}: {error}", .path.display())]
     Bind { path: PathBuf, error: std::io::Error },
-}
-
-/// What every connection shares.
-#[derive(Clone)]
-pub struct State {
-    asker: Asker,
-    timeline: Timeline,
-    ring: Ring,
-    /// This node's name.
-    node: Arc<str>,
-    body_room: Arc<Semaphore>,
-    heavy: Arc<Semaphore>,
-}
-
-impl State {
-    pub fn new(asker: Asker, timeline: Timeline, ring: Ring, node: &str) -> State {
-        let (body_room, heavy) = (Semaphore::new(BODY_ROOM_BYTES), Semaphore::new(HEAVY_WORKERS));
-        State { asker, timeline, ring, node: node.into(), body_room: Arc::new(body_room), heavy: Arc::new(heavy) }
-    }
-
-    /// The node as it is now; within the time that a reader is given.
-    async fn look(&self) -> Result<Arc<Shown>, ApiError> {
-        match tokio::time::timeout(ANSWER_WITHIN, self.asker.look()).await {
-            Ok(Some(shown)) => Ok(shown),
-            Ok(None) => Err(ApiError { code: crm::DISCONNECT, message: "the node is shutting down".to_owned() }),
-            Err(_) => Err(ApiError { code: crm::TIMEOUT, message: "the controller does not answer".to_owned() }),
-        }
-    }
-
-    /// Work whose length depends on the size of a document: on a thread of its own, so that nothing else waits for it.
-    async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        let _turn = self.heavy.acquire().await;
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|e| ApiError { code: crm::SOFTWARE, message: format!("the request failed inside the node: {e}") })
-    }
 }
 
 /// Binds the socket, replacing one that nobody answers on.
@@ -134,7 +100,10 @@ async fn connection(stream: UnixStream, state: State, place: Option<Place>) {
         async move {
             let _serving = serving;
             Ok::<_, std::convert::Infallible>(match allowed {
-                Ok(user) => respond(request, &state, &user).await,
+                Ok(who) => match acting(&request, who).await {
+                    Ok(who) => respond(request, &state.caller(who)).await,
+                    Err(why) => failure(StatusCode::BAD_REQUEST, crm::USAGE, why),
+                },
                 Err(why) => failure(StatusCode::FORBIDDEN, crm::INSUFFICIENT_PRIV, why),
             })
         }
@@ -171,35 +140,40 @@ async fn turned_away(mut stream: UnixStream) {
 
 type Reply = Response<Full<Bytes>>;
 
-async fn respond(request: HttpRequest<Incoming>, state: &State, user: &str) -> Reply {
+/// The user on whose behalf a request is: the peer, or whom one that no ACL concerns names instead (`CIB_user`). Of anybody
+/// else such a word counts nothing.
+async fn acting(request: &HttpRequest<Incoming>, peer: Who) -> Result<Who, String> {
+    let (Who::Exempt(_), Some(name)) = (&peer, request.headers().get(USER_HEADER)) else { return Ok(peer) };
+    let name = name.to_str().ok().filter(|n| !n.is_empty() && n.len() <= MAX_USER_BYTES);
+    let name = name.ok_or_else(|| format!("{USER_HEADER}: expected a user's name"))?;
+    Ok(peer::named(name.to_owned()).await)
+}
+
+async fn respond(request: HttpRequest<Incoming>, caller: &Caller) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let query = request.uri().query().unwrap_or_default().to_owned();
     match (method, path.as_str()) {
-        (Method::GET, "/v1/status") => match state.look().await {
-            Ok(shown) => json(StatusCode::OK, &shown.status),
-            Err(error) => refused(&error),
-        },
-        (Method::GET, "/v1/quorum") => match state.look().await {
-            Ok(shown) => {
-                json(StatusCode::OK, &wire::api::QuorumStatus { now: crate::clock::wall(), ..shown.quorum.clone() })
-            }
-            Err(error) => refused(&error),
-        },
-        (Method::GET, "/v1/health") => health(state),
+        (Method::GET, "/v1/status") => told(caller.status().await),
+        (Method::GET, "/v1/quorum") => {
+            let now = crate::clock::wall();
+            told(caller.quorum().await.map(|quorum| wire::api::QuorumStatus { now, ..quorum }))
+        }
+        (Method::GET, "/v1/health") => {
+            let health = caller.health();
+            json(if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
+        }
         (Method::GET, "/v1/timeline") => {
             let since = query.strip_prefix("since_us=").and_then(|n| n.parse().ok()).unwrap_or(0);
-            json(StatusCode::OK, &state.timeline.since(Time(since)))
+            told(caller.timeline(Time(since)).await)
         }
-        (Method::POST, "/v1/cib") => {
-            with_body(request, state, async |call| convert::cib(state, user, call).await).await
-        }
+        (Method::POST, "/v1/cib") => with_body(request, caller, async |call| convert::cib(caller, call).await).await,
         (Method::POST, "/v1/cleanup") => {
-            with_body(request, state, async |call| convert::cleanup(state, call).await).await
+            with_body(request, caller, async |call| convert::cleanup(caller, call).await).await
         }
         (Method::POST, "/v1/attribute") => {
-            with_body(request, state, async |call| attribute::run(state, user, call).await).await
+            with_body(request, caller, async |call| attribute::run(caller, call).await).await
         }
-        (Method::POST, "/v1/shutdown") => with_body(request, state, async |call| shutdown(state, call).await).await,
+        (Method::POST, "/v1/shutdown") => with_body(request, caller, async |call| shutdown(caller, call).await).await,
         (_, path) if path.starts_with("/v1/") => {
             failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
         }
@@ -207,25 +181,21 @@ async fn respond(request: HttpRequest<Incoming>, state: &State, user: &str) -> R
     }
 }
 
+fn told(answer: Result<impl Serialize, ApiError>) -> Reply {
+    match answer {
+        Ok(answer) => json(StatusCode::OK, &answer),
+        Err(error) => refused(&error),
+    }
+}
+
 fn refused(error: &ApiError) -> Reply {
     let status = match error.code {
         crm::DISCONNECT => StatusCode::SERVICE_UNAVAILABLE,
         crm::TIMEOUT => StatusCode::GATEWAY_TIMEOUT,
+        crm::INSUFFICIENT_PRIV => StatusCode::FORBIDDEN,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     json(status, error)
-}
-
-/// Asks the controller; gives up after `within`.
-async fn ask(state: &State, request: Request, within: Duration) -> Answer {
-    match tokio::time::timeout(within, state.asker.ask(|to| Ask::Request(Box::new(request), to))).await {
-        Ok(Some(answer)) => answer,
-        Ok(None) => Answer::Failed { code: crm::DISCONNECT, message: "the node is shutting down".to_owned() },
-        Err(_) => Answer::Failed {
-            code: crm::TIMEOUT,
-            message: format!("no acknowledgement within {} ms; the change may still take effect", within.as_millis()),
-        },
-    }
 }
 
 /// The wait that a client asked for, within reason.
@@ -235,10 +205,10 @@ fn within(timeout_ms: u64) -> Duration {
 
 async fn with_body<T: DeserializeOwned + Send + 'static, R: Serialize>(
     request: HttpRequest<Incoming>,
-    state: &State,
+    caller: &Caller,
     handle: impl AsyncFnOnce(T) -> R,
 ) -> Reply {
-    let body = match tokio::time::timeout(BODY_WITHIN, read_body(request, state)).await {
+    let body = match tokio::time::timeout(BODY_WITHIN, read_body(request, caller)).await {
         Ok(Ok(body)) => body,
         Ok(Err(reply)) => return *reply,
         Err(_) => {
@@ -249,7 +219,7 @@ async fn with_body<T: DeserializeOwned + Send + 'static, R: Serialize>(
     let (body, _room) = body;
     let call = match body.len() {
         0..=SMALL_BODY_BYTES => serde_json::from_slice(&body),
-        _ => match state.heavy(move || serde_json::from_slice(&body)).await {
+        _ => match caller.heavy(move || serde_json::from_slice(&body)).await {
             Ok(call) => call,
             Err(error) => return refused(&error),
         },
@@ -268,7 +238,7 @@ async fn with_body<T: DeserializeOwned + Send + 'static, R: Serialize>(
 /// not kept, since a client that still writes would not see the answer.
 async fn read_body(
     request: HttpRequest<Incoming>,
-    state: &State,
+    caller: &Caller,
 ) -> Result<(Bytes, Option<tokio::sync::OwnedSemaphorePermit>), Box<Reply>> {
     use hyper::body::Body;
     let mut body = request.into_body();
@@ -290,7 +260,7 @@ async fn read_body(
     }
     let room = match expected as usize {
         0..=SMALL_BODY_BYTES => None,
-        bytes => state.body_room.clone().acquire_many_owned(bytes as u32).await.ok(),
+        bytes => caller.body_room(u32::try_from(bytes).unwrap_or(u32::MAX)).await,
     };
     match Limited::new(body, MAX_REQUEST_BODY_BYTES).collect().await {
         Ok(body) => Ok((body.to_bytes(), room)),
@@ -298,32 +268,11 @@ async fn read_body(
     }
 }
 
-async fn shutdown(state: &State, call: wire::api::ShutdownCall) -> Done {
-    if call.keep_resources {
-        return match state.asker.ask(|to| Ask::Leave(true, to)).await {
-            Some(Ok(())) => Done::default(),
-            Some(Err(why)) => Done { code: crm::ERROR, message: Some(why.to_string()), ..Done::default() },
-            None => {
-                Done { code: crm::DISCONNECT, message: Some("the node is shutting down".to_owned()), ..Done::default() }
-            }
-        };
+async fn shutdown(caller: &Caller, call: wire::api::ShutdownCall) -> Done {
+    match call.keep_resources {
+        true => caller.leave().await,
+        false => convert::done(caller.ask(Request::Shutdown { cancel: false }, ANSWER_WITHIN).await),
     }
-    convert::done(ask(state, Request::Shutdown { cancel: false }, ANSWER_WITHIN).await)
-}
-
-/// Answered without the core task, so that it tells when that hangs.
-fn health(state: &State) -> Reply {
-    let mut problems = Vec::new();
-    let silent = crate::clock::now().since(state.ring.last_tick());
-    if silent > crate::ring::NOT_READY_AFTER {
-        problems.push(format!("the controller has not ticked for {} ms", silent.as_millis()));
-    }
-    let ring = state.ring.status().totem;
-    if !ring.current {
-        problems.push(format!("the ring is not current ({:?})", ring.state));
-    }
-    let ok = problems.is_empty();
-    json(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &Health { ok, problems })
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Reply {

@@ -1,6 +1,8 @@
 //! Who may ask: root, this process's own user, and members of the group `haclient`, as with Pacemaker.
 
 use super::admission::Pool;
+use super::authority::Who;
+use cib::acl::{MAX_GROUPS, Subject};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::ffi::CString;
 use std::os::unix::fs::PermissionsExt;
@@ -57,31 +59,47 @@ fn parent_of(pid: &str) -> Option<String> {
     line.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
 }
 
-/// The user's name, or why it may not ask. Looked up on a thread of its own: a directory service may take its time.
-pub(super) async fn allowed(stream: &UnixStream) -> Result<String, String> {
+/// Who asks, or why it may not. Looked up on a thread of its own: a directory service may take its time.
+pub(super) async fn allowed(stream: &UnixStream) -> Result<Who, String> {
     let credentials = stream.peer_cred().map_err(|e| format!("peer credentials: {e}"))?;
     if credentials.uid() == 0 {
-        return Ok("root".to_owned());
+        return Ok(Who::Exempt("root".to_owned()));
     }
     let looked_up = tokio::task::spawn_blocking(move || look_up(credentials)).await;
     looked_up.unwrap_or_else(|e| Err(format!("who asks could not be found out: {e}")))
 }
 
-fn look_up(credentials: tokio::net::unix::UCred) -> Result<String, String> {
+/// The user of this name, in whose place somebody exempt asks. One that the system does not know is in no group.
+pub(super) async fn named(name: String) -> Who {
+    let asked = name.clone();
+    let groups = tokio::task::spawn_blocking(move || User::from_name(&asked).ok().flatten().map(|u| groups_of(&u)));
+    // Without an answer about the groups there are none: that can only take away.
+    let groups = groups.await.ok().flatten().unwrap_or_default();
+    who(name, &groups)
+}
+
+fn look_up(credentials: tokio::net::unix::UCred) -> Result<Who, String> {
     let uid = Uid::from_raw(credentials.uid());
     let user = User::from_uid(uid).ok().flatten();
     let name = user.as_ref().map_or_else(|| uid.to_string(), |u| u.name.clone());
     if uid.is_root() || uid == Uid::effective() {
-        return Ok(name);
+        return Ok(Who::Exempt(name));
     }
+    let groups = user.as_ref().map(groups_of).unwrap_or_default();
     let group = Group::from_name(GROUP).ok().flatten().map(|g| g.gid);
     match group {
-        Some(group) if group.as_raw() == credentials.gid() || member(&name, user.as_ref(), group) => Ok(name),
+        Some(group) if group.as_raw() == credentials.gid() || groups.contains(&group) => Ok(who(name, &groups)),
         _ => Err(format!("user {name} may not ask: expected root or a member of group {GROUP}")),
     }
 }
 
-fn member(name: &str, user: Option<&User>, group: Gid) -> bool {
-    let (Some(user), Ok(name)) = (user, CString::new(name)) else { return false };
-    getgrouplist(&name, user.gid).is_ok_and(|all| all.contains(&group))
+fn groups_of(user: &User) -> Vec<Gid> {
+    let Ok(name) = CString::new(user.name.as_str()) else { return Vec::new() };
+    getgrouplist(&name, user.gid).unwrap_or_default()
+}
+
+fn who(name: String, groups: &[Gid]) -> Who {
+    let called = |gid: &Gid| Group::from_gid(*gid).ok().flatten().map(|g| g.name);
+    let groups = groups.iter().take(MAX_GROUPS).filter_map(called).collect();
+    Subject::new(&name, groups).map_or(Who::Exempt(name), Who::User)
 }
