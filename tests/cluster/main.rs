@@ -9,6 +9,7 @@ mod commands;
 mod director;
 mod disk;
 mod door;
+mod fencing;
 mod fixture;
 mod hostile;
 mod partition;

@@ -52,6 +52,7 @@ impl fmt::Display for OcfCode {
 pub mod crm {
     pub const OK: i32 = 0;
     pub const ERROR: i32 = 1;
+    pub const UNIMPLEMENT_FEATURE: i32 = 3;
     pub const INSUFFICIENT_PRIV: i32 = 4;
     pub const CONFIG: i32 = 78;
     pub const USAGE: i32 = 64;
@@ -63,6 +64,8 @@ pub mod crm {
     pub const OSERR: i32 = 71;
     pub const CANTCREAT: i32 = 73;
     pub const PROTOCOL: i32 = 76;
+    /// Not to be started again by itself.
+    pub const FATAL: i32 = 100;
     pub const DISCONNECT: i32 = 102;
     pub const OLD: i32 = 103;
     pub const DIGEST: i32 = 104;

@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no socket, no file. Anything here must be useful to at least two crates.
 
+pub mod agent;
 pub mod applet;
 pub mod dates;
 pub mod exit;

@@ -49,6 +49,8 @@ pub enum CibError {
     Denied { user: String, what: String, rule: String },
     #[error("Permission denied: {name} cannot be evaluated, and so nothing is allowed to its users: {error}")]
     BadPermission { name: String, error: PathError },
+    #[error("'{id}' is not taken: this cluster cannot run {what} yet; run what is in them as plain resources")]
+    NotRunnable { what: &'static str, id: String },
     #[error("Not a request: {0}")]
     BadRequest(String),
 }
@@ -80,6 +82,7 @@ impl CibError {
             CibError::Changed { .. } => crm::OLD,
             CibError::Step { error, .. } => error.exit_code(),
             CibError::Denied { .. } | CibError::BadPermission { .. } => crm::INSUFFICIENT_PRIV,
+            CibError::NotRunnable { .. } => crm::UNIMPLEMENT_FEATURE,
             CibError::BadRequest(_) => crm::PROTOCOL,
         }
     }

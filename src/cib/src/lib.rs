@@ -16,6 +16,7 @@ mod error;
 pub mod limits;
 pub mod lineage;
 mod request;
+pub mod runnable;
 pub mod schema;
 mod stamp;
 mod version;

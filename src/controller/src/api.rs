@@ -3,6 +3,8 @@
 //! The daemon turns packets, timers, finished agents and clients' requests into [`Input`]s, and performs every
 //! [`Output`]. Nothing here touches a clock, a socket or a file.
 
+use crate::fencing::executor::{AgentCall, AgentResult};
+use crate::fencing::query::{Event, FencingAnswer, FencingQuery};
 use crate::record::{AgentFacts, AgentName, Record};
 use base::exit::OcfCode;
 use base::outside::{Reason, Value, Word};
@@ -38,6 +40,8 @@ pub struct Config {
     pub feature_level: u32,
     /// Operations that one node runs at the same time, unless `node-action-limit` says otherwise (twice its cores).
     pub node_action_limit: u32,
+    /// Time of this node's hardware watchdog, in ms; 0 without one.
+    pub watchdog_ms: u64,
 }
 
 impl Config {
@@ -55,6 +59,7 @@ impl Config {
             lease: base::lease::Bounds::STANDARD,
             feature_level: crate::FEATURE_LEVEL,
             node_action_limit: 4,
+            watchdog_ms: 0,
         }
     }
 
@@ -109,8 +114,8 @@ pub enum Input {
     Scheduled { ticket: u64, result: Result<Box<scheduler::Schedule>, String> },
     /// The disk holds (or could not take) what [`Output::Persist`] with this ticket gave, and everything before it.
     Stored { ticket: u64, written: bool },
-    /// Answer to [`Output::Fence`].
-    Fenced { ticket: u64, result: Result<(), String> },
+    /// Answer to [`Output::FenceAgent`].
+    FenceAgent { call: u64, result: AgentResult },
     /// This process did not run for that long. Others may have taken over what it holds.
     Stalled { ms: u64 },
     /// The ring has left this node behind (it was stopped, or put out), and the next view takes it in like one that starts.
@@ -168,13 +173,16 @@ pub enum Output {
     },
     /// What this node may hold leases for.
     Owners(Owners),
-    /// Fence `node`; answer with [`Input::Fenced`].
-    Fence {
-        ticket: u64,
-        node: NodeId,
-        name: String,
-        action: String,
-        timeout_ms: u64,
+    /// Run a fence agent; answer with [`Input::FenceAgent`] of the same call.
+    FenceAgent {
+        call: u64,
+        run: AgentCall,
+    },
+    /// This node was fenced, or cannot rule it out: drop every address and director at once, and end. With `panic` the machine is
+    /// reset.
+    Obey {
+        reason: String,
+        panic: bool,
     },
     Timeline(TimelineEvent),
     Alert(Alert),
@@ -241,6 +249,35 @@ pub enum Request {
         subject: Subject,
         request: Box<Request>,
     },
+    /// Answered by [`Response::Fencing`].
+    FencingQuery {
+        query: FencingQuery,
+        timeout_ms: u64,
+    },
+    /// Fence a node; the answer is the verdict.
+    Fence(FenceRequest),
+    /// The operator knows that the node is down.
+    ConfirmDown {
+        target: Word,
+        client: Word,
+    },
+    ForgetFencing {
+        target: Option<Word>,
+    },
+}
+
+/// What a client wants fenced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FenceRequest {
+    /// Name or number.
+    pub target: Word,
+    pub action: crate::fencing::FenceAction,
+    /// 0 = as configured.
+    pub timeout_ms: u64,
+    /// -1 = no delay at all.
+    pub delay_ms: i64,
+    pub tolerance_ms: u64,
+    pub client: Word,
 }
 
 /// How far a change had got when it was acknowledged.
@@ -268,6 +305,7 @@ pub enum Response {
         code: i32,
         message: String,
     },
+    Fencing(Box<FencingAnswer>),
 }
 
 /// Status of an operation as the history writes it (`op-status`).
@@ -350,9 +388,13 @@ pub enum Alert {
         target: OcfCode,
         reason: String,
     },
+    /// A fencing is over.
     Fencing {
+        event: Box<Event>,
+    },
+    /// Something about fencing that wants an operator: given up, say.
+    FencingTrouble {
         name: String,
-        ok: bool,
         message: String,
     },
     Discarded {
@@ -389,6 +431,8 @@ pub struct Status {
     pub no_content: bool,
     /// On the DC: starts that wait, since they failed again and again.
     pub held_back: Vec<HeldStart>,
+    /// Fencing under way and the last results, newest first.
+    pub fencing: Vec<Event>,
     /// Named counters: messages applied, duplicates dropped, undecodable messages, …
     pub counters: BTreeMap<&'static str, u64>,
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 use xml::Element;
 
 mod alerting;
+mod fencing;
 mod follow;
 mod requests;
 mod silent;
@@ -54,6 +55,7 @@ pub struct Controller {
     clients: Clients,
     local: Local,
     coordinator: Coordinator,
+    fencing: fencing::Fencing,
     outputs: VecDeque<Output>,
     /// Time of the input that is being handled.
     now: Time,
@@ -114,6 +116,7 @@ impl Controller {
             clients: Clients::new(config.me, seed),
             local: Local::new(config.me, config.my_name(), crate::digest::uuid(seed)),
             coordinator: Coordinator::new(seed),
+            fencing: fencing::Fencing::new(config.me),
             outputs: VecDeque::new(),
             now,
             wall: WallTime::default(),
@@ -155,6 +158,10 @@ impl Controller {
     pub fn handle(&mut self, now: Time, wall: WallTime, input: Input) {
         self.now = self.now.max(now);
         self.wall = wall;
+        if self.fencing.has_obeyed() {
+            // Down, as far as anybody is concerned.
+            return;
+        }
         match input {
             Input::View { id, members, quorate } => self.on_view(id, &members, quorate),
             Input::Quorum { quorate } => self.quorate = quorate,
@@ -186,7 +193,7 @@ impl Controller {
                 self.command(commands);
             }
             Input::Stored { ticket, written } => self.on_stored(ticket, written),
-            Input::Fenced { ticket, result } => self.on_fenced(ticket, &result),
+            Input::FenceAgent { call, result } => self.on_fence_agent(call, &result),
             Input::Stalled { ms } => self.on_stalled(ms),
             Input::StartedOver => self.on_started_over(),
             Input::Digested { ticket, digest } => self.on_digested(ticket, digest),
@@ -204,7 +211,9 @@ impl Controller {
         let coordinator = if self.is_coordinator() { self.coordinator.deadline(self.now) } else { None };
         let leave = self.leave.map(|(_, _, at)| at);
         let checks = if self.is_coordinator() { self.checks.deadline() } else { None };
-        [self.local.deadline(), self.clients.deadline(), coordinator, checks, leave].into_iter().flatten().min()
+        let fencing = self.fencing.deadline(self.is_coordinator());
+        let own = [self.local.deadline(), self.clients.deadline(), coordinator, checks, leave, fencing];
+        own.into_iter().flatten().min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -247,6 +256,7 @@ impl Controller {
             disks: if self.synced { self.clients.disk_troubles(self.now) } else { BTreeMap::new() },
             no_content: !self.replica.lineage.content,
             held_back: if self.is_coordinator() { self.coordinator.held_back(self.now) } else { Vec::new() },
+            fencing: self.shown_fencing(),
             counters: self.counters.clone(),
         }
     }
@@ -353,6 +363,8 @@ impl Controller {
             Effect::Changed { reason } => self.coordinator.change(self.now, &reason, false),
             Effect::Config => {
                 self.persist_wanted = true;
+                self.coordinator.wants.changed();
+                self.fencing.unprepared = true;
                 self.clients.wanted_on_disk(self.now, seq);
             }
             Effect::Applied { origin, incarnation, seq: number, result } => {
@@ -387,8 +399,10 @@ impl Controller {
                 }
             }
             Effect::Joined { node } => self.timeline("joined", &self.config.name_of(node), "is a member".to_owned()),
+            Effect::Fence(turn) => self.on_turn(turn, true),
             Effect::Coordinator => {
                 self.coordinator.reset();
+                self.fencing.driver.reset();
                 let dc = self.replica.dc.map_or_else(String::new, |n| self.config.name_of(n));
                 self.timeline("dc", &dc, "is the coordinator".to_owned());
             }
@@ -452,18 +466,7 @@ impl Controller {
         }
     }
 
-    // ---- agents, fencing ----
-
-    fn on_fenced(&mut self, ticket: u64, result: &Result<(), String>) {
-        let (ok, message) = match result {
-            Ok(()) => (true, String::new()),
-            Err(e) => (false, e.clone()),
-        };
-        let commands = self.coordinator.fenced(self.now, ticket, result);
-        self.timeline("fence_end", &format!("ticket {ticket}"), if ok { "done".to_owned() } else { message.clone() });
-        self.outputs.push_back(Output::Alert(Alert::Fencing { name: format!("ticket {ticket}"), ok, message }));
-        self.command(commands);
-    }
+    // ---- agents ----
 
     /// After a stall that leases do not survive nothing is decided until the others had time to be heard again.
     fn on_stalled(&mut self, ms: u64) {
@@ -497,13 +500,8 @@ impl Controller {
             match command {
                 Command::Broadcast(message) => self.broadcast(&message),
                 Command::Submit(op) => self.submit(None, op),
-                Command::Output(output) => {
-                    if let Output::Fence { name, action, .. } = &output {
-                        let (name, action) = (name.clone(), action.clone());
-                        self.timeline("fence", &name, action);
-                    }
-                    self.outputs.push_back(output);
-                }
+                Command::Output(output) => self.outputs.push_back(output),
+                Command::Fence(wanted) => self.fence_wanted(wanted),
                 Command::Timeline { kind, subject, text } => self.timeline(kind, &subject, text),
             }
         }
@@ -514,6 +512,7 @@ impl Controller {
     fn on_time(&mut self) {
         let doings = self.local.tick(self.now, self.wall);
         self.perform(doings);
+        self.fencing_time();
         self.answer_safe();
         let late = self.clients.expire(self.now);
         self.reply(late);
@@ -537,6 +536,7 @@ impl Controller {
                 self.broadcast(&Message::Quorum { view: told.0, quorate: told.1 });
             }
             self.ask_for_digests();
+            self.drive_fencing();
             let commands = self.coordinator.advance(self.now, self.wall, &self.replica, &self.config);
             self.command(commands);
         }

@@ -16,10 +16,11 @@
 
 use crate::api::{Config, HeldStart, OpStatus, Output};
 use crate::backoff::Backoff;
+use crate::fencing::{Over, Wanted, Wants};
 use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
 use crate::replica::{Replica, Turnover};
 use crate::status;
-use crate::transition::{Limits, Transition, meta};
+use crate::transition::{Limits, Transition};
 use base::exit::OcfCode;
 use base::text::parse_interval_ms;
 use base::{NodeId, Reason, Time, WallTime};
@@ -37,10 +38,8 @@ const RECHECK: Duration = Duration::from_secs(15 * 60);
 const BUSY_RUNS: usize = 50;
 const BUSY_SPAN: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
-/// Wait before a failed fencing or a failed scheduler run is tried again.
+/// Wait before a failed scheduler run is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// Added to a fence action's own timeout.
-const FENCE_GRACE: Duration = Duration::from_secs(5);
 /// Agents whose resources are leases: they end by themselves when their node is gone.
 const LEASE_AGENTS: [&str; 2] = ["IPaddr2", "IPaddr"];
 
@@ -50,6 +49,7 @@ pub enum Command {
     Broadcast(Message),
     Submit(Op),
     Output(Output),
+    Fence(Wanted),
     Timeline { kind: &'static str, subject: String, text: String },
 }
 
@@ -79,17 +79,9 @@ pub struct Coordinator {
     deadlines: BTreeMap<(NodeId, String), Time>,
     /// Resources of lost nodes whose leases may not be over, with their node.
     holds: BTreeMap<String, (NodeId, Time)>,
-    fences: BTreeMap<u64, Fence>,
+    /// What transitions want fenced.
+    pub wants: Wants,
     pub active: bool,
-}
-
-struct Fence {
-    /// Without an answer by then it counts as failed.
-    deadline: Time,
-    /// In the transition of now, if it wants the node fenced.
-    action: Option<ActionId>,
-    node: NodeId,
-    verb: String,
 }
 
 impl Coordinator {
@@ -112,7 +104,7 @@ impl Coordinator {
             backoff: Backoff::default(),
             deadlines: BTreeMap::new(),
             holds: BTreeMap::new(),
-            fences: BTreeMap::new(),
+            wants: Wants::default(),
             active: false,
         }
     }
@@ -127,7 +119,7 @@ impl Coordinator {
         self.adopted.clear();
         self.backoff.clear();
         self.deadlines.clear();
-        self.fences.clear();
+        self.wants.reset();
         self.dirty = None;
         self.active = false;
     }
@@ -212,15 +204,14 @@ impl Coordinator {
     /// Finds what of a new transition is under way already, or has succeeded since the scheduler was asked.
     fn adopt(&mut self, now: Time, transition: &mut Transition, replica: &Replica) {
         self.adopted.clear();
-        self.fences.values_mut().for_each(|f| f.action = None);
+        self.wants.forget_actions();
         let mut unplanned: Vec<OpIdentity> = std::mem::take(&mut self.landed);
         let (mut running, mut done) = (Vec::new(), Vec::new());
         let ended = ended(transition, replica);
         for action in transition.actions() {
             let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { continue };
             if action.operation() == "stonith" {
-                if let Some(fence) = self.fences.values_mut().find(|f| f.node == node) {
-                    fence.action = Some(action.id);
+                if self.wants.adopt(action, node, replica) {
                     running.push(action.id);
                 }
                 continue;
@@ -284,22 +275,20 @@ impl Coordinator {
         (self.transition.as_ref()?.number == number && uuid == self.uuid).then_some(action)
     }
 
-    pub fn fenced(&mut self, now: Time, ticket: u64, result: &Result<(), String>) -> Vec<Command> {
-        let Some(fence) = self.fences.remove(&ticket) else { return Vec::new() };
-        if let (Some(transition), Some(action)) = (&mut self.transition, fence.action) {
-            transition.confirm(action, result.is_ok());
+    /// A fencing is over; gives what is to be told of it.
+    pub fn fenced(&mut self, now: Time, over: &Over<'_>, replica: &Replica) -> Option<String> {
+        if over.ok && over.human {
+            // A device's word alone does not end leases that may be alive: they have their bound.
+            self.release(over.node);
         }
-        match result {
-            Ok(()) => {
-                self.release(fence.node);
-                vec![Command::Submit(Op::Fenced { node: fence.node.0, action: fence.verb })]
-            }
-            Err(_) => {
+        let (action, told) = self.wants.over(now, over, replica, recheck_interval(replica));
+        if let (Some(transition), Some(action)) = (&mut self.transition, action) {
+            transition.confirm(action, over.ok);
+            if !over.ok {
                 self.change(now, "fencing failed", false);
-                self.due = now + RETRY;
-                Vec::new()
             }
         }
+        told
     }
 
     /// Does what is due. To be called after every input while this node is the DC.
@@ -307,10 +296,6 @@ impl Coordinator {
         let mut commands = Vec::new();
         self.holds.retain(|_, (_, until)| *until > now);
         self.watch(now, wall, replica, &mut commands);
-        let late: Vec<u64> = self.fences.iter().filter(|(_, f)| f.deadline <= now).map(|(t, _)| *t).collect();
-        for ticket in late {
-            commands.extend(self.fenced(now, ticket, &Err("no answer in time".to_owned())));
-        }
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
             self.change(now, "time", true);
@@ -430,6 +415,9 @@ impl Coordinator {
         replica: &Replica,
         waiting: &RefCell<BTreeSet<(NodeId, String)>>,
     ) -> bool {
+        if action.operation() == "stonith" {
+            return action.target().and_then(|t| node_of(t, replica)).is_some_and(|node| self.wants.is_held(now, node));
+        }
         let ActionKind::Resource(op) = &action.kind else { return false };
         let resource = op.primitive.id.as_str();
         let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { return false };
@@ -477,14 +465,13 @@ impl Coordinator {
                 self.sent.insert((node, exec.identity.transition_key.clone()));
                 commands.push(Command::Broadcast(Message::Exec(Box::new(exec))));
             }
-            ActionKind::Cluster { .. } => self.start_event(now, transition, action, node, replica, commands),
+            ActionKind::Cluster { .. } => self.start_event(transition, action, node, replica, commands),
             ActionKind::Pseudo { .. } => drop(transition.confirm(action.id, true)),
         }
     }
 
     fn start_event(
         &mut self,
-        now: Time,
         transition: &mut Transition,
         action: &Action,
         node: NodeId,
@@ -496,17 +483,7 @@ impl Coordinator {
             _ => String::new(),
         };
         match action.operation() {
-            "stonith" => {
-                let verb = meta(action, "stonith_action").unwrap_or("reboot").to_owned();
-                let timeout_ms = transition.setting("fencing-timeout").and_then(parse_interval_ms).unwrap_or(60_000);
-                self.ticket += 1;
-                let ticket = self.ticket;
-                let name = action.target().map(|t| t.node.to_string()).unwrap_or_default();
-                let deadline = now + Duration::from_millis(timeout_ms) + FENCE_GRACE;
-                self.fences.insert(ticket, Fence { deadline, action: Some(action.id), node, verb: verb.clone() });
-                commands.push(Command::Output(Output::Fence { ticket, node, name, action: verb, timeout_ms }));
-                return;
-            }
+            "stonith" => return commands.extend(self.wants.start(action, node, replica).map(Command::Fence)),
             "do_shutdown" => commands.push(Command::Broadcast(Message::Leave { view: replica.view, node })),
             "clear_failcount" => commands.push(Command::Submit(Op::Forget { node: node.0, resource, history: false })),
             "lrm_delete" => commands.push(Command::Submit(Op::Forget { node: node.0, resource, history: true })),
@@ -519,7 +496,7 @@ impl Coordinator {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let ask = (self.may_ask() && self.dirty.is_some()).then_some(self.due.max(self.paused_until));
         let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
-        let fence = self.fences.values().map(|f| f.deadline).min();
+        let fence = self.transition.as_ref().and_then(|_| self.wants.deadline(now));
         let repeat = self.transition.as_ref().and_then(|_| self.backoff.deadline(now));
         [ask, hold, fence, repeat, self.recheck, self.deadlines.values().min().copied()].into_iter().flatten().min()
     }

@@ -18,6 +18,7 @@
 //! | `coordinator`, `transition`, `progress` | the DC: scheduling, and executing a graph |
 //! | [`alerts`] | which programs are called for an event, and what they are told |
 //! | `backoff` | starts that repeat are held back |
+//! | [`fencing`] | devices, orders, verdicts and history |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
 //! node's addresses at once; `safe` first waits until their leases are over ([`base::lease::Bounds::hold`]) unless
@@ -34,6 +35,7 @@ mod coordinator;
 mod digest;
 pub mod disks;
 mod fatal;
+pub mod fencing;
 mod held;
 mod local;
 mod message;

@@ -6,6 +6,8 @@
 
 use crate::api::{OpStatus, ViewId};
 use crate::digest::Sha;
+use crate::fencing::state::Entry;
+use crate::fencing::{FenceOp, FenceOrder};
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, Operation};
 use cib::acl::Subject;
@@ -19,7 +21,7 @@ pub const WIRE_VERSION: u8 = 1;
 /// | level | brought |
 /// |---|---|
 /// | 2 | SHA-256 in the replica's chain, over the messages themselves; [`Message::Check`] and [`Message::Digest`]; [`Standing`] decides in a merge |
-/// | 3 | [`Op::As`] |
+/// | 3 | [`Op::As`]; fencing as replicated state: [`Message::Fence`], [`Op::Fence`]; below it the DC fences alone, and tells the result as [`Op::Fenced`] |
 pub const FEATURE_LEVEL: u32 = 3;
 /// Largest payload that goes out as one ordered message.
 pub const MAX_PART_BYTES: usize = 32 * 1024;
@@ -52,6 +54,8 @@ pub enum Message {
     Check { view: ViewId, number: u64 },
     /// What the sender held at the position of that check.
     Digest { view: ViewId, number: u64, chain: String, document: String },
+    /// The DC asks a node to run a fence device.
+    Fence(Box<FenceOrder>),
 }
 
 impl Message {
@@ -69,6 +73,7 @@ impl Message {
             | Message::Joined { .. } => 1,
             Message::Op(op) => op.op.level(),
             Message::Check { .. } | Message::Digest { .. } => 2,
+            Message::Fence(_) => 3,
         }
     }
 }
@@ -117,6 +122,12 @@ pub struct State {
     pub in_flight: Vec<InFlight>,
     #[serde(default)]
     pub standing: Standing,
+    /// The last fencings that this node knows of.
+    #[serde(default)]
+    pub fencing: Vec<Entry>,
+    /// Time of this node's hardware watchdog; 0 without one.
+    #[serde(default)]
+    pub watchdog_ms: u64,
 }
 
 /// Replicated content, as its winner holds it.
@@ -131,6 +142,13 @@ pub struct Snapshot {
     pub dedup: Dedup,
     pub in_flight: Vec<InFlight>,
     pub leaving: BTreeSet<u32>,
+    #[serde(default)]
+    pub fencing: crate::fencing::state::State,
+    /// The last known life of each node.
+    #[serde(default)]
+    pub lives: BTreeMap<u32, u64>,
+    #[serde(default)]
+    pub watchdogs: BTreeMap<u32, u64>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -168,7 +186,7 @@ pub enum Op {
         resource: String,
         history: bool,
     },
-    /// Fencing of a node succeeded.
+    /// Fencing of a node succeeded, as members below level 3 tell it.
     Fenced {
         node: u32,
         action: String,
@@ -179,6 +197,7 @@ pub enum Op {
         subject: Subject,
         op: Box<Op>,
     },
+    Fence(Box<FenceOp>),
 }
 
 impl Op {
@@ -193,6 +212,7 @@ impl Op {
             Op::Forget { .. } => "forget a history",
             Op::Fenced { .. } => "report fencing",
             Op::As { op, .. } => op.verb(),
+            Op::Fence(_) => "have a say in fencing",
         }
     }
 
@@ -207,6 +227,7 @@ impl Op {
             | Op::Forget { .. }
             | Op::Fenced { .. } => 1,
             Op::As { op, .. } => op.level().max(3),
+            Op::Fence(_) => 3,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::api::ViewId;
 use crate::digest;
+use crate::fencing::state::Turn;
 use crate::message::{Dedup, Exec, InFlight, Message, Op, OpIdentity, OpMessage, OpRecord, Ordered, Snapshot, State};
 use crate::status::{self, Membership};
 use crate::sync::Merge;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use xml::Element;
 
 mod authority;
+mod fencing;
 mod forget;
 
 /// Configurations whose descendants are recognised at a merge.
@@ -40,6 +42,11 @@ pub struct Replica {
     pub in_flight: BTreeMap<(NodeId, String), InFlight>,
     /// Nodes that may leave: their going is no failure.
     pub leaving: BTreeSet<NodeId>,
+    pub fencing: crate::fencing::state::State,
+    /// The last known life of each node.
+    pub lives: BTreeMap<NodeId, u64>,
+    /// Nodes with a hardware watchdog, and its time in ms.
+    pub watchdogs: BTreeMap<NodeId, u64>,
     // What follows is made anew at each view.
     pub view: ViewId,
     pub members: BTreeSet<NodeId>,
@@ -95,6 +102,7 @@ pub enum Effect {
     Leave {
         node: NodeId,
     },
+    Fence(Turn),
     Joined {
         node: NodeId,
     },
@@ -109,6 +117,8 @@ pub struct Turnover {
     pub lost: Vec<NodeId>,
     /// Starts under way on nodes that are lost: what they started may run, and no history says so.
     pub starting: Vec<(NodeId, OpIdentity)>,
+    /// Fencings that are over with it.
+    pub fenced: Vec<Turn>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -135,6 +145,9 @@ impl Replica {
             dedup: Dedup::default(),
             in_flight: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            fencing: Default::default(),
+            lives: BTreeMap::new(),
+            watchdogs: BTreeMap::new(),
             view: ViewId::default(),
             members: BTreeSet::new(),
             ready: BTreeMap::new(),
@@ -168,6 +181,9 @@ impl Replica {
             dedup: self.dedup.clone(),
             in_flight: self.in_flight.values().cloned().collect(),
             leaving: self.leaving.iter().map(|n| n.0).collect(),
+            fencing: self.fencing.clone(),
+            lives: self.lives.iter().map(|(n, life)| (n.0, *life)).collect(),
+            watchdogs: self.watchdogs.iter().map(|(n, ms)| (n.0, *ms)).collect(),
         }
     }
 
@@ -183,6 +199,7 @@ impl Replica {
         self.since = snapshot.since.iter().map(|(n, s)| (NodeId(*n), *s)).collect();
         self.dedup = snapshot.dedup.clone();
         self.leaving = snapshot.leaving.iter().copied().map(NodeId).collect();
+        self.load_fencing(snapshot);
         self.in_flight.clear();
         snapshot.in_flight.iter().for_each(|f| self.begin(f.clone()));
         Ok(())
@@ -202,6 +219,7 @@ impl Replica {
             self.since.entry(*node).or_insert(view.seq);
         }
         self.joining.clear();
+        self.learn_fencing(states);
         self.dc = self.elect();
         let dc_state = self.dc.and_then(|dc| states.get(&dc));
         self.quorate = dc_state.is_some_and(|s| s.quorate);
@@ -213,6 +231,7 @@ impl Replica {
         let starting = self.starting_elsewhere();
         self.take_histories(states, &merge.losers);
         let turnover = Turnover { starting, ..self.write_membership(states) };
+        let fenced = self.begin_fencing();
         if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
             let listed = state.nodes.iter().map(|(id, name)| (*id, name.clone()));
             let present = states.iter().map(|(node, state)| (node.0, state.name.clone()));
@@ -223,7 +242,7 @@ impl Replica {
         self.write_runtime();
         let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
         self.advance(format!("view {}.{} {}", view.seq, view.rep, members.join(",")).as_bytes());
-        turnover
+        Turnover { fenced, ..turnover }
     }
 
     /// Whether no other partition can have quorum at the same time.
@@ -237,11 +256,11 @@ impl Replica {
         }
     }
 
-    /// Ready, lowest feature level, oldest in the lineage, lowest id.
+    /// Not fenced, ready, lowest feature level, oldest in the lineage, lowest id.
     fn elect(&self) -> Option<NodeId> {
         let key = |n: &NodeId| {
             let ready = self.ready.get(n).copied().unwrap_or(false);
-            (!ready, self.levels.get(n).copied(), self.since.get(n).copied(), *n)
+            (self.is_fenced(*n), !ready, self.levels.get(n).copied(), self.since.get(n).copied(), *n)
         };
         self.members.iter().copied().min_by_key(key)
     }
@@ -323,7 +342,7 @@ impl Replica {
             }
         }
         let facts = [
-            ("have-watchdog", "false"),
+            ("have-watchdog", if self.watchdogs.is_empty() { "false" } else { "true" }),
             ("dc-version", program.as_str()),
             ("cluster-infrastructure", "corosync"),
             ("cluster-name", &cluster_name),
@@ -331,7 +350,7 @@ impl Replica {
         for (name, value) in facts {
             if value.is_empty()
                 || self.property(name) == Some(value)
-                || (name != "dc-version" && self.property(name).is_some())
+                || (!matches!(name, "dc-version" | "have-watchdog") && self.property(name).is_some())
             {
                 continue;
             }
@@ -414,6 +433,7 @@ impl Replica {
             }
             Message::Ready { view, node, ready } if *view == self.view => self.apply_ready(*node, *ready, effects),
             Message::Joined { view } if *view == self.view => self.apply_joined(sender, effects),
+            Message::Fence(order) if self.is_order(sender, order.view) => self.apply_order(order, effects),
             _ => return,
         }
         self.advance_old(|| format!("{sender} {:?}", std::mem::discriminant(message)));
@@ -519,6 +539,10 @@ impl Replica {
                     self.cib.edit_status(|s| status::fenced(s, NodeId(*node)));
                     effects.push(Effect::Changed { reason: format!("node {node} fenced") });
                 }
+                done(true)
+            }
+            Op::Fence(op) => {
+                self.apply_fencing(op, WallTime(wall_ms), effects);
                 done(true)
             }
         }

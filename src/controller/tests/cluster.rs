@@ -464,55 +464,6 @@ fn a_resource_on_an_unknown_node_does_not_spin() {
     assert!((2..=10).contains(&runs), "{runs} runs in 20 s");
 }
 
-/// Like `plan`, but nodes that vanished are fenced first.
-fn plan_with_fencing(cib: &xml::Element, wall: base::WallTime) -> Result<scheduler::Schedule, String> {
-    use scheduler::graph::{Action, ActionKind, Target};
-    let status = cib.child("status").unwrap();
-    let unclean = status.elements().find(|s| s.attr("crmd") == Some("0") && s.attr("expected") == Some("member"));
-    let Some(state) = unclean else { return plan(cib, wall) };
-    let target = Target { node: state.attr("uname").unwrap().into(), uuid: state.id().unwrap().into() };
-    let kind = ActionKind::Cluster {
-        key: format!("stonith-{}-reboot", target.node).into(),
-        operation: "stonith".into(),
-        target,
-        router_node: None,
-        primitive: None,
-    };
-    let attributes = vec![("CRM_meta_stonith_action".into(), "reboot".into())];
-    let action = Action {
-        id: 1,
-        kind,
-        priority: 0,
-        inputs: vec![],
-        attributes,
-        internal_key: None,
-        downed: vec![],
-        maintenance: vec![],
-    };
-    let mut schedule = scheduler::Schedule::default();
-    schedule.graph.actions.push(action);
-    Ok(schedule)
-}
-
-#[test]
-fn fencing_comes_before_recovery_and_is_tried_again() {
-    let mut lab = Lab::new(3, GROUP, plan_with_fencing);
-    lab.run_ms(500);
-    lab.fence_failures = 1;
-    lab.kill(1);
-    let killed = lab.now;
-    lab.run_ms(4000);
-    assert_eq!((lab.fences.len(), lab.where_is("vip")), (1, vec![]), "the first try failed");
-    lab.run_ms(2000);
-    assert_eq!((lab.fences.len(), lab.where_is("vip")), (2, vec![2]));
-    let (fenced, _) = lab.fences[1];
-    let started = lab.log.iter().find(|(at, _, key)| *at >= killed && key == "vip_start_0").unwrap().0;
-    assert!(started > fenced);
-    let text = lab.node(3).controller.cib().root().to_pretty();
-    assert!(text.contains("in_ccm=\"0\"") && text.contains("expected=\"down\""), "{text}");
-    lab.assert_same_cib();
-}
-
 #[test]
 fn clients_beyond_the_limit_are_refused_and_late_ones_told() {
     let mut lab = up(2);

@@ -4,7 +4,7 @@
 mod harness;
 
 use base::NodeId;
-use controller::{FEATURE_LEVEL, Request};
+use controller::Request;
 use harness::{Lab, schedule};
 use std::collections::BTreeMap;
 
@@ -113,7 +113,7 @@ fn kinds(lab: &Lab) -> BTreeMap<&'static str, usize> {
 
 #[test]
 fn nothing_is_sent_that_an_older_member_does_not_know() {
-    let mut lab = Lab::mixed(3, "", schedule, BTreeMap::from([(NodeId(2), FEATURE_LEVEL - 1)]));
+    let mut lab = Lab::mixed(3, "", schedule, BTreeMap::from([(NodeId(2), 1)]));
     lab.tape = Some(Vec::new());
     lab.run_ms(12_000);
     assert_eq!(lab.node(1).controller.status().dc, Some(NodeId(2)), "the oldest program coordinates");

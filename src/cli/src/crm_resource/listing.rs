@@ -4,10 +4,13 @@ use crate::cluster::Operation;
 use crate::crm_mon::text::{self, status_words};
 use crate::crm_mon::{CrmMon, View};
 use crate::source::Failure;
+use base::agent::{FENCE_AGENTS_DIR, FENCE_AGENTS_VAR, MetadataQuery};
 use base::exit::{OcfCode, crm};
 use scheduler::status::{Resource, ResourceKind, Role};
 use std::fmt::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use xml::Element;
 
 pub fn list(view: &View<'_>) -> String {
@@ -200,9 +203,7 @@ pub fn agents(spec: &str) -> Result<String, Failure> {
             names
         }
         ("lsb", None) => names_in(Path::new("/etc/init.d"), false),
-        ("stonith", None) => {
-            names_in(Path::new("/usr/sbin"), false).into_iter().filter(|n| n.starts_with("fence_")).collect()
-        }
+        ("stonith", None) => names_in(&fence_agents(), false).into_iter().filter(|n| n.starts_with("fence_")).collect(),
         ("systemd" | "service", None) => ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
             .iter()
             .flat_map(|d| names_in(Path::new(d), false))
@@ -222,19 +223,39 @@ pub fn metadata(spec: &str) -> Result<String, Failure> {
     let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";
     let path = match parts.as_slice() {
         ["ocf", provider, agent] if safe(provider) && safe(agent) => ocf_root().join(provider).join(agent),
-        ["stonith", agent] if safe(agent) => Path::new("/usr/sbin").join(agent),
+        ["stonith", agent] if safe(agent) => fence_agents().join(agent),
         ["lsb", agent] if safe(agent) => Path::new("/etc/init.d").join(agent),
         _ => return Err(Failure::usage(format!("'{spec}' is not of the form class:provider:agent"))),
     };
     if !path.is_file() {
         return Err(missing());
     }
-    let action = if parts[0] == "stonith" { "metadata" } else { "meta-data" };
-    let mut command = std::process::Command::new(&path);
-    command.arg(action).env("OCF_ROOT", ocf_root().parent().unwrap_or(Path::new("/usr/lib/ocf")));
-    let out = command.output().map_err(|e| Failure::new(crm::OSERR, format!("cannot run {}: {e}", path.display())))?;
+    let out = describe(parts[0], &path)
+        .map_err(|e| Failure::new(crm::OSERR, format!("cannot run {}: {e}", path.display())))?;
     match out.status.success() {
         true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
         false => Err(missing()),
     }
+}
+
+/// Where fence agents are.
+pub fn fence_agents() -> PathBuf {
+    std::env::var_os(FENCE_AGENTS_VAR).map_or_else(|| FENCE_AGENTS_DIR.into(), PathBuf::from)
+}
+
+/// Asks an agent what it is, and nothing else.
+fn describe(class: &str, path: &Path) -> std::io::Result<std::process::Output> {
+    let query = MetadataQuery::of(class);
+    let mut command = std::process::Command::new(path);
+    command.args(query.args).env_clear().env("PATH", MetadataQuery::PATH).env("LC_ALL", "C");
+    if class == "ocf" {
+        command.env("OCF_ROOT", ocf_root().parent().unwrap_or(Path::new("/usr/lib/ocf")));
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that does not read it has its arguments.
+        let _ = input.write_all(query.input.as_bytes());
+    }
+    child.wait_with_output()
 }

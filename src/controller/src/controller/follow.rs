@@ -20,6 +20,7 @@ impl Controller {
         self.standing = Standing::Void;
         self.assembler.clear();
         self.coordinator.reset();
+        self.fencing.driver.reset();
         self.count("fail_stops");
         let abandoned = self.clients.abandon();
         self.reply(abandoned);

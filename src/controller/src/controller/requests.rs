@@ -2,6 +2,8 @@
 
 use super::Controller;
 use crate::api::{Output, Request, Response, Safety};
+use crate::fencing::FenceOp;
+use crate::fencing::query::FencingQuery;
 use crate::message::Op;
 use base::NodeId;
 use base::exit::crm;
@@ -36,6 +38,18 @@ impl Controller {
                 }
             },
             Request::Shutdown { cancel } => Ok(Op::Shutdown { node: self.config.me.0, cancel }),
+            request if self.is_beyond(&request, subject.as_ref()) => {
+                let message = "with enable-acl only root and hacluster may fence, and look at fence devices".to_owned();
+                let response = Response::Failed { code: crm::INSUFFICIENT_PRIV, message };
+                return self.outputs.push_back(Output::Reply { id, response });
+            }
+            Request::FencingQuery { query, timeout_ms } => return self.on_fencing_query(id, query, timeout_ms),
+            Request::Fence(request) => return self.on_fence_request(id, request),
+            Request::ConfirmDown { target, client } => return self.on_confirm(id, &target, client),
+            Request::ForgetFencing { target } => match target.map(|t| self.node_number(Some(&t))).transpose() {
+                Ok(target) => Ok(Op::Fence(Box::new(FenceOp::Forget { target: target.map(|t| t.0) }))),
+                Err(message) => Err(message),
+            },
         };
         let op = op.and_then(|op| self.on_behalf(subject, op));
         let refuse = |code, message| Output::Reply { id, response: Response::Failed { code, message } };
@@ -76,10 +90,18 @@ impl Controller {
         }
     }
 
-    fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
+    /// Fencing is no change of the document, so that no ACL can allow it; its history is for everybody.
+    fn is_beyond(&self, request: &Request, subject: Option<&Subject>) -> bool {
+        let guarded = match request {
+            Request::FencingQuery { query, .. } => !matches!(query, FencingQuery::History { .. }),
+            Request::Fence(_) | Request::ConfirmDown { .. } | Request::ForgetFencing { .. } => true,
+            _ => false,
+        };
+        guarded && subject.is_some() && acl::enabled(self.replica.cib.root())
+    }
+
+    pub(super) fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
         let Some(name) = name else { return Ok(self.config.me) };
-        let configured =
-            self.config.nodes.iter().find(|(n, called)| base::ids::same_node(called, name) || n.to_string() == name);
-        configured.map(|(n, _)| *n).ok_or_else(|| format!("Node not found: {name}"))
+        crate::fencing::node_number(&self.config, name).ok_or_else(|| format!("Node not found: {name}"))
     }
 }

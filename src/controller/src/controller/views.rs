@@ -24,6 +24,7 @@ impl Controller {
         self.doubtful = self.now < self.stalled_until;
         self.assembler.clear();
         self.coordinator.reset();
+        self.fencing.driver.reset();
         self.exchange = Some(Exchange::new(id, members.iter().copied().collect()));
         let list: Vec<String> = members.iter().map(|n| self.config.name_of(*n)).collect();
         let quorum = if quorate { "quorate" } else { "no quorum" };
@@ -56,6 +57,8 @@ impl Controller {
             node_state: own.map(Element::to_compact).unwrap_or_default(),
             in_flight: running.cloned().collect::<Vec<InFlight>>(),
             standing: self.standing,
+            fencing: self.replica.fencing.told(),
+            watchdog_ms: self.config.watchdog_ms,
         }
     }
 
@@ -72,6 +75,9 @@ impl Controller {
         self.synced = true;
         self.count("views");
         self.after_install(&turnover, was_dc);
+        if self.fenced_at_a_view(&turnover) {
+            return Ok(());
+        }
         if self.was_synced && !turnover.gained.is_empty() {
             // Who was away may hold less than its history says, an address whose lease is over: look at once.
             self.local.hasten(self.now);

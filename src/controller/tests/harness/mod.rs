@@ -2,12 +2,14 @@
 
 #![allow(dead_code)]
 
+pub mod fences;
 mod operator;
 pub mod planner;
 
 use base::exit::OcfCode;
 use base::{NodeId, Time, WallTime};
 use cib::Cib;
+use controller::fencing::executor::AgentCall;
 use controller::*;
 use scheduler::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,9 +79,10 @@ enum Event {
         ticket: u64,
         result: Box<Result<Schedule, String>>,
     },
-    Fenced {
-        ticket: u64,
-        node: NodeId,
+    FenceAgent {
+        incarnation: u64,
+        call: u64,
+        run: AgentCall,
     },
     /// A write ends; `again` if it had failed before.
     Stored {
@@ -125,9 +128,12 @@ pub struct Lab {
     /// Primitives that ran on two connected nodes at once, or on any two.
     pub doubles: Vec<(Time, String)>,
     next_client: u64,
-    /// So many fence actions fail before one succeeds.
-    pub fence_failures: u32,
-    pub fences: Vec<(Time, NodeId)>,
+    /// Fence agents by name.
+    pub agents: BTreeMap<String, fences::Agent>,
+    /// What fence agents were asked to do to somebody, when, and on which node.
+    pub fences: Vec<fences::Fence>,
+    /// Who ended because it was fenced.
+    pub obeyed: Vec<(Time, NodeId, String)>,
     /// How long a node's disk takes to write a CIB; otherwise 2 ms.
     pub disk_ms: BTreeMap<NodeId, u64>,
     pub full_disks: BTreeSet<NodeId>,
@@ -160,6 +166,11 @@ impl Lab {
     }
 
     fn with(votes: &[u32], resources: &str, planner: Planner, levels: BTreeMap<NodeId, u32>) -> Lab {
+        Lab::on(votes, &document(resources), planner, levels)
+    }
+
+    /// All up and together on this CIB.
+    pub fn on(votes: &[u32], cib: &str, planner: Planner, levels: BTreeMap<NodeId, u32>) -> Lab {
         let n = votes.len() as u32;
         let mut lab = Lab {
             now: Time::from_millis(1000),
@@ -177,8 +188,9 @@ impl Lab {
             requeue: false,
             doubles: Vec::new(),
             next_client: 0,
-            fence_failures: 0,
+            agents: BTreeMap::new(),
             fences: Vec::new(),
+            obeyed: Vec::new(),
             disk_ms: BTreeMap::new(),
             full_disks: BTreeSet::new(),
             node_votes: (1..).map(NodeId).zip(votes.iter().copied()).collect(),
@@ -187,7 +199,7 @@ impl Lab {
             tape: None,
         };
         for id in 1..=n {
-            lab.boot(NodeId(id), Cib::parse(&document(resources)).unwrap(), "", 1);
+            lab.boot(NodeId(id), Cib::parse(cib).unwrap(), "", 1);
         }
         let all: Vec<u32> = (1..=n).collect();
         lab.partition(&[&all]);
@@ -383,12 +395,11 @@ impl Lab {
             }
             Event::Scheduled { incarnation, .. } if incarnation != node.incarnation => return,
             Event::Scheduled { ticket, result, .. } => Input::Scheduled { ticket, result: result.map(Box::new) },
-            Event::Fenced { ticket, node } => {
-                self.fences.push((self.now, node));
-                let ok = self.fence_failures == 0;
-                self.fence_failures = self.fence_failures.saturating_sub(1);
-                Input::Fenced { ticket, result: if ok { Ok(()) } else { Err("no power switch".to_owned()) } }
-            }
+            Event::FenceAgent { incarnation, .. } if incarnation != node.incarnation => return,
+            Event::FenceAgent { call, run, .. } => match self.fence_agent(id, &run) {
+                Some(result) => Input::FenceAgent { call, result },
+                None => return,
+            },
             Event::Stored { incarnation, .. } if incarnation != node.incarnation => return,
             // One disk writes one after the other.
             Event::Stored { saved, .. } if saved.ticket < node.stored => return,
@@ -447,7 +458,8 @@ impl Lab {
         match operation.action.as_str() {
             "start" => {
                 node.running.insert(operation.instance.id.clone());
-                if others {
+                // A fence device is used from everywhere, wherever it "runs".
+                if others && operation.instance.class != "stonith" {
                     self.doubles.push((self.now, operation.instance.id.clone()));
                 }
                 OcfCode::OK
@@ -526,7 +538,15 @@ impl Lab {
             }
             Output::Discarded { reason, .. } => node.discarded.push(reason),
             Output::Owners(owners) => node.owners = owners,
-            Output::Fence { ticket, node, .. } => self.push(50_000, id, Event::Fenced { ticket, node }),
+            Output::FenceAgent { call, run } => {
+                let incarnation = node.incarnation;
+                let delay_ms = self.begin_fence_agent(id, &run);
+                self.push(delay_ms * 1000, id, Event::FenceAgent { incarnation, call, run });
+            }
+            Output::Obey { reason, .. } => {
+                self.obeyed.push((now, id, reason));
+                self.kill(id.0);
+            }
             Output::Timeline(event) => node.timeline.push(event),
             Output::Alert(Alert::Protocol { message }) => node.alerts.push(message),
             Output::Alert(_) => {}

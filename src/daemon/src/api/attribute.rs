@@ -41,14 +41,14 @@ fn failed(code: i32, message: String) -> AttributeReply {
 fn lasting(answer: Answer) -> AttributeReply {
     let safety = match &answer {
         Answer::Done { safety, .. } => super::convert::safety(*safety),
-        Answer::Failed { .. } => wire::api::Safety::Unchanged,
+        Answer::Failed { .. } | Answer::Fencing(_) => wire::api::Safety::Unchanged,
     };
     AttributeReply { safety, ..outcome(answer) }
 }
 
 fn outcome(answer: Answer) -> AttributeReply {
     match answer {
-        Answer::Done { .. } => AttributeReply::default(),
+        Answer::Done { .. } | Answer::Fencing(_) => AttributeReply::default(),
         Answer::Failed { code, message } => failed(code, message),
     }
 }

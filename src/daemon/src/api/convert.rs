@@ -107,7 +107,9 @@ fn request(user: &str, call: CibCall) -> Result<cib::Request, (i32, String)> {
     request.user = user.to_owned();
     let client: String = call.options.client.chars().take(MAX_CLIENT_CHARS).collect();
     request.client = if client.is_empty() { "api".to_owned() } else { client };
-    cib::limits::check_request(&request).map_err(|e| (e.exit_code(), e.to_string()))?;
+    cib::limits::check_request(&request)
+        .and_then(|()| cib::runnable::check(&request))
+        .map_err(|e| (e.exit_code(), e.to_string()))?;
     Ok(request)
 }
 
@@ -158,6 +160,7 @@ pub(super) fn done(answer: Answer) -> Done {
     match answer {
         Answer::Done { safety, .. } => Done { code: crm::OK, message: None, safety: self::safety(safety) },
         Answer::Failed { code, message } => Done { code, message: Some(message), ..Done::default() },
+        Answer::Fencing(answer) => Done { code: answer.code, message: answer.message, ..Done::default() },
     }
 }
 
@@ -172,6 +175,7 @@ pub(super) fn reply(answer: Answer) -> CibReply {
             CibReply { code: crm::OK, message, xml, safety: self::safety(safety), version }
         }
         Answer::Failed { code, message } => CibReply { code, message: Some(message), ..CibReply::default() },
+        Answer::Fencing(answer) => CibReply { code: answer.code, message: answer.message, ..CibReply::default() },
     }
 }
 

@@ -8,7 +8,10 @@ mod admission;
 mod attribute;
 mod authority;
 mod convert;
+mod fencing;
 mod peer;
+
+pub(crate) use fencing::event;
 
 use admission::{Admission, Place};
 pub use authority::State;
@@ -172,6 +175,9 @@ async fn respond(request: HttpRequest<Incoming>, caller: &Caller) -> Reply {
         }
         (Method::POST, "/v1/attribute") => {
             with_body(request, caller, async |call| attribute::run(caller, call).await).await
+        }
+        (Method::POST, "/v1/fencing") => {
+            with_body(request, caller, async |call| fencing::run(caller, call).await).await
         }
         (Method::POST, "/v1/shutdown") => with_body(request, caller, async |call| shutdown(caller, call).await).await,
         (_, path) if path.starts_with("/v1/") => {

@@ -170,6 +170,9 @@ pub(super) const SYSTEM: &[Key] = &[
     key("state_dir", Kind::Text, Effect::Used),
 ];
 
+pub(super) const RESOURCES: &[Key] =
+    &[key("watchdog_device", Kind::Text, Effect::Used), number("watchdog_timeout", 2, 120)];
+
 /// A value of the right kind and range, and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Value {

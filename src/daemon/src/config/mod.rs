@@ -191,6 +191,8 @@ pub struct Logging {
 pub struct System {
     pub sched_rr: bool,
     pub state_dir: Option<PathBuf>,
+    /// Device of the hardware watchdog and its time in seconds.
+    pub watchdog: Option<(PathBuf, u32)>,
 }
 
 /// What the operator allows on the command line.

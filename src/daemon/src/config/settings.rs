@@ -113,10 +113,10 @@ fn report_strays(findings: &mut Findings, root: &Section) {
     }
     for section in root.sections() {
         match section.name.as_str() {
-            "resources" => findings.warn(
+            "resources" if section.sections().next().is_some() => findings.warn(
                 section.at,
-                "resources{}: watchdog and load monitoring are not done here",
-                "kept, without effect",
+                "resources{}: load monitoring is not done here",
+                "all but watchdog_device and watchdog_timeout is kept, without effect",
             ),
             "nozzle" => {
                 findings.warn(section.at, "nozzle{}: there is no pseudo-ethernet device here", "kept, without effect")
@@ -502,5 +502,15 @@ fn logging(findings: &mut Findings, root: &Section) -> Logging {
 fn system(findings: &mut Findings, root: &Section) -> System {
     let section = merged(root, "system").unwrap_or_default();
     let v = keys::read(findings, &section, keys::SYSTEM);
-    System { sched_rr: v.truth("sched_rr").unwrap_or(true), state_dir: v.text("state_dir").map(PathBuf::from) }
+    let (sched_rr, state_dir) = (v.truth("sched_rr").unwrap_or(true), v.text("state_dir").map(PathBuf::from));
+    System { sched_rr, state_dir, watchdog: watchdog(findings, root) }
+}
+
+/// `off` and an empty text are none, as with the original; six seconds unless the file says otherwise.
+fn watchdog(findings: &mut Findings, root: &Section) -> Option<(PathBuf, u32)> {
+    let section = merged(root, "resources").unwrap_or_default();
+    let v = keys::read(findings, &section, keys::RESOURCES);
+    let device = v.text("watchdog_device").filter(|d| !d.is_empty() && *d != "off")?;
+    let timeout_s = v.number("watchdog_timeout").and_then(|n| u32::try_from(n).ok()).unwrap_or(6);
+    Some((PathBuf::from(device), timeout_s))
 }

@@ -53,7 +53,8 @@ impl Places {
             ocf_root: std::env::var_os("OCF_ROOT").map_or_else(|| "/usr/lib/ocf".into(), PathBuf::from),
             init_d: "/etc/init.d".into(),
             systemctl: "systemctl".into(),
-            fence_agents: "/usr/sbin".into(),
+            fence_agents: std::env::var_os(base::agent::FENCE_AGENTS_VAR)
+                .map_or_else(|| base::agent::FENCE_AGENTS_DIR.into(), PathBuf::from),
             helpers: None,
             run_dir,
             groups: Groups::here(),

@@ -1,6 +1,8 @@
 use super::child::{Output, Program};
 use super::*;
 use base::Instance;
+use controller::fencing::device::Device;
+use controller::fencing::executor::{AgentCall, AgentEnd, AgentKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -298,8 +300,7 @@ async fn scripts_without_an_interpreter_run_as_execvp_would() {
     write("fence_a", "cat > \"$0.in\"; grep -q action=reboot \"$0.in\"\n");
     assert_eq!(code("ocf").await, (OcfCode::NOT_RUNNING, String::new()));
     assert_eq!(code("lsb").await, (OcfCode::NOT_RUNNING, String::new()));
-    let devices = fence::devices(&fencing_cib("<nvpair id=\"y\" name=\"pcmk_host_list\" value=\"n2\"/>"), "n2");
-    assert_eq!(fence::run(&host.runner.places(), &order("n2"), &devices[..1]).await, Ok(()));
+    assert!(fence::run(&host.runner.places(), &reboot("fence_a", &[], "n2")).await.is_ok());
     for text in ["#!/bin/sh\r\nexit 0\r\n", "exit 0\r\n"] {
         write("ocf/resource.d/test/A", text);
         write("init.d/A", text);
@@ -383,37 +384,49 @@ async fn a_native_agents_panic_and_delay_are_its_own() {
     );
 }
 
-fn fencing_cib(nvpairs: &str) -> xml::Element {
-    let text = format!(
-        "<cib><configuration><resources><primitive id=\"d2\" class=\"stonith\" type=\"fence_b\"/><primitive id=\"d1\" class=\"stonith\" type=\"fence_a\">\
-         <instance_attributes id=\"i\"><nvpair id=\"x\" name=\"ip\" value=\"10.0.0.9\"/>{nvpairs}</instance_attributes></primitive>\
-         </resources></configuration></cib>"
-    );
-    xml::parse(&text).unwrap()
-}
-
-fn order(target: &str) -> fence::Order {
-    fence::Order { target: target.into(), action: "reboot".into(), timeout: Duration::from_secs(5) }
+/// The run of an agent that reboots `target`, its device with these parameters.
+fn reboot(agent: &str, params: &[(&str, &str)], target: &str) -> AgentCall {
+    let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let device = Device::new("d", agent, params);
+    let input = device.input("reboot", Some(target), None);
+    AgentCall { agent: agent.to_owned(), kind: AgentKind::Run(input), timeout_ms: 20_000 }
 }
 
 #[tokio::test]
 async fn fence_agents_get_their_parameters_on_standard_input() {
     let host = Host::new("fence");
     host.script("fence_a", "cat > \"$0.in\"; grep -q action=reboot \"$0.in\"");
-    host.script("fence_b", "exit 1");
-    let cib = fencing_cib("<nvpair id=\"y\" name=\"pcmk_host_map\" value=\"n1:7;n2:9\"/>");
-    let devices = fence::devices(&cib, "n2");
-    // One that names the target goes before one that may fence anybody.
-    assert_eq!(devices.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["d1", "d2"]);
-    assert_eq!(fence::run(&host.runner.places(), &order("n2"), &devices).await, Ok(()));
+    host.script("fence_b", "echo 'no route to the device' >&2; exit 1");
+    let params = [("ip", "10.0.0.9"), ("pcmk_host_map", "n1:7;n2:9"), ("action", "off")];
+    let result = fence::run(&host.runner.places(), &reboot("fence_a", &params, "n2")).await;
+    assert!(result.is_ok(), "{result:?}");
     let input = std::fs::read_to_string(host.dir.join("fence_a.in")).unwrap();
     for line in ["ip=10.0.0.9", "action=reboot", "port=9", "plug=9", "nodename=n2"] {
         assert!(input.lines().any(|l| l == line), "{line} is not in:\n{input}");
     }
-    assert!(!input.contains("pcmk_"));
-    let other = fence::devices(&cib, "n3");
-    assert_eq!(other.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["d2"]);
-    let failed = fence::run(&host.runner.places(), &order("n3"), &other).await.unwrap_err();
-    assert!(failed.contains("d2"), "{failed}");
-    assert!(fence::run(&host.runner.places(), &order("n3"), &[]).await.unwrap_err().contains("no fence device"));
+    assert!(!input.contains("pcmk_") && !input.contains("action=off"), "{input}");
+    let result = fence::run(&host.runner.places(), &reboot("fence_b", &[], "n2")).await;
+    assert_eq!((result.end, result.reason.as_str()), (AgentEnd::Code(1), "no route to the device"));
+    let result = fence::run(&host.runner.places(), &reboot("fence_c", &[], "n2")).await;
+    assert_eq!(result.end, AgentEnd::NotInstalled);
+    host.script("fence_h", "sleep 60");
+    let hanging = AgentCall { timeout_ms: 100, ..reboot("fence_h", &[], "n2") };
+    assert_eq!(fence::run(&host.runner.places(), &hanging).await.end, AgentEnd::Timeout);
+}
+
+/// Stock agents are of two kinds: of those that look at arguments or input alone, and fence if they find no action there, none may be
+/// made to by a question.
+#[tokio::test]
+async fn a_question_never_runs_the_default_action() {
+    let host = Host::new("metadata");
+    let said = "echo '<resource-agent name=\"x\"/>'";
+    let fences = "touch \"$0.fenced\"; echo Success";
+    host.script("fence_args", &format!("case \"$*\" in *metadata*) {said} ;; *) {fences} ;; esac"));
+    host.script("fence_input", &format!("if grep -q action=metadata; then {said}; else {fences}; fi"));
+    for agent in ["fence_args", "fence_input"] {
+        let call = AgentCall { agent: agent.to_owned(), kind: AgentKind::Metadata, timeout_ms: 20_000 };
+        let result = fence::run(&host.runner.places(), &call).await;
+        assert!(result.is_ok() && result.output.contains("<resource-agent"), "{agent}: {result:?}");
+        assert!(!host.dir.join(format!("{agent}.fenced")).exists(), "{agent} was made to fence");
+    }
 }

@@ -4,6 +4,7 @@
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
 use super::board::{self, Board, Reader, Shown};
+use super::fenced;
 use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
 use super::perform::Performer;
@@ -15,7 +16,9 @@ use crate::clock;
 use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
 use crate::timeline::Timeline;
+use base::exit::crm;
 use base::{NodeId, Time};
+use controller::fencing::executor::AgentResult;
 use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -88,7 +91,7 @@ pub(super) struct Inbox {
     /// What agents say of their parameters.
     pub facts: mpsc::UnboundedReceiver<(AgentName, AgentFacts)>,
     pub scheduled: mpsc::UnboundedReceiver<Answer>,
-    pub fenced: mpsc::UnboundedReceiver<(u64, Result<(), String>)>,
+    pub fenced: mpsc::UnboundedReceiver<(u64, AgentResult)>,
     pub notes: mpsc::UnboundedReceiver<Note>,
     pub happenings: mpsc::UnboundedReceiver<Happening>,
     /// What this node's directors tell the others; comes last, since nothing waits for it.
@@ -136,6 +139,15 @@ pub(super) struct Core {
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
     ended: Option<String>,
+    pub obeying: Option<fenced::Obeying>,
+    pub dog: fenced::Dog,
+}
+
+/// Why the node has ended, other than in good order.
+pub(super) struct End {
+    pub reason: String,
+    /// Of the process.
+    pub code: i32,
 }
 
 impl Core {
@@ -148,6 +160,7 @@ impl Core {
         identity: Identity,
         board: Board,
         standing: watch::Sender<Standing>,
+        dog: fenced::Dog,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
@@ -173,11 +186,13 @@ impl Core {
             digesting: None,
             leaving: false,
             ended: None,
+            obeying: None,
+            dog,
         }
     }
 
     /// Runs until the ring is left; says why.
-    pub async fn run(mut self, mut inbox: Inbox) -> Result<(), String> {
+    pub async fn run(mut self, mut inbox: Inbox) -> Result<(), End> {
         let mut tick = tokio::time::interval(TICK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.step(Input::Tick).await;
@@ -190,6 +205,7 @@ impl Core {
                 _ = tick.tick() => {
                     self.step(Input::Tick).await;
                     self.watchdog.alive(clock::now());
+                    self.watch_over();
                 }
                 Some(report) = inbox.reports.recv() => {
                     self.report(report).await;
@@ -201,7 +217,7 @@ impl Core {
                 Some((call, result)) = inbox.executed.recv() => self.step(Input::Executed { call, result }).await,
                 Some((agent, facts)) = inbox.facts.recv() => self.step(Input::Facts { agent, facts }).await,
                 Some((ticket, result)) = inbox.scheduled.recv() => self.scheduled(ticket, result).await,
-                Some((ticket, result)) = inbox.fenced.recv() => self.step(Input::Fenced { ticket, result }).await,
+                Some((call, result)) = inbox.fenced.recv() => self.step(Input::FenceAgent { call, result }).await,
                 (ticket, digest) = digested(&mut self.digesting) => self.step(Input::Digested { ticket, digest }).await,
                 Some(note) = inbox.notes.recv() => self.note(note).await,
                 Some(happening) = inbox.happenings.recv() => self.happened(happening).await,
@@ -227,10 +243,20 @@ impl Core {
             }
         }
         self.performer.finish().await;
-        match self.ended {
-            Some(reason) if !self.leaving => Err(reason),
-            _ => Ok(()),
+        match (self.obeying, self.ended) {
+            // Left as it is: the watchdog, too, sees to it that this node is down.
+            (Some(obeying), _) => Err(End { reason: obeying.why, code: crm::FATAL }),
+            (None, Some(reason)) if !self.leaving => Err(End { reason, code: crm::ERROR }),
+            _ => {
+                self.dog.disarm();
+                Ok(())
+            }
         }
+    }
+
+    /// The task ends with the step that it is in.
+    pub(super) fn end(&mut self, reason: String) {
+        self.ended = Some(reason);
     }
 
     /// One step of the controller and all that it wants done.
@@ -288,12 +314,7 @@ impl Core {
                 self.digesting = Some(tokio::task::spawn_blocking(move || (ticket, controller::digest_of(&cib))));
             }
             controller::Output::FailStop { reason, return_after_ms } => self.step_out(reason, return_after_ms).await,
-            controller::Output::Fence { ticket, name, action, timeout_ms, .. } => {
-                let devices = crate::exec::fence::devices(self.controller.cib().root(), &name);
-                let order =
-                    crate::exec::fence::Order { target: name, action, timeout: Duration::from_millis(timeout_ms) };
-                self.performer.fence(ticket, order, devices);
-            }
+            controller::Output::Obey { reason, panic } => self.obey(reason, panic).await,
             other => self.performer.perform(other),
         }
     }
@@ -344,7 +365,7 @@ impl Core {
             }
             RingEvent::Ended(reason) => {
                 self.timeline.add("ring_ended", "", &reason);
-                self.ended = Some(reason);
+                self.end(reason);
             }
         }
     }

@@ -67,7 +67,7 @@ impl Facts {
 
 /// Reads a document of the Resource Agent API, 1.0 or 1.1.
 fn read(document: &str) -> Option<AgentFacts> {
-    let root = xml::parse(&without_doctype(document)).ok()?;
+    let root = xml::parse(&crate::exec::fence::without_doctype(document)).ok()?;
     let flag = |e: &xml::Element, name: &str| {
         let value = e.attr(name).unwrap_or_default().to_ascii_lowercase();
         matches!(value.as_str(), "1" | "true" | "yes" | "on" | "y")
@@ -87,13 +87,6 @@ fn read(document: &str) -> Option<AgentFacts> {
         has(Reload::Legacy.action()).then_some(Reload::Legacy)
     };
     Some(AgentFacts { params: params.filter_map(param).take(MAX_PARAMS).collect(), reload })
-}
-
-/// Our parser takes no document types; those of agents say nothing that is needed.
-fn without_doctype(document: &str) -> String {
-    let Some(at) = document.find("<!DOCTYPE") else { return document.to_owned() };
-    let end = document[at..].find('>').map_or(document.len(), |end| at + end + 1);
-    format!("{}{}", &document[..at], &document[end..])
 }
 
 #[cfg(test)]

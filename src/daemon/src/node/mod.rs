@@ -12,6 +12,7 @@ mod board;
 mod check;
 mod core;
 mod facts;
+mod fenced;
 mod hindrance;
 mod keep;
 mod native;

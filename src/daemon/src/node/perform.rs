@@ -11,6 +11,7 @@ use crate::timeline::Timeline;
 use agents::Agents;
 use base::exit::OcfCode;
 use base::{Names, Operation, Reason};
+use controller::fencing::executor::{AgentCall, AgentResult};
 use controller::{Alert, ExecResult, OpStatus, Output, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc as sync;
@@ -26,7 +27,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Where results and work go.
 pub(super) struct Outlets {
     pub executed: mpsc::UnboundedSender<(u64, ExecResult)>,
-    pub fenced: mpsc::UnboundedSender<(u64, Result<(), String>)>,
+    pub fenced: mpsc::UnboundedSender<(u64, AgentResult)>,
     pub schedules: sync::Sender<Job>,
     pub keeper: Keeper,
     pub records: Records,
@@ -78,6 +79,7 @@ impl Performer {
                 }
                 self.timeline.add_at(e.at, &e.kind, &e.subject, &e.text);
             }
+            Output::FenceAgent { call, run } => self.fence_agent(call, run),
             Output::Alert(alert) => self.alert(&alert),
             Output::Notify(calls) => self.alerts.send(calls),
             other => tracing::error!("output that nobody performs: {other:?}"),
@@ -108,12 +110,16 @@ impl Performer {
 
     /// Ends what runs and waits until the state directory holds everything.
     pub async fn finish(&mut self) {
-        for handle in std::mem::take(&mut self.running).into_values() {
-            handle.abort();
-        }
+        self.cancel_all();
         self.alerts.drain().await;
         if tokio::time::timeout(FLUSH_LIMIT, self.to.keeper.flush()).await.is_err() {
             tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
+        }
+    }
+
+    pub(super) fn cancel_all(&mut self) {
+        for handle in std::mem::take(&mut self.running).into_values() {
+            handle.abort();
         }
     }
 
@@ -150,15 +156,14 @@ impl Performer {
         self.running.insert(call, task.abort_handle());
     }
 
-    pub fn fence(&self, ticket: u64, order: fence::Order, devices: Vec<fence::Device>) {
-        let (fenced, timeline) = (self.to.fenced.clone(), self.timeline.clone());
-        let places = self.runner.places();
+    fn fence_agent(&self, call: u64, run: AgentCall) {
+        let (fenced, places) = (self.to.fenced.clone(), self.runner.places());
         tokio::spawn(async move {
-            timeline.add("fence_start", &order.target, &order.action);
-            let result = fence::run(&places, &order, &devices).await;
-            let text = result.as_ref().err().cloned().unwrap_or_else(|| "done".to_owned());
-            timeline.add("fence_end", &order.target, &text);
-            let _ = fenced.send((ticket, result));
+            let result = fence::run(&places, &run).await;
+            if !result.is_ok() {
+                tracing::warn!("{}: {}", run.agent, result.said());
+            }
+            let _ = fenced.send((call, result));
         });
     }
 
@@ -172,8 +177,8 @@ impl Performer {
                     code.0, target.0
                 )
             }
-            Alert::Fencing { name, ok: true, message } => format!("{name} was fenced {message}"),
-            Alert::Fencing { name, ok: false, message } => format!("{name} could not be fenced: {message}"),
+            Alert::Fencing { event } => event.to_string(),
+            Alert::FencingTrouble { name, message } => format!("fencing of {name}: {message}"),
             Alert::Discarded { reason } => format!("content was discarded at a merge: {reason}"),
             Alert::Protocol { message } => format!("a peer's message cannot be read: {message}"),
         };

@@ -1,8 +1,9 @@
 //! Starts the threads and tasks of a node, waits for its end, and takes everything down again.
 
 use super::args::{Args, DataPlane};
-use super::core::{Core, Identity, Inbox};
+use super::core::{Core, End, Identity, Inbox};
 use super::facts::Facts;
+use super::fenced::Dog;
 use super::hindrance::{Happening, forgive};
 use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
@@ -77,9 +78,9 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
             tracing::info!("left the cluster");
             crm::OK
         }
-        Ok(Err(reason)) => {
+        Ok(Err(End { reason, code })) => {
             ended(&format!("ended: {reason}"));
-            crm::ERROR
+            code
         }
         Err(error) => {
             ended(&format!("not started: {error}"));
@@ -90,7 +91,7 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
     code
 }
 
-async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, StartError> {
+async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartError> {
     // First: until then a signal does what it does to any process.
     let signals = signals::listen()?;
     let timeline = Timeline::new(&settings.my_name());
@@ -144,6 +145,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     config.two_node = quorum.config().two_node_effective();
     config.votes = quorum.config().votes.clone();
     config.expected_votes = quorum.config().expected_votes();
+    let (dog, no_dog) = Dog::open(settings.config.system.watchdog.as_ref());
+    config.watchdog_ms = dog.timeout_ms();
     let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
     let instances = run_dir.join("instances");
     let (records, problems) = records::load(&instances);
@@ -152,6 +155,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
     standing.extend(problems.iter().map(|p| format!("record of an instance: {p}")));
     standing.extend(data_plane_warning(&args));
+    standing.extend(no_dog);
 
     let (executed_to, executed) = mpsc::unbounded_channel();
     let (facts_to, facts) = mpsc::unbounded_channel();
@@ -185,7 +189,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), String>, Star
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let (standing_to, standing) = watch::channel(crate::claims::Standing::default());
     let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, standing);
-    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board, standing_to);
+    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board, standing_to, dog);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, signals })
         .await;

@@ -54,7 +54,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
             .chain(core.performer.alerts.troubles())
             .collect(),
         storage,
-        fencing: Vec::new(),
+        fencing: controller.fencing.into_iter().map(crate::api::event).collect(),
         members,
     }
 }

@@ -1,0 +1,374 @@
+//! What all members hold alike: fencing under way, history, failures, and which life of which node was fenced.
+//!
+//! Only ordered messages and the start of a view change it; what a change means is returned as [`Turn`]s. What belongs to a node's
+//! record of membership (its `node_state`) is the replica's, which is told by [`Turn::Down`].
+
+use super::{Ask, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outcome, Step};
+use base::outside::{Reason, Value, Word};
+use base::{NodeId, WallTime};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Entries of the history; the oldest give way.
+pub const MAX_HISTORY: usize = 500;
+/// Entries that a member brings to a view, for those who were apart from it.
+pub const TOLD_HISTORY: usize = 16;
+/// Fencing under way at the same time, waiting ones included.
+const MAX_OPEN: usize = 64;
+/// Requests that one fencing answers.
+const MAX_ASKERS: usize = 64;
+/// Outcomes kept of one fencing; past it, it has failed.
+pub const MAX_TRIED: usize = 128;
+
+/// A fencing that has no verdict yet, or whose target has still to obey.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fencing {
+    pub ask: Ask,
+    /// Requests that are answered by it, its own first.
+    pub askers: Vec<FenceId>,
+    /// The target's life that is meant; 0 where it was never seen.
+    pub incarnation: u64,
+    pub asked_ms: i64,
+    pub attempt: u32,
+    pub running: Option<FenceOrder>,
+    pub tried: Vec<Outcome>,
+    /// It worked; the target is a member and has been told.
+    pub obeying: bool,
+}
+
+/// A fencing that is over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: FenceId,
+    pub target: u32,
+    pub name: Word,
+    pub action: FenceAction,
+    pub client: Word,
+    pub origin: Word,
+    pub incarnation: u64,
+    /// Number of the node that did it; `None` with success is an operator's word.
+    pub delegate: Option<u32>,
+    pub device: Word,
+    pub ok: bool,
+    pub reason: Reason,
+    pub asked_ms: i64,
+    pub completed_ms: i64,
+}
+
+/// The replicated state.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    pub open: Vec<Fencing>,
+    /// Newest last.
+    pub history: VecDeque<Entry>,
+    /// The life of each node that was fenced last.
+    pub fenced: BTreeMap<u32, u64>,
+    /// Failures since the last success, or since the node came.
+    pub failures: BTreeMap<u32, u32>,
+}
+
+/// What a change means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// A node is to run a device.
+    Order(FenceOrder),
+    /// The target, which is a member, was fenced and has to act on it.
+    Obey { target: NodeId, incarnation: u64 },
+    /// The target is down: its state is to say so.
+    Down { target: NodeId },
+    /// The target was unfenced: its attributes are to say so.
+    Up { target: NodeId, attributes: Vec<(Word, Value)>, at_ms: i64 },
+    /// Over; these requests are answered by it.
+    Over { entry: Box<Entry>, askers: Vec<FenceId> },
+    /// Answered without anything being done.
+    Refused { asker: FenceId, target: NodeId, why: String },
+}
+
+/// Who is there, as far as fencing has to know.
+pub trait Members {
+    fn is_member(&self, node: NodeId) -> bool;
+    /// The life of a node that was seen last; 0 if it never was.
+    fn life(&self, node: NodeId) -> u64;
+}
+
+impl State {
+    /// What is being done to a target: one at a time, in the order of the requests.
+    pub fn active(&self) -> impl Iterator<Item = &Fencing> {
+        self.open
+            .iter()
+            .enumerate()
+            .filter(|(at, f)| !self.open[..*at].iter().any(|o| o.ask.target == f.ask.target))
+            .map(|(_, f)| f)
+    }
+
+    /// The fencing under way that is enough for this request.
+    pub fn joinable(&self, target: NodeId, action: FenceAction) -> Option<&Fencing> {
+        self.open.iter().find(|f| f.ask.target == target.0 && f.ask.action.covers(action))
+    }
+
+    /// Whether this life of the node was fenced with success.
+    pub fn is_fenced(&self, node: NodeId, incarnation: u64) -> bool {
+        self.fenced.get(&node.0).is_some_and(|life| *life == incarnation)
+    }
+
+    pub fn apply(&mut self, op: &FenceOp, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        match op {
+            FenceOp::Ask(ask) => self.ask(ask, at, members),
+            FenceOp::Outcome(outcome) => {
+                self.outcome(outcome);
+                Vec::new()
+            }
+            FenceOp::Verdict { id, ok, reason, last } => self.verdict(*id, *ok, reason, *last, at, members),
+            FenceOp::Confirm { id, target, name, client, origin } => {
+                let ask = Ask {
+                    id: *id,
+                    target: *target,
+                    name: name.clone(),
+                    action: FenceAction::Off,
+                    client: client.clone(),
+                    origin: origin.clone(),
+                    timeout_ms: 0,
+                    delay_ms: 0,
+                    tolerance_ms: 0,
+                    attributes: Vec::new(),
+                };
+                self.confirm(&ask, at, members)
+            }
+            FenceOp::Forget { target } => {
+                let of = |n: u32| target.is_none_or(|t| t == n);
+                self.history.retain(|e| !of(e.target));
+                self.failures.retain(|n, _| !of(*n));
+                Vec::new()
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: &Ask, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        let recent = |e: &&Entry| {
+            let since = at.0.saturating_sub(e.completed_ms);
+            let within = i64::try_from(ask.tolerance_ms).unwrap_or(i64::MAX);
+            e.ok && e.target == ask.target && e.action == ask.action && (0..=within).contains(&since)
+        };
+        if ask.tolerance_ms > 0
+            && let Some(entry) = self.history.iter().rev().find(recent)
+        {
+            return vec![Turn::Over { entry: Box::new(entry.clone()), askers: vec![ask.id] }];
+        }
+        let joins = |f: &&mut Fencing| f.ask.target == ask.target && f.ask.action.covers(ask.action);
+        if let Some(open) = self.open.iter_mut().find(joins) {
+            if open.askers.len() < MAX_ASKERS {
+                open.askers.push(ask.id);
+                return Vec::new();
+            }
+            return vec![refused(ask, format!("{MAX_ASKERS} requests wait for it already"))];
+        }
+        if self.open.len() >= MAX_OPEN {
+            return vec![refused(ask, format!("{MAX_OPEN} nodes are being fenced already"))];
+        }
+        self.open.push(Fencing {
+            incarnation: members.life(NodeId(ask.target)),
+            askers: vec![ask.id],
+            asked_ms: at.0,
+            attempt: 0,
+            running: None,
+            tried: Vec::new(),
+            obeying: false,
+            ask: ask.clone(),
+        });
+        Vec::new()
+    }
+
+    /// The DC's order was delivered.
+    pub fn order(&mut self, order: &FenceOrder) -> Vec<Turn> {
+        let Some(open) = self.open.iter_mut().find(|f| f.ask.id == order.id) else { return Vec::new() };
+        open.attempt = order.attempt;
+        open.running = Some(order.clone());
+        vec![Turn::Order(order.clone())]
+    }
+
+    fn outcome(&mut self, outcome: &Outcome) {
+        let Some(open) = self.open.iter_mut().find(|f| f.ask.id == outcome.id) else { return };
+        let current = open.running.as_ref().is_some_and(|o| o.attempt == outcome.attempt);
+        // One that was given up and has worked after all has still worked.
+        if current || outcome.ended == Ended::Done {
+            open.tried.push(outcome.clone());
+        }
+        if current || outcome.ended == Ended::Done && open.running.as_ref().is_some_and(|o| o.step == outcome.step) {
+            open.running = None;
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        id: FenceId,
+        ok: bool,
+        reason: &Reason,
+        last: bool,
+        at: WallTime,
+        members: &impl Members,
+    ) -> Vec<Turn> {
+        let Some(open) = self.open.iter_mut().find(|f| f.ask.id == id) else { return Vec::new() };
+        let target = NodeId(open.ask.target);
+        let there = members.is_member(target) && members.life(target) == open.incarnation;
+        if ok && open.ask.action.kills() && there && !last {
+            if open.obeying {
+                return Vec::new();
+            }
+            open.obeying = true;
+            open.running = None;
+            let incarnation = open.incarnation;
+            self.fenced.insert(target.0, incarnation);
+            return vec![Turn::Obey { target, incarnation }];
+        }
+        self.end(id, ok, reason.clone(), at, members)
+    }
+
+    /// A view begins: targets that have obeyed (or were killed before they could) are gone, and who comes anew has no failures.
+    pub fn view(&mut self, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        let gone = |f: &&Fencing| {
+            let target = NodeId(f.ask.target);
+            f.obeying && !(members.is_member(target) && members.life(target) == f.incarnation)
+        };
+        let over: Vec<FenceId> = self.open.iter().filter(gone).map(|f| f.ask.id).collect();
+        self.failures.retain(|n, _| !members.is_member(NodeId(*n)));
+        over.into_iter().flat_map(|id| self.end(id, true, Reason::default(), at, members)).collect()
+    }
+
+    fn end(&mut self, id: FenceId, ok: bool, reason: Reason, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        let Some(place) = self.open.iter().position(|f| f.ask.id == id) else { return Vec::new() };
+        let open = self.open.remove(place);
+        let done = open.tried.iter().rev().find(|t| t.ended == Ended::Done);
+        let last = done.or(open.tried.last());
+        let entry = Entry {
+            delegate: last.map(|t| t.executor),
+            device: last.map(|t| t.step.device.clone()).unwrap_or_default(),
+            ok,
+            reason,
+            ..entry_of(&open, at)
+        };
+        self.close(entry, open.askers, open.ask.attributes, members)
+    }
+
+    fn confirm(&mut self, ask: &Ask, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        let target = NodeId(ask.target);
+        if members.is_member(target) {
+            let why = format!("{} is a member of the cluster: it is not down", ask.name);
+            return vec![refused(ask, why)];
+        }
+        let mut askers = vec![ask.id];
+        let mut asked_ms = at.0;
+        self.open.retain(|f| {
+            let ends = f.ask.target == ask.target && f.ask.action.kills();
+            if ends {
+                askers.extend(f.askers.iter().copied());
+                asked_ms = asked_ms.min(f.asked_ms);
+            }
+            !ends
+        });
+        let entry = Entry {
+            id: ask.id,
+            target: ask.target,
+            name: ask.name.clone(),
+            action: ask.action,
+            client: ask.client.clone(),
+            origin: ask.origin.clone(),
+            incarnation: members.life(target),
+            delegate: None,
+            device: Word::default(),
+            ok: true,
+            reason: Reason::default(),
+            asked_ms,
+            completed_ms: at.0,
+        };
+        self.close(entry, askers, Vec::new(), members)
+    }
+
+    fn close(
+        &mut self,
+        entry: Entry,
+        askers: Vec<FenceId>,
+        attributes: Vec<(Word, Value)>,
+        members: &impl Members,
+    ) -> Vec<Turn> {
+        let target = NodeId(entry.target);
+        let mut turns = Vec::new();
+        if !entry.ok {
+            let count = self.failures.entry(entry.target).or_default();
+            *count = count.saturating_add(1);
+        } else if entry.action.kills() {
+            self.failures.remove(&entry.target);
+            self.fenced.insert(entry.target, entry.incarnation);
+            // Who is back already is another life, of which nothing was said.
+            let back = members.is_member(target) && members.life(target) != entry.incarnation;
+            if !back {
+                turns.push(Turn::Down { target });
+            }
+        } else {
+            self.failures.remove(&entry.target);
+            turns.push(Turn::Up { target, attributes, at_ms: entry.completed_ms });
+        }
+        self.remember(entry.clone());
+        turns.push(Turn::Over { entry: Box::new(entry), askers });
+        turns
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        if self.history.iter().any(|e| e.id == entry.id) {
+            return;
+        }
+        self.history.push_back(entry);
+        while self.history.len() > MAX_HISTORY {
+            self.history.pop_front();
+        }
+    }
+
+    /// What this member tells of the past at the start of a view.
+    pub fn told(&self) -> Vec<Entry> {
+        let older = self.history.len().saturating_sub(TOLD_HISTORY);
+        self.history.iter().skip(older).cloned().collect()
+    }
+
+    /// Takes in what members tell of the past; all do so alike.
+    pub fn learn<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
+        let mut all: Vec<&Entry> = entries.into_iter().collect();
+        all.sort_by_key(|e| (e.completed_ms, e.id));
+        for entry in all {
+            let new = !self.history.iter().any(|e| e.id == entry.id);
+            if new && entry.ok && entry.action.kills() && entry.incarnation != 0 {
+                self.fenced.insert(entry.target, entry.incarnation);
+            }
+            self.remember(entry.clone());
+        }
+    }
+}
+
+fn refused(ask: &Ask, why: String) -> Turn {
+    Turn::Refused { asker: ask.id, target: NodeId(ask.target), why }
+}
+
+fn entry_of(open: &Fencing, at: WallTime) -> Entry {
+    let ask = &open.ask;
+    Entry {
+        id: ask.id,
+        target: ask.target,
+        name: ask.name.clone(),
+        action: ask.action,
+        client: ask.client.clone(),
+        origin: ask.origin.clone(),
+        incarnation: open.incarnation,
+        delegate: None,
+        device: Word::default(),
+        ok: false,
+        reason: Reason::default(),
+        asked_ms: open.asked_ms,
+        completed_ms: at.0,
+    }
+}
+
+impl Fencing {
+    /// What a step has come to, by executor.
+    pub fn outcomes<'a>(&'a self, step: &'a Step) -> impl Iterator<Item = &'a Outcome> {
+        self.tried.iter().filter(move |t| t.step == *step)
+    }
+}

@@ -1,0 +1,115 @@
+//! The end of a node that was fenced, and the hardware watchdog that makes sure of it.
+//!
+//! The watchdog is fed by the core task's tick, so that a machine whose core hangs is reset; and only while the controller says that
+//! this node may live ([`controller::Controller::may_feed`]).
+
+use super::core::Core;
+use crate::clock;
+use base::{Names, Time};
+use kernel::watchdog::Watchdog;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the ring may take to let a fenced node go; then the process ends all the same.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// What resets the machine at once, unless [`TRIGGER_VAR`] names another file.
+const TRIGGER: &str = "/proc/sysrq-trigger";
+const TRIGGER_VAR: &str = "BASCULE_SYSRQ_TRIGGER";
+
+/// This node was fenced, and ends.
+pub(super) struct Obeying {
+    pub why: String,
+    until: Time,
+}
+
+/// The hardware watchdog, if there is one, and whether it is fed.
+#[derive(Default)]
+pub(super) struct Dog {
+    watchdog: Option<Watchdog>,
+    starved: bool,
+}
+
+impl Dog {
+    /// Opens the device, which arms it; a node that should have one and has none says so.
+    pub fn open(wanted: Option<&(std::path::PathBuf, u32)>) -> (Dog, Option<String>) {
+        let Some((device, timeout_s)) = wanted else { return (Dog::default(), None) };
+        match Watchdog::open(device, *timeout_s) {
+            Ok(watchdog) => {
+                tracing::info!(
+                    "watchdog {}: resets this machine {} s after the last tick",
+                    device.display(),
+                    watchdog.timeout_s()
+                );
+                (Dog { watchdog: Some(watchdog), starved: false }, None)
+            }
+            Err(error) => (Dog::default(), Some(format!("there is no watchdog: {error}"))),
+        }
+    }
+
+    /// 0 without one.
+    pub fn timeout_ms(&self) -> u64 {
+        self.watchdog.as_ref().map_or(0, |w| u64::from(w.timeout_s()) * 1000)
+    }
+
+    pub fn tick(&mut self, may_live: bool) {
+        let Some(watchdog) = &mut self.watchdog else { return };
+        if may_live {
+            self.starved = false;
+            if let Err(error) = watchdog.feed() {
+                tracing::error!("{error}");
+            }
+        } else if !std::mem::replace(&mut self.starved, true) {
+            let seconds = watchdog.timeout_s();
+            tracing::error!(
+                "the watchdog is fed no more: the machine is reset within {seconds} s unless quorum comes back"
+            );
+        }
+    }
+
+    /// An orderly end.
+    pub fn disarm(&mut self) {
+        if let Some(Err(error)) = self.watchdog.take().map(Watchdog::disarm) {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+impl Core {
+    /// Everything that this node holds goes at once; then the ring is left, so that the others see it, and the process ends.
+    pub(super) async fn obey(&mut self, why: String, panic: bool) {
+        tracing::error!("{why}: dropping all addresses and directors, and ending");
+        self.timeline.add("obey", "", &why);
+        self.ring.set_owners_current(false);
+        self.performer.drop_everything().await;
+        if panic {
+            reset();
+        }
+        self.obeying = Some(Obeying { why, until: clock::now() + LEAVE_WITHIN });
+        self.ring.leave().await;
+    }
+
+    /// With every tick.
+    pub(super) fn watch_over(&mut self) {
+        self.dog.tick(self.controller.may_feed());
+        if let Some(obeying) = self.obeying.as_ref().filter(|o| o.until <= clock::now()) {
+            self.end(obeying.why.clone());
+        }
+    }
+}
+
+/// Resets the machine without a sync: what it holds must not reach anybody any more.
+fn reset() {
+    let trigger = std::env::var_os(TRIGGER_VAR).unwrap_or_else(|| TRIGGER.into());
+    if let Err(error) = std::fs::write(Path::new(&trigger), "b") {
+        tracing::error!("{}: {error}: the machine is not reset", Path::new(&trigger).display());
+    }
+}
+
+impl super::perform::Performer {
+    /// Addresses first, then what runs in this process or was started by it.
+    pub(super) async fn drop_everything(&mut self) {
+        self.owners(Names::default()).await;
+        self.cancel_all();
+        self.agents.directors().set_configured(Default::default()).await;
+    }
+}
