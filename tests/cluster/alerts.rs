@@ -188,8 +188,9 @@ async fn an_agent_that_hangs_or_floods_is_in_nobodys_way() {
     assert!(dropped(&cluster) > 0, "what it cannot take is dropped and counted");
     assert!(waiting(&cluster).is_some_and(|n| n <= 101));
     let coordinator = NODES.iter().find(|n| cluster.counter(n, "alerts.dropped") > 0).expect("one of them");
-    let warnings = cluster.status(coordinator).expect("an answer").warnings;
-    assert!(warnings.iter().any(|w| w.contains("alert h to h-r")), "status says whose calls are dropped: {warnings:?}");
+    let said = || cluster.status(coordinator)?.warnings.into_iter().find(|w| w.contains("alert h to h-r"));
+    let said = cluster.until("status says whose calls are dropped", said).await;
+    assert!(said.contains("calls were dropped"), "{said}");
 
     let child =
         || std::fs::read_to_string(place.path("h.out/children")).unwrap_or_default().lines().next().map(str::to_owned);

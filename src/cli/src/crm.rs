@@ -2,10 +2,12 @@
 //!
 //! In the shell, `configure` works on a copy until `commit`; a single command is committed at once.
 
+mod alert;
 mod configure;
 mod control;
 mod show;
 mod table;
+mod topology;
 
 use crate::crm_mon::CrmMon;
 use crate::edit::{self, error, put_back};
@@ -168,6 +170,7 @@ impl Shell {
             operations: crate::cluster::operations(&cib),
             now,
             cib: &cib,
+            fencing: crate::fencing::shown(&self.source),
         };
         CrmMon { inactive: true, ..CrmMon::default() }.render(&view)
     }

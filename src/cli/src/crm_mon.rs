@@ -1,6 +1,7 @@
 //! `crm_mon`: the cluster's status, once or again and again.
 
 pub mod elements;
+mod fencing;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -17,7 +18,7 @@ use scheduler::status::Cluster;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
-use wire::api::StorageTrouble;
+use wire::api::{FenceEvent, FenceState, StorageTrouble};
 use xml::Element;
 
 /// Show the status of the cluster
@@ -69,10 +70,11 @@ pub struct CrmMon {
     /// Accepted: output is brief already
     #[arg(short = 'b', long, help_heading = "Display")]
     pub brief: bool,
-    /// Accepted: there is no fence history to show yet
-    #[arg(short = 'm', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "1", help_heading = "Display")]
+    /// Fencing that is shown: 0 none, 1 failed and pending (as without this), 2 also successful (as without LEVEL), 3 all of it
+    #[arg(short = 'm', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "2", help_heading = "Display")]
     pub fence_history: Option<String>,
-    /// Only these sections (all, none, or some of summary, nodes, resources, attributes, operations, failcounts, failures, tickets, bans)
+    /// Only these sections (all, none, or some of summary, nodes, resources, attributes, operations, failcounts, failures, fencing,
+    /// fencing-failed, fencing-pending, fencing-succeeded, tickets, bans)
     #[arg(short = 'I', long, value_name = "SECTIONS", value_delimiter = ',', help_heading = "Display")]
     pub include: Vec<String>,
     /// Without these sections
@@ -96,11 +98,15 @@ const EXAMPLES: &str = "Examples:
   crm_mon -1rf           with inactive resources and fail counts
   crm_mon -1A            with node attributes
   crm_mon -1n            by node
+  crm_mon -1m3           with everything that was fenced
   crm_mon --output-as=json
   crm_mon -i 2           look again every 2 seconds until Ctrl-C
   CIB_file=cib.xml crm_mon -1r
 
 Exit codes: 0 shown; 102 no daemon";
+
+/// `CRM_EX_INVALID_PARAM`.
+const INVALID_PARAMETER: i32 = 2;
 
 /// All that is shown.
 pub struct View<'a> {
@@ -108,6 +114,8 @@ pub struct View<'a> {
     pub cluster: Cluster,
     pub operations: Vec<Operation>,
     pub now: WallTime,
+    /// What was fenced and is being fenced, as the node tells it; nothing where a file is shown.
+    pub fencing: Vec<FenceEvent>,
 }
 
 /// Sections in the order of display.
@@ -120,12 +128,15 @@ pub enum Section {
     Operations,
     Failcounts,
     Failures,
+    FencingFailed,
+    FencingPending,
+    FencingSucceeded,
     Tickets,
     Bans,
 }
 
 impl Section {
-    const ALL: [(Section, &'static str); 9] = [
+    const ALL: [(Section, &'static str); 12] = [
         (Section::Summary, "summary"),
         (Section::Nodes, "nodes"),
         (Section::Resources, "resources"),
@@ -133,6 +144,9 @@ impl Section {
         (Section::Operations, "operations"),
         (Section::Failcounts, "failcounts"),
         (Section::Failures, "failures"),
+        (Section::FencingFailed, "fencing-failed"),
+        (Section::FencingPending, "fencing-pending"),
+        (Section::FencingSucceeded, "fencing-succeeded"),
         (Section::Tickets, "tickets"),
         (Section::Bans, "bans"),
     ];
@@ -152,6 +166,7 @@ impl Command for CrmMon {
     fn execute(&self) -> Result<i32, Failure> {
         let interval_ms = cib::interval_ms(&self.interval)
             .ok_or_else(|| Failure::usage(format!("'{}' is not a time", self.interval)))?;
+        self.fence_level()?;
         let source = Source::open();
         let watch = !self.one_shot
             && !self.simple_status
@@ -161,14 +176,16 @@ impl Command for CrmMon {
             && std::io::stdout().is_terminal();
         loop {
             let cib = source.cib()?;
+            // Without it the status is as good as before.
+            let node = source.status().ok().flatten();
+            let storage = node.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
             let view = View {
                 cluster: cluster::read(&cib, now())?,
                 operations: cluster::operations(&cib),
                 now: now(),
                 cib: &cib,
+                fencing: node.map(|s| s.fencing).unwrap_or_default(),
             };
-            // Without it the status is as good as before.
-            let storage = source.status().ok().flatten().map(|s| s.storage).unwrap_or_default();
             if self.simple_status {
                 return self.simple(&view, &storage);
             }
@@ -203,7 +220,8 @@ impl CrmMon {
     /// Which sections are shown, by their switches and by --include and --exclude.
     pub fn shows(&self, section: Section) -> bool {
         let name = Section::ALL.iter().find(|(s, _)| *s == section).map_or("", |(_, n)| n);
-        let named = |list: &[String]| list.iter().any(|i| i == name || i == "all");
+        let fencing = name.starts_with("fencing-");
+        let named = |list: &[String]| list.iter().any(|i| i == name || i == "all" || fencing && i == "fencing");
         let only = self.include.iter().any(|i| i == "none");
         let xml = matches!(self.common.output_as, Format::Xml | Format::Json);
         let standard = match section {
@@ -212,10 +230,21 @@ impl CrmMon {
             Section::Attributes => self.show_node_attributes || xml,
             Section::Operations => self.operations || self.timing_details || xml,
             Section::Failcounts => self.failcounts,
+            Section::FencingFailed | Section::FencingPending => self.fence_level().is_ok_and(|l| l >= 1),
+            Section::FencingSucceeded => self.fence_level().is_ok_and(|l| l >= 2),
             Section::Tickets => self.tickets,
             Section::Bans => self.neg_locations.is_some() || xml,
         };
         named(&self.include) || (standard && !only && !named(&self.exclude) && !self.exclude.iter().any(|e| e == "all"))
+    }
+
+    /// `--fence-history`; as XML everything is told unless something else is asked for.
+    fn fence_level(&self) -> Result<u8, Failure> {
+        let Some(text) = &self.fence_history else {
+            return Ok(if matches!(self.common.output_as, Format::Xml | Format::Json) { 3 } else { 1 });
+        };
+        let level = text.parse().ok().filter(|l| *l <= 3);
+        level.ok_or_else(|| Failure::new(INVALID_PARAMETER, "Fence history must be 0-3"))
     }
 
     fn simple(&self, view: &View<'_>, storage: &[StorageTrouble]) -> Result<i32, Failure> {
@@ -229,6 +258,9 @@ impl CrmMon {
         if !cluster.quorate {
             warnings.push("no quorum".to_owned());
         }
+        let failed = crate::fencing::reduced(&crate::fencing::sorted(view.fencing.clone()));
+        let is_open = |e: &&FenceEvent| e.state == FenceState::Pending;
+        warnings.extend(failed.iter().filter(is_open).map(|e| format!("{} of {} is pending", e.action, e.target)));
         warnings.extend(storage.iter().map(ToString::to_string));
         let line = match warnings.is_empty() {
             true => {

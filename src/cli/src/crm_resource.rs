@@ -192,7 +192,7 @@ impl Command for CrmResource {
         }
         let cib = source.cib()?;
         let cluster = cluster::read(&cib, now())?;
-        let view = View { cib: &cib, cluster, operations: cluster::operations(&cib), now: now() };
+        let view = View { cib: &cib, cluster, operations: cluster::operations(&cib), now: now(), fencing: Vec::new() };
         if self.list || self.list_raw {
             let text = if self.list { listing::list(&view) } else { listing::raw(&view.cluster.resources) };
             self.common.print(|| text, || listing::elements(&view))?;

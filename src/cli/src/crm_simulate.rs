@@ -281,8 +281,13 @@ impl CrmSimulate {
     fn elements(&self, result: &Simulated) -> Vec<Element> {
         let report = &result.report;
         let status = |name: &str, cluster: &Cluster| {
-            let view =
-                View { cib: &result.cib, cluster: cluster.clone(), operations: Vec::new(), now: crate::source::now() };
+            let view = View {
+                cib: &result.cib,
+                cluster: cluster.clone(),
+                operations: Vec::new(),
+                now: crate::source::now(),
+                fencing: Vec::new(),
+            };
             let options = CrmMon { show_node_attributes: self.show_attrs, ..CrmMon::default() };
             let sections = elements::status(&options, &view, self.show_attrs);
             sections.into_iter().fold(Element::new(name), Element::with_child)

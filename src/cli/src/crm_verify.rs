@@ -75,6 +75,10 @@ impl Command for CrmVerify {
             let saved = std::fs::write(path, root.to_pretty());
             saved.map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))?;
         }
+        // An error says more, the one of a cluster without any device among them.
+        if problems.iter().all(|p| p.severity != Severity::Error) {
+            self.advise(&root);
+        }
         self.report(&problems, &name)
     }
 }
@@ -92,6 +96,16 @@ fn scheduled(root: &Element, known: &[Problem]) -> Vec<Problem> {
 }
 
 impl CrmVerify {
+    /// What is valid and will not do when it is needed. No fault of the document, so the exit code is the same.
+    fn advise(&self, root: &Element) {
+        if self.quiet || !matches!(self.common.output_as, Format::Text | Format::Console) {
+            return;
+        }
+        for advice in root.child("configuration").map(crate::fence_check::check).unwrap_or_default() {
+            kernel::errln!("warning: {}: {}", advice.what, advice.consequence);
+        }
+    }
+
     fn report(&self, problems: &[Problem], name: &str) -> Result<i32, Failure> {
         let worst = problems.iter().map(|p| p.severity).min().unwrap_or(Severity::Info);
         let code = if worst == Severity::Info { crm::OK } else { crm::CONFIG };

@@ -26,6 +26,7 @@ mod doctor;
 mod edit;
 mod explain;
 mod fence_agent;
+mod fence_check;
 mod fencing;
 mod grammar;
 pub mod ipvsadm;

@@ -72,6 +72,8 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Dropped since the last call.
     dropped: u64,
+    /// Dropped since it was empty last.
+    behind: u64,
 }
 
 struct Waiting {
@@ -120,14 +122,16 @@ impl Alerts {
             dropped = 1;
         }
         if crowded && dropped == 0 {
-            queue.dropped += 1;
             dropped = 1;
         } else {
-            queue.dropped += dropped;
             queue.waiting.push_back(Waiting { call, sequence, at_us });
             state.waiting = state.waiting + 1 - dropped as usize;
         }
-        let first = state.queues.get(&key).is_some_and(|q| q.dropped == 1) && dropped == 1;
+        let first = state.queues.get_mut(&key).is_some_and(|queue| {
+            queue.dropped += dropped;
+            queue.behind += dropped;
+            queue.behind == 1 && dropped == 1
+        });
         drop(state);
         self.inner.counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         if first {
@@ -170,9 +174,9 @@ impl Alerts {
     /// Recipients that calls are being dropped for, in words.
     pub fn troubles(&self) -> Vec<String> {
         let state = self.inner.state();
-        let troubled = state.queues.iter().filter(|(_, q)| q.dropped > 0);
+        let troubled = state.queues.iter().filter(|(_, q)| q.behind > 0);
         troubled
-            .map(|(key, q)| format!("{}: {} calls were dropped, {} wait", name(key), q.dropped, q.waiting.len()))
+            .map(|(key, q)| format!("{}: {} calls were dropped, {} wait", name(key), q.behind, q.waiting.len()))
             .collect()
     }
 }

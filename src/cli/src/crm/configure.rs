@@ -16,6 +16,8 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["location", id, rest @ ..] => location(configuration, id, rest),
         ["colocation" | "collocation", id, score, rest @ ..] => colocation(configuration, id, score, rest),
         ["order", id, rest @ ..] => order(configuration, id, rest),
+        ["alert", id, rest @ ..] => super::alert::add(configuration, id, rest),
+        ["fencing_topology", rest @ ..] => super::topology::set(configuration, rest),
         ["monitor", what, times] => monitor(configuration, what, times),
         ["property", rest @ ..] => property(configuration, rest),
         ["rsc_defaults", rest @ ..] => defaults(configuration, "rsc_defaults", "rsc-options", rest),
@@ -363,6 +365,9 @@ fn delete(configuration: &mut Element, ids: &[&str]) -> Result<String, Failure> 
         let constraints = configuration.child_or_insert("constraints");
         if constraints.elements().any(|e| e.id() == Some(id)) {
             constraints.retain_elements(|e| e.id() != Some(id));
+            continue;
+        }
+        if edit::alerts::remove(configuration, "alert", &[id]).is_ok() {
             continue;
         }
         // crmsh keeps what a deleted group or clone held.

@@ -7,7 +7,7 @@ use crate::edit::{self, error};
 use crate::source::{Failure, Source, checked, checked_if, now};
 use base::ids::same_node;
 use std::fmt::Write;
-use wire::api::CleanupCall;
+use wire::api::{CleanupCall, FenceAction, FencingOp};
 use xml::Element;
 
 pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
@@ -53,7 +53,13 @@ fn with_view<T>(
 ) -> Result<T, Failure> {
     let cib = source.cib()?;
     let cluster = crate::cluster::read(&cib, now())?;
-    work(&crate::crm_mon::View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+    work(&crate::crm_mon::View {
+        cluster,
+        operations: crate::cluster::operations(&cib),
+        now: now(),
+        cib: &cib,
+        fencing: Vec::new(),
+    })
 }
 
 type View<'a> = crate::crm_mon::View<'a>;
@@ -192,8 +198,27 @@ pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Fail
                 .ok_or_else(|| error(format!("{node} has no attribute {name}")))
         }
         ["delete", node] => delete_node(source, node, force),
+        ["fence", node] => fence_node(source, node, force),
         _ => Err(error(format!("node: unknown command '{}' (see: crm help)", words.join(" ")))),
     }
+}
+
+/// Reboots or switches off, as `stonith-action` says; what is asked for by hand is asked for once more, unless forced.
+fn fence_node(source: &Source, node: &str, force: bool) -> Result<String, Failure> {
+    let client = source.client().ok_or_else(|| error("fencing needs a running cluster"))?;
+    if !force {
+        return Err(error(format!("fencing {node} will kill it with all that runs there: use --force to do it")));
+    }
+    let cib = source.cib()?;
+    let property = |name: &str| cib::config::property(&cib, name);
+    let action = match property("fencing-action").or(property("stonith-action")) {
+        Some("off" | "poweroff") => FenceAction::Off,
+        _ => FenceAction::Reboot,
+    };
+    let target = crate::source::checked("node", node)?;
+    let op = FencingOp::Fence { target, action, delay_ms: 0, tolerance_ms: 0, tag: None };
+    crate::fencing::ask(client, &format!("crm.{}", std::process::id()), 0, op)?;
+    Ok(format!("INFO: node {node} fenced ({})\n", action.name()))
 }
 
 fn delete_node(source: &Source, node: &str, force: bool) -> Result<String, Failure> {

@@ -16,6 +16,9 @@ pub fn configuration(configuration: &Element, ids: &[&str]) -> Result<String, Fa
     for e in configuration.child("constraints").into_iter().flat_map(Element::elements) {
         out.push((e.id().unwrap_or_default().to_owned(), constraint(e)));
     }
+    if let Some(text) = super::topology::show(configuration) {
+        out.push((String::new(), text));
+    }
     for (section, kind, word) in [
         ("crm_config", "cluster_property_set", "property"),
         ("rsc_defaults", "meta_attributes", "rsc_defaults"),
@@ -27,11 +30,21 @@ pub fn configuration(configuration: &Element, ids: &[&str]) -> Result<String, Fa
             out.push((id.to_owned(), format!("{word} {id}:{pairs}")));
         }
     }
+    for e in configuration.child("alerts").into_iter().flat_map(|a| a.elements_named("alert")) {
+        out.push((e.id().unwrap_or_default().to_owned(), super::alert::show(e)));
+    }
     if let Some(missing) = ids.iter().find(|id| !out.iter().any(|(own, _)| own == *id)) {
         return Err(error(format!("object {missing} does not exist")));
     }
     let shown = out.iter().filter(|(id, _)| ids.is_empty() || ids.contains(&id.as_str()));
     Ok(shown.map(|(_, text)| format!("{text}\n")).collect())
+}
+
+/// A pair with the value in quotes unless it is a word.
+pub fn quoted_pair(p: &Element) -> String {
+    let (name, value) = (p.attr("name").unwrap_or_default(), p.attr("value").unwrap_or_default());
+    let plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+    if plain { format!("{name}={value}") } else { format!("{name}=\"{value}\"") }
 }
 
 fn pair(p: &Element) -> String {

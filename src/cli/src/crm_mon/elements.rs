@@ -11,13 +11,14 @@ use xml::Element;
 
 pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
     type Maker = fn(&CrmMon, &View<'_>) -> Option<Element>;
-    let sections: [(Section, Maker); 8] = [
+    let sections: [(Section, Maker); 9] = [
         (Section::Summary, |_, v| Some(summary(v))),
         (Section::Nodes, |o, v| Some(nodes(o, v))),
         (Section::Resources, |o, v| Some(resources(o, v))),
         (Section::Attributes, |_, v| attributes(v)),
         (Section::Operations, |_, v| history(v)),
         (Section::Failures, |_, v| failures(v)),
+        (Section::FencingPending, super::fencing::element),
         (Section::Tickets, |_, v| tickets(v)),
         (Section::Bans, |o, v| ban_list(o, v)),
     ];

@@ -25,6 +25,7 @@ fn shown(options: &CrmMon) -> String {
         operations: cluster::operations(&cib),
         now: WallTime(0),
         cib: &cib,
+        fencing: Vec::new(),
     };
     options.render(&view).expect("renders")
 }
@@ -106,4 +107,63 @@ fn times_for_people() {
     for (ms, words) in cases {
         assert_eq!(words::readable_ms(ms), words);
     }
+}
+
+/// Every level of `--fence-history` shows what it says, in text and as XML; before, the option was taken and ignored.
+#[test]
+fn fencing_is_shown_by_level() {
+    use wire::api::{FenceEvent, FenceState};
+    let event = |state, action: &str, completed_ms| FenceEvent {
+        target: "d2".into(),
+        action: action.into(),
+        state,
+        delegate: (completed_ms > 0).then(|| "d1".into()),
+        client: "controller".into(),
+        origin: "d1".into(),
+        completed_ms,
+        exit_reason: (state == FenceState::Failed).then(|| "no answer".into()),
+        ..FenceEvent::default()
+    };
+    let fencing = vec![
+        event(FenceState::Pending, "reboot", 0),
+        event(FenceState::Success, "off", 9000),
+        event(FenceState::Success, "off", 8000),
+        event(FenceState::Failed, "reboot", 7000),
+    ];
+    let cib = xml::parse(CIB).expect("well-formed");
+    let view = View {
+        cluster: cluster::read(&cib, WallTime::from_secs(1_700_000_100)).expect("a CIB"),
+        operations: cluster::operations(&cib),
+        now: WallTime(0),
+        cib: &cib,
+        fencing,
+    };
+    let at =
+        |level: Option<&str>| CrmMon { fence_history: level.map(str::to_owned), ..CrmMon::default() }.render(&view);
+    let text = |level| at(level).expect("renders");
+    let has = |text: &str| {
+        let titles = ["Failed Fencing Actions:\n", "Pending Fencing Actions:\n", "Fencing History:\n"];
+        titles.map(|title| text.contains(title))
+    };
+    assert_eq!(has(&text(None)), [true, true, false]);
+    assert_eq!(has(&text(Some("0"))), [false; 3]);
+    assert_eq!(has(&text(Some("1"))), [true, true, false]);
+    assert_eq!(has(&text(Some("2"))), [true, false, true]);
+    assert!(
+        at(Some("4")).is_ok() && CrmMon { fence_history: Some("4".into()), ..CrmMon::default() }.fence_level().is_err()
+    );
+    let lines = |level| text(level).matches("\n  * turning off of d2 by d1 for controller@d1 successful at ").count();
+    assert_eq!((lines(Some("2")), lines(Some("3"))), (1, 2), "the newest of each kind, then all");
+    let failed = "Failed Fencing Actions:\n  * reboot of d2 by d1 for controller@d1 last failed (no answer) at ";
+    assert!(text(None).contains(failed), "{}", text(None));
+
+    let mut options = CrmMon::default();
+    options.common.output_as = Format::Xml;
+    let xml = |options: &CrmMon| options.render(&view).expect("renders");
+    let whole = xml(&options);
+    assert!(whole.contains("<fence_history status=\"0\">") && whole.matches("<fence_event ").count() == 4, "{whole}");
+    options.fence_history = Some("1".into());
+    assert_eq!(xml(&options).matches("<fence_event ").count(), 2);
+    options.fence_history = Some("0".into());
+    assert!(!xml(&options).contains("fence_history"));
 }

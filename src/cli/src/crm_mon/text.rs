@@ -1,7 +1,7 @@
 //! The status as text, in the form of Pacemaker 3.0.
 
 pub use super::words::{failed_action, status_words};
-use super::{CrmMon, Section, View, bans, plural};
+use super::{CrmMon, Section, View, bans, fencing, plural};
 use crate::clock;
 use crate::cluster::Operation;
 use base::WallTime;
@@ -11,18 +11,21 @@ use std::fmt::Write;
 
 pub fn render(options: &CrmMon, view: &View<'_>) -> String {
     type Renderer = fn(&CrmMon, &View<'_>) -> String;
-    let sections: [(Section, Renderer); 9] = [
-        (Section::Summary, summary),
-        (Section::Nodes, nodes),
-        (Section::Resources, resources),
-        (Section::Attributes, attributes),
-        (Section::Operations, operations),
-        (Section::Failcounts, failcounts),
-        (Section::Failures, failures),
-        (Section::Tickets, tickets),
-        (Section::Bans, ban_list),
+    let sections: [(&[Section], Renderer); 11] = [
+        (&[Section::Summary], summary),
+        (&[Section::Nodes], nodes),
+        (&[Section::Resources], resources),
+        (&[Section::Attributes], attributes),
+        (&[Section::Operations], operations),
+        (&[Section::Failcounts], failcounts),
+        (&[Section::Failures], failures),
+        (&[Section::FencingFailed], fencing::failed),
+        (&[Section::Tickets], tickets),
+        (&[Section::Bans], ban_list),
+        (&[Section::FencingPending, Section::FencingSucceeded], fencing::others),
     ];
-    let shown = sections.iter().filter(|(s, _)| options.shows(*s)).map(|(_, render)| render(options, view));
+    let shown =
+        sections.iter().filter(|(s, _)| s.iter().any(|s| options.shows(*s))).map(|(_, render)| render(options, view));
     shown.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 

@@ -10,6 +10,8 @@ pub struct Cluster {
     /// `fencing-enabled`, by that or its old name.
     pub fencing_enabled: bool,
     pub no_quorum_policy: Option<String>,
+    /// What is wrong with fencing.
+    pub fencing: Vec<crate::fence_check::Advice>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -42,6 +44,7 @@ impl Primitive {
 }
 
 impl Cluster {
+    /// Whether there is anybody who fences.
     pub fn fence_devices(&self) -> usize {
         self.primitives.iter().filter(|p| p.class == "stonith").count()
     }
@@ -61,6 +64,7 @@ pub fn read(cib: &Element) -> Cluster {
     let fencing = property("fencing-enabled").or(property("stonith-enabled"));
     cluster.fencing_enabled = fencing.and_then(base::text::parse_bool).unwrap_or(true);
     cluster.no_quorum_policy = property("no-quorum-policy").map(str::to_owned);
+    cluster.fencing = crate::fence_check::check(configuration);
     let index = Index::new(configuration);
     for top in configuration.child("resources").into_iter().flat_map(Element::elements) {
         let group = top.id().unwrap_or_default();

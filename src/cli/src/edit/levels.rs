@@ -33,7 +33,7 @@ impl Target {
         }
     }
 
-    fn write(&self, level: Element) -> Element {
+    pub fn write(&self, level: Element) -> Element {
         match self {
             Target::Node(name) => level.with("target", name),
             Target::Pattern(pattern) => level.with("target-pattern", pattern),

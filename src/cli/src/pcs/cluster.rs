@@ -40,7 +40,8 @@ fn part_of_status(source: &Source, words: &[&str]) -> Result<String, Failure> {
 fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
     let cib = source.cib()?;
     let cluster = crate::cluster::read(&cib, now())?;
-    work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+    let fencing = crate::fencing::shown(source);
+    work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib, fencing })
 }
 
 fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {

@@ -66,7 +66,13 @@ fn with_view<T>(
 ) -> Result<T, Failure> {
     let cib = source.cib()?;
     let cluster = crate::cluster::read(&cib, now())?;
-    work(&crate::crm_mon::View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib })
+    work(&crate::crm_mon::View {
+        cluster,
+        operations: crate::cluster::operations(&cib),
+        now: now(),
+        cib: &cib,
+        fencing: Vec::new(),
+    })
 }
 
 fn status(source: &Source) -> Result<String, Failure> {

@@ -201,16 +201,8 @@ fn fencing(conf: Option<&Corosync>, cluster: &Cluster, report: &mut Report) {
             ],
         );
     }
-    if cluster.fencing_enabled && cluster.fence_devices() == 0 && !cluster.primitives.is_empty() {
-        report.add(
-            warning("fencing"),
-            "fencing is enabled and there is no fence device",
-            "after the loss of a node its resources are started nowhere, since nobody can confirm its death",
-            [
-                "pcs stonith create NAME fence_… …",
-                "or, with leased addresses only: pcs property set stonith-enabled=false",
-            ],
-        );
+    for advice in &cluster.fencing {
+        report.add(warning("fencing"), advice.what.clone(), advice.consequence, [advice.cure.clone()]);
     }
     if fences || nodes < 2 {
         return;
