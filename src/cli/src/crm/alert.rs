@@ -123,7 +123,7 @@ impl<'a> Words<'a> {
 
     /// `[attributes n=v…] [meta n=v…]`.
     fn said(&mut self) -> Result<Said, Failure> {
-        let mut said = Said::default();
+        let mut said = Said { options_first: true, ..Said::default() };
         while let Some(place) = self.peek().filter(|w| ["attributes", "meta"].contains(w)) {
             self.next();
             while let Some(word) = self.peek().filter(|w| w.contains('=')) {

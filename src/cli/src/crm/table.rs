@@ -21,7 +21,7 @@ pub const TABLE: Table = Table {
         "configure colocation/collocation ID SCORE: RESOURCE WITH-RESOURCE ...",
         "configure order ID FIRST THEN ...",
         "configure monitor RESOURCE[:ROLE] INTERVAL[:TIMEOUT]",
-        "configure alert ID PATH ...",
+        "configure alert ID [PATH] ...",
         "configure fencing_topology DEVICES...",
         "configure property NAME=VALUE...",
         "configure rsc_defaults/op_defaults NAME=VALUE...",

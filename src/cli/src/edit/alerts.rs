@@ -14,6 +14,8 @@ pub struct Said {
     /// Instance attributes; an empty value deletes.
     pub options: Pairs,
     pub meta: Pairs,
+    /// New instance attributes stand before meta-attributes, as crmsh writes them; pcs the other way round.
+    pub options_first: bool,
 }
 
 impl Said {
@@ -24,8 +26,13 @@ impl Said {
             None => {}
         }
         let id = e.id().unwrap_or_default().to_owned();
-        set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
-        set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &self.options);
+        let mut sets = [("meta_attributes", &self.meta), ("instance_attributes", &self.options)];
+        if self.options_first {
+            sets.reverse();
+        }
+        for (kind, pairs) in sets {
+            set_pairs(e, kind, &format!("{id}-{kind}"), pairs);
+        }
     }
 }
 

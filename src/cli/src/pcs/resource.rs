@@ -253,16 +253,17 @@ fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
     if ids.is_empty() {
         return Err(error("name what to delete"));
     }
-    edit(source, |configuration| {
-        let mut said = String::new();
+    let said = edit(source, |configuration| {
+        let mut said = Vec::new();
         for id in ids {
-            for line in edit::delete_resource(configuration, id)? {
-                let _ = writeln!(said, "{line}");
-            }
-            let _ = writeln!(said, "Deleting Resource - {id}");
+            said.extend(edit::delete_resource(configuration, id)?);
+            said.push(format!("Deleting Resource - {id}"));
         }
         Ok(said)
-    })
+    })?;
+    // What it does beside what was asked is said as the original does, where nobody takes it for an answer.
+    said.iter().for_each(|line| kernel::errln!("{line}"));
+    Ok(String::new())
 }
 
 fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String, Failure> {

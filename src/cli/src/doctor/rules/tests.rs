@@ -223,7 +223,10 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
     ("authkey", Severity::Warning, |f| f.key.as_mut().unwrap().mode = 0o644),
     ("authkey", Severity::Error, |f| f.key.as_mut().unwrap().bytes = 12),
     ("authkey", Severity::Error, |f| f.key.as_mut().unwrap().missing = Some("No such file or directory".into())),
-    ("fencing", Severity::Warning, |f| f.cluster.as_mut().unwrap().fencing_enabled = true),
+    ("fencing", Severity::Warning, |f| f.cluster = fenced("")),
+    ("fencing", Severity::Warning, |f| {
+        f.cluster = fenced(r#"<primitive id="h" class="stonith" type="fence_heuristics_ping"/>"#)
+    }),
     ("fencing", Severity::Warning, |f| f.cluster.as_mut().unwrap().primitives[0].agent = "Filesystem".into()),
     ("split-brain", Severity::Error, |f| f.cluster.as_mut().unwrap().no_quorum_policy = Some("ignore".into())),
     ("sync-id", Severity::Error, |f| {
@@ -249,6 +252,13 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
     ("no-cluster", Severity::Note, |f| f.corosync = None),
     ("no-cib", Severity::Note, |f| f.cluster = None),
 ];
+
+/// With fencing enabled and this device.
+fn fenced(device: &str) -> Option<cluster::Cluster> {
+    let text = CIB.replace(r#"name="fencing-enabled" value="false""#, r#"name="fencing-enabled" value="true""#);
+    let text = text.replacen("<resources>", &format!("<resources>{device}"), 1);
+    Some(cluster::read(&xml::parse(&text).unwrap()))
+}
 
 #[test]
 fn every_planted_fault_is_found() {
