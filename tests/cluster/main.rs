@@ -10,6 +10,7 @@ mod director;
 mod disk;
 mod door;
 mod fencing;
+mod fence_tools;
 mod fixture;
 mod hostile;
 mod partition;
