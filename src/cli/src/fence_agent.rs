@@ -4,6 +4,7 @@
 //! agents know, as an option or on standard input, the environment is closed, and nothing else is asked than [`Question`] has.
 
 use crate::source::Failure;
+use base::agent::{FENCE_AGENTS_DIR, FENCE_AGENTS_VAR, MetadataQuery};
 use base::exit::crm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,6 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Where fence agents are, unless `BASCULE_FENCE_AGENTS` says otherwise.
-const AGENTS: &str = "/usr/sbin";
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What is read of an agent's output.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -49,7 +47,7 @@ pub fn find(agent: &str) -> Option<PathBuf> {
 }
 
 pub fn directory() -> PathBuf {
-    std::env::var_os("BASCULE_FENCE_AGENTS").map_or_else(|| AGENTS.into(), PathBuf::from)
+    std::env::var_os(FENCE_AGENTS_VAR).map_or_else(|| FENCE_AGENTS_DIR.into(), PathBuf::from)
 }
 
 /// Names of all that are installed.
@@ -96,7 +94,13 @@ async fn run(
 ) -> Result<Answer, Failure> {
     let failed = |e: std::io::Error| Failure::new(crm::OSERR, format!("cannot run {}: {e}", file.display()));
     let mut command = tokio::process::Command::new(file);
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/").process_group(0).kill_on_drop(true);
+    command
+        .env_clear()
+        .env("PATH", MetadataQuery::PATH)
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .process_group(0)
+        .kill_on_drop(true);
     // Agents that are given any option do not read their standard input.
     if params.is_empty() {
         command.arg("-o").arg(question.name());

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Topics in the order of the overview, and what belongs to them; anything else is listed last.
-const TOPICS: [(&str, &[&str]); 6] = [
+const TOPICS: [(&str, &[&str]); 7] = [
     ("Try it", &["demo", "lab"]),
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
     (
@@ -34,6 +34,7 @@ const TOPICS: [(&str, &[&str]); 6] = [
         "Resources",
         &["crm_resource", "crm_standby", "crm_attribute", "crm_failcount", "crm_master", "attrd_updater", "pcs", "crm"],
     ),
+    ("Fencing", &["stonith_admin"]),
     ("Configuration", &["cibadmin", "crm_diff"]),
 ];
 

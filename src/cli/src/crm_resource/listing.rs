@@ -4,7 +4,7 @@ use crate::cluster::Operation;
 use crate::crm_mon::text::{self, status_words};
 use crate::crm_mon::{CrmMon, View};
 use crate::source::Failure;
-use base::agent::{FENCE_AGENTS_DIR, FENCE_AGENTS_VAR, MetadataQuery};
+use base::agent::MetadataQuery;
 use base::exit::{OcfCode, crm};
 use scheduler::status::{Resource, ResourceKind, Role};
 use std::fmt::Write;
@@ -203,7 +203,9 @@ pub fn agents(spec: &str) -> Result<String, Failure> {
             names
         }
         ("lsb", None) => names_in(Path::new("/etc/init.d"), false),
-        ("stonith", None) => names_in(&fence_agents(), false).into_iter().filter(|n| n.starts_with("fence_")).collect(),
+        ("stonith", None) => {
+            names_in(&crate::fence_agent::directory(), false).into_iter().filter(|n| n.starts_with("fence_")).collect()
+        }
         ("systemd" | "service", None) => ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
             .iter()
             .flat_map(|d| names_in(Path::new(d), false))
@@ -217,13 +219,18 @@ pub fn agents(spec: &str) -> Result<String, Failure> {
     Ok(lines(names))
 }
 
+/// For a fence agent's own words.
+const METADATA_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub fn metadata(spec: &str) -> Result<String, Failure> {
     let missing = || Failure::new(crm::NOSUCH, format!("Metadata query for {spec} failed: no such agent"));
     let parts: Vec<&str> = spec.split(':').collect();
     let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";
+    if let ["stonith", agent] = parts.as_slice() {
+        return crate::fence_agent::metadata(agent, METADATA_WITHIN).map_err(|_| missing());
+    }
     let path = match parts.as_slice() {
         ["ocf", provider, agent] if safe(provider) && safe(agent) => ocf_root().join(provider).join(agent),
-        ["stonith", agent] if safe(agent) => fence_agents().join(agent),
         ["lsb", agent] if safe(agent) => Path::new("/etc/init.d").join(agent),
         _ => return Err(Failure::usage(format!("'{spec}' is not of the form class:provider:agent"))),
     };
@@ -236,11 +243,6 @@ pub fn metadata(spec: &str) -> Result<String, Failure> {
         true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
         false => Err(missing()),
     }
-}
-
-/// Where fence agents are.
-pub fn fence_agents() -> PathBuf {
-    std::env::var_os(FENCE_AGENTS_VAR).map_or_else(|| FENCE_AGENTS_DIR.into(), PathBuf::from)
 }
 
 /// Asks an agent what it is, and nothing else.
