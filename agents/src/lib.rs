@@ -28,6 +28,7 @@ pub use host::{DataPlane, Event};
 pub use meta::{Meta, Param};
 pub use native::{Agents, Options, meta};
 pub use outcome::AgentOutcome;
+pub use ping::answers_ping;
 
 use base::applet::Applet;
 

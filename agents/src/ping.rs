@@ -176,6 +176,11 @@ impl Settings {
     }
 }
 
+/// Whether this host answers one ping within the time.
+pub async fn answers_ping(addr: IpAddr, within: Duration) -> bool {
+    asked(&addr.to_string(), addr, 1, within).await
+}
+
 async fn answers(host: String, tries: u32, timeout: Duration) -> bool {
     let named = host.clone();
     let found = tokio::task::spawn_blocking(move || resolve(&named));
@@ -183,6 +188,10 @@ async fn answers(host: String, tries: u32, timeout: Duration) -> bool {
         tracing::warn!(host, "this name has no address");
         return false;
     };
+    asked(&host, addr, tries, timeout).await
+}
+
+async fn asked(host: &str, addr: IpAddr, tries: u32, timeout: Duration) -> bool {
     // The check of ldirectord's checktype=ping; its own limit comes last.
     let deadline = timeout * (tries + 1);
     let check = Check {

@@ -12,6 +12,7 @@ pub mod exec;
 mod logging;
 mod node;
 mod plan;
+mod reach;
 mod ring;
 mod schedule;
 mod service;

@@ -39,6 +39,8 @@ pub struct Config {
     pub auto_tie_breaker: Option<TieBreaker>,
     pub last_man_standing: bool,
     pub allow_downscale: bool,
+    /// There are `quorum.ping_targets`: with `two_node`, a node that is alone has its vote only while it reaches one of them.
+    pub must_reach: bool,
     /// There is a `quorum.device {}`.
     pub device: bool,
 }
@@ -55,6 +57,7 @@ impl Config {
             auto_tie_breaker: None,
             last_man_standing: false,
             allow_downscale: false,
+            must_reach: false,
             device: false,
         }
     }

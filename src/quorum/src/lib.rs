@@ -1,8 +1,8 @@
 //! Votequorum: who may act.
 //!
 //! A pure function of the configuration, the present view and what the peers say of themselves; the rules and the words are
-//! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`] and [`Quorum::cancel_wait_for_all`] change
-//! the verdict. Nothing outlives the process, as with the original: `wait_for_all` starts anew with every start, however the
+//! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`], [`Quorum::listen`], [`Quorum::reach`] and
+//! [`Quorum::cancel_wait_for_all`] change the verdict. Nothing outlives the process, as with the original: `wait_for_all` starts anew with every start, however the
 //! former life ended, since a node that comes back cannot know what the others have become meanwhile.
 
 mod config;
@@ -22,6 +22,7 @@ pub struct Quorum {
     quorate_peers: BTreeSet<NodeId>,
     all_seen: bool,
     listening: bool,
+    reached: bool,
     quorate: bool,
     highest_expected: u32,
 }
@@ -33,6 +34,7 @@ impl Quorum {
         let mut quorum = Quorum {
             all_seen: false,
             listening: false,
+            reached: false,
             view,
             previous: BTreeSet::new(),
             quorate_peers: BTreeSet::new(),
@@ -71,6 +73,12 @@ impl Quorum {
     /// that the other node is not there. Returns whether the verdict changed.
     pub fn listen(&mut self, on: bool) -> bool {
         self.listening = on;
+        self.recompute()
+    }
+
+    /// Whether one of the ping targets answers ([`Config::must_reach`]). Returns whether the verdict changed.
+    pub fn reach(&mut self, any: bool) -> bool {
+        self.reached = any;
         self.recompute()
     }
 
@@ -139,7 +147,8 @@ impl Quorum {
         }
         let complete = total >= self.config.expected_votes();
         self.listening &= !complete;
-        let held_back = self.listening && self.config.two_node_effective();
+        let cut_off = self.config.must_reach && !complete && !self.reached;
+        let held_back = (self.listening || cut_off) && self.config.two_node_effective();
         let enough = total >= self.quorum_votes() && total > 0 && !held_back;
         self.quorate = (enough || self.wins_tie(total)) && !self.is_waiting_for_all();
         before != self.quorate

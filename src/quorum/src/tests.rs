@@ -195,3 +195,26 @@ fn a_restarted_node_of_two_listens_before_it_acts_alone() {
     assert!(quorum.set_view(&[NodeId(1), NodeId(2)]) && quorum.is_quorate());
     assert!(!quorum.set_view(&[NodeId(1)]) && quorum.is_quorate(), "both were there: it has heard enough");
 }
+
+#[test]
+fn the_half_of_a_pair_that_reaches_nothing_has_no_vote() {
+    let mut config = plain(2);
+    (config.two_node, config.must_reach) = (true, true);
+    let mut q = quorum(config.clone());
+    q.set_view(&nodes(&[1, 2]));
+    assert!(q.is_quorate(), "together they need nobody else");
+    assert!(q.set_view(&nodes(&[1])));
+    assert!(!q.is_quorate(), "nothing was reached yet");
+    assert!(q.reach(true) && q.is_quorate());
+    assert!(q.reach(false) && !q.is_quorate());
+    assert!(q.set_view(&nodes(&[1, 2])) && q.is_quorate());
+    // Without targets, and with more nodes, it is no rule.
+    config.must_reach = false;
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1, 2]));
+    q.set_view(&nodes(&[1]));
+    assert!(q.is_quorate());
+    let mut q = quorum(Config { must_reach: true, ..plain(3) });
+    q.set_view(&nodes(&[1, 2]));
+    assert!(q.is_quorate());
+}

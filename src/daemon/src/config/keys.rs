@@ -134,6 +134,7 @@ pub(super) const QUORUM: &[Key] = &[
     key("auto_tie_breaker_node", Kind::Text, Effect::Used),
     key("allow_downscale", Kind::ZeroOne, Effect::Used),
     key("expected_votes_tracking", Kind::ZeroOne, Effect::Used),
+    key("ping_targets", Kind::Text, Effect::Used),
     key("leaving_timeout", Kind::Text, Effect::Noted("a setting of corosync 1")),
 ];
 

@@ -22,6 +22,7 @@ pub use timers::Timers;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// corosync.conf larger than this is not read.
@@ -172,6 +173,8 @@ pub struct Quorum {
     pub auto_tie_breaker_node: String,
     pub allow_downscale: bool,
     pub expected_votes_tracking: bool,
+    /// Our own: hosts of which one half of a pair must reach at least one to keep its vote.
+    pub ping_targets: Vec<IpAddr>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,6 +6,9 @@ use super::keys::{self, Values};
 use super::*;
 use base::NodeId;
 
+/// Hosts that a pair may have to reach; each is asked several times a second.
+const MAX_PING_TARGETS: usize = 8;
+
 /// Collects what is to be said about one file.
 #[derive(Debug)]
 pub(super) struct Findings {
@@ -445,6 +448,8 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
             "remove the line: the votes of the nodelist are counted",
         );
     }
+    let pair = v.truth("two_node") == Some(true) && nodes == 2;
+    let targets = ping_targets(findings, &v, pair);
     for feature in ["last_man_standing", "auto_tie_breaker", "allow_downscale", "expected_votes_tracking"] {
         if let Some(value) = v.get(feature).filter(|t| t.truth) {
             findings.note(
@@ -457,7 +462,7 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
     Quorum {
         enabled: v.text("provider").is_some(),
         expected_votes: v.number("expected_votes").map(|n| n as u32),
-        two_node: v.truth("two_node") == Some(true) && nodes == 2,
+        two_node: pair,
         wait_for_all: v.truth("wait_for_all"),
         last_man_standing: v.truth("last_man_standing").unwrap_or(false),
         last_man_standing_window_ms: v.number_or("last_man_standing_window", 10_000),
@@ -465,7 +470,38 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
         auto_tie_breaker_node: v.text("auto_tie_breaker_node").unwrap_or("lowest").to_owned(),
         allow_downscale: v.truth("allow_downscale").unwrap_or(false),
         expected_votes_tracking: v.truth("expected_votes_tracking").unwrap_or(false),
+        ping_targets: targets,
     }
+}
+
+/// Addresses and nothing else: a name that does not resolve would cost the vote.
+fn ping_targets(findings: &mut Findings, v: &Values, pair: bool) -> Vec<IpAddr> {
+    let Some(value) = v.get("ping_targets") else { return Vec::new() };
+    let at = value.entry.at;
+    let words: Vec<&str> = value.text.split_whitespace().collect();
+    if words.is_empty() || words.len() > MAX_PING_TARGETS {
+        let text = format!("ping_targets expected 1 to {MAX_PING_TARGETS} addresses, found {}", words.len());
+        findings.refuse(at, text, "name routers that both nodes reach, `ping_targets: 192.0.2.1 192.0.2.2`");
+    }
+    let mut targets = Vec::new();
+    for word in words {
+        match word.parse::<IpAddr>() {
+            Ok(addr) if !addr.is_unspecified() && !addr.is_multicast() && !addr.is_loopback() => targets.push(addr),
+            _ => findings.refuse(
+                at,
+                format!("ping_targets expected IP addresses of other hosts, found `{word}`"),
+                "separate them by blanks, and write no names",
+            ),
+        }
+    }
+    if !pair {
+        findings.warn(
+            at,
+            "ping_targets has a meaning with `two_node: 1` alone",
+            "remove the line: a majority decides here",
+        );
+    }
+    targets
 }
 
 fn logging(findings: &mut Findings, root: &Section) -> Logging {

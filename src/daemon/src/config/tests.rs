@@ -342,3 +342,19 @@ fn no_input_panics() {
         let _ = read("f", &bytes, Allow::default());
     }
 }
+
+#[test]
+fn ping_targets_are_addresses_of_other_hosts_for_a_pair() {
+    let with = |line: &str| conf("").replace("two_node: 1\n", &format!("two_node: 1\n {line}\n"));
+    let good = reading(&with("ping_targets: 192.0.2.1 2001:db8::1"));
+    let targets: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    assert_eq!((good.refused(), good.config.unwrap().quorum.ping_targets), (false, targets));
+    for bad in ["router.example", "192.0.2.1,192.0.2.2", "127.0.0.1", "0.0.0.0", "224.0.0.1", "192.0.2.300"] {
+        let told = refusals(&with(&format!("ping_targets: {bad}")));
+        assert!(told.len() == 1 && told[0].contains("ping_targets expected IP addresses"), "{bad}: {told:?}");
+    }
+    let many = refusals(&with(&format!("ping_targets: {}", "192.0.2.1 ".repeat(9))));
+    assert!(many[0].contains("1 to 8"), "{many:?}");
+    let alone = conf("").replace("two_node: 1\n", "ping_targets: 192.0.2.1\n");
+    assert!(warnings(&alone).iter().any(|w| w.contains("ping_targets has a meaning with `two_node: 1` alone")));
+}

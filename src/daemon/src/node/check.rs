@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use crate::config::{self, Allow, Config, Local, Severity, Timers};
+use crate::plan::setup;
 use base::exit::crm;
 use serde_json::{Value, json};
 
@@ -33,6 +34,12 @@ pub(super) fn run(args: &Args) -> i32 {
                 lines.push(format!("refused: {error}"));
             }
         }
+    }
+    // What the node has stored, if it has run here.
+    let stored = crate::plan::stored_cib(&args.state_dir).ok().flatten();
+    let resources = stored.map(|cib| setup::Resources::read(cib.root()));
+    if let Some(config) = &reading.config {
+        lines.extend(setup::warnings(config, resources.as_ref()).into_iter().map(|w| format!("warning: {w}")));
     }
     let problems: Vec<String> = findings.iter().map(|f| f.to_string()).chain(lines).collect();
     if args.json {

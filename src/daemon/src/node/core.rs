@@ -96,6 +96,8 @@ pub(super) struct Inbox {
     pub happenings: mpsc::UnboundedReceiver<Happening>,
     /// What this node's directors tell the others; comes last, since nothing waits for it.
     pub bulletins: mpsc::Receiver<Vec<u8>>,
+    /// Whether a ping target of quorum{} answers.
+    pub reach: watch::Receiver<bool>,
     /// Planned shutdown (first), immediate leave (second), or the files are to be read again.
     pub signals: mpsc::Receiver<Wish>,
 }
@@ -229,6 +231,10 @@ impl Core {
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
                 () = sleep_until(heard_out) => self.heard_out().await,
+                Ok(()) = inbox.reach.changed() => {
+                    let any = *inbox.reach.borrow_and_update();
+                    self.reached(any).await;
+                }
                 () = sleep_until(renew) => {}
                 Some(bulletin) = inbox.bulletins.recv() => {
                     if self.ring_id.is_some() {
@@ -260,7 +266,7 @@ impl Core {
     }
 
     /// One step of the controller and all that it wants done.
-    async fn step(&mut self, input: Input) {
+    pub async fn step(&mut self, input: Input) {
         self.controller.handle(clock::now(), clock::wall(), input);
         let mut answers = Vec::new();
         while let Some(output) = self.controller.poll_output() {
@@ -439,7 +445,7 @@ impl Core {
         }
     }
 
-    fn quorum_changed(&mut self) {
+    pub fn quorum_changed(&mut self) {
         let quorate = self.quorum.is_quorate();
         self.ring.set_quorate(quorate);
         self.standing.send_modify(|s| s.quorate = quorate);

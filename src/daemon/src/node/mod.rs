@@ -17,6 +17,7 @@ mod hindrance;
 mod keep;
 mod native;
 mod perform;
+mod reach;
 mod records;
 mod reload;
 mod settings;

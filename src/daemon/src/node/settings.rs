@@ -104,6 +104,7 @@ pub(super) fn quorum(settings: &Settings) -> quorum::Config {
     core.votes = settings.resolved.nodes.iter().map(|n| (n.id, n.votes)).collect();
     core.expected_votes = file.expected_votes;
     core.two_node = file.two_node;
+    core.must_reach = !file.ping_targets.is_empty();
     core.wait_for_all = file.wait_for_all;
     core.last_man_standing = file.last_man_standing;
     core.allow_downscale = file.allow_downscale;

@@ -185,13 +185,14 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
         settings.me(),
         settings.config.totem.cluster_name
     );
+    let reach = crate::reach::start(settings.config.quorum.ping_targets.clone());
     let data_plane = args.data_plane.name();
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let (standing_to, standing) = watch::channel(crate::claims::Standing::default());
     let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, standing);
     let core = Core::new(controller, quorum, ring, performer, timeline, identity, board, standing_to, dog);
     let result = core
-        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, signals })
+        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
         .await;
     service::notify("STOPPING=1");
     server.abort();
