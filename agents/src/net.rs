@@ -2,6 +2,7 @@
 
 use crate::lease::{Seen, Vip};
 use base::lease::Bounds;
+use base::net::same_network;
 use kernel::addr::{AddrError, Address, Addresses, Lifetime, Link, Wanted};
 use kernel::announce::{Burst, MAX_BURST, announce};
 use std::net::IpAddr;
@@ -163,35 +164,5 @@ impl Net {
 /// Whether `addr` is `known` itself or lies in its subnet; loopback does not count, where real servers have addresses too.
 fn holds(known: &Address, addr: IpAddr, links: &[Link]) -> bool {
     let loopback = links.iter().any(|l| l.index == known.link && l.loopback);
-    !loopback && same_prefix(known.addr, addr, known.prefix_len)
-}
-
-pub(crate) fn same_prefix(a: IpAddr, b: IpAddr, bits: u8) -> bool {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            bits > 0 && (a.to_bits() ^ b.to_bits()).checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            bits > 0 && (a.to_bits() ^ b.to_bits()).checked_shr(128 - u32::from(bits.min(128))).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap_or_else(|_| panic!("{text}"))
-    }
-
-    #[test]
-    fn subnets_hold_their_addresses() {
-        assert!(same_prefix(ip("192.0.2.1"), ip("192.0.2.200"), 24));
-        assert!(!same_prefix(ip("192.0.2.1"), ip("192.0.3.200"), 24));
-        assert!(!same_prefix(ip("192.0.2.1"), ip("192.0.2.2"), 32));
-        assert!(same_prefix(ip("2001:db8::1"), ip("2001:db8::ff"), 64));
-        assert!(!same_prefix(ip("2001:db8::1"), ip("192.0.2.1"), 64));
-    }
+    !loopback && known.prefix_len > 0 && same_network(known.addr, addr, known.prefix_len)
 }

@@ -2,7 +2,7 @@
 
 use super::slot::{Role, Slot, Stamp, State};
 use super::{Directors, Inner, load, lock};
-use crate::net::same_prefix;
+use base::net::same_network;
 use ldirectord::config::Config;
 use ldirectord::service::{Options, Place};
 use std::net::IpAddr;
@@ -48,7 +48,8 @@ impl Inner {
     /// The address, and the marks that packets to it get by the mark agents of this node.
     fn place(&self, addr: IpAddr) -> Place {
         let marked = lock(&self.fwmarks);
-        let these = marked.values().filter(|m| m.prefixes.iter().any(|(at, len)| same_prefix(*at, addr, *len)));
+        let these =
+            marked.values().filter(|m| m.prefixes.iter().any(|(at, len)| *len > 0 && same_network(*at, addr, *len)));
         Place { addr, marks: these.map(|m| m.mark).collect() }
     }
 

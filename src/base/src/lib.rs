@@ -10,6 +10,7 @@ pub mod ids;
 pub mod ipvs;
 pub mod lease;
 pub mod names;
+pub mod net;
 pub mod operation;
 pub mod outside;
 pub mod score;

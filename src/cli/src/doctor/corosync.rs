@@ -16,6 +16,8 @@ pub struct Corosync {
     pub expected_votes: Option<u32>,
     /// There is a `device {}`.
     pub device: bool,
+    /// `ping_targets`, of Bascule's own.
+    pub ping_targets: bool,
     pub keyfile: Option<PathBuf>,
     /// The key stands in the file itself.
     pub inline_key: bool,
@@ -116,6 +118,7 @@ fn plain_key(conf: &mut Corosync, path: &str, value: &str) {
         "quorum.two_node" => conf.two_node = value == "1",
         "quorum.wait_for_all" => conf.wait_for_all = Some(value == "1"),
         "quorum.expected_votes" => conf.expected_votes = value.parse().ok(),
+        "quorum.ping_targets" => conf.ping_targets = !value.is_empty(),
         "quorum.provider" => conf.quorum_provider = true,
         "totem.keyfile" => conf.keyfile = Some(value.into()),
         "totem.key" => conf.inline_key = true,

@@ -36,6 +36,8 @@ pub struct Facts {
     pub unreadable: Vec<(PathBuf, String)>,
     pub corosync: Option<Corosync>,
     pub key: Option<KeyFile>,
+    /// There is a watchdog device.
+    pub watchdog: bool,
     /// What the node daemon's status warns of; empty if none answers.
     pub daemon_warnings: Vec<String>,
     /// `None`: no CIB was given and no node daemon answers.

@@ -51,6 +51,7 @@ pub fn gather(args: &Doctor) -> Facts {
     kernel.set_load_module(false);
     let ipvs = kernel.info().map(|i| i.version).map_err(|e| e.to_string());
     let mut facts = Facts {
+        watchdog: ["/dev/watchdog", "/dev/watchdog0"].iter().any(|d| std::path::Path::new(d).exists()),
         daemon_warnings,
         hostname: host_name(),
         root: nix::unistd::geteuid().is_root(),

@@ -1,6 +1,7 @@
 //! What a configuration lacks that would make a cut between its nodes safer: for `plan` and `node --check`.
 
 use crate::config::Config;
+use base::net::same_network;
 use cib::config::{Index, property, values};
 use std::net::IpAddr;
 use std::path::Path;
@@ -83,16 +84,4 @@ pub(crate) fn warnings(config: &Config, resources: Option<&Resources>) -> Vec<St
 /// Whether a half that is cut off loses its vote.
 pub(crate) fn arbitrated(config: &Config) -> bool {
     config.nodes.len() > 2 || config.quorum.two_node && !config.quorum.ping_targets.is_empty()
-}
-
-fn same_network(a: IpAddr, b: IpAddr, bits: u8) -> bool {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            bits == 0 || (a.to_bits() ^ b.to_bits()).checked_shr(32 - u32::from(bits.min(32))).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            bits == 0 || (a.to_bits() ^ b.to_bits()).checked_shr(128 - u32::from(bits.min(128))).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
 }

@@ -219,8 +219,8 @@ fn fencing(conf: Option<&Corosync>, cluster: &Cluster, report: &mut Report) {
         report.add(
             note("lease-only"),
             "nobody is fenced; all resources end with the lease of their addresses",
-            "if a node hangs while takeover is fast, both hold the addresses for at most about 2 s",
-            ["bascule-takeover=safe waits the lease out instead"],
+            "a silent node that answers on its LAN keeps its addresses; one that is cut off from every network holds them on there",
+            ["bascule plan tells what each failure costs; bascule-takeover=safe waits a lost node's leases out first"],
         );
     }
 }

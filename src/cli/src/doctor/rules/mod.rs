@@ -1,6 +1,7 @@
 //! The rules: each looks at the facts and adds what is wrong. None reads anything else.
 
 mod cluster;
+mod cuts;
 mod firewall;
 mod forwarding;
 mod kernel;
@@ -18,6 +19,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     network::check(facts, &mut report);
     forwarding::check(facts, &mut report);
     cluster::check(facts, &mut report);
+    cuts::check(facts, &mut report);
     firewall::check(facts, &mut report);
     report.finish()
 }
