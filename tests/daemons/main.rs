@@ -1,13 +1,14 @@
 //! Each check against the real daemon of its protocol: a good answer is up, a wrong expectation, password, name or database is down,
 //! on IPv4 and IPv6.
 //!
-//! `tests/run daemons` installs what the chosen set needs. CI runs light ones (nginx, slapd, postgresql, unbound, dovecot),
+//! `tests/run daemons` installs what the chosen set needs. CI runs light ones (openssl, nginx, slapd, postgresql, unbound, dovecot),
 //! `BASCULE_LONG=1` all; `BASCULE_DAEMONS=squid,inn2` these. A chosen daemon that is missing or does not start is a failure in CI
 //! and in long runs. A check counts as passed only if a real daemon said so; each run prints `CONFIRMED by` with the version.
 //!
 //! | service | confirmed by (Debian 12, IPv4 and IPv6) |
 //! |---|---|
 //! | http, https (SNI, verification), simpletcp over TCP, connect | nginx-light 1.22.1 |
+//! | TLS of all checks: versions, suites, groups, certificates | openssl 3.0.19 (s_server) |
 //! | http_proxy | squid 5.7 |
 //! | smtp, submission, e-mail alerts | postfix 3.7.11 |
 //! | pop, pops, imap, imaps | dovecot 2.3.19.1 |
@@ -26,5 +27,6 @@ mod alerts;
 mod directory;
 mod fixture;
 mod mail;
+mod oddities;
 mod sql;
 mod web;

@@ -1,25 +1,23 @@
 //! `service = http`, `https`, `http_proxy`: the final status is 2xx and `receive` matches the body.
 //!
 //! The verdict is the real server's alone. A URL in `request` gives scheme, path, `Host` and SNI; the connection goes to the real's
-//! address and port whatever it names. A redirect is followed on the real server if it leads to the virtual host, the virtual's
-//! address, the URL's host or the server itself; one to another host is told, and followed only with `redirects = follow`.
+//! address and port whatever it names. A redirect is followed on the real server if it leads to the virtual host, the URL's host or
+//! the server itself; one to another host is told, and followed only with `redirects = follow`.
+//! A body that breaks off is judged by what came of it, as LWP does, unless nothing came.
 
+mod answer;
 mod url;
 
+use self::answer::Answer;
 use self::url::{bare, escape, follow, host_of, is_secure, name_of, origin_form, port_of};
 use super::io::{Net, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::{HttpMethod, Real, Redirects, ServiceProtocol, Virtual, absolute_url, bracketed};
 use crate::pattern::Pattern;
-use base::ipvs::ServiceKey;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
-use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::Uri;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use tokio::io::AsyncWriteExt;
 
 /// Bytes of a body that are searched; more are not read.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -33,8 +31,6 @@ pub struct HttpCheck {
     method: HttpMethod,
     /// The real server; for a proxy the proxy.
     server: SocketAddr,
-    /// Address and port of the virtual service, which a redirect may name.
-    public: Option<(IpAddr, u16)>,
     proxy: bool,
     /// The name under which the server is asked instead of its own or the URL's.
     virtual_host: Option<String>,
@@ -69,14 +65,9 @@ impl HttpCheck {
         if url.host().is_none() || v.virtual_host.as_ref().is_some_and(|h| h.contains(char::is_control)) {
             return Err(format!("`{url}` names no host that can be asked for"));
         }
-        let public = match v.key {
-            ServiceKey::Address { addr, port, .. } => Some((addr, port)),
-            ServiceKey::Fwmark { .. } => None,
-        };
         Ok(HttpCheck {
             method: v.http_method,
             server: SocketAddr::new(real.addr, v.port_to_check(real)),
-            public,
             proxy,
             virtual_host: v.virtual_host.clone().filter(|_| !proxy),
             tls: v.into(),
@@ -86,15 +77,18 @@ impl HttpCheck {
         })
     }
 
-    pub fn label(&self) -> String {
-        let method = match self.method {
+    fn method(&self) -> &'static str {
+        match self.method {
             HttpMethod::Get => "GET",
             HttpMethod::Head => "HEAD",
-        };
+        }
+    }
+
+    pub fn label(&self) -> String {
         let at_home = host_of(&self.url) == self.server.ip().to_string() && port_of(&self.url) == self.server.port();
         match at_home {
-            true => format!("{method} {}", self.url),
-            false => format!("{method} {} at {}", self.url, self.server),
+            true => format!("{} {}", self.method(), self.url),
+            false => format!("{} {} at {}", self.method(), self.url, self.server),
         }
     }
 
@@ -102,11 +96,11 @@ impl HttpCheck {
         let mut hop = self.first();
         let mut away = None;
         for _ in 0..=MAX_REDIRECTS {
-            let (status, body, location) = self.fetch(net, &hop).await?;
-            let Some(location) = location.filter(|_| status.is_redirection()) else {
-                return self.judge(status, &body, away.as_ref());
+            let answer = self.fetch(net, &hop).await?;
+            let Some(location) = answer.location.as_ref().filter(|_| answer.is_redirect()) else {
+                return self.judge(&answer, away.as_ref());
             };
-            let url = follow(&hop.url, &location)?;
+            let (url, status) = (follow(&hop.url, location)?, answer.status());
             if self.redirects == Redirects::Accept {
                 return Ok(format!("{status}, a redirect to {url}"));
             }
@@ -125,17 +119,22 @@ impl HttpCheck {
         Err(failure(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    fn judge(&self, status: hyper::StatusCode, body: &[u8], away: Option<&Uri>) -> Outcome {
+    fn judge(&self, answer: &Answer, away: Option<&Uri>) -> Outcome {
         let by = away.map(|url| format!(", said by {url}, to which it redirects")).unwrap_or_default();
-        if !status.is_success() {
-            return Err(failure(format!("{status}{by}")));
+        let status = format!("{}{by}", answer.status());
+        let start = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(160)]).into_owned();
+        if !answer.is_success() {
+            let said = start();
+            return Err(failure(if said.trim().is_empty() { status } else { format!("{status}: {said}") }));
         }
-        if !self.receive.is_match(body) {
-            let start = &body[..body.len().min(160)];
-            let start = String::from_utf8_lossy(start);
-            return Err(failure(format!("{status}{by}, but the body does not match: {start}")));
+        if let Some(how) = answer.short.as_ref().filter(|_| answer.body.is_empty()) {
+            return Err(failure(format!("{status}, but nothing of the body: {how}")));
         }
-        Ok(format!("{status}{by}"))
+        let short = answer.short.as_ref().map(|how| format!(" ({how})")).unwrap_or_default();
+        if !self.receive.is_match(&answer.body) {
+            return Err(failure(format!("{status}, but the body{short} does not match: {}", start())));
+        }
+        Ok(format!("{status}{short}"))
     }
 
     fn first(&self) -> Hop {
@@ -169,8 +168,7 @@ impl HttpCheck {
             });
         }
         let own_name = self.virtual_host.as_deref().is_some_and(|v| host_of_header(v) == host);
-        let own_addr =
-            host.parse::<IpAddr>().is_ok_and(|a| a == self.server.ip() || self.public.map(|p| p.0) == Some(a));
+        let own_addr = host.parse::<IpAddr>().is_ok_and(|a| a == self.server.ip());
         if !own_name && !own_addr && host != host_of(&self.url) {
             return None;
         }
@@ -178,48 +176,28 @@ impl HttpCheck {
         Some(Hop { url: url.clone(), addr, host: header, name: name_of(url).or_else(|| self.virtual_host.clone()) })
     }
 
-    /// The port of the real server that a URL of its own stands for: clients see the virtual's port, or none.
+    /// Clients see the virtual's port, so that only another scheme stands for another port of the server.
     fn port_at_home(&self, url: &Uri) -> u16 {
-        let (port, same_scheme) = (port_of(url), is_secure(url) == is_secure(&self.url));
-        let public = self.public.is_some_and(|(_, p)| p == port);
-        if public || same_scheme && url.port().is_none() { self.server.port() } else { port }
+        if is_secure(url) == is_secure(&self.url) { self.server.port() } else { port_of(url) }
     }
 
     /// One request.
-    async fn fetch(&self, net: &Net, hop: &Hop) -> Result<(hyper::StatusCode, Vec<u8>, Option<String>), Failure> {
+    async fn fetch(&self, net: &Net, hop: &Hop) -> Result<Answer, Failure> {
         let secure = is_secure(&hop.url) && !self.proxy;
         let tls = secure.then(|| Tls { name: hop.name.clone(), ..self.tls.clone() });
-        let stream = net.open(hop.addr, tls.as_ref()).await?;
+        let mut stream = net.open(hop.addr, tls.as_ref()).await?;
         let target = if self.proxy { hop.url.clone() } else { origin_form(&hop.url) };
-        let request = Request::builder()
-            .method(if self.method == HttpMethod::Head { Method::HEAD } else { Method::GET })
-            .uri(target)
-            .header(HOST, &hop.host)
-            .header(USER_AGENT, AGENT)
-            .header(ACCEPT, "*/*")
-            .header(CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| failure(format!("request: {e}")))?;
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(64 << 10)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(words)?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(words)?;
-            let status = response.status();
-            let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
-            let body = if status.is_success() { read_body(response).await? } else { Vec::new() };
-            Ok((status, body, location))
-        };
-        tokio::pin!(exchange, connection);
-        tokio::select! {
-            biased;
-            done = &mut exchange => done,
-            closed = &mut connection => match closed {
-                Ok(()) => exchange.await,
-                Err(e) => Err(words(e)),
-            },
+        // Spelled as browsers do: some servers know no other spelling.
+        let request = format!(
+            "{} {target} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            self.method(),
+            hop.host
+        );
+        // A server may answer and close before it has read all; only if there is no answer does that matter.
+        let sent = async { stream.write_all(request.as_bytes()).await.and(stream.flush().await) }.await;
+        match (Answer::read(&mut stream, self.method == HttpMethod::Head).await, sent) {
+            (Err(_), Err(e)) => Err(e.into()),
+            (answer, _) => answer,
         }
     }
 }
@@ -238,31 +216,4 @@ async fn elsewhere(net: &Net, url: Uri) -> Result<Hop, Failure> {
     };
     let header = url.authority().map(|a| a.as_str().to_owned()).unwrap_or_default();
     Ok(Hop { addr, host: header, name: name_of(&url), url })
-}
-
-/// Reads what is searched; a body that breaks off is a failure, a longer one is cut.
-async fn read_body(response: Response<Incoming>) -> Result<Vec<u8>, Failure> {
-    let mut body = response.into_body();
-    let mut out = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(words)?.into_data() {
-            let room = MAX_BODY_BYTES - out.len();
-            out.extend_from_slice(&data[..data.len().min(room)]);
-            if out.len() >= MAX_BODY_BYTES {
-                break;
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn words(e: hyper::Error) -> Failure {
-    if e.is_incomplete_message() {
-        return failure("closed before the answer was complete".to_owned());
-    }
-    let mut source: &dyn std::error::Error = &e;
-    while let Some(deeper) = source.source() {
-        source = deeper;
-    }
-    failure(format!("no HTTP answer: {source}"))
 }

@@ -189,9 +189,9 @@ async fn the_real_server_alone_gives_the_verdict() {
     let url = "service=http\nrequest=\"http://shop.example.test:81/host\"\nreceive=";
     up(alive, &format!("{url}\"host=shop.example.test:81 \"")).await;
     up(alive, &format!("{url}\"host=www.example.test \"\nvirtualhost=www.example.test")).await;
-    // Asked for by another name, and a redirect that names the virtual's own port.
+    // Asked for by another name, and a redirect that names the virtual's own port, which is not the server's.
     up(alive, "service=http\nrequest=\"http://shop.example.test/once\"\nreceive=\"alive\"").await;
-    for (to, answer) in [("10.0.0.1:9", "alive"), ("www.example.test:9", "alive"), ("www.example.test", "alive")] {
+    for (to, answer) in [("www.example.test:9", "alive"), ("www.example.test", "alive")] {
         let port = moved(format!("http://{to}/")).await;
         up(port, &format!("service=http\nvirtualhost=www.example.test\nreceive=\"{answer}\"")).await;
     }
@@ -225,13 +225,21 @@ async fn moved(to: String) -> u16 {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_down() {
+async fn a_body_that_breaks_off_counts_as_far_as_it_came() {
     let port = serve(|mut s| async move {
         let _ = s.read(&mut [0; 1024]).await;
         let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nalive").await;
     })
     .await;
-    down(port, "service=http\nreceive=\"alive\"", "end of file").await;
+    let told = verdict(port, "service=http\nreceive=\"alive\"").await;
+    assert!(told.up && told.answer.contains("after 5 of 100 bytes"), "{told:?}");
+    down(port, "service=http\nreceive=\"the rest\"", "after 5 of 100 bytes").await;
+    let nothing = serve(|mut s| async move {
+        let _ = s.read(&mut [0; 1024]).await;
+        let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").await;
+    })
+    .await;
+    down(nothing, "service=http", "nothing of the body").await;
 }
 
 #[tokio::test]
@@ -321,6 +329,13 @@ async fn external_commands() {
     down(9, &format!("checktype=external\ncheckcommand={bad}"), "exit status: 3").await;
     down(9, "checktype=external\ncheckcommand=/nowhere/x", "no such file").await;
     let pid = dir.path().join("pid");
+    // As execvp runs them, which is what the original does.
+    up(9, &format!("checktype=external\ncheckcommand={}", script("bare", "exit 0\n"))).await;
+    down(9, &format!("checktype=external\ncheckcommand={}", script("bare3", "exit 3\n")), "exit status: 3").await;
+    up(9, &format!("checktype=external\ncheckcommand=\"{} a b\"", script("words", "[ \"$2\" = b ]\n"))).await;
+    down(9, &format!("checktype=external\ncheckcommand={}", script("crlf", "#!/bin/sh\r\nexit 0\r\n")), "carriage")
+        .await;
+    down(9, &format!("checktype=external\ncheckcommand={}", script("lost", "#!/nowhere/sh\n")), "interpreter").await;
     let hung = script("hung", &format!("#!/bin/sh\nsleep 77 &\necho $! >{}\nwait\n", pid.display()));
     down(9, &format!("checktype=external\ncheckcommand={hung}"), "no answer").await;
     let child = std::fs::read_to_string(&pid).unwrap();
@@ -474,6 +489,76 @@ async fn dns_over_udp() {
     up(port, &format!("{dns}\nreceive=\"^::1$\"")).await;
     down(port, &format!("{dns}\nreceive=\"198.51.100.1\""), "no record matches").await;
     down(port, "service=dns\nprotocol=udp\nrequest=\"none.test\"", "no such name").await;
+}
+
+/// A question over UDP gets a cut answer, and a whole one over TCP; or the first question gets lost.
+#[tokio::test]
+async fn dns_goes_on_over_tcp_and_asks_again() {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((n, from)) = server.recv_from(&mut buffer).await {
+            buffer[2] = 0x83;
+            let _ = server.send_to(&buffer[..n], from).await;
+        }
+    });
+    down(port, "service=dns\nprotocol=udp\nrequest=\"www.example.test\"", "over TCP").await;
+    let tcp = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = tcp.accept().await {
+            let len = stream.read_u16().await.unwrap();
+            let mut answer = vec![0; usize::from(len)];
+            stream.read_exact(&mut answer).await.unwrap();
+            (answer[2], answer[7]) = (0x81, 1);
+            answer.extend([0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 5, 0, 7, 1, b'm', 0]);
+            let framed = [&(answer.len() as u16).to_be_bytes(), answer.as_slice()].concat();
+            let _ = stream.write_all(&framed).await;
+        }
+    });
+    up(port, "service=dns\nprotocol=udp\nrequest=\"www.example.test\"\nreceive=\"^7 m\"").await;
+
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        let _ = server.recv_from(&mut buffer).await;
+        let (n, from) = server.recv_from(&mut buffer).await.unwrap();
+        let mut answer = buffer[..n].to_vec();
+        (answer[2], answer[7]) = (0x81, 1);
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 9]);
+        let _ = server.send_to(&answer, from).await;
+    });
+    let check = check(port, "service=dns\nprotocol=udp\nrequest=\"www.example.test\"\nnegotiatetimeout=10");
+    assert!(check.run(&mut Progress::default()).await.unwrap().up);
+}
+
+#[tokio::test]
+async fn sip_waits_for_the_final_answer() {
+    let answers: [(&'static str, bool); 4] = [
+        ("SIP/2.0 100 Trying\r\nContent-Length: 0\r\n\r\nSIP/2.0 200 OK\r\n\r\n", true),
+        ("SIP/2.0 100 Trying\r\n\r\nSIP/2.0 183 x\r\n\r\nSIP/2.0 200 Alive\r\n\r\n", true),
+        ("SIP/2.0 100 Trying\r\n\r\nSIP/2.0 503 Busy\r\n\r\n", false),
+        ("SIP/2.0 100 Trying\r\n\r\n", false),
+    ];
+    for (text, good) in answers {
+        let port = serve(move |mut s| async move {
+            let _ = s.read(&mut [0; 2048]).await;
+            let _ = s.write_all(text.as_bytes()).await;
+        });
+        let port = port.await;
+        assert_eq!(verdict(port, "service=sip\nprotocol=tcp").await.up, good, "{text}");
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (_, from) = server.recv_from(&mut [0; 2048]).await.unwrap();
+            for part in text.split_inclusive("\r\n\r\n") {
+                let _ = server.send_to(part.as_bytes(), from).await;
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        });
+        assert_eq!(verdict(port, "service=sip\nprotocol=udp").await.up, good, "{text}");
+    }
 }
 
 #[test]
