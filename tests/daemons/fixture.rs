@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(10);
 /// Those that CI runs; the others only with `BASCULE_LONG` or by name in `BASCULE_DAEMONS`.
-const LIGHT: &[&str] = &["nginx", "slapd", "postgresql", "unbound", "dovecot"];
+const LIGHT: &[&str] = &["openssl", "nginx", "slapd", "postgresql", "unbound", "dovecot"];
 
 /// Whether this run includes the daemon of that package; `None` with a word about it if not.
 pub fn daemon(package: &'static str, program: &str) -> Option<Daemon> {
@@ -121,6 +121,19 @@ impl Daemon {
                 assert!(Instant::now() < deadline, "{text} does not listen on {addr}\n{}", self.logs());
                 std::thread::sleep(Duration::from_millis(50));
             }
+        }
+    }
+
+    /// Starts one that may find its arguments strange and end; then nobody listens.
+    pub fn start_unless_it_ends(&mut self, mut command: Command, listens: &SocketAddr) {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        self.children.push(command.spawn().expect("a program"));
+        let deadline = Instant::now() + START;
+        while !listens_on(listens) && Instant::now() < deadline {
+            if self.children.last_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

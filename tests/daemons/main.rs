@@ -29,4 +29,5 @@ mod fixture;
 mod mail;
 mod oddities;
 mod sql;
+mod tls;
 mod web;

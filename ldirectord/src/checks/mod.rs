@@ -8,12 +8,16 @@
 //!
 //! | service | the original | here |
 //! |---|---|---|
+//! | any with TLS | what the machine's OpenSSL lets through | all that OpenSSL can, or strict with `tlsverify` |
 //! | pop, pops | up without login, whatever happens; a silent server stops all checks | a greeting, and the login if one is set; every check has a deadline |
 //! | ftp | up without `receive`, whatever happens | login and `CWD /` at least |
 //! | http | up for junk, if `receive` is empty | an HTTP answer |
 //! | http_proxy | down without an absolute URL in `request` | `virtualhost` and a path will do |
 //! | http, https | a redirect to a path loses `virtualhost`; no SNI | name and SNI stay |
 //! | http, https | a URL in `request` or a redirect sends the check to another host | the real server alone is asked |
+//! | external | a script with carriage returns is down without a word | the cure is told |
+//! | dns | a cut answer over UDP is down | asked for again over TCP |
+//! | sip | a provisional answer is down | the final one counts |
 //! | dns | down without `receive`; AAAA never matches | any record; A, AAAA, PTR, NS, CNAME |
 //! | ldap, ldaps | a failure counts twice | once |
 //! | mysql, pgsql | no deadline; the daemon dies without a driver | deadline; nothing to install |
@@ -145,7 +149,8 @@ impl fmt::Display for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(e: std::io::Error) -> Failure {
-        Failure { why: io::plain(&e), local: io::is_local(&e) }
+        let why = tls::later(&e).unwrap_or_else(|| io::plain(&e));
+        Failure { why, local: io::is_local(&e) }
     }
 }
 
@@ -356,7 +361,8 @@ fn login_or(v: &Virtual, real: &Real, prefix: &str) -> String {
     if v.login.is_empty() { format!("{prefix}{}", bracketed(real.addr)) } else { v.login.clone() }
 }
 
-/// One line of at most [`MAX_ANSWER_CHARS`], without control characters.
+/// One line of at most [`MAX_ANSWER_CHARS`], without control characters and those that turn the direction of writing.
 fn clip(answer: &str) -> String {
-    answer.chars().take(MAX_ANSWER_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+    answer.chars().take(MAX_ANSWER_CHARS).map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }

@@ -9,8 +9,7 @@ use super::{Failure, Outcome, failure};
 use crate::config::Virtual;
 use aws_lc_rs::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
-use rustls::pki_types::SubjectPublicKeyInfoDer;
-use rustls::pki_types::pem::PemObject;
+use openssl::pkey::PKey;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -302,8 +301,8 @@ fn xor(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 fn encrypt(pem: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
-    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(der.as_ref()).ok()?).ok()?;
+    let der = PKey::public_key_from_pem(pem).and_then(|key| key.public_key_to_der()).ok()?;
+    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&der).ok()?).ok()?;
     let mut out = vec![0; key.ciphertext_size()];
     let len = key.encrypt(&OAEP_SHA1_MGF1SHA1, text, &mut out, None).ok()?.len();
     out.truncate(len);

@@ -33,8 +33,7 @@ impl Radius {
         static IDS: AtomicU8 = AtomicU8::new(0);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         let mut authenticator = [0; 16];
-        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        random.fill(&mut authenticator).map_err(|_| failure("no random numbers".to_owned()))?;
+        aws_lc_rs::rand::fill(&mut authenticator).map_err(|_| failure("no random numbers".to_owned()))?;
         let mut socket = net.udp(self.addr).await?;
         let request = self.request(id, &authenticator, socket.local_addr()?.ip())?;
         socket.send(&request).await?;
