@@ -11,8 +11,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+
+/// The check's deadline ends it.
+const RESEND_AFTER: Duration = Duration::from_secs(1);
+const MAX_DATAGRAM_BYTES: usize = 65_536;
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -145,6 +150,26 @@ impl Datagrams {
             Datagrams::Script { sent, .. } => {
                 packet.clone_into(sent);
                 Ok(())
+            }
+        }
+    }
+
+    /// Sends a packet, again every second since datagrams get lost, until an answer is the one that is awaited.
+    pub async fn ask(&mut self, packet: &[u8], mut awaited: impl FnMut(&[u8]) -> bool) -> Result<Vec<u8>, Failure> {
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        loop {
+            self.send(packet).await?;
+            let again = tokio::time::sleep(RESEND_AFTER);
+            tokio::pin!(again);
+            loop {
+                let n = tokio::select! {
+                    n = self.recv(&mut buffer) => n?,
+                    () = &mut again => break,
+                };
+                if awaited(&buffer[..n]) {
+                    buffer.truncate(n);
+                    return Ok(buffer);
+                }
             }
         }
     }
