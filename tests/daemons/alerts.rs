@@ -7,10 +7,10 @@ use ldirectord::service::{Director, Options};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Start and stop of a director with one server: a mail of each arrives, whole.
+/// Start and stop of a director with one server, which is down: a mail of each arrives, whole.
 pub fn arrive(mail: &Daemon, port: u16) {
     let text = format!(
-        "emailalertfrom=Director <director@example.test>\nvirtual=192.0.2.1:80\n    real=192.0.2.2:80 masq 5\n    checktype=on\n    service=http\n\
+        "emailalertfrom=Director <director@example.test>\nvirtual=192.0.2.1:80\n    real=127.0.0.1:9 masq 5\n    checktype=connect\n    service=http\n\
          \x20   emailalert=\"ops@example.test, Bob <bob@example.test>\"\n    smtp=127.0.0.1:{port}\n    servicename=Läden\n    comment=.dot\n"
     );
     let config = parse(&text, &mut System::default()).unwrap_or_else(|e| panic!("{e}")).config;
@@ -32,7 +32,7 @@ pub fn arrive(mail: &Daemon, port: u16) {
         std::thread::sleep(Duration::from_millis(100));
     };
     let added = found.iter().find(|m| m.contains("Daemon-Status: starting")).expect("found");
-    for part in ["From: \"Director\" <director@example.test>", "<bob@example.test>", "Comment: .dot", "192.0.2.2:80"] {
+    for part in ["From: \"Director\" <director@example.test>", "<bob@example.test>", "Comment: .dot", "127.0.0.1:9"] {
         assert!(added.contains(part), "{part}: {added}");
     }
     println!("CONFIRMED by the same: e-mail alerts ({} mails)", found.len());

@@ -80,6 +80,8 @@ pub struct Record {
     pub latency_us: u64,
     /// Its quiescent entry has been in the table in this period of being down.
     pub placed: bool,
+    /// Whether it served when people were last told of it.
+    told: Option<bool>,
 }
 
 /// Apart from the record, since few servers ever have any.
@@ -143,6 +145,7 @@ impl Record {
             answer: answer.clone(),
             latency_us: 0,
             placed: false,
+            told: None,
         }
     }
 
@@ -359,6 +362,21 @@ impl Health {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Whether a server serves, if people have not been told so: the first good word of one is no news, everything else is.
+    pub fn news(&mut self, id: &RealId) -> Option<bool> {
+        let record = self.records.get_mut(id).filter(|r| r.known())?;
+        let serves = record.serves();
+        let before = record.told.replace(serves);
+        (before.unwrap_or(true) != serves).then_some(serves)
+    }
+
+    /// What is known by now counts as told: whoever takes over tells of what changes from here.
+    pub fn take_for_granted(&mut self) {
+        for record in self.records.values_mut().filter(|r| r.known()) {
+            record.told = Some(record.serves());
         }
     }
 

@@ -9,6 +9,7 @@ use mail_send::mail_builder::MessageBuilder;
 use mail_send::mail_builder::headers::address::Address;
 use mail_send::smtp::AssertReply;
 use mail_send::smtp::message::Parameters;
+use std::collections::VecDeque;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -16,10 +17,14 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Alerts that wait to be sent; more are dropped with a log line.
 const MAX_QUEUE: usize = 1_000;
 const DEADLINE: Duration = Duration::from_secs(30);
+/// A mail is tried so often, after pauses that double: 10 s, 20 s, 40 s, 80 s, 160 s.
+const MAX_TRIES: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// How long a stop waits for mails about it.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -57,6 +62,15 @@ struct Mail {
     from: Option<String>,
     subject: String,
     body: String,
+    /// How often it was tried to send it.
+    tries: u32,
+}
+
+/// Why a mail was not sent.
+struct Unsent {
+    why: String,
+    /// The mail server has refused it for good (5xx).
+    refused: bool,
 }
 
 pub struct Alerts {
@@ -67,24 +81,18 @@ pub struct Alerts {
 
 impl Alerts {
     pub fn start(logger: Logger) -> Alerts {
-        let (queue, mut mails) = mpsc::channel::<Mail>(MAX_QUEUE);
-        let log = logger.clone();
-        let sender = tokio::spawn(async move {
-            while let Some(mail) = mails.recv().await {
-                let sent = tokio::time::timeout(DEADLINE, send(&mail)).await;
-                let why = match sent {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(why)) => why,
-                    Err(_) => format!("not done within {} s", DEADLINE.as_secs()),
-                };
-                log.log(&format!("failed to send email message: {why}"));
-            }
-        });
+        Alerts::with(logger, FIRST_WAIT)
+    }
+
+    /// With another pause before the second try.
+    pub(super) fn with(logger: Logger, first_wait: Duration) -> Alerts {
+        let (queue, mails) = mpsc::channel::<Mail>(MAX_QUEUE);
+        let sender = tokio::spawn(deliver(mails, logger.clone(), first_wait));
         Alerts { queue, logger, sender }
     }
 
     /// Tells the recipients of a virtual service what happened, if they want to know in this phase.
-    pub fn tell(&self, v: &Virtual, from: Option<&str>, phase: Phase, text: &str) {
+    pub fn tell(&self, v: &Virtual, from: Option<&str>, phase: Phase, text: &str, reason: Option<&str>) {
         if v.alert.to.is_empty() || !phase.selected(v.alert.when) {
             return;
         }
@@ -95,13 +103,16 @@ impl Alerts {
         };
         let mut body =
             format!("ldirectord host: {}\nLog-Message: {subject}\nDaemon-Status: {}\n", host(), phase.name());
+        if let Some(reason) = reason.filter(|r| !r.is_empty()) {
+            body.push_str(&format!("Reason: {reason}\n"));
+        }
         if let Some(name) = &v.service_name {
             body.push_str(&format!("\nService name: {name}\n"));
         }
         if let Some(comment) = &v.comment {
             body.push_str(&format!("Comment: {comment}\n"));
         }
-        let mail = Mail { alert: v.alert.clone(), from: from.map(str::to_owned), subject, body };
+        let mail = Mail { alert: v.alert.clone(), from: from.map(str::to_owned), subject, body, tries: 0 };
         if self.queue.try_send(mail).is_err() {
             self.logger.log("failed to send email message: too many wait");
         }
@@ -120,13 +131,58 @@ fn host() -> String {
     nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
 }
 
-async fn send(mail: &Mail) -> Result<(), String> {
+/// Sends one mail after the other. One that fails waits for its next try without keeping others from theirs.
+async fn deliver(mut mails: mpsc::Receiver<Mail>, log: Logger, first_wait: Duration) {
+    let mut later: VecDeque<(Instant, Mail)> = VecDeque::new();
+    loop {
+        // All wait for the same mail server or for one that is as ill: the first in the row is due first, or little later.
+        let due = later.front().map(|(at, _)| *at);
+        let mut mail = tokio::select! {
+            mail = mails.recv() => match (mail, later.pop_front()) {
+                (Some(mail), first) => {
+                    if let Some(first) = first {
+                        later.push_front(first);
+                    }
+                    mail
+                }
+                // The director stops: each gets a last try.
+                (None, Some((_, mail))) => Mail { tries: MAX_TRIES - 1, ..mail },
+                (None, None) => return,
+            },
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                match later.pop_front() {
+                    Some((_, mail)) => mail,
+                    None => continue,
+                }
+            }
+        };
+        let unsent = match tokio::time::timeout(DEADLINE, send(&mail)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(unsent)) => unsent,
+            Err(_) => Unsent { why: format!("not done within {} s", DEADLINE.as_secs()), refused: false },
+        };
+        mail.tries += 1;
+        let wait = first_wait * 2u32.pow(mail.tries.min(16) - 1);
+        if unsent.refused || mail.tries >= MAX_TRIES || later.len() >= MAX_QUEUE {
+            log.log(&format!("failed to send email message: {}: given up: {}", unsent.why, mail.subject));
+        } else {
+            log.log(&format!("failed to send email message: {}: again in {wait:?}", unsent.why));
+            later.push_back((Instant::now() + wait, mail));
+        }
+    }
+}
+
+async fn send(mail: &Mail) -> Result<(), Unsent> {
     let from = mail.from.clone().unwrap_or_else(|| format!("root@{}", host()));
     let to: Vec<&str> = mail.alert.to.split(',').map(str::trim).filter(|t| !t.is_empty()).collect();
-    let text = message(&from, &to, &mail.subject, &mail.body).map_err(|e| e.to_string())?;
+    let text = message(&from, &to, &mail.subject, &mail.body);
+    let text = text.map_err(|e| Unsent { why: e.to_string(), refused: true })?;
     match &mail.alert.smtp_host {
-        Some(server) => smtp(server, address(&from), &to, &text).await.map_err(|e| format!("{server}: {e}")),
-        None => local_mailer(address(&from), &text).await,
+        Some(server) => smtp(server, address(&from), &to, &text).await.map_err(|e| Unsent {
+            refused: matches!(&e, mail_send::Error::UnexpectedReply(reply) if reply.code >= 500),
+            why: format!("{server}: {e}"),
+        }),
+        None => local_mailer(address(&from), &text).await.map_err(|why| Unsent { why, refused: false }),
     }
 }
 

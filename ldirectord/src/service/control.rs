@@ -3,6 +3,7 @@
 //! ```text
 //! client: {"op":"status"}\n                                     director: {…one line of JSON…}\n, closed
 //!         {"op":"config"}\n                                               {"config":"/etc/ha.d/www.cf","pid":7}\n
+//!         {"op":"reload","force":true}\n                                   {"reloaded":true,"warnings":[]}\n
 //!         {"op":"mark","wish":"drain","on":true,"real":"10.0.1.1:80"}\n
 //! ```
 //!
@@ -38,6 +39,11 @@ pub enum Request {
     /// Only which configuration it runs.
     Config,
     Mark(MarkRequest),
+    /// The file is read again; with `force` even if it leaves nothing to serve.
+    Reload {
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 /// Who answers.
@@ -184,6 +190,10 @@ async fn respond(request: Request, handle: &Handle, turn: &Mutex<()>) -> String 
         Request::Config => match handle.config_path().await {
             Some(config) => line(&Identity { config, pid: std::process::id() }),
             None => refusal("the director has stopped"),
+        },
+        Request::Reload { force } => match handle.reload_file(force).await {
+            Ok(warnings) => line(&serde_json::json!({ "reloaded": true, "warnings": warnings })),
+            Err(e) => refusal(&e.to_string()),
         },
         Request::Mark(request) => match handle.mark(request).await {
             Ok(marked) => line(&serde_json::json!({ "marked": marked })),

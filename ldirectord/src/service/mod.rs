@@ -19,6 +19,7 @@ mod maintenance;
 mod monitor;
 mod notices;
 mod operator;
+mod owned;
 mod place;
 mod runner;
 mod status;
@@ -129,9 +130,9 @@ impl Director {
         self.ask(|done| core::Command::Reload { config: Box::new(config), done }).await.ok_or(LoadError::Stopped)
     }
 
-    /// Reads the file again. With any error in it everything goes on as before. Returns the warnings.
+    /// Reads the file again. With any error in it, or with nothing left to serve, everything goes on as before. Returns the warnings.
     pub async fn reload_file(&self) -> Result<Vec<Problem>, LoadError> {
-        self.ask(core::Command::ReloadFile).await.unwrap_or(Err(LoadError::Stopped))
+        self.ask(|done| core::Command::ReloadFile { force: false, done }).await.unwrap_or(Err(LoadError::Stopped))
     }
 
     /// Begins or ends to keep the table; returns when a first pass over it is done.
@@ -218,6 +219,11 @@ impl Handle {
     /// Drains a server or puts it into maintenance, or ends that; returns when it is saved and in the table.
     pub async fn mark(&self, request: MarkRequest) -> Result<Vec<Marked>, MarkError> {
         self.ask(|done| core::Command::Mark { request, done }).await.unwrap_or(Err(MarkError::Stopped))
+    }
+
+    /// As [`Director::reload_file`]; `force`: even if it leaves nothing to serve.
+    pub async fn reload_file(&self, force: bool) -> Result<Vec<Problem>, LoadError> {
+        self.ask(|done| core::Command::ReloadFile { force, done }).await.unwrap_or(Err(LoadError::Stopped))
     }
 
     /// No new connections on a real server; established ones go on. `Status` tells how many are left.

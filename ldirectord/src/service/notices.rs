@@ -43,6 +43,17 @@ pub fn of_transition(id: &RealId, transition: Transition) -> Option<String> {
     }
 }
 
+/// What a server's coming or going is called, as the original calls the change of the table that it brings.
+pub fn of_news(id: &RealId, serves: bool, quiescent: bool, weight: u32) -> String {
+    let pair = pair(&id.service, &id.dest);
+    match (serves, quiescent) {
+        (true, true) => format!("Restored real server: {pair} (Weight set to {weight})"),
+        (true, false) => format!("Added real server: {pair} (Weight set to {weight})"),
+        (false, true) => format!("Quiescent real server: {pair} (Weight set to 0)"),
+        (false, false) => format!("Deleted real server: {pair}"),
+    }
+}
+
 pub fn damped(id: &RealId, flap: &Flap) -> String {
     format!(
         "Flapping real server: {} ({}) went down {} times within {} s; held down until no check has failed for {} s",

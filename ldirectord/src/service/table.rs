@@ -28,6 +28,8 @@ pub struct Failed {
 /// What a pass found and did.
 pub struct Report {
     pub wanted: Wanted,
+    /// As the job named them.
+    pub dropped: BTreeSet<ServiceKey>,
     pub whole: bool,
     pub done: Vec<Op>,
     pub failed: Vec<Failed>,
@@ -85,7 +87,7 @@ fn pass(table: &mut dyn Ipvs, job: Job) -> Report {
             }
         }
     }
-    Report { wanted: job.wanted, whole, done, failed, read }
+    Report { wanted: job.wanted, dropped: job.dropped, whole, done, failed, read }
 }
 
 fn some(table: &mut dyn Ipvs, scope: &BTreeSet<ServiceKey>) -> Result<Vec<ServiceEntry>, Error> {

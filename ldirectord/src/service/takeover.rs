@@ -29,6 +29,7 @@ impl Core {
         let now = self.now();
         let of = |service: &ServiceKey| trust.get(service).copied().unwrap_or(policy::MIN_TRUST);
         let taken = self.health.take_over(verdicts, |id| of(&id.service), now);
+        self.health.take_for_granted();
         self.changed.send_modify(|n| *n += 1);
         taken
     }

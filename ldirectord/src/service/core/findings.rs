@@ -1,10 +1,11 @@
 //! What checks and agents have found, into health.
 
 use super::Core;
+use crate::plan::real_id;
 use crate::service::log;
 use crate::service::notices;
 use crate::service::runner::{CheckId, Finding};
-use policy::{AgentReport, RealId, Transition, Verdict};
+use policy::{AgentReport, RealId, Standing, Transition, Verdict};
 use std::time::{Duration, Instant};
 
 impl Core {
@@ -42,6 +43,7 @@ impl Core {
         if let Some(text) = notices::of_transition(&id, transition) {
             self.log(&text);
         }
+        self.tell_news(&id);
         if let (Transition::Damped, Some(flap)) = (transition, &tuning.flap) {
             self.log(&notices::damped(&id, flap));
         }
@@ -86,7 +88,25 @@ impl Core {
                     verdict.answer
                 ));
                 self.dirty.insert(real.service);
+                self.tell_news(real);
             }
         }
+    }
+
+    /// Log and mail tell of a server that came or went, with the reason: from what is known of it, not from what the table needed.
+    pub(super) fn tell_news(&mut self, id: &RealId) {
+        let Some(serves) = self.health.news(id) else { return };
+        let Some(record) = self.health.get(id) else { return };
+        let reason = match (&record.agent, record.maintenance) {
+            (_, true) => "in maintenance".to_owned(),
+            (Some(agent), _) if !serves && record.standing == Standing::Up => format!("its agent says so: {agent:?}"),
+            _ => record.answer.to_string(),
+        };
+        let word = if serves { "up" } else { "down" };
+        self.log(&format!("Real server {word}: {}: {reason}", notices::pair(&id.service, &id.dest)));
+        let Some(v) = self.config.virtuals.iter().find(|v| v.key == id.service).filter(|_| self.active) else { return };
+        let weight = v.reals.iter().find(|r| real_id(v, r) == *id).map_or(0, |r| r.weight);
+        let text = notices::of_news(id, serves, v.quiescent, weight);
+        self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text, Some(&reason));
     }
 }

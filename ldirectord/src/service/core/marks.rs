@@ -119,7 +119,8 @@ impl Core {
     /// Health follows all marks: the directory's and the operator's.
     pub(super) fn apply_marks(&mut self) {
         let now = self.now();
-        for v in &self.config.virtuals {
+        let config = self.config.clone();
+        for v in &config.virtuals {
             for real in &v.reals {
                 let id = real_id(v, real);
                 let asked = self.marks.get(&id);
@@ -131,6 +132,7 @@ impl Core {
                     let pair = notices::pair(&id.service, &id.dest);
                     self.options.logger.log(&format!("Real server {word} maintenance: {pair}"));
                     self.dirty.insert(id.service);
+                    self.tell_news(&id);
                 }
                 if self.health.set_drained(id, asked.drained, now) {
                     self.dirty.insert(id.service);

@@ -25,11 +25,12 @@ use super::hooks::Hooks;
 use super::maintenance::{Mark, Scanner};
 use super::monitor::Monitor;
 use super::operator::{Kept, MarkError, MarkRequest, Marked};
+use super::owned::Owned;
 use super::place::Place;
 use super::runner::{CheckId, Finding, Runner};
 use super::status::Status;
 use super::table::{Failed, Report, Table};
-use super::watch::Seen;
+use super::watch::{Found, Seen};
 use super::{Handle, LoadError, Options};
 use crate::config::{Accepted, Config, Problem};
 use crate::plan::plan;
@@ -60,7 +61,11 @@ pub enum Command {
         config: Box<Config>,
         done: oneshot::Sender<()>,
     },
-    ReloadFile(oneshot::Sender<Result<Vec<Problem>, LoadError>>),
+    ReloadFile {
+        /// Even if nothing is left to serve.
+        force: bool,
+        done: oneshot::Sender<Result<Vec<Problem>, LoadError>>,
+    },
     SetActive {
         active: bool,
         done: oneshot::Sender<()>,
@@ -103,9 +108,12 @@ pub enum Command {
 enum Event {
     Pass(Option<Report>),
     Marks(BTreeSet<Mark>, Scanner),
-    FileChanged(Seen),
-    FileSame(Seen),
-    Loaded(Box<Result<Accepted, LoadError>>, Loaded),
+    File(Seen, Found),
+    Loaded {
+        loaded: Box<Result<Accepted, LoadError>>,
+        force: bool,
+        done: Loaded,
+    },
     /// A command's marks are saved and in the table.
     Marked {
         reals: Vec<RealId>,
@@ -142,8 +150,10 @@ pub struct Core {
     hooks: Hooks,
     monitor: Monitor,
     phase: Phase,
-    /// Services that this director keeps, or kept until the next whole pass removes them.
+    /// Services that this director has placed and wants no more, until it is certain that they are gone.
     dropped: BTreeSet<ServiceKey>,
+    /// The record of what it has placed, for the next start.
+    owned: Owned,
     /// Servers that have left the configuration, but not all of their clients.
     leaving: leaving::Leaving,
     /// Services whose health has changed since the last pass was handed over.
@@ -178,9 +188,9 @@ impl Core {
         let mut marks = Kept::load(options.state.as_deref(), &logger);
         marks.merge(&options.marks);
         let plan = plan(&config);
+        let owned = Owned::load(options.state.as_deref(), &logger);
         Core {
             index: index(&plan),
-            plan,
             health: Health::default(),
             born: Instant::now(),
             runner: Runner::new(findings_in),
@@ -201,7 +211,8 @@ impl Core {
             hooks: Hooks::start(logger),
             monitor: Monitor::new(&config),
             phase: Phase::Starting,
-            dropped: BTreeSet::new(),
+            dropped: owned.left(&plan.services()),
+            owned,
             leaving: leaving::Leaving::default(),
             dirty: BTreeSet::new(),
             whole_due: true,
@@ -217,6 +228,7 @@ impl Core {
             local_trouble: None,
             mute_agents: BTreeSet::new(),
             control,
+            plan,
             tidy_at: Instant::now() + upkeep::TIDY_SOON,
             config: Arc::new(config),
             options,
@@ -230,6 +242,7 @@ impl Core {
         let verdicts = std::mem::take(&mut self.options.verdicts);
         self.believe(&verdicts);
         self.scan_now().await;
+        self.health.take_for_granted();
         self.apply_marks();
         if self.active {
             self.waiting.push(ready);
@@ -290,12 +303,13 @@ impl Core {
                 self.reload(*config);
                 let _ = done.send(());
             }
-            Command::ReloadFile(done) => {
+            Command::ReloadFile { force, done } => {
                 self.log("Reloading Linux Director Daemon config on signal");
-                self.load_file(Some(done));
+                self.load_file(force, Some(done));
             }
             Command::SetActive { active, done } => {
                 self.active = active;
+                self.health.take_for_granted();
                 self.settled = None;
                 self.whole_due = active;
                 if active {
@@ -313,6 +327,7 @@ impl Core {
             Command::Import { verdicts, done } => {
                 let taken = self.health.import(&verdicts, self.options.max_verdict_age, self.now());
                 self.whole_due |= taken > 0;
+                self.health.take_for_granted();
                 let _ = done.send(taken);
             }
             Command::TakeOver { verdicts, serving, placed, done } => {

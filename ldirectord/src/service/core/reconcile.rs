@@ -7,6 +7,7 @@ use crate::service::alerts::Phase;
 use crate::service::notices;
 use crate::service::table::{Failed, Job, Report};
 use base::ipvs::ServiceKey;
+use kernel::ipvs::Error;
 use policy::{Op, RealId, Role, Wanted, wanted};
 use std::collections::BTreeSet;
 
@@ -34,12 +35,15 @@ impl Core {
             wanted.share(settled);
         }
         self.fallback_commands(&wanted);
+        if self.whole_due && self.settled.is_none() {
+            self.note_owned();
+        }
         let dirty = std::mem::take(&mut self.dirty);
         let whole = std::mem::take(&mut self.whole_due);
         if whole {
             self.promised.append(&mut self.waiting);
         }
-        let job = Job { wanted, dropped: self.dropped.clone(), scope: (!whole).then_some(dirty) };
+        let job = Job { wanted, dropped: self.deletable(), scope: (!whole).then_some(dirty) };
         self.passing = true;
         let (table, events) = (self.table.handle(), self.events_in.clone());
         tokio::spawn(async move {
@@ -87,30 +91,60 @@ impl Core {
             self.phase = Phase::Running;
         }
         if report.whole {
-            self.dropped.clear();
+            self.confirm_gone(&report);
             for done in self.promised.drain(..) {
                 let _ = done.send(());
             }
         }
     }
 
-    /// Logs a change, and tells those who want to know of servers that come and go.
+    /// What was dropped is forgotten only when the table was read and shows it gone, or has taken its deletion.
+    fn confirm_gone(&mut self, report: &Report) {
+        if report.read.is_err() || self.dropped.is_empty() {
+            return;
+        }
+        let stays = |f: &Failed| matches!(f.op, Op::DeleteService(_)) && f.error != Error::NoSuchService;
+        let kept: BTreeSet<ServiceKey> = report.failed.iter().filter(|f| stays(f)).map(|f| f.op.service()).collect();
+        let before = self.dropped.len();
+        self.dropped.retain(|key| kept.contains(key) || !report.dropped.contains(key));
+        if self.dropped.len() != before {
+            self.note_owned();
+        }
+    }
+
+    /// What it has placed or may have, written down for the next start.
+    pub(super) fn note_owned(&mut self) {
+        if self.active {
+            let services = self.plan.services().union(&self.dropped).copied().collect();
+            self.owned.note(services, &self.options.logger);
+        }
+    }
+
+    /// What is dropped and may be deleted: not what another director of this machine keeps as well.
+    fn deletable(&self) -> BTreeSet<ServiceKey> {
+        if self.dropped.is_empty() {
+            return BTreeSet::new();
+        }
+        let others = self.owned.of_others();
+        self.dropped.difference(&others).copied().collect()
+    }
+
+    /// Logs a change, and tells those who want to know of a fallback that comes and goes.
     fn made(&mut self, op: &Op, drift: bool) {
         let text = self.worded(op);
         self.log(&text);
-        // A weight that grows after a server came back, or that its agent changes, is no news.
-        let about_server = match op {
-            Op::EditDest { dest, weight_before, .. } => {
-                self.phase != Phase::Running || dest.weight == 0 || *weight_before == 0
+        // Servers that come and go are told of by what is known of them; the fallback comes and goes with the table.
+        let about_fallback = match op {
+            Op::AddDest { role, .. } | Op::EditDest { role, .. } | Op::DeleteDest { role, .. } => {
+                *role == Role::Fallback
             }
-            Op::AddDest { .. } | Op::DeleteDest { .. } => true,
             Op::AddService(_) | Op::EditService(_) | Op::DeleteService(_) => false,
         };
-        if about_server
+        if about_fallback
             && !drift
             && let Some(v) = self.config.virtuals.iter().find(|v| v.key == op.service())
         {
-            self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text);
+            self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text, None);
         }
     }
 
@@ -185,8 +219,11 @@ impl Core {
         self.phase = Phase::Stopping;
         self.runner.stop();
         let clean = self.config.virtuals.iter().filter(|v| v.clean_stop).map(|v| v.key);
-        let dropped: BTreeSet<ServiceKey> = clean.chain(self.dropped.iter().copied()).collect();
+        let others = self.owned.of_others();
+        let all = clean.chain(self.dropped.iter().copied());
+        let dropped: BTreeSet<ServiceKey> = all.filter(|key| !others.contains(key)).collect();
         let mut failed = Vec::new();
+        let mut left = BTreeSet::new();
         if self.active {
             let job = Job { wanted: Wanted::default(), dropped, scope: None };
             if let Some(report) = self.table.pass(job).await {
@@ -194,14 +231,19 @@ impl Core {
                     let text = notices::of_op(op, true);
                     self.log(&text);
                     if let Some(v) = self.config.virtuals.iter().find(|v| v.key == op.service()) {
-                        self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text);
+                        self.alerts.tell(v, self.config.global.alert_from.as_deref(), self.phase, &text, None);
                     }
                 }
                 for f in &report.failed {
                     self.log(&format!("{} failed: {}", notices::of_op(&f.op, true), f.error));
                 }
+                if report.read.is_err() {
+                    left = report.dropped;
+                }
+                left.extend(report.failed.iter().map(|f| f.op.service()));
                 failed = report.failed;
             }
+            self.owned.last_word(left, &self.options.logger).await;
         }
         self.log(&format!("Linux Director Daemon terminated on signal: {reason}"));
         failed

@@ -1,11 +1,12 @@
 //! New configurations: taken whole or not at all.
 
 use super::{Core, Event, Loaded};
-use crate::config::{Accepted, Config};
+use crate::config::{Accepted, Config, Problem, Refused, Severity};
 use crate::plan::plan;
 use crate::service::alerts::Phase;
 use crate::service::monitor::Monitor;
 use crate::service::status::ReloadNote;
+use crate::service::watch::Found;
 use crate::service::{LoadError, hooks, load};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,7 +16,9 @@ impl Core {
     pub(super) fn reload(&mut self, config: Config) {
         let now = self.now();
         let plan = plan(&config);
-        self.dropped.extend(self.plan.services().difference(&plan.services()));
+        if self.active {
+            self.dropped.extend(self.plan.services().difference(&plan.services()));
+        }
         self.dropped.retain(|key| !plan.services().contains(key));
         self.note_leaving(&plan);
         self.health.follow(&plan, now);
@@ -30,6 +33,7 @@ impl Core {
         self.tidy_at = Instant::now() + super::upkeep::TIDY_SOON;
         self.settled = None;
         self.last_reload = Some((Instant::now(), None));
+        self.note_owned();
         self.changed.send_modify(|n| *n += 1);
         self.likely_mistakes();
         self.runner.follow(&self.config);
@@ -49,7 +53,7 @@ impl Core {
     }
 
     /// Reading and resolving names may block, so it is done elsewhere.
-    pub(super) fn load_file(&mut self, done: Loaded) {
+    pub(super) fn load_file(&mut self, force: bool, done: Loaded) {
         let Some(path) = self.options.config_path.clone() else {
             let why =
                 LoadError::Read { path: PathBuf::new(), why: "this director has no configuration file".to_owned() };
@@ -61,11 +65,18 @@ impl Core {
         let events = self.events_in.clone();
         tokio::task::spawn_blocking(move || {
             let loaded = Box::new(load(&path));
-            let _ = events.blocking_send(Event::Loaded(loaded, done));
+            let _ = events.blocking_send(Event::Loaded { loaded, force, done });
         });
     }
 
-    pub(super) fn loaded(&mut self, loaded: Result<Accepted, LoadError>, done: Loaded) {
+    pub(super) fn loaded(&mut self, loaded: Result<Accepted, LoadError>, force: bool, done: Loaded) {
+        let loaded = loaded.and_then(|accepted| match self.empties(&accepted.config) {
+            Some(problem) if !force => {
+                let refused = Refused { errors: vec![problem], warnings: accepted.warnings };
+                Err(LoadError::Refused { path: self.options.config_path.clone().unwrap_or_default(), refused })
+            }
+            _ => Ok(accepted),
+        });
         let result = match loaded {
             Ok(accepted) => {
                 for warning in &accepted.warnings {
@@ -85,13 +96,42 @@ impl Core {
         }
     }
 
-    pub(super) fn file_changed(&mut self) {
+    /// A file with nothing left to serve is more often a slip (`: > file`, a full disk, half a copy) than a wish.
+    fn empties(&self, new: &Config) -> Option<Problem> {
+        let reals = |config: &Config| config.virtuals.iter().map(|v| v.reals.len()).sum::<usize>();
+        let (services, before) = (self.config.virtuals.len(), reals(&self.config));
+        let nothing = if new.virtuals.is_empty() { "no virtual service" } else { "no real server" };
+        let empties = services > 0 && new.virtuals.is_empty() || before > 0 && reals(new) == 0;
+        empties.then(|| Problem {
+            severity: Severity::Error,
+            line: 1,
+            column: 1,
+            found: format!("{nothing} in the file"),
+            expected: format!("some of the {services} services with {before} real servers that are served now"),
+            cure: "`ldirectord CONFIG reload --force` takes them all out of the table".to_owned(),
+            deviation: None,
+        })
+    }
+
+    pub(super) fn file(&mut self, found: Found) {
         let path = self.options.config_path.clone().unwrap_or_default();
         let path = path.display();
+        match found {
+            Found::Same => return,
+            Found::Gone => {
+                self.log(&format!("Configuration file '{path}' is gone: the director goes on with what it has read"));
+                return;
+            }
+            Found::Back => {
+                self.log(&format!("Configuration file '{path}' is there again"));
+                return;
+            }
+            Found::Changed => {}
+        }
         self.log(&format!("Configuration file '{path}' has changed on disk"));
         if self.config.global.autoreload {
             self.log(" - reread new configuration");
-            self.load_file(None);
+            self.load_file(false, None);
         } else {
             self.log(" - ignore new configuration");
         }

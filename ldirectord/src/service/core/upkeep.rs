@@ -31,9 +31,8 @@ impl Core {
         if let (true, Some(path), Some(mut seen)) = (watching, self.options.config_path.clone(), self.seen.take()) {
             let events = self.events_in.clone();
             tokio::task::spawn_blocking(move || {
-                let changed = seen.changed(&path);
-                let event = if changed { Event::FileChanged(seen) } else { Event::FileSame(seen) };
-                let _ = events.blocking_send(event);
+                let found = seen.look(&path, Instant::now());
+                let _ = events.blocking_send(Event::File(seen, found));
             });
         }
     }
@@ -47,12 +46,11 @@ impl Core {
                 self.apply_marks();
             }
             Event::Marked { reals, changed, done } => self.marked(&reals, &changed, done),
-            Event::FileSame(seen) => self.seen = Some(seen),
-            Event::FileChanged(seen) => {
+            Event::File(seen, found) => {
                 self.seen = Some(seen);
-                self.file_changed();
+                self.file(found);
             }
-            Event::Loaded(loaded, done) => self.loaded(*loaded, done),
+            Event::Loaded { loaded, force, done } => self.loaded(*loaded, force, done),
         }
     }
 
@@ -73,16 +71,15 @@ impl Core {
             let every = Duration::from_secs(u64::from(v.alert.frequency_s));
             for real in &v.reals {
                 let id = real_id(v, real);
-                let down = self.health.get(&id).is_some_and(|r| r.known() && !r.serves());
-                if !down {
+                let Some(record) = self.health.get(&id).filter(|r| r.known() && !r.serves()) else {
                     self.reminded.remove(&id);
                     continue;
-                }
+                };
                 let last = self.reminded.entry(id).or_insert_with(Instant::now);
                 if last.elapsed() >= every {
                     *last = Instant::now();
                     let text = format!("Inaccessible real server: {}", notices::pair(&id.service, &id.dest));
-                    self.alerts.tell(v, from, self.phase, &text);
+                    self.alerts.tell(v, from, self.phase, &text, Some(&record.answer));
                 }
             }
         }
