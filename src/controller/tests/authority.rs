@@ -47,7 +47,7 @@ fn code(lab: &mut Lab, user: &str, request: Request) -> i32 {
     match lab.node(2).replies.get(&id) {
         Some(Response::Done { .. }) => 0,
         Some(Response::Failed { code, .. }) => *code,
-        None => panic!("no answer"),
+        other => panic!("no answer to a change: {other:?}"),
     }
 }
 
