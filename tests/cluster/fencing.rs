@@ -37,14 +37,9 @@ case "$how" in
         [ "$(wc -l < "$dir/twice")" -gt 2 ] || { echo "not yet" >&2; exit 1; } ;;
 esac
 sleep "${secs:-0}"
-pid=$(cat "$dir/$nodename.pid")
-ns=$(readlink "/proc/$pid/ns/net") || exit 0
-exec 9< "/proc/$pid/ns/net"
-# A machine without power has no addresses.
-nsenter --net=/proc/self/fd/9 ip addr del VIP/32 dev lo 2> /dev/null
-for p in /proc/[0-9]*; do
-    [ "$(readlink "$p/ns/net" 2> /dev/null)" = "$ns" ] && kill -9 "${p#/proc/}" 2> /dev/null
-done
+# The power switch is on the other side of this file.
+echo > "$dir/power.$nodename"
+while [ -e "$dir/power.$nodename" ]; do sleep 0.02; done
 exit 0
 "#;
 
@@ -68,6 +63,9 @@ struct World {
     cluster: Cluster,
     /// How long the address was seen on two nodes.
     double: Duration,
+    /// Machines without power: what they had is nowhere.
+    dead: Vec<&'static str>,
+    looked: Instant,
     began: Instant,
 }
 
@@ -86,10 +84,11 @@ impl World {
             std::fs::write(&path, text).expect("written");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
         };
-        script(cluster.path("agents/fence_lab"), &AGENT.replace("VIP", VIP));
+        script(cluster.path("agents/fence_lab"), AGENT);
         script(cluster.path("ocf/resource.d/test/Stuck"), STUCK);
         cluster.env.insert("BASCULE_FENCE_AGENTS", cluster.path("agents").display().to_string());
-        let mut world = World { cluster, double: Duration::ZERO, began: Instant::now() };
+        let mut world =
+            World { cluster, double: Duration::ZERO, dead: Vec::new(), looked: Instant::now(), began: Instant::now() };
         names.iter().for_each(|n| world.boot(n));
         world.cluster.wait_for_ring(names).await;
         let dir = world.cluster.path("").display().to_string();
@@ -126,27 +125,39 @@ impl World {
     }
 
     fn boot(&mut self, name: &'static str) {
+        self.dead.retain(|n| *n != name);
         self.cluster.start_node(name);
-        let pid = self.cluster.pid(name).to_string();
-        std::fs::write(self.cluster.path(&format!("{name}.pid")), pid).expect("written");
+    }
+
+    /// Looks who has the address, and takes the power from whom the agent has chosen.
+    async fn glance(&mut self) {
+        for name in self.cluster.names.clone() {
+            let switch = self.cluster.path(&format!("power.{name}"));
+            if switch.exists() {
+                self.cluster.lab.host(name).expect("a host").ns.kill_all().expect("killed");
+                self.dead.push(name);
+                std::fs::remove_file(switch).expect("there");
+            }
+        }
+        let vip: IpAddr = VIP.parse().expect("an address");
+        let holders = self.cluster.lab.holders(vip).await.expect("looked");
+        if holders.iter().filter(|h| !self.dead.contains(&h.as_str())).count() > 1 {
+            self.double += self.looked.elapsed();
+        }
+        self.looked = Instant::now();
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
     /// Waits, and looks meanwhile who has the address.
     async fn watch<T>(&mut self, what: &str, mut ask: impl FnMut(&Cluster) -> Option<T>) -> T {
-        let vip: IpAddr = VIP.parse().expect("an address");
         let end = Instant::now() + PATIENCE;
-        let mut last = Instant::now();
+        self.looked = Instant::now();
         loop {
-            let holders = self.cluster.lab.holders(vip).await.expect("looked");
-            if holders.len() > 1 {
-                self.double += last.elapsed();
-            }
-            last = Instant::now();
+            self.glance().await;
             if let Some(answer) = ask(&self.cluster) {
                 return answer;
             }
             assert!(Instant::now() < end, "did not happen: {what}\n{}\n{}", self.timeline(), self.cluster.logs());
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -227,9 +238,17 @@ impl World {
         post(&self.cluster.run_dir(node), "fencing", &call, PATIENCE).expect("an answer")
     }
 
+    /// Waits for the end of a node's process; its exit code, none if it was killed.
     async fn ended(&mut self, name: &'static str) -> Option<i32> {
-        let daemon = self.cluster.daemons.get_mut(name).expect("a daemon");
-        tokio::time::timeout(PATIENCE, daemon.wait()).await.expect("it ends").expect("it ended").code()
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.glance().await;
+            let daemon = self.cluster.daemons.get_mut(name).expect("a daemon");
+            if let Some(status) = daemon.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "{name} has not ended\n{}\n{}", self.timeline(), self.cluster.logs());
+        }
     }
 }
 

@@ -517,3 +517,56 @@ fn members_of_an_older_program_still_see_their_dc_fence() {
     assert_eq!((lab.where_is("vip").len(), lab.doubles.len()), (1, 0));
     lab.assert_same_cib();
 }
+
+#[test]
+fn without_a_device_the_watchdog_of_a_node_without_quorum_is_counted_on() {
+    let cib = fenced(&[("fencing-watchdog-timeout", "-1")], GROUP, "", "");
+    let watched = || {
+        let mut lab = Lab::watched(&[1, 1, 1], &cib, schedule, BTreeMap::new(), 5000);
+        lab.run_ms(3000);
+        assert!(lab.node(1).controller.cib().root().to_pretty().contains("name=\"have-watchdog\" value=\"true\""));
+        lab
+    };
+    let mut lab = watched();
+    let owner = lab.where_is("vip")[0];
+    let rest: Vec<u32> = (1..=3).filter(|n| *n != owner).collect();
+    lab.partition(&[&[owner], &rest]);
+    let cut = lab.now;
+    lab.run_ms(1000);
+    assert!(!lab.node(owner).controller.may_feed(), "its watchdog starves");
+    assert!(rest.iter().all(|n| lab.node(*n).controller.may_feed()));
+    lab.run_ms(20_000);
+    let after = moved_after(&lab, cut);
+    assert!((10_000..10_200).contains(&after), "twice the watchdog's own time: {after} ms");
+    // A member is told to reset itself, whatever its quorum.
+    let mut lab = watched();
+    let owner = lab.where_is("vip")[0];
+    let other = if owner == 1 { 2 } else { 1 };
+    let id = lab.ask(other, request(&format!("node{owner}"), FenceAction::Reboot));
+    lab.run_ms(15_000);
+    assert!(matches!(lab.node(other).replies[&id], Response::Done { .. }), "{:?}", lab.node(other).replies);
+    assert_eq!(lab.obeyed.iter().map(|(_, n, _)| n.0).collect::<Vec<_>>(), [owner]);
+    assert_eq!((lab.where_is("vip").len(), lab.doubles.len()), (1, 0));
+    // Of two halves each may have quorum: nobody can count on the other's watchdog.
+    let mut lab = Lab::watched(&[1, 1], &cib, schedule, BTreeMap::new(), 5000);
+    lab.run_ms(3000);
+    lab.votes = 1;
+    let two_node = lab.nodes.len();
+    assert_eq!(two_node, 2);
+    lab.partition(&[&[1], &[2]]);
+    lab.run_ms(1000);
+    assert!(lab.nodes.values().all(|n| n.controller.may_feed()), "both have quorum");
+}
+
+#[test]
+fn unfencing_is_noted_and_runs_on_the_target_where_the_agent_wants_it() {
+    let mut agent = Agent::new(Acts::Lies, 50);
+    agent.actions = "<action name=\"on\" on_target=\"1\" automatic=\"1\"/><action name=\"off\"/>";
+    let mut lab = one(&[], &[("fence_a", agent)]);
+    let id = lab.ask(1, request("node3", FenceAction::On));
+    lab.run_ms(1000);
+    assert!(matches!(lab.node(1).replies[&id], Response::Done { .. }), "{:?}", lab.node(1).replies);
+    assert_eq!(lab.fences.iter().map(|f| (f.action.as_str(), f.on)).collect::<Vec<_>>(), [("on", 3)]);
+    assert!(lab.node(2).controller.cib().root().to_pretty().contains("name=\"#node-unfenced\""));
+    assert_eq!(lab.obeyed.len(), 0);
+}

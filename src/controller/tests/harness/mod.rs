@@ -128,6 +128,7 @@ pub struct Lab {
     /// Primitives that ran on two connected nodes at once, or on any two.
     pub doubles: Vec<(Time, String)>,
     next_client: u64,
+    watchdog_ms: u64,
     /// Fence agents by name.
     pub agents: BTreeMap<String, fences::Agent>,
     /// What fence agents were asked to do to somebody, when, and on which node.
@@ -171,6 +172,11 @@ impl Lab {
 
     /// All up and together on this CIB.
     pub fn on(votes: &[u32], cib: &str, planner: Planner, levels: BTreeMap<NodeId, u32>) -> Lab {
+        Lab::watched(votes, cib, planner, levels, 0)
+    }
+
+    /// Each node has a hardware watchdog of that time.
+    pub fn watched(votes: &[u32], cib: &str, planner: Planner, levels: BTreeMap<NodeId, u32>, watchdog_ms: u64) -> Lab {
         let n = votes.len() as u32;
         let mut lab = Lab {
             now: Time::from_millis(1000),
@@ -188,6 +194,7 @@ impl Lab {
             requeue: false,
             doubles: Vec::new(),
             next_client: 0,
+            watchdog_ms,
             agents: BTreeMap::new(),
             fences: Vec::new(),
             obeyed: Vec::new(),
@@ -212,6 +219,7 @@ impl Lab {
         let mut config = Config::new(id, names, "test", incarnation);
         config.votes = self.node_votes.clone();
         config.expected_votes = self.node_votes.values().sum();
+        config.watchdog_ms = self.watchdog_ms;
         config.feature_level = self.levels.get(&id).copied().unwrap_or(FEATURE_LEVEL);
         let controller = Controller::new(config, cib, lineage, self.now);
         let node = Node {

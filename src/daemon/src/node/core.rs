@@ -23,6 +23,9 @@ use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, 
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use waits::{digested, sleep_until};
+
+mod waits;
 
 /// Requests of clients that wait for the task.
 const ASKS: usize = 1024;
@@ -591,25 +594,6 @@ fn view_id(id: totem::ViewId) -> controller::ViewId {
 /// Whether the property `maintenance-mode` is on.
 fn in_maintenance(cib: &xml::Element) -> bool {
     cib::config::property(cib, "maintenance-mode").is_some_and(base::text::is_true)
-}
-
-async fn sleep_until(due: Option<std::time::Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Nothing if there is none to wait for, or if it came to nothing; then the next one will do.
-async fn digested(slot: &mut Option<tokio::task::JoinHandle<(u64, String)>>) -> (u64, String) {
-    if let Some(task) = slot {
-        let done = task.await;
-        *slot = None;
-        if let Ok(digest) = done {
-            return digest;
-        }
-    }
-    std::future::pending().await
 }
 
 /// A number that is used twice.
