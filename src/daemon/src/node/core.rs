@@ -4,7 +4,7 @@
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
 use super::board::{self, Board, Reader, Shown};
-use super::fenced;
+use super::fenced::{self, End};
 use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
 use super::perform::Performer;
@@ -146,13 +146,6 @@ pub(super) struct Core {
     ended: Option<String>,
     pub obeying: Option<fenced::Obeying>,
     pub dog: fenced::Dog,
-}
-
-/// Why the node has ended, other than in good order.
-pub(super) struct End {
-    pub reason: String,
-    /// Of the process.
-    pub code: i32,
 }
 
 impl Core {

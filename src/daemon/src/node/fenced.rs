@@ -16,6 +16,13 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 const TRIGGER: &str = "/proc/sysrq-trigger";
 const TRIGGER_VAR: &str = "BASCULE_SYSRQ_TRIGGER";
 
+/// Why the node has ended, other than in good order.
+pub(super) struct End {
+    pub reason: String,
+    /// Of the process.
+    pub code: i32,
+}
+
 /// This node was fenced, and ends.
 pub(super) struct Obeying {
     pub why: String,

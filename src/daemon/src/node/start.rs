@@ -1,9 +1,9 @@
 //! Starts the threads and tasks of a node, waits for its end, and takes everything down again.
 
 use super::args::{Args, DataPlane};
-use super::core::{Core, End, Identity, Inbox};
+use super::core::{Core, Identity, Inbox};
 use super::facts::Facts;
-use super::fenced::Dog;
+use super::fenced::{Dog, End};
 use super::hindrance::{Happening, forgive};
 use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
