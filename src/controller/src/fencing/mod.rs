@@ -27,6 +27,12 @@
 //! The state changes by ordered messages alone. What needs time (deadlines, delays) is the DC's or the executor's own; a DC that takes
 //! over finds in the state what was ordered and what came of it, waits for what is still under way, and goes on from there.
 //!
+//! An agent may say that it has worked when it has not. A target that hears the others is told first, and nothing moves before it has
+//! left the ring (or has had [`driver::OBEY_WITHIN`]): nothing is held twice. One behind a cut cannot be told. Where it has lost quorum it
+//! stops by itself; `bascule-takeover=safe` also waits until its leases are over, since an agent's word does not end them, only an
+//! operator's does. Of two nodes that both have quorum each can be told so of the other: what they hold twice ends when they hear each
+//! other again, and both end then. A life of a node that was fenced is down for everybody from then on; its next life joins as any other.
+//!
 //! Budgets: each device has its own time (`pcmk_<action>_timeout`, else what the asker said, else `fencing-timeout`), repetitions included;
 //! the DC waits [`driver::SLACK_PERCENT`] of it, as the original's clients do, then goes on to the next device. A device that hangs costs
 //! its own time and nobody else's.
