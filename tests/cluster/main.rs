@@ -18,6 +18,7 @@ mod records;
 mod resources;
 mod restart;
 mod scheduler;
+mod secrets;
 mod service;
 mod stale;
 mod start;

@@ -7,24 +7,37 @@ use base::lease::Bounds;
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 
 /// Requests to the kernel that are under way together.
 const PORTION: usize = 64;
+/// More than the line about a process has.
+const MAX_STAT_BYTES: usize = 2048;
 const BOUNDS: Bounds = Bounds::STANDARD;
 
 /// Entry point of the hidden applet.
 pub fn run(args: Vec<OsString>) -> i32 {
-    let pid = args.get(1).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
+    let pid = args.get(1).and_then(|a| a.to_str()).and_then(|a| a.parse::<u32>().ok());
     let (Some("--watch"), Some(pid)) = (args.first().and_then(|a| a.to_str()), pid) else {
         kernel::errln!("guard: started by the node daemon as 'bascule guard --watch PID'; not for use by hand");
         return base::exit::crm::USAGE;
     };
     // The daemon's signals (Ctrl-C at a terminal) must not take the guard first.
     let _ = nix::unistd::setsid();
+    // Opened while the guard may still do everything: where /proc hides processes, it could not be later.
+    let watched = File::open(format!("/proc/{pid}/stat")).ok();
+    let confined = [
+        kernel::confine::no_core_dump(),
+        kernel::confine::keep_capabilities(kernel::confine::GUARD),
+        kernel::confine::refuse_calls(),
+    ];
+    // It guards all the same: an address that stays is the greater danger.
+    confined.into_iter().filter_map(Result::err).for_each(|e| kernel::errln!("guard: not confined: {e}"));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -32,10 +45,10 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return base::exit::crm::OSERR;
         }
     };
-    runtime.block_on(watch(pid))
+    runtime.block_on(watch(watched))
 }
 
-async fn watch(pid: u32) -> i32 {
+async fn watch(watched: Option<File>) -> i32 {
     let net = match Net::within(BOUNDS.removal) {
         Ok(net) => net,
         Err(error) => {
@@ -51,14 +64,15 @@ async fn watch(pid: u32) -> i32 {
             return base::exit::crm::OSERR;
         }
     };
-    let mut guard = Guard { net, pid, held: BTreeSet::new(), heard: Instant::now() };
+    let mut guard = Guard { net, watched, held: BTreeSet::new(), heard: Instant::now() };
     while guard.step(&mut lines).await {}
     0
 }
 
 struct Guard {
     net: Net,
-    pid: u32,
+    /// State of the daemon's process; `None` if it was gone at once.
+    watched: Option<File>,
     held: BTreeSet<Vip>,
     heard: Instant,
 }
@@ -97,7 +111,7 @@ impl Guard {
         if self.held.is_empty() {
             return;
         }
-        if stopped_or_dead(self.pid) {
+        if stopped_or_dead(self.watched.as_ref()) {
             self.remove_all(&format!("the daemon is stopped or dead, silent for {} ms", silent.as_millis())).await;
         } else if silent >= BOUNDS.hung {
             self.remove_all(&format!("the daemon has been silent for {} ms", silent.as_millis())).await;
@@ -142,8 +156,11 @@ impl Guard {
 }
 
 /// State letter of `/proc/PID/stat`: T and t stopped, Z zombie, X dead (proc(5)); absent means gone.
-fn stopped_or_dead(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+fn stopped_or_dead(watched: Option<&File>) -> bool {
+    let mut line = [0; MAX_STAT_BYTES];
+    // Of a process that is gone it cannot be read, whoever has its number now.
+    let Some(length) = watched.and_then(|f| f.read_at(&mut line, 0).ok()) else { return true };
+    let stat = String::from_utf8_lossy(&line[..length]);
     // The command name is in parentheses and may hold blanks and parentheses itself.
     let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
     matches!(state, Some("T" | "t" | "Z" | "X"))

@@ -14,6 +14,7 @@ pub mod net;
 pub mod operation;
 pub mod outside;
 pub mod score;
+pub mod secret;
 pub mod shared;
 pub mod text;
 pub mod time;

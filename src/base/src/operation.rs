@@ -3,12 +3,14 @@
 //! An [`Instance`] is what runs (or shall run): agent and parameters as it was started with. Whoever stops, demotes or checks
 //! something that runs takes the instance from the node's record of it, never from the present configuration.
 
+use crate::secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// A resource instance: which agent, with which parameters.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Instance {
     /// Instance id, e.g. `vip` or `web:0`.
     pub id: String,
@@ -34,6 +36,17 @@ pub struct Operation {
     pub meta: BTreeMap<String, String>,
     /// Name of the node that performs it, as the CIB has it.
     pub node: String,
+}
+
+/// Secrets do not appear, wherever it is printed.
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let params: BTreeMap<&str, &str> =
+            self.params.iter().map(|(name, value)| (name.as_str(), secret::shown(name, value))).collect();
+        let mut out = f.debug_struct("Instance");
+        out.field("id", &self.id).field("class", &self.class).field("provider", &self.provider);
+        out.field("agent", &self.agent).field("params", &params).finish()
+    }
 }
 
 impl Instance {

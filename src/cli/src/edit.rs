@@ -25,11 +25,24 @@ pub fn edit<T>(source: &Source, change: impl FnOnce(&mut Element) -> Result<T, F
     Ok(said)
 }
 
-/// Replaces the configuration that was read at version `read`.
+/// Replaces the configuration that was read at version `read`. A user who may not read all of it cannot replace it: then only
+/// what differs is asked for.
 pub fn put_back(source: &Source, read: Version, configuration: Element) -> Result<(), Failure> {
-    let mut request = Request::new(Op::Replace, Target::Section("configuration".to_owned()), Some(configuration));
-    request.expected = Some(Expected::configuration(read));
-    source.call(sign(request)).map(drop)
+    let expecting = |op: Op, target: Target, payload: Element| {
+        let mut request = Request::new(op, target, Some(payload));
+        request.expected = Some(Expected::configuration(read));
+        source.call(sign(request)).map(drop)
+    };
+    let section = Target::Section("configuration".to_owned());
+    match expecting(Op::Replace, section, configuration.clone()) {
+        Err(refused) if refused.code == crm::INSUFFICIENT_PRIV => {
+            let seen = source.cib()?.child("configuration").cloned().unwrap_or_else(|| Element::new("configuration"));
+            let whole = |configuration| Element::new("cib").with_child(configuration);
+            let Some(difference) = xml::diff(&whole(seen), &whole(configuration)) else { return Err(refused) };
+            expecting(Op::Patch, Target::Whole, difference)
+        }
+        done => done,
+    }
 }
 
 /// Primitives that run in the cluster and that `new` has no more, with their nodes. In a file nothing runs.

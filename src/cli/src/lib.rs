@@ -8,6 +8,7 @@ mod args;
 mod attrd_updater;
 mod attributes;
 mod cibadmin;
+mod cibsecret;
 mod client;
 mod clock;
 mod cluster;
@@ -53,6 +54,7 @@ const fn applet(name: &'static str, about: &'static str, run: fn(Vec<OsString>) 
 pub const APPLETS: &[Applet] = &[
     applet("attrd_updater", "query and set node attributes that last until the cluster stops", attrd_updater::main),
     applet("cibadmin", "query and edit the cluster information base", cibadmin::main),
+    applet("cibsecret", "keep sensitive resource parameters outside the CIB", cibsecret::main),
     applet("corosync-cfgtool", "show the links between the nodes", corosync::cfgtool),
     applet("corosync-cmapctl", "show the running configuration and membership as keys", corosync::cmapctl),
     applet("corosync-keygen", "make the cluster's secret key", corosync::keygen),
@@ -88,6 +90,7 @@ type Tree = (&'static str, fn() -> clap::Command);
 const COMMANDS: &[Tree] = &[
     ("attrd_updater", attrd_updater::AttrdUpdater::command),
     ("cibadmin", cibadmin::Cibadmin::command),
+    ("cibsecret", cibsecret::Cibsecret::command),
     ("corosync-cfgtool", corosync::Cfgtool::command),
     ("corosync-cmapctl", corosync::Cmapctl::command),
     ("corosync-keygen", corosync::Keygen::command),

@@ -1,8 +1,35 @@
 //! Files that are replaced whole.
 
 use std::io::{Error, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+/// Who may read the cluster's files beside their owner, where the group exists; as with Pacemaker.
+pub const GROUP: &str = "haclient";
+/// Owner writes, group reads, nobody else.
+pub const PRIVATE_FILE: u32 = 0o640;
+const PRIVATE_DIR: u32 = 0o750;
+
+/// Makes a directory if it is absent, and takes it from everyone but owner and group, whatever the umask.
+pub fn private_dir(dir: &Path) -> std::io::Result<()> {
+    if !dir.is_dir() {
+        std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(dir)?;
+    }
+    let now = std::fs::metadata(dir)?;
+    // The world's own directories (`/tmp`) are not narrowed for what somebody wants to keep there.
+    if now.permissions().mode() & 0o1000 != 0 {
+        return Ok(());
+    }
+    let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|g| g.gid);
+    if let Some(group) = group.filter(|g| g.as_raw() != now.gid()) {
+        // Without the right to do so the owner alone reads it.
+        let _ = nix::unistd::chown(dir, None, Some(group));
+    }
+    match now.permissions().mode() & 0o777 & !PRIVATE_DIR {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(dir, std::fs::Permissions::from_mode(now.permissions().mode() & PRIVATE_DIR)),
+    }
+}
 
 /// Replaces a file: written beside it, synced and renamed, so that whoever reads finds the old content or the whole new
 /// one, and nothing temporary is left when it fails. What is there and is no regular file (a device, a pipe) is

@@ -7,6 +7,7 @@
 pub mod addr;
 pub mod announce;
 pub mod clock;
+pub mod confine;
 pub mod files;
 pub mod frames;
 pub mod host;

@@ -47,6 +47,12 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         // Fails only for a group's leader, which has its own session or terminal anyway.
         let _ = nix::unistd::setsid();
     }
+    // Before there are threads. An ordinary user has none to give up.
+    let confined =
+        [kernel::confine::no_core_dump(), kernel::confine::keep_capabilities(kernel::confine::DIRECTOR)].into_iter();
+    if nix::unistd::geteuid().is_root() {
+        confined.filter_map(Result::err).for_each(|e| kernel::errln!("ldirectord: not confined: {e}"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve(args, paths, accepted)),

@@ -8,12 +8,12 @@
 //! | the CIB, attributes, dry runs | what the ACLs let the user read |
 //! | changes of the CIB | what the ACLs let the user write, here and again when it is applied |
 //! | transient attributes, clean-up | write permission on what they write in `status` |
-//! | status of the node, quorum | any read permission at all |
+//! | status of the node, quorum, what was fenced | any read permission at all |
 //! | timeline | read permission on the whole of `status` |
-//! | shutdown | refused |
+//! | shutdown, fencing, fence devices | refused |
 //! | health | as without ACLs: it tells two facts about the ring |
 //!
-//! Transient attributes, clean-up and shutdown are open to every member of haclient with the original.
+//! Transient attributes, clean-up, shutdown and fencing are open to every member of haclient with the original.
 
 use super::{ANSWER_WITHIN, BODY_ROOM_BYTES, HEAVY_WORKERS};
 use crate::node::{Ask, Asker, Shown};
@@ -23,6 +23,7 @@ use base::Time;
 use base::exit::crm;
 use cib::acl::{self, Subject};
 use cib::{Cib, CibError, Outcome};
+use controller::fencing::query::FencingQuery;
 use controller::{Request, Response as Answer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,30 @@ impl State {
             Ok(None) => Err(ApiError { code: crm::DISCONNECT, message: "the node is shutting down".to_owned() }),
             Err(_) => Err(ApiError { code: crm::TIMEOUT, message: "the controller does not answer".to_owned() }),
         }
+    }
+}
+
+/// Who may ask a thing of the controller, where ACLs are enabled.
+enum Needs {
+    /// Whom the ACLs allow what it changes; found out when it is applied.
+    Permission,
+    /// Who may read anything at all.
+    Reading,
+    /// Whom no ACL concerns; with what it does, for the refusal.
+    Exemption(&'static str),
+}
+
+/// Of every kind of request: a new one has to be thought about here.
+fn needs(request: &Request) -> Needs {
+    match request {
+        Request::Cib(_) | Request::Attribute { .. } | Request::Cleanup { .. } => Needs::Permission,
+        Request::Fence(_) => Needs::Exemption("fence a node"),
+        Request::ConfirmDown { .. } => Needs::Exemption("confirm that a node is down"),
+        Request::ForgetFencing { .. } => Needs::Exemption("forget what was fenced"),
+        Request::FencingQuery { query: FencingQuery::History { .. }, .. } => Needs::Reading,
+        Request::FencingQuery { .. } => Needs::Exemption("look at fence devices"),
+        Request::Shutdown { .. } => Needs::Exemption("stop this node"),
+        Request::As { .. } => Needs::Exemption("ask for somebody else"),
     }
 }
 
@@ -133,19 +158,18 @@ impl Caller {
     }
 
     pub async fn status(&self) -> Result<NodeStatus, ApiError> {
-        let shown = self.state.look().await?;
-        self.may_read_something(&shown).await?;
-        Ok(shown.status.clone())
+        self.may_read_something().await?;
+        Ok(self.state.look().await?.status.clone())
     }
 
     pub async fn quorum(&self) -> Result<QuorumStatus, ApiError> {
-        let shown = self.state.look().await?;
-        self.may_read_something(&shown).await?;
-        Ok(shown.quorum.clone())
+        self.may_read_something().await?;
+        Ok(self.state.look().await?.quorum.clone())
     }
 
-    async fn may_read_something(&self, shown: &Arc<Shown>) -> Result<(), ApiError> {
-        match self.limited(shown) {
+    async fn may_read_something(&self) -> Result<(), ApiError> {
+        let shown = self.state.look().await?;
+        match self.limited(&shown) {
             Some(_) => self.cib().await.map(drop),
             None => Ok(()),
         }
@@ -166,6 +190,14 @@ impl Caller {
 
     /// Asks the controller on the caller's behalf; gives up after `within`.
     pub async fn ask(&self, request: Request, within: Duration) -> Answer {
+        let allowed = match needs(&request) {
+            Needs::Permission => Ok(()),
+            Needs::Reading => self.may_read_something().await,
+            Needs::Exemption(what) => self.must_be_exempt(what).await,
+        };
+        if let Err(ApiError { code, message }) = allowed {
+            return Answer::Failed { code, message };
+        }
         let request = match &self.who {
             Who::Exempt(_) => request,
             Who::User(subject) => Request::As { subject: subject.clone(), request: Box::new(request) },
@@ -186,20 +218,24 @@ impl Caller {
     /// Leaves the ring with resources left running.
     pub async fn leave(&self) -> Done {
         let failed = |code, message| Done { code, message: Some(message), ..Done::default() };
-        match self.state.look().await {
-            Err(error) => return failed(error.code, error.message),
-            Ok(shown) if self.limited(&shown).is_some() => {
-                let (user, what) = (self.user().to_owned(), "stop this node".to_owned());
-                let rule = "with enable-acl only root and hacluster may".to_owned();
-                let error = denied(CibError::Denied { user, what, rule });
-                return failed(error.code, error.message);
-            }
-            Ok(_) => {}
+        if let Err(error) = self.must_be_exempt("stop this node").await {
+            return failed(error.code, error.message);
         }
         match self.state.asker.ask(|to| Ask::Leave(true, to)).await {
             Some(Ok(())) => Done::default(),
             Some(Err(why)) => failed(crm::ERROR, why.to_string()),
             None => failed(crm::DISCONNECT, "the node is shutting down".to_owned()),
+        }
+    }
+
+    async fn must_be_exempt(&self, what: &str) -> Result<(), ApiError> {
+        let shown = self.state.look().await?;
+        match self.limited(&shown) {
+            Some(subject) => {
+                let rule = "with enable-acl only root and hacluster may".to_owned();
+                Err(denied(CibError::Denied { user: subject.user, what: what.to_owned(), rule }))
+            }
+            None => Ok(()),
         }
     }
 

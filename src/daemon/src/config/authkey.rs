@@ -4,15 +4,27 @@ use super::{Config, read_bounded};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Where the key is unless something names another file.
 pub const DEFAULT_KEYFILE: &str = "/etc/corosync/authkey";
 pub const MIN_KEY_BYTES: usize = 128;
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// Key bytes; never printed.
+/// Key bytes; never printed, and wiped when they are no longer needed. What the ring makes of them is wiped by the library that
+/// seals.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub Vec<u8>);
+pub struct Key(Zeroizing<Vec<u8>>);
+
+impl Key {
+    pub fn new(bytes: Vec<u8>) -> Key {
+        Key(Zeroizing::new(bytes))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,9 +39,12 @@ pub enum KeyError {
     Read { file: PathBuf, error: std::io::Error },
     #[error("{}: expected a key of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, found {found}; make a new one with `corosync-keygen` and copy it to every node", .file.display())]
     Length { file: PathBuf, found: usize },
+    #[error("{}: expected a key that root alone may read, found mode {:04o}: whoever has read it can join the cluster; if nobody has, run `chmod 0400 {}`, else make a new key with `corosync-keygen` and copy it to every node", .file.display(), .mode & 0o7777, .file.display())]
+    Exposed { file: PathBuf, mode: u32 },
 }
 
-/// The key by `--authkey`, else `keyfile:`, else `key:`, else the default file; with a warning if others may read it.
+/// The key by `--authkey`, else `keyfile:`, else `key:`, else the default file. One that others may read is refused;
+/// one that root's group may read is taken with a warning.
 pub fn read_key(config: &Config, chosen: Option<&Path>) -> Result<(Key, Option<String>), KeyError> {
     let file = match (chosen, &config.totem.keyfile, &config.totem.key) {
         (Some(path), _, _) => path.to_path_buf(),
@@ -44,13 +59,20 @@ pub fn read_key(config: &Config, chosen: Option<&Path>) -> Result<(Key, Option<S
     };
     let bytes =
         read_bounded(&file, MAX_KEY_BYTES as u64 * 4).map_err(|error| KeyError::Read { file: file.clone(), error })?;
-    let warning = std::fs::metadata(&file).ok().and_then(|m| exposed(&file, m.mode()));
-    Ok((checked(&file, bytes)?, warning))
+    let key = checked(&file, bytes)?;
+    let warning = match std::fs::metadata(&file).map(|m| (m.mode(), m.gid())) {
+        Ok((mode, gid)) if mode & 0o007 != 0 || (mode & 0o070 != 0 && gid != 0) => {
+            return Err(KeyError::Exposed { file, mode });
+        }
+        Ok((mode, _)) => exposed(&file, mode),
+        Err(_) => None,
+    };
+    Ok((key, warning))
 }
 
 fn checked(file: &Path, bytes: Vec<u8>) -> Result<Key, KeyError> {
     if (MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&bytes.len()) {
-        Ok(Key(bytes))
+        Ok(Key::new(bytes))
     } else {
         Err(KeyError::Length { file: file.to_path_buf(), found: bytes.len() })
     }
@@ -60,7 +82,7 @@ fn exposed(file: &Path, mode: u32) -> Option<String> {
     let path = file.display();
     (mode & 0o077 != 0).then(|| {
         format!(
-            "{path} has mode {:04o}: others than root may read the cluster's key; run `chmod 0400 {path}`",
+            "{path} has mode {:04o}: root's group may read the cluster's key; run `chmod 0400 {path}`",
             mode & 0o7777
         )
     })

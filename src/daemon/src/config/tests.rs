@@ -308,7 +308,12 @@ fn keys_have_a_length_and_a_mode() {
         read_key(&config, Some(&file))
     };
     assert!(matches!(write(128, 0o400), Ok((_, None))));
-    assert!(matches!(write(256, 0o644), Ok((_, Some(_)))));
+    for mode in [0o644, 0o604, 0o402] {
+        let refused = write(256, mode).unwrap_err();
+        assert!(refused.to_string().contains(&format!("found mode {mode:04o}")), "{refused}");
+        assert!(refused.to_string().contains(&format!("`chmod 0400 {}`", file.display())), "the cure: {refused}");
+    }
+    assert!(matches!(write(256, 0o440), Ok((_, Some(_)))), "root's own group");
     assert!(matches!(write(127, 0o600), Err(KeyError::Length { found: 127, .. })));
     assert!(matches!(write(4097, 0o600), Err(KeyError::Length { found: 4097, .. })));
     assert!(matches!(read_key(&config, Some(&dir.join("none"))), Err(KeyError::Read { .. })));

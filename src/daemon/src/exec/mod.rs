@@ -10,6 +10,7 @@ pub mod fence;
 mod groups;
 mod lsb;
 mod ocf;
+mod secrets;
 mod systemd;
 
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub struct Places {
     pub helpers: Option<PathBuf>,
     /// Passed on, so that the helper commands find this node.
     pub run_dir: PathBuf,
+    /// Where values are that are not in the CIB.
+    pub secrets: PathBuf,
     pub groups: Groups,
 }
 
@@ -57,6 +60,7 @@ impl Places {
                 .map_or_else(|| base::agent::FENCE_AGENTS_DIR.into(), PathBuf::from),
             helpers: None,
             run_dir,
+            secrets: secrets::directory(),
             groups: Groups::here(),
         }
     }
@@ -140,7 +144,14 @@ impl Runner {
     /// Runs one operation to its end or its deadline.
     pub async fn run(&self, operation: &Operation) -> ExecResult {
         let begun = Instant::now();
-        let ended = self.dispatch(operation, begun + operation.timeout().max(Duration::from_millis(1))).await;
+        let deadline = begun + operation.timeout().max(Duration::from_millis(1));
+        let ended = match secrets::reveal(&self.places.secrets, operation) {
+            Ok(Some(revealed)) => self.dispatch(&revealed, deadline).await,
+            Ok(None) => self.dispatch(operation, deadline).await,
+            // What runs has to be stopped, with or without them.
+            Err(_) if operation.action == "stop" => self.dispatch(operation, deadline).await,
+            Err(why) => Ended::new(OcfCode::ERROR, OpStatus::Error, why),
+        };
         let exec_ms = begun.elapsed().as_millis() as u64;
         // Whoever said it, an agent, an interpreter or the kernel: here it enters the cluster's state.
         let reason = Reason::cleaned(&base::text::one_line(&ended.reason, MAX_REASON_BYTES));

@@ -28,6 +28,7 @@ impl Host {
             systemctl: dir.join("systemctl"),
             fence_agents: dir.clone(),
             helpers: Some(dir.join("helpers")),
+            secrets: dir.join("secrets"),
             run_dir: dir.join("run"),
             groups,
         };

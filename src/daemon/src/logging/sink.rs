@@ -222,6 +222,7 @@ impl Thread {
 /// Names and addresses of a cluster are in it, so only owner and group read it.
 fn file(path: &Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
+        // Its mode stays what it is: /var/log is everybody's.
         std::fs::create_dir_all(parent)?;
     }
     OpenOptions::new().create(true).append(true).mode(0o640).open(path)

@@ -61,7 +61,7 @@ impl Records {
 }
 
 fn keep(dir: &Path, record: &Record) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
+    kernel::files::private_dir(dir)?;
     let file = dir.join(file_name(&record.instance.id));
     let temporary = file.with_extension("tmp");
     let text = serde_json::to_string_pretty(record).map_err(std::io::Error::other)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) struct Settings {
     pub config: Config,
     pub resolved: Resolved,
-    pub key: Vec<u8>,
+    pub key: config::Key,
     /// Findings that do not stop the node.
     pub warnings: Vec<String>,
     /// Warnings that status keeps showing.
@@ -52,7 +52,7 @@ pub(super) fn read(args: &Args) -> Result<Settings, Vec<String>> {
         match config::read_key(&config, args.authkey.as_deref()) {
             Ok((key, warning)) => {
                 warnings.extend(warning);
-                key.0
+                key
             }
             Err(_) if args.allow_unauthenticated => unauthenticated(&mut standing),
             Err(error) => {
@@ -70,9 +70,9 @@ pub(super) fn read(args: &Args) -> Result<Settings, Vec<String>> {
     Ok(Settings { config, resolved, key, warnings, standing })
 }
 
-fn unauthenticated(standing: &mut Vec<String>) -> Vec<u8> {
+fn unauthenticated(standing: &mut Vec<String>) -> config::Key {
     standing.push("packets are not authenticated: anyone on the network can join this cluster (--allow-unauthenticated); cure: corosync-keygen, copy the key to every node, restart without the option".to_owned());
-    PUBLIC_KEY.to_vec()
+    config::Key::new(PUBLIC_KEY.to_vec())
 }
 
 /// The ring's configuration. An explicit `token` asks for patience; without it a dead node is noticed by its heartbeats.

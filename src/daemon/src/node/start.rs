@@ -54,7 +54,11 @@ enum StartError {
 
 pub(super) fn run(args: Args, settings: Settings) -> i32 {
     clock::now();
+    let dumps = kernel::confine::no_core_dump();
     let log_problems = logging::start(&settings.config.logging, args.log_file.as_deref());
+    if let Err(error) = dumps {
+        tracing::warn!("core dumps cannot be turned off, and may hold secrets: {error}");
+    }
     settings.warnings.iter().chain(&log_problems).for_each(|w| tracing::warn!("{w}"));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -96,7 +100,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let signals = signals::listen()?;
     let timeline = Timeline::new(&settings.my_name());
     let run_dir = args.run_dir.clone();
-    std::fs::create_dir_all(&run_dir)
+    kernel::files::private_dir(&run_dir)
         .map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
     let (store, loaded) = Store::open(&args.state_dir);
     loaded.damage.iter().for_each(|d| tracing::error!("state directory: {d}"));
@@ -316,7 +320,7 @@ fn start_claims(
     standing: watch::Receiver<crate::claims::Standing>,
 ) -> tokio::task::JoinHandle<()> {
     let (me, cluster) = (settings.me(), format!("{} lan", settings.config.totem.cluster_name));
-    let mut endpoint = wire::session::Endpoint::new(&settings.key, me, &cluster, session);
+    let mut endpoint = wire::session::Endpoint::new(settings.key.bytes(), me, &cluster, session);
     endpoint.set_peers(clock::now(), settings.resolved.nodes.iter().map(|n| n.id));
     let (agents, timeline) = (agents.clone(), timeline.clone());
     tokio::spawn(crate::claims::Claims { me, endpoint, agents, timeline, standing }.run())

@@ -46,7 +46,7 @@ pub const LEAVE_AFTER: Duration = Duration::from_secs(5);
 pub struct Options {
     pub core: totem::Config,
     pub nodes: Vec<ResolvedNode>,
-    pub key: Vec<u8>,
+    pub key: crate::config::Key,
     pub cluster_name: String,
     /// Random, new at every start.
     pub session: [u8; 16],

@@ -59,8 +59,8 @@ fn same_configuration(a: &Element, b: &Element) -> bool {
 }
 
 fn write(dir: &Path, file: &Path, cib: &Element) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    std::fs::write(file, cib.to_pretty())?;
+    kernel::files::private_dir(dir)?;
+    kernel::files::replace(file, cib.to_pretty().as_bytes(), kernel::files::PRIVATE_FILE)?;
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?.filter_map(|e| Some(e.ok()?.path())).collect();
     files.sort();
     let surplus = files.len().saturating_sub(MAX_FILES);
