@@ -253,7 +253,7 @@ mod tests {
     fn plan(conf: &str, more: &[&str]) -> Result<Plan, Refused> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("corosync.conf");
-        let nodes = "nodelist {\n node {\n ring0_addr: 192.0.2.1\n nodeid: 1\n name: a\n }\n node {\n ring0_addr: 192.0.2.2\n nodeid: 2\n name: b\n }\n}\n";
+        let nodes = "nodelist {\n node {\n ring0_addr: 192.0.2.1\n nodeid: 1\n name: a\n }\n node {\n ring0_addr: 192.0.2.2\n nodeid: 2\n name: b\n }\n}\nquorum {\n provider: corosync_votequorum\n two_node: 1\n}\n";
         std::fs::write(&file, format!("totem {{\n version: 2\n cluster_name: t\n{conf}}}\n{nodes}")).unwrap();
         let cib = dir.path().join("cib.xml");
         std::fs::write(
@@ -286,7 +286,9 @@ mod tests {
 
     #[test]
     fn set_ups_that_cannot_tell_a_cut_from_a_death_are_warned_of() {
-        let warnings = plan("", &["-x", "CIB"]).unwrap().warnings.join("\n");
+        let plan = plan("", &["-x", "CIB"]).unwrap();
+        assert!(plan.text().contains("\nwarning: two nodes without arbitrator"), "{}", plan.text());
+        let warnings = plan.warnings.join("\n");
         for word in ["arbitrator", "no fence device", "no leased address"] {
             assert!(warnings.contains(word), "{word}: {warnings}");
         }

@@ -53,7 +53,7 @@ pub(crate) fn warnings(config: &Config, resources: Option<&Resources>) -> Vec<St
         return all;
     }
     let mut warn = |text: String| all.push(text);
-    if !arbitrated(config) {
+    if config.quorum.two_node && !arbitrated(config) {
         warn(
             "two nodes without arbitrator: each half of a cut has quorum; a third node decides, or quorum.ping_targets"
                 .into(),
