@@ -79,6 +79,10 @@ async fn stopped_and_continued(takeover: &str, guard_too: bool, length: Duration
     let overlap = seen.overlap + after.overlap;
     println!("{what}, for {} ms: held twice for {} ms", length.as_millis(), overlap.as_millis());
     assert!(overlap <= BOUNDS.overlap(), "{what}: held twice for {overlap:?}\n{}", group.logs());
+    if length < BOUNDS.lifetime {
+        // Its kernel has answered for the addresses all the time, so nobody took them: the cluster starts them anew, on either.
+        return owner_announced(&group, group.wait_for_owner().await).await;
+    }
     assert!(!seen.came_back && !after.came_back, "{what}: the stale node brought an address back\n{}", group.logs());
     assert_eq!(group.held(stale).await, 0, "{what}: back after SIGCONT\n{}", group.logs());
     assert_eq!(group.held(other(stale)).await, vips().len(), "{what}: the owner lost it\n{}", group.logs());
@@ -125,7 +129,7 @@ async fn stopped_with_takeover_safe() {
     stopped_and_continued("safe", true, LONG).await;
 }
 
-/// Shorter than its lease, longer than the others were patient: after SIGCONT nothing is renewed that another has started.
+/// Shorter than its lease, longer than the others were patient: they ask the LAN, and stay away.
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_for_less_than_a_lease_together_with_the_guard() {
     let Some(()) = root() else { return };
