@@ -31,8 +31,43 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["level", "remove" | "delete", number, rest @ ..] => remove(source, number, rest),
         ["level", "clear", rest @ ..] => clear(source, rest),
         ["level", "verify"] => verify(source),
+        ["config", ids @ ..] if !ids.is_empty() => described(source, ids),
+        ["enable" | "disable", ids @ ..] => {
+            warn_of_resources(source, words[0], ids)?;
+            resource::stonith(source, line, words)
+        }
         words => resource::stonith(source, line, words),
     }
+}
+
+fn is_device(configuration: &xml::Element, id: &str) -> bool {
+    crate::edit::find_resource(configuration, id).is_some_and(|e| e.attr("class") == Some("stonith"))
+}
+
+/// Devices that are there; the others are named.
+fn described(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+    let cib = source.cib()?;
+    let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
+    let (there, missing): (Vec<&str>, Vec<&str>) = ids.iter().partition(|id| is_device(configuration, id));
+    missing.iter().for_each(|id| kernel::errln!("Warning: Unable to find stonith device '{id}'"));
+    if there.is_empty() {
+        return Err(error("No stonith device found"));
+    }
+    resource::config(source, &there, |_| true)
+}
+
+/// The original takes resources here, but would rather not.
+fn warn_of_resources(source: &Source, verb: &str, ids: &[&str]) -> Result<(), Failure> {
+    let cib = source.cib()?;
+    let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
+    let known = |id: &&&str| crate::edit::find_resource(configuration, id).is_some() && !is_device(configuration, id);
+    if ids.iter().any(|id| known(&id)) {
+        kernel::errln!(
+            "Deprecation Warning: Ability of this command to accept resources is deprecated and will be removed in a future \
+             release. Please use 'pcs resource {verb}' instead."
+        );
+    }
+    Ok(())
 }
 
 fn ask(source: &Source, op: FencingOp) -> Result<FencingReply, Failure> {
@@ -136,15 +171,10 @@ fn chosen<'a>(configuration: &xml::Element, words: &[&'a str]) -> Result<(Option
         ["target", of] => (Some(target(of).map_err(wrong)?), Vec::new()),
         ["target", of, "stonith", devices @ ..] => (Some(target(of).map_err(wrong)?), names(devices)),
         ["stonith", devices @ ..] => (None, names(devices)),
-        [first, rest @ ..] => {
-            let device = names(&[first]).iter().all(|id| {
-                crate::edit::find_resource(configuration, id).is_some_and(|e| e.attr("class") == Some("stonith"))
-            });
-            match device {
-                true => (None, names(words)),
-                false => (Some(target(first).map_err(wrong)?), names(rest)),
-            }
-        }
+        [first, rest @ ..] => match names(&[first]).iter().all(|id| is_device(configuration, id)) {
+            true => (None, names(words)),
+            false => (Some(target(first).map_err(wrong)?), names(rest)),
+        },
     })
 }
 

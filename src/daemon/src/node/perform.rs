@@ -108,12 +108,14 @@ impl Performer {
         std::mem::replace(&mut self.stop_asked, true)
     }
 
-    /// Ends what runs and waits until the state directory holds everything.
-    pub async fn finish(&mut self) {
+    /// Ends what runs and waits until the state directory holds everything, and, unless it is in a `hurry`, a little for alerts.
+    pub async fn finish(&mut self, hurry: bool) {
         self.cancel_all();
-        self.alerts.drain().await;
         if tokio::time::timeout(FLUSH_LIMIT, self.to.keeper.flush()).await.is_err() {
             tracing::error!("the state directory did not take everything within {} s", FLUSH_LIMIT.as_secs());
+        }
+        if !hurry {
+            self.alerts.drain().await;
         }
     }
 
