@@ -4,6 +4,7 @@
 //! ldirectord.cf -> config -> plan -> checks (one task each) -> policy (pure) -> wanted table -> diff -> kernel::ipvs
 //! ```
 
+pub mod audit;
 pub mod checks;
 pub mod config;
 pub mod pattern;

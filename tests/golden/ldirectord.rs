@@ -169,8 +169,8 @@ fn global_json(g: &Global) -> Value {
         LogTarget::Syslog(facility) => facility.clone(),
     };
     json!({
-        "autoreload": yes(g.autoreload), "callback": g.callback, "checkcount": g.check_count, "checkinterval": g.check_interval_s,
-        "checktimeout": g.check_timeout_s.map_or(-1, i64::from), "negotiatetimeout": g.negotiate_timeout_s.map_or(-1, i64::from),
+        "autoreload": yes(g.autoreload), "callback": g.callback, "checkcount": g.check_count, "checkinterval": g.check_interval_ms / 1_000,
+        "checktimeout": g.check_timeout_ms.map_or(-1, |ms| i64::from(ms) / 1_000), "negotiatetimeout": g.negotiate_timeout_ms.map_or(-1, |ms| i64::from(ms) / 1_000),
         "cleanstop": yes(g.clean_stop), "emailalert": g.alert.to, "emailalertfreq": g.alert.frequency_s, "emailalertfrom": g.alert_from,
         "emailalertstatus": status, "execute": g.execute, "failurecount": g.failure_count, "fallbackcommand": g.fallback_command,
         "fork": yes(g.fork), "logfile": log, "maintenancedir": g.maintenance_dir, "quiescent": yes(g.quiescent),
@@ -195,8 +195,8 @@ fn virtual_json(v: &Virtual) -> Value {
     });
     json!({
         "af": if v.family() == Family::IPv4 { 4 } else { 6 }, "checkcommand": v.check_command, "checkcount": v.check_count,
-        "checktimeout": v.check_timeout_s, "negotiatetimeout": v.negotiate_timeout_s, "checktype": check_type, "num_connects": connects,
-        "checkinterval": v.own_interval.then_some(v.check_interval_s), "database": v.database, "effective_fallback": fallback,
+        "checktimeout": v.check_timeout_ms / 1_000, "negotiatetimeout": v.negotiate_timeout_ms / 1_000, "checktype": check_type, "num_connects": connects,
+        "checkinterval": v.own_interval.then_some(v.check_interval_ms / 1_000), "database": v.database, "effective_fallback": fallback,
         "failurecount": v.failure_count, "flags": flags(v), "fwm": fwm, "server": server, "port": v.port(), "protocol": protocol,
         "httpmethod": if v.http_method == HttpMethod::Get { "GET" } else { "HEAD" }, "load": v.load, "login": v.login, "netmask": netmask,
         "ops": yes(v.ops), "persistent": v.persistent_s, "receive": v.receive, "request": v.request, "schedflags": v.sched_flags,

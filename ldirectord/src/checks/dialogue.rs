@@ -1,4 +1,4 @@
-//! Line protocols on one engine: smtp, submission, pop, pops, imap, imaps, nntp, ftp.
+//! Line protocols on one engine: smtp, submission, pop, pops, imap, imaps, nntp, ftp, redis, memcached.
 //!
 //! A dialogue is a greeting, some commands with the answers that they must get, and a farewell that nobody waits for. Answers are
 //! bounded in length and number; a server that only drips is cut off by the check's deadline.
@@ -54,6 +54,8 @@ impl Dialogue {
             ServiceProtocol::Pop | ServiceProtocol::Pops => self.pop(&mut lines).await,
             ServiceProtocol::Imap | ServiceProtocol::Imaps => self.imap(&mut lines).await,
             ServiceProtocol::Nntp => nntp(&mut lines).await,
+            ServiceProtocol::Redis => self.redis(&mut lines).await,
+            ServiceProtocol::Memcached => self.memcached(&mut lines).await,
             _ => self.ftp(net, &mut lines).await,
         }
     }
@@ -85,6 +87,67 @@ impl Dialogue {
         }
         lines.farewell("a2 LOGOUT").await;
         Ok(greeting)
+    }
+
+    /// `PING`, or the command in `request`, whose answer must match `receive`: `INFO replication` and `role:master` find a master.
+    async fn redis(&self, lines: &mut Lines) -> Outcome {
+        if !self.passwd.is_empty() {
+            let words: Vec<&str> = ["AUTH", &self.login, &self.passwd].into_iter().filter(|w| !w.is_empty()).collect();
+            lines.send_bulk(&words).await?;
+            lines.expect("+OK").await?;
+        }
+        if self.request.is_empty() {
+            lines.send("PING").await?;
+            let answer = lines.line().await?;
+            // One that wants a password lives; one that still loads its data does not serve yet.
+            let lives = answer.starts_with("+PONG") || answer.starts_with("-NOAUTH");
+            return if lives && self.receive.is_match(answer.as_bytes()) {
+                Ok(answer)
+            } else {
+                Err(unexpected(&answer))
+            };
+        }
+        lines.send(&self.request).await?;
+        let first = lines.line().await?;
+        match first.as_bytes().first() {
+            Some(b'$') => {
+                let length: usize = first[1..].parse().map_err(|_| unexpected(&first))?;
+                let text = lines.exactly(length.min(MAX_FILE_BYTES)).await?;
+                self.matching(&text)
+            }
+            Some(b'+' | b':') => self.matching(first.as_bytes()),
+            _ => Err(unexpected(&first)),
+        }
+    }
+
+    /// `version`, or the command in `request`, some line of whose answer must match.
+    async fn memcached(&self, lines: &mut Lines) -> Outcome {
+        let version = self.request.is_empty();
+        lines.send(if version { "version" } else { &self.request }).await?;
+        for _ in 0..MAX_LINES {
+            let line = lines.line().await?;
+            let error = ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|e| line.starts_with(e));
+            if error || version && !line.starts_with("VERSION ") {
+                return Err(unexpected(&line));
+            }
+            if self.receive.is_match(line.as_bytes()) {
+                lines.farewell("quit").await;
+                return Ok(line);
+            }
+            if version || line == "END" {
+                return Err(failure(format!("no line matches, the last is: {line}")));
+            }
+        }
+        Err(failure(format!("more than {MAX_LINES} lines")))
+    }
+
+    fn matching(&self, text: &[u8]) -> Outcome {
+        let start = String::from_utf8_lossy(&text[..text.len().min(160)]).into_owned();
+        if self.receive.is_match(text) {
+            Ok(start)
+        } else {
+            Err(failure(format!("the answer does not match: {start}")))
+        }
     }
 
     /// Login and, if the request names a file, its content, which must match.
@@ -173,6 +236,24 @@ impl Lines {
     async fn send(&mut self, command: &str) -> Result<(), Failure> {
         self.stream.write_all(format!("{command}\r\n").as_bytes()).await?;
         Ok(self.stream.flush().await?)
+    }
+
+    /// Words as Redis takes them whatever is in them.
+    async fn send_bulk(&mut self, words: &[&str]) -> Result<(), Failure> {
+        let words_sent: String = words.iter().map(|w| format!("${}\r\n{w}\r\n", w.len())).collect();
+        self.stream.write_all(format!("*{}\r\n{words_sent}", words.len()).as_bytes()).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    async fn exactly(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
+        let mut chunk = [0; 4096];
+        while self.buffer.len() < length {
+            match self.stream.read(&mut chunk).await? {
+                0 => return Err(failure("closed in the middle of an answer".to_owned())),
+                n => self.buffer.extend_from_slice(&chunk[..n]),
+            }
+        }
+        Ok(self.buffer.drain(..length).collect())
     }
 
     /// Says goodbye; the server has proved itself, so nothing can fail any more.

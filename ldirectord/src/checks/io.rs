@@ -4,7 +4,7 @@
 
 use super::script::{Script, Scripted};
 use super::{Failure, failure, tls};
-use crate::config::Virtual;
+use crate::config::{ServiceProtocol, Virtual};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use std::io;
@@ -25,7 +25,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl From<&Virtual> for Tls {
     fn from(v: &Virtual) -> Tls {
-        Tls { name: v.virtual_host.clone(), verify: v.tls_verify, ca_file: v.tls_ca_file.clone() }
+        Tls {
+            name: v.virtual_host.clone(),
+            verify: v.tls_verify,
+            ca_file: v.tls_ca_file.clone(),
+            http2: matches!(v.service, ServiceProtocol::Http2 | ServiceProtocol::Grpc),
+        }
     }
 }
 
@@ -37,6 +42,8 @@ pub struct Tls {
     pub verify: bool,
     /// Certificates that are trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// HTTP/2 is asked for (ALPN, RFC 7301).
+    pub http2: bool,
 }
 
 #[derive(Clone, Default)]

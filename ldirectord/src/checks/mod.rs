@@ -30,6 +30,7 @@ mod dialogue;
 mod dns;
 mod external;
 mod http;
+mod http2;
 mod io;
 mod ldap;
 mod mysql;
@@ -85,6 +86,7 @@ pub enum Kind {
     },
     External(External),
     Http(Box<HttpCheck>),
+    Http2(Box<http2::Http2>),
     Simpletcp(Box<Exchange>),
     Dialogue(Box<dialogue::Dialogue>),
     Dns(Box<Exchange>),
@@ -160,8 +162,8 @@ pub type Outcome = Result<String, Failure>;
 impl Check {
     /// The check of a real server, or `None` where there is none (`on`, `off`).
     pub fn of(v: &Virtual, real: &Real) -> Option<Check> {
-        let check = Duration::from_secs(u64::from(v.check_timeout_s));
-        let negotiate = Duration::from_secs(u64::from(v.negotiate_timeout_s));
+        let check = Duration::from_millis(u64::from(v.check_timeout_ms));
+        let negotiate = Duration::from_millis(u64::from(v.negotiate_timeout_ms));
         let ping = || Kind::Ping { addr: real.addr, tries: v.check_count, timeout: check };
         let connect = || match v.protocol() {
             Some(Protocol::Udp) => ping(),
@@ -178,7 +180,7 @@ impl Check {
                 (Kind::Combined { negotiate: first, negotiate_deadline: negotiate, connect: then, connects }, check)
             }
         };
-        Some(Check::new(v, kind, deadline, v.check_interval_s))
+        Some(Check::new(v, kind, deadline, v.check_interval_ms))
     }
 
     /// The question to a real server's agent, if one is to be asked.
@@ -186,14 +188,14 @@ impl Check {
         let agent = v.tuning.agent.as_ref()?;
         let addr = SocketAddr::new(real.addr, agent.port);
         let kind = Kind::Agent(Box::new(agent::Agent { addr, send: agent.send.replace("\\n", "\n") }));
-        Some(Check::new(v, kind, Duration::from_secs(u64::from(v.check_timeout_s)), agent.interval_s))
+        Some(Check::new(v, kind, Duration::from_millis(u64::from(v.check_timeout_ms)), agent.interval_ms))
     }
 
-    fn new(v: &Virtual, kind: Kind, deadline: Duration, interval_s: u32) -> Check {
+    fn new(v: &Virtual, kind: Kind, deadline: Duration, interval_ms: u32) -> Check {
         Check {
             kind,
             deadline,
-            interval: Duration::from_secs(u64::from(interval_s)),
+            interval: Duration::from_millis(u64::from(interval_ms)),
             jitter_percent: v.tuning.check_jitter_percent,
             source: v.source_addr,
         }
@@ -263,6 +265,7 @@ impl Kind {
             Kind::Ping { addr, tries, timeout } => Box::pin(ping::run(net, *addr, *tries, *timeout)).await,
             Kind::External(external) => Box::pin(external::run(external)).await,
             Kind::Http(http) => Box::pin(http.run(net)).await,
+            Kind::Http2(http2) => Box::pin(http2.run(net)).await,
             Kind::Simpletcp(exchange) => Box::pin(simpletcp::run(net, exchange)).await,
             Kind::Dialogue(dialogue) => Box::pin(dialogue.run(net)).await,
             Kind::Dns(exchange) => Box::pin(dns::run(net, exchange)).await,
@@ -285,6 +288,7 @@ impl Kind {
             Kind::Ping { addr, .. } => format!("ping {addr}"),
             Kind::External(e) => format!("{} {}", if e.perl { "external-perl" } else { "external" }, e.command),
             Kind::Http(http) => http.label(),
+            Kind::Http2(http2) => http2.label(),
             Kind::Simpletcp(e) => format!("simpletcp {}", e.addr),
             Kind::Dialogue(d) => d.label(),
             Kind::Dns(e) => format!("dns {} {}", e.addr, e.request),
@@ -334,6 +338,9 @@ fn negotiate_kind(v: &Virtual, real: &Real) -> Kind {
         ServiceProtocol::Http | ServiceProtocol::Https | ServiceProtocol::HttpProxy => {
             HttpCheck::of(v, real, receive).map_or_else(Kind::Impossible, |h| Kind::Http(Box::new(h)))
         }
+        ServiceProtocol::Http2 | ServiceProtocol::Grpc => {
+            http2::Http2::of(v, real, receive).map_or_else(Kind::Impossible, |h| Kind::Http2(Box::new(h)))
+        }
         ServiceProtocol::Simpletcp => Kind::Simpletcp(exchange(bare.replace("\\n", "\n"))),
         ServiceProtocol::Dns => Kind::Dns(exchange(bare)),
         ServiceProtocol::Sip => Kind::Sip(Box::new(sip::Sip { addr, udp, login: login_or(v, real, "ldirectord@") })),
@@ -345,6 +352,8 @@ fn negotiate_kind(v: &Virtual, real: &Real) -> Kind {
         | ServiceProtocol::Imap
         | ServiceProtocol::Imaps
         | ServiceProtocol::Nntp
+        | ServiceProtocol::Redis
+        | ServiceProtocol::Memcached
         | ServiceProtocol::Ftp => Kind::Dialogue(Box::new(dialogue::Dialogue::of(v, addr, bare, receive))),
         ServiceProtocol::Ldap | ServiceProtocol::Ldaps => Kind::Ldap(Box::new(ldap::Ldap::of(v, addr, bare, receive))),
         ServiceProtocol::Mysql | ServiceProtocol::Pgsql if v.login.is_empty() || bare.is_empty() => {

@@ -58,6 +58,9 @@ pub async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(
     let ssl = session(addr, tls)?;
     let mut stream = SslStream::new(ssl, stream).map_err(|e| library(&e))?;
     match Pin::new(&mut stream).connect().await {
+        Ok(()) if tls.http2 && stream.ssl().selected_alpn_protocol() != Some(b"h2") => {
+            Err(failure("TLS: the server does not offer HTTP/2 (ALPN h2): use service = https"))
+        }
         Ok(()) => Ok(stream),
         Err(e) => Err(failure(format!("TLS: {}", refusal(&e, stream.ssl().verify_result(), tls.verify)))),
     }
@@ -82,6 +85,9 @@ fn session(addr: IpAddr, tls: &Tls) -> Result<Ssl, Failure> {
         if !usable || ssl.set_hostname(name).is_err() {
             return Err(failure(format!("`{name}` is no name that TLS can use: correct virtualhost")));
         }
+    }
+    if tls.http2 {
+        ssl.set_alpn_protos(b"\x02h2").map_err(|e| library(&e))?;
     }
     if tls.verify {
         let param = ssl.param_mut();

@@ -40,6 +40,14 @@ impl Parser<'_> {
             self.wrong(entry, "an IPv4 address", "an IPv6 service is written virtual6 = [ADDRESS]:PORT");
             return None;
         }
+        let is_ipv6 = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+        if let Some((addr, port)) = text.rsplit_once(':').filter(|(addr, _)| is_ipv6(addr) || is_ipv6(text)) {
+            // With or without a port: where the address ends nobody can tell.
+            let (addr, port) = if is_ipv6(addr) { (addr, port) } else { (text, "80") };
+            let cure = format!("an IPv6 address stands in brackets: virtual6 = [{}]:{}", clip(addr), clip(port));
+            self.wrong(entry, "ADDRESS:PORT", cure);
+            return None;
+        }
         let digits = text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
         if !digits.is_empty()
             && !text[digits.len()..].starts_with(['.', ':', '-'])
@@ -141,6 +149,9 @@ impl Parser<'_> {
         }
         // Taken out, so that the readers may borrow the parser.
         let Some(mut target) = self.virtuals.pop() else { return };
+        if let Some(number) = lines::number(&entry.name).filter(|_| !entry.name.starts_with("real")) {
+            target.lines.push((number, entry.line));
+        }
         self.directive(entry, &mut target);
         self.virtuals.push(target);
     }
@@ -288,6 +299,9 @@ impl Parser<'_> {
     fn service(&mut self, entry: &Entry<'_>) -> Option<ServiceProtocol> {
         let word = entry.value.trim_matches('"').split([' ', '\t']).next().unwrap_or("");
         let found = ServiceProtocol::by_name(&word.to_ascii_lowercase());
+        if found.is_some_and(ServiceProtocol::is_own) {
+            self.note_own(entry);
+        }
         match found {
             None => {
                 let names: Vec<&str> = ServiceProtocol::ALL.iter().map(|s| s.name()).collect();

@@ -4,8 +4,11 @@ use base::ipvs::{Family, Protocol};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 pub trait Environment {
+    /// These names will be asked for: a resolver is asked once for each, and side by side.
+    fn prepare(&mut self, _: Vec<String>) {}
     /// First address of the family, as getaddrinfo orders them.
     fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name, of that protocol or of any.
@@ -18,6 +21,7 @@ pub trait Environment {
 /// The running machine: its resolver, `/etc/services`, its files.
 #[derive(Default)]
 pub struct System {
+    hosts: BTreeMap<String, Vec<IpAddr>>,
     services: Option<BTreeMap<(String, &'static str), u16>>,
 }
 
@@ -43,10 +47,23 @@ const WELL_KNOWN: &[(&str, u16)] = &[
     ("postgresql", 5432),
 ];
 
+/// How long a file's names may take; one that has no answer by then does not resolve.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(15);
+
+fn look_up(host: &String) -> Vec<IpAddr> {
+    (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
+}
+
 impl Environment for System {
+    fn prepare(&mut self, names: Vec<String>) {
+        let known = kernel::names::ask_all(names.clone(), look_up, LOOKUP_PATIENCE);
+        self.hosts.extend(names.into_iter().map(|name| (name, Vec::new())));
+        self.hosts.extend(known);
+    }
+
     fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr> {
-        let found = (host, 0).to_socket_addrs().ok()?;
-        found.map(|a| a.ip()).find(|a| Family::of(*a) == family)
+        let found = self.hosts.entry(host.to_owned()).or_insert_with_key(look_up);
+        found.iter().copied().find(|a| Family::of(*a) == family)
     }
 
     fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16> {

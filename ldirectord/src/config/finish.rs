@@ -40,9 +40,9 @@ pub(super) fn finish(parser: &mut Parser<'_>) -> Config {
 fn finish_global(raw: RawGlobal) -> Global {
     let alert = alert(&Common::default(), &raw.common);
     Global {
-        check_timeout_s: raw.common.check_timeout_s,
-        negotiate_timeout_s: raw.common.negotiate_timeout_s,
-        check_interval_s: raw.common.check_interval_s.unwrap_or(10),
+        check_timeout_ms: raw.common.check_timeout_ms,
+        negotiate_timeout_ms: raw.common.negotiate_timeout_ms,
+        check_interval_ms: raw.common.check_interval_ms.unwrap_or(10_000),
         check_count: raw.common.check_count.unwrap_or(1),
         failure_count: raw.common.own.fall.or(raw.common.failure_count).unwrap_or(1),
         autoreload: raw.autoreload.unwrap_or(false),
@@ -73,17 +73,17 @@ fn alert(own: &Common, global: &Common) -> Alert {
 /// virtual check, virtual negotiate, global check, global negotiate, default; and the other way round.
 fn timeouts(own: &Common, global: &Common) -> (u32, u32) {
     let check = own
-        .check_timeout_s
-        .or(own.negotiate_timeout_s)
-        .or(global.check_timeout_s)
-        .or(global.negotiate_timeout_s)
-        .unwrap_or(5);
+        .check_timeout_ms
+        .or(own.negotiate_timeout_ms)
+        .or(global.check_timeout_ms)
+        .or(global.negotiate_timeout_ms)
+        .unwrap_or(5_000);
     let negotiate = own
-        .negotiate_timeout_s
-        .or(own.check_timeout_s)
-        .or(global.negotiate_timeout_s)
-        .or(global.check_timeout_s)
-        .unwrap_or(30);
+        .negotiate_timeout_ms
+        .or(own.check_timeout_ms)
+        .or(global.negotiate_timeout_ms)
+        .or(global.check_timeout_ms)
+        .unwrap_or(30_000);
     (check, negotiate)
 }
 
@@ -118,7 +118,7 @@ fn key(parser: &mut Parser<'_>, raw: &RawVirtual) -> Option<ServiceKey> {
 fn finish_virtual(parser: &mut Parser<'_>, mut raw: RawVirtual, global: &RawGlobal) -> Option<Virtual> {
     let key = key(parser, &raw)?;
     let common = &global.common;
-    let (check_timeout_s, negotiate_timeout_s) = timeouts(&raw.common, common);
+    let (check_timeout_ms, negotiate_timeout_ms) = timeouts(&raw.common, common);
     let port = match key {
         ServiceKey::Address { port, .. } => port,
         ServiceKey::Fwmark { .. } => 0,
@@ -129,12 +129,13 @@ fn finish_virtual(parser: &mut Parser<'_>, mut raw: RawVirtual, global: &RawGlob
     };
     let service = raw.service.unwrap_or_else(|| ServiceProtocol::by_port(port));
     notes(parser, &raw, global, &key);
-    let check_interval_s = raw.common.check_interval_s.or(common.check_interval_s).unwrap_or(10);
+    let check_interval_ms = raw.common.check_interval_ms.or(common.check_interval_ms).unwrap_or(10_000);
     let request = with_slash(raw.request.as_deref().unwrap_or("/"));
     let receive = raw.receive.as_ref().map(|(text, ..)| text.clone()).unwrap_or_default();
     let reals = reals(parser, &mut raw, &request, &receive);
     Some(Virtual {
         line: raw.line,
+        lines: std::mem::take(&mut raw.lines).into_boxed_slice(),
         key,
         reals,
         check_type: raw.check_type.unwrap_or(CheckType::Negotiate),
@@ -145,13 +146,13 @@ fn finish_virtual(parser: &mut Parser<'_>, mut raw: RawVirtual, global: &RawGlob
         netmask: raw.netmask.map(|(mask, _)| mask),
         ops: raw.ops.unwrap_or(false),
         check_port: raw.check_port,
-        check_timeout_s,
-        negotiate_timeout_s,
-        check_interval_s,
-        own_interval: raw.common.check_interval_s.is_some(),
+        check_timeout_ms,
+        negotiate_timeout_ms,
+        check_interval_ms,
+        own_interval: raw.common.check_interval_ms.is_some(),
         check_count: raw.common.check_count.or(common.check_count).unwrap_or(1),
         failure_count: fall(&raw.common, common),
-        tuning: raw.common.own.settle(&common.own, check_interval_s),
+        tuning: raw.common.own.settle(&common.own, check_interval_ms),
         check_command: raw.check_command.unwrap_or_else(|| "/bin/true".to_owned()),
         request,
         receive,
@@ -214,7 +215,7 @@ fn pattern(parser: &mut Parser<'_>, text: &str, line: u32, column: u32) {
 
 fn notes(parser: &mut Parser<'_>, raw: &RawVirtual, global: &RawGlobal, key: &ServiceKey) {
     parser.own_notes(raw.line, &raw.common.own, raw.common.failure_count);
-    if raw.common.check_interval_s.is_some() && global.fork != Some(true) {
+    if raw.common.check_interval_ms.is_some() && global.fork != Some(true) {
         let expected = "the original ignores it unless fork=yes; it acts here";
         parser.warn(
             raw.line,

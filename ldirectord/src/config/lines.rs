@@ -132,6 +132,11 @@ pub const DIRECTIVES: &[(&str, Place)] = &[
     ("virtualhost", Place::Virtual),
 ];
 
+/// A directive's place in the list.
+pub fn number(name: &str) -> Option<u8> {
+    DIRECTIVES.iter().position(|(n, _)| *n == name).and_then(|at| u8::try_from(at).ok())
+}
+
 pub fn place(name: &str) -> Option<Place> {
     DIRECTIVES.iter().find(|(n, _)| *n == name).map(|(_, p)| *p)
 }

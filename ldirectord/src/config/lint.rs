@@ -3,6 +3,7 @@
 use super::problem::{Deviation, Problem, Severity};
 use super::types::*;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What to say of Oracle's protocol, for which no free client library exists.
 pub const NO_ORACLE_CHECK: &str =
@@ -12,6 +13,7 @@ pub fn lint(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     for v in &config.virtuals {
         checks(v, &mut found);
+        cannot_fail_or_succeed(v, &mut found);
         receive(v, &mut found);
         reals(v, &mut found);
     }
@@ -38,14 +40,14 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     let id = service_id(&v.key);
     if negotiates(v) && v.service == ServiceProtocol::Oracle {
         let what = format!("{id}: service = oracle");
-        warn(found, v.line, None, what, "its real servers stay down", NO_ORACLE_CHECK);
+        warn(found, v.line_of("service"), None, what, "its real servers stay down", NO_ORACLE_CHECK);
     }
     if negotiates(v) {
         sql(v, found);
     }
     if v.sql_tls && !matches!(v.service, ServiceProtocol::Mysql | ServiceProtocol::Pgsql) {
         let what = format!("{id}: sqltls with service = {}", v.service.name());
-        warn(found, v.line, None, what, "it acts with mysql and pgsql only", "");
+        warn(found, v.line_of("sqltls"), None, what, "it acts with mysql and pgsql only", "");
     }
     if let Some(source) = v.source_addr
         && let Some(real) = v.reals.iter().find(|r| r.addr.is_ipv4() != source.is_ipv4())
@@ -56,7 +58,7 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     if negotiates(v) && v.service == ServiceProtocol::None {
         warn(
             found,
-            v.line,
+            v.line_of("service"),
             None,
             format!("{id}: service = none"),
             "every real server counts as up without a check",
@@ -83,25 +85,71 @@ fn checks(v: &Virtual, found: &mut Vec<Problem>) {
     {
         warn(
             found,
-            v.line,
+            v.line_of("request"),
             None,
             format!("{id}: request is not an absolute URL"),
             "a proxy needs one",
             "write request = \"http://HOST/PATH\", or name the host in virtualhost",
         );
     }
-    if v.check_timeout_s >= v.check_interval_s.saturating_mul(6) {
+    if v.check_timeout_ms >= v.check_interval_ms.saturating_mul(6) {
         warn(
             found,
-            v.line,
+            v.line_of("checktimeout"),
             None,
-            format!("{id}: checktimeout {} s", v.check_timeout_s),
+            format!("{id}: checktimeout {:?}", std::time::Duration::from_millis(v.check_timeout_ms.into())),
             "a hung server is noticed only after it",
             "",
         );
     }
     if v.reals.is_empty() {
         warn(found, v.line, None, format!("{id} has no real server"), "only a fallback can answer", "");
+    }
+}
+
+/// Checks whose verdict does not depend on the server.
+fn cannot_fail_or_succeed(v: &Virtual, found: &mut Vec<Problem>) {
+    let id = service_id(&v.key);
+    let external = matches!(v.check_type, CheckType::External | CheckType::ExternalPerl);
+    if external && v.check_command == "/bin/true" {
+        let (what, line) = (format!("{id}: checktype = {} without a command", v.check_type), v.line_of("checktype"));
+        warn(found, line, None, what, "every real server counts as up, whatever happens", "set checkcommand");
+    } else if external {
+        let whole = Path::new(&v.check_command);
+        let first = v.check_command.split_whitespace().next().map(Path::new);
+        let there = whole.exists() || first.is_some_and(|program| !program.is_absolute() || program.exists());
+        if !there {
+            let what = format!("{id}: checkcommand = {}", v.check_command);
+            warn(found, v.line_of("checkcommand"), None, what, "there is no such file: the real servers stay down", "");
+        }
+    }
+    if negotiates(v) && v.service == ServiceProtocol::Radius && v.secret.is_empty() {
+        let what = format!("{id}: service = radius without secret");
+        warn(
+            found,
+            v.line_of("service"),
+            None,
+            what,
+            "no server answers it: the real servers stay down",
+            "set secret, login, passwd",
+        );
+    }
+    let http = matches!(v.service, ServiceProtocol::Http | ServiceProtocol::Https);
+    let mut said = false;
+    for real in v.reals.iter().filter(|_| http && negotiates(v)) {
+        let Some(url) = absolute_url(&real.request) else { continue };
+        let tls = url.starts_with("https://");
+        let named = url.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+        let port = named.and_then(|n| n.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
+        let standard = if tls { 443 } else { 80 };
+        let (checked, other_scheme) = (v.port_to_check(real), tls != (v.service == ServiceProtocol::Https));
+        if !said && (port.is_some_and(|p| p != checked) || other_scheme && port.is_none() && checked != standard) {
+            said = true;
+            let what = format!("{id}: request = \"{url}\"");
+            let scheme = if tls { "with TLS" } else { "without TLS" };
+            let expected = format!("it gives path and Host; asked is {}:{checked}, {scheme}", bracketed(real.addr));
+            warn(found, real.line.max(v.line_of("request")), None, what, &expected, "set checkport for another port");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod environment;
 mod finish;
 mod lines;
 mod lint;
+mod normal;
 mod own;
 mod own_read;
 mod parser;
@@ -46,7 +47,8 @@ pub struct Accepted {
 /// Reads a whole file's text.
 pub fn parse(text: &str, env: &mut dyn Environment) -> Result<Accepted, Refused> {
     let mut parser = parser::Parser::new(env);
-    parser.read(text);
+    let text = normal::normal(text, &mut parser.problems);
+    parser.read(&text);
     let config = finish::finish(&mut parser);
     let own_directives = parser.own_directives;
     let mut problems = parser.problems;

@@ -13,6 +13,7 @@
 //! | `agentsend` | "text" | sent first; `\n` is a line's end |
 //! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
 //! | `redirects` | own, follow, accept | in a virtual only; an HTTP redirect to another host is a failure, followed, or a good answer |
+//! | `service` | grpc, http2, memcached, redis | beside the original's; never guessed by port |
 //! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
 //! | `sqltls` | yes/no | in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it |
 //!
@@ -89,13 +90,13 @@ pub struct Flap {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Agent {
     pub port: u16,
-    pub interval_s: u32,
+    pub interval_ms: u32,
     pub send: String,
 }
 
 impl RawOwn {
     /// The virtual's own word, else the global one, else off.
-    pub fn settle(&self, global: &RawOwn, check_interval_s: u32) -> Tuning {
+    pub fn settle(&self, global: &RawOwn, check_interval_ms: u32) -> Tuning {
         let flap = self.flap_changes.or(global.flap_changes).filter(|n| *n > 0).map(|changes| Flap {
             changes,
             window_s: self.flap_window_s.or(global.flap_window_s).unwrap_or(DEFAULT_FLAP_WINDOW_S),
@@ -104,7 +105,10 @@ impl RawOwn {
         let port = self.agent_port.or(global.agent_port).and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
         let agent = port.map(|port| Agent {
             port,
-            interval_s: self.agent_interval_s.or(global.agent_interval_s).unwrap_or(check_interval_s),
+            interval_ms: self
+                .agent_interval_s
+                .or(global.agent_interval_s)
+                .map_or(check_interval_ms, |s| s.saturating_mul(1_000)),
             send: self.agent_send.clone().or_else(|| global.agent_send.clone()).unwrap_or_default(),
         });
         Tuning {

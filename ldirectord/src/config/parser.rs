@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// More errors than this are not collected.
 const MAX_ERRORS: usize = 50;
 
+/// Shorter would check a server without a pause.
+const MIN_PERIOD_MS: u32 = 10;
+
 pub struct Parser<'e> {
     pub(super) env: &'e mut dyn Environment,
     pub(super) problems: Vec<Problem>,
@@ -41,6 +44,7 @@ impl<'e> Parser<'e> {
     pub fn read(&mut self, text: &str) {
         let entries = lines::entries(text, &mut self.problems);
         self.errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        self.env.prepare(entries.iter().filter_map(host_name).collect());
         for entry in &entries {
             if self.errors >= MAX_ERRORS {
                 break;
@@ -180,6 +184,25 @@ impl<'e> Parser<'e> {
             );
         }
         Some(found.value)
+    }
+
+    /// A time in seconds, or with `ms` behind it in milliseconds; the result is in these.
+    fn period(&mut self, entry: &Entry<'_>) -> Option<u32> {
+        let bare = entry.value.trim_end();
+        let Some(digits) = bare.strip_suffix("ms").map(str::trim_end).filter(|d| is_number(d)) else {
+            return self.integer(entry, 1).map(|seconds| seconds.saturating_mul(1_000));
+        };
+        match digits.parse::<u32>() {
+            Ok(ms) if ms >= MIN_PERIOD_MS => {
+                let original = format!("the original reads {digits} seconds");
+                self.note(entry, Deviation::Milliseconds, format!("{} = {bare}", entry.name), original);
+                Some(ms)
+            }
+            _ => {
+                self.wrong(entry, format!("at least {MIN_PERIOD_MS}ms"), "");
+                None
+            }
+        }
     }
 
     /// A value that must stand in quotes; bare or empty ones are accepted with a warning.
@@ -356,9 +379,9 @@ impl<'e> Parser<'e> {
 
     pub(super) fn common(&mut self, entry: &Entry<'_>, to: &mut Common) {
         match entry.name.as_str() {
-            "checktimeout" => to.check_timeout_s = self.integer(entry, 1).or(to.check_timeout_s),
-            "negotiatetimeout" => to.negotiate_timeout_s = self.integer(entry, 1).or(to.negotiate_timeout_s),
-            "checkinterval" => to.check_interval_s = self.integer(entry, 1).or(to.check_interval_s),
+            "checktimeout" => to.check_timeout_ms = self.period(entry).or(to.check_timeout_ms),
+            "negotiatetimeout" => to.negotiate_timeout_ms = self.period(entry).or(to.negotiate_timeout_ms),
+            "checkinterval" => to.check_interval_ms = self.period(entry).or(to.check_interval_ms),
             "checkcount" => {
                 self.warn(
                     entry.line,
@@ -516,6 +539,21 @@ impl<'e> Parser<'e> {
         self.error(entry.line, column, format!("address `{}`", clip(text)), expected, "");
         None
     }
+}
+
+/// The name that an entry's value begins with, where one may stand that has to be resolved.
+fn host_name(entry: &Entry<'_>) -> Option<String> {
+    let may = matches!(entry.name.as_str(), "virtual" | "virtual6" | "real" | "real6" | "fallback" | "fallback6");
+    match value::host(entry.value).ok().filter(|_| may)?.1 {
+        Host::Plain(name) if name.contains(|c: char| c.is_alphabetic()) && name.parse::<IpAddr>().is_err() => {
+            Some(name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Text from the file as it is quoted in messages.

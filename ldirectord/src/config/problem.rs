@@ -82,6 +82,14 @@ macro_rules! deviations {
 deviations! {
     Crlf "crlf", "a carriage return makes yes/no values an error", "accepted with a warning",
         "files edited on Windows are plainly meant";
+    ByteOrderMark "byte-order-mark", "the first line is unknown", "left out with a warning",
+        "nobody sees it";
+    PastedQuotes "pasted-quotes", "typographic quotation marks are an error, or part of the value", "taken for plain ones, with a warning",
+        "web pages and word processors put them in";
+    HardBlank "hard-blank", "a hard blank in front of a directive or value makes it unknown", "taken for a plain one, with a warning",
+        "web pages put it in";
+    Milliseconds "milliseconds", "`checkinterval=250ms` is 250 seconds", "250 milliseconds, with a warning",
+        "nobody means seconds by it";
     TrailingBlank "trailing-blank", "`quiescent=yes ` is an error", "accepted with a warning",
         "a blank that nobody can see must not keep a director from starting";
     TrailingComment "trailing-comment", "`quiescent=yes # why` is an error", "accepted with a warning",

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 /// Directives that may stand in both scopes.
 #[derive(Default)]
 pub struct Common {
-    pub check_timeout_s: Option<u32>,
-    pub negotiate_timeout_s: Option<u32>,
-    pub check_interval_s: Option<u32>,
+    pub check_timeout_ms: Option<u32>,
+    pub negotiate_timeout_ms: Option<u32>,
+    pub check_interval_ms: Option<u32>,
     pub check_count: Option<u32>,
     pub failure_count: Option<u32>,
     pub fallback: Option<FallbackLine>,
@@ -55,6 +55,7 @@ pub enum Target {
 
 pub struct RawVirtual {
     pub line: u32,
+    pub lines: Vec<(u8, u32)>,
     pub column: u32,
     pub family: Family,
     pub target: Target,
@@ -95,6 +96,7 @@ impl RawVirtual {
     pub fn new(line: u32, column: u32, family: Family, target: Target) -> RawVirtual {
         RawVirtual {
             line,
+            lines: Vec::new(),
             column,
             family,
             target,

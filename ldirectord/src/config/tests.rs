@@ -44,7 +44,10 @@ const ONE: &str = "virtual=10.0.0.1:80\n    real=10.0.1.1:80 masq\n";
 fn defaults() {
     let config = accept(ONE).config;
     let v = &config.virtuals[0];
-    assert_eq!((v.check_timeout_s, v.negotiate_timeout_s, v.check_interval_s, v.failure_count), (5, 30, 10, 1));
+    assert_eq!(
+        (v.check_timeout_ms, v.negotiate_timeout_ms, v.check_interval_ms, v.failure_count),
+        (5_000, 30_000, 10_000, 1)
+    );
     assert_eq!((v.check_type, v.service, v.scheduler.as_str()), (CheckType::Negotiate, ServiceProtocol::Http, "wrr"));
     assert_eq!((v.quiescent, v.clean_stop), (false, true));
     assert_eq!(v.url(&v.reals[0]), "http://10.0.1.1:80/");
@@ -63,7 +66,7 @@ fn directives_of_our_own_are_off_unless_asked_for() {
     let all = accept(&format!("{head}{ONE}    flapwindow=20\n    flaphold=7\n    tlsverify=yes\n    sqltls=no\n"));
     let v = &all.config.virtuals[0];
     let flap = Some(Flap { changes: 3, window_s: 20, hold_s: 7 });
-    let agent = Some(Agent { port: 8000, interval_s: 5, send: "w\\n".to_owned() });
+    let agent = Some(Agent { port: 8000, interval_ms: 5_000, send: "w\\n".to_owned() });
     let t = &v.tuning;
     assert_eq!((v.failure_count, t.rise, t.flap, t.check_jitter_percent, t.slow_start_s), (4, 2, flap, 10, 30));
     assert_eq!((&t.agent, v.source_addr), (&agent, "10.0.0.9".parse().ok()));
@@ -150,11 +153,11 @@ fn global_directives() {
 fn timeouts_inherit_crosswise() {
     let both = |text: &str| {
         let v = accept(text).config.virtuals.remove(0);
-        (v.check_timeout_s, v.negotiate_timeout_s)
+        (v.check_timeout_ms, v.negotiate_timeout_ms)
     };
-    assert_eq!(both(&format!("checktimeout=7\n{ONE}")), (7, 7));
-    assert_eq!(both(&format!("checktimeout=7\n{ONE}    negotiatetimeout=9\n")), (9, 9));
-    assert_eq!(both(&format!("checktimeout=7\nnegotiatetimeout=8\n{ONE}")), (7, 8));
+    assert_eq!(both(&format!("checktimeout=7\n{ONE}")), (7_000, 7_000));
+    assert_eq!(both(&format!("checktimeout=7\n{ONE}    negotiatetimeout=9\n")), (9_000, 9_000));
+    assert_eq!(both(&format!("checktimeout=7\nnegotiatetimeout=8\n{ONE}")), (7_000, 8_000));
 }
 
 #[test]
@@ -294,4 +297,60 @@ mod random {
             }
         }
     }
+}
+
+#[test]
+fn what_editors_and_web_pages_do_to_a_file() {
+    assert_eq!(deviations(&format!("\u{feff}checkinterval=3\n{ONE}")), [Deviation::ByteOrderMark]);
+    assert_eq!(accept(&format!("\u{feff}checkinterval=3\n{ONE}")).config.global.check_interval_ms, 3_000);
+    let pasted = format!("{ONE}    receive = \u{201c}al\u{201c}ive\u{201d} # x\n    request=\u{201e}a\u{201f}\n");
+    assert_eq!(deviations(&pasted), [Deviation::PastedQuotes]);
+    let v = accept(&pasted).config.virtuals.remove(0);
+    assert_eq!((v.receive.as_str(), v.request.as_str()), ("al\u{201c}ive", "/a"));
+    let hard = "virtual=10.0.0.1:80\n\u{a0}\u{a0}\u{a0}\u{a0}real\u{a0}=\u{a0}10.0.1.1:80 masq\n";
+    assert_eq!(accept(hard).config.virtuals[0].reals.len(), 1);
+    // What is meant literally stays.
+    let literal = accept(&format!("{ONE}    receive=\"\u{201c}quoted\u{201d}\"\n"));
+    assert_eq!(literal.config.virtuals[0].receive, "\u{201c}quoted\u{201d}");
+    assert!(refuse("\u{fffd}\u{fffd}v\0i\0r\0").found.contains("UTF-16"));
+}
+
+#[test]
+fn other_programs_files_and_bare_ipv6() {
+    let text = "global_defs {\n}\nvirtual_server 10.0.0.1 80 {\n    real_server 10.0.1.1 80 {\n    }\n}\n";
+    let errors = parse(text, &mut Fake).map(|a| a.config).unwrap_err().errors;
+    assert_eq!((errors.len(), errors[0].line), (1, 1));
+    assert!(errors[0].found.contains("keepalived") && errors[0].cure.contains("virtual = ADDRESS:PORT"));
+    for name in ["virtual", "virtual6"] {
+        let cure = refuse(&format!("{name}=2001:db8::1:80\n    real6=[2001:db8::2]:80 masq\n")).cure;
+        assert!(cure.ends_with("virtual6 = [2001:db8::1]:80"), "{cure}");
+    }
+}
+
+#[test]
+fn intervals_and_timeouts_in_milliseconds() {
+    let text = format!("checkinterval=250ms\nchecktimeout = 100ms\n{ONE}    negotiatetimeout=2\n");
+    let v = accept(&text).config.virtuals.remove(0);
+    assert_eq!((v.check_interval_ms, v.check_timeout_ms, v.negotiate_timeout_ms), (250, 2_000, 2_000));
+    assert_eq!(deviations(&text), [Deviation::Milliseconds, Deviation::Milliseconds]);
+    assert!(refuse(&format!("checkinterval=5ms\n{ONE}")).expected.contains("10ms"));
+    assert_eq!(accept(&format!("checkinterval=7x\n{ONE}")).config.global.check_interval_ms, 7_000);
+}
+
+#[test]
+fn checks_that_cannot_fail_or_succeed_and_their_lines() {
+    let said = |body: &str| {
+        let config = accept(&format!("{ONE}{body}")).config;
+        lint(&config).into_iter().map(|p| (p.line, format!("{} {}", p.found, p.expected))).collect::<Vec<_>>()
+    };
+    let has = |body: &str, line: u32, words: &str| {
+        let all = said(body);
+        assert!(all.iter().any(|(l, text)| *l == line && text.contains(words)), "{body}: {all:?}");
+    };
+    has("    quiescent=yes\n    checktype=external\n", 4, "counts as up");
+    has("    checktype=external\n    checkcommand=/nowhere/check\n", 4, "stay down");
+    has("    service=radius\n", 3, "stay down");
+    has("    service=http\n    request=\"http://www.example.test:8080/x\"\n", 4, "asked is 10.0.1.1:80, without TLS");
+    has("    checkport=80\n    service=none\n", 4, "without a check");
+    assert!(said("    service=http\n    request=\"http://www.example.test/x\"\n").is_empty());
 }

@@ -17,9 +17,9 @@ pub struct Config {
 /// Directives in column 0.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Global {
-    pub check_timeout_s: Option<u32>,
-    pub negotiate_timeout_s: Option<u32>,
-    pub check_interval_s: u32,
+    pub check_timeout_ms: Option<u32>,
+    pub negotiate_timeout_ms: Option<u32>,
+    pub check_interval_ms: u32,
     pub check_count: u32,
     pub failure_count: u32,
     pub autoreload: bool,
@@ -136,6 +136,7 @@ protocols! {
     Dns "dns" 53, Ftp "ftp" 21, Http "http" 80, Https "https" 443, HttpProxy "http_proxy" 3128, Imap "imap" 143, Imaps "imaps" 993,
     Ldap "ldap" 389, Ldaps "ldaps" 636, Mysql "mysql" 3306, Nntp "nntp" 119, None "none" 0, Oracle "oracle" 1521, Pgsql "pgsql" 5432,
     Pop "pop" 110, Pops "pops" 995, Radius "radius" 1812, Simpletcp "simpletcp" 0, Sip "sip" 5060, Smtp "smtp" 25, Submission "submission" 587,
+    Grpc "grpc" 0, Http2 "http2" 443, Memcached "memcached" 11211, Redis "redis" 6379,
 }
 
 impl ServiceProtocol {
@@ -143,9 +144,19 @@ impl ServiceProtocol {
         Self::ALL.iter().copied().find(|s| s.name() == name)
     }
 
+    /// Those that the original does not know: never guessed by port, since a file without `service` means what it meant.
+    pub fn is_own(self) -> bool {
+        use ServiceProtocol::*;
+        matches!(self, Grpc | Http2 | Memcached | Redis)
+    }
+
     /// The protocol that a port stands for; `none` for any other port.
     pub fn by_port(port: u16) -> ServiceProtocol {
-        Self::ALL.iter().copied().find(|s| s.standard_port() == port && port != 0).unwrap_or(ServiceProtocol::None)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|s| s.standard_port() == port && port != 0 && !s.is_own())
+            .unwrap_or(ServiceProtocol::None)
     }
 }
 
@@ -201,6 +212,8 @@ impl Method {
 pub struct Virtual {
     /// Line of the file on which the block begins.
     pub line: u32,
+    /// Lines of its directives, by their place in the list of all.
+    pub lines: Box<[(u8, u32)]>,
     pub key: ServiceKey,
     pub reals: Vec<Real>,
     pub check_type: CheckType,
@@ -213,9 +226,9 @@ pub struct Virtual {
     /// One-packet scheduling as written; acts with UDP only.
     pub ops: bool,
     pub check_port: Option<u16>,
-    pub check_timeout_s: u32,
-    pub negotiate_timeout_s: u32,
-    pub check_interval_s: u32,
+    pub check_timeout_ms: u32,
+    pub negotiate_timeout_ms: u32,
+    pub check_interval_ms: u32,
     /// Whether the block itself set `checkinterval`.
     pub own_interval: bool,
     pub check_count: u32,
@@ -285,6 +298,12 @@ pub struct Fallback {
 }
 
 impl Virtual {
+    /// The line on which it sets a directive (the last one), or on which it begins.
+    pub fn line_of(&self, directive: &str) -> u32 {
+        let at = super::lines::number(directive);
+        self.lines.iter().rev().find(|(number, _)| Some(*number) == at).map_or(self.line, |(_, line)| *line)
+    }
+
     pub fn family(&self) -> Family {
         self.key.family()
     }

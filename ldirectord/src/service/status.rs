@@ -65,7 +65,7 @@ pub struct RealStatus {
     /// Its weight grows since it came back.
     #[serde(default)]
     pub ramping: bool,
-    /// Weight that the table should have now; `None`: no entry.
+    /// Weight that the table should have now; `None`: no entry, also where the table has refused it (`Status::refused` says why).
     pub weight: Option<u32>,
     pub configured_weight: u32,
     /// Failures in a row.

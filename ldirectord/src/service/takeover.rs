@@ -16,14 +16,14 @@ impl Core {
 
     /// Settles what each server counts as; the rules are in `policy`.
     pub(super) fn believe(&mut self, verdicts: &Verdicts) -> TakenOver {
-        let secs = |s: u32| Duration::from_secs(u64::from(s));
+        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
         let trust: BTreeMap<ServiceKey, Duration> = self
             .config
             .virtuals
             .iter()
             .map(|v| {
-                let deadline = secs(v.negotiate_timeout_s.max(v.check_timeout_s));
-                (v.key, policy::trust(secs(v.check_interval_s), deadline))
+                let deadline = millis(v.negotiate_timeout_ms.max(v.check_timeout_ms));
+                (v.key, policy::trust(millis(v.check_interval_ms), deadline))
             })
             .collect();
         let now = self.now();

@@ -7,10 +7,13 @@
 
 use crate::ipvs::render::Names;
 use base::ipvs::Protocol;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 const SERVICES_FILE: &str = "/etc/services";
 /// Larger files are cut: the usual one has 13 kB.
@@ -99,12 +102,78 @@ pub fn reverse_lookup(addr: IpAddr) -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
-/// The system's names.
+/// What a resolver says of many names: each is asked for once, several at a time, for so long at most. What has no answer by then
+/// is not in the result; its thread ends when the resolver lets it.
+pub fn ask_all<K, V>(keys: Vec<K>, ask: fn(&K) -> V, patience: Duration) -> BTreeMap<K, V>
+where
+    K: Ord + Send + 'static,
+    V: Send + 'static,
+{
+    let unique: BTreeSet<K> = keys.into_iter().collect();
+    let wanted = unique.len();
+    let queue = Arc::new(Mutex::new(unique.into_iter().collect::<Vec<K>>()));
+    let (answers, inbox) = channel();
+    for _ in 0..wanted.min(MAX_ASKED_AT_ONCE) {
+        if ASKING.fetch_add(1, Ordering::Relaxed) >= MAX_ASKING {
+            ASKING.fetch_sub(1, Ordering::Relaxed);
+            break;
+        }
+        let (queue, answers, asking) = (queue.clone(), answers.clone(), Asking);
+        let work = move || {
+            let _asking = asking;
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let Some(key) = next else { return };
+                let value = ask(&key);
+                if answers.send((key, value)).is_err() {
+                    return;
+                }
+            }
+        };
+        // The guard goes with a thread that does not start, too.
+        let _ = std::thread::Builder::new().name("names".to_owned()).spawn(work);
+    }
+    drop(answers);
+    let deadline = Instant::now() + patience;
+    let mut known = BTreeMap::new();
+    while let Ok((key, value)) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        known.insert(key, value);
+    }
+    known
+}
+
+const MAX_ASKED_AT_ONCE: usize = 16;
+/// Threads that a resolver holds up, of the whole process.
+const MAX_ASKING: usize = 64;
+static ASKING: AtomicUsize = AtomicUsize::new(0);
+
+struct Asking;
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a listing waits for names; what has none by then is shown by its number.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The system's names. Those that were learnt are kept.
 pub struct SystemNames;
 
+static LEARNT: Mutex<BTreeMap<IpAddr, Option<String>>> = Mutex::new(BTreeMap::new());
+
 impl Names for SystemNames {
+    fn learn(&self, addrs: Vec<IpAddr>) {
+        let known = ask_all(addrs.clone(), |addr| reverse_lookup(*addr), PATIENCE);
+        let mut learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner);
+        *learnt = addrs.into_iter().map(|addr| (addr, None)).collect();
+        learnt.extend(known);
+    }
+
     fn host(&self, addr: IpAddr) -> Option<String> {
-        reverse_lookup(addr)
+        let learnt = LEARNT.lock().unwrap_or_else(PoisonError::into_inner).get(&addr).cloned();
+        learnt.unwrap_or_else(|| reverse_lookup(addr))
     }
 
     fn port(&self, port: u16, protocol: Protocol) -> Option<String> {
@@ -125,6 +194,21 @@ mod tests {
         assert_eq!(services.port("www", Protocol::Udp), None);
         assert_eq!(services.port("late", Protocol::Tcp), Some(80));
         assert_eq!(services.name(1, Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn a_slow_resolver_is_asked_side_by_side_and_not_for_ever() {
+        let begin = Instant::now();
+        let slow = |n: &u64| {
+            std::thread::sleep(Duration::from_millis(if *n == 7 { 60_000 } else { 50 }));
+            n * 2
+        };
+        let keys = (0..40).chain(0..40).collect();
+        let known = ask_all(keys, slow, Duration::from_secs(3));
+        assert_eq!(known.len(), 39);
+        assert!(known.get(&7).is_none() && known[&39] == 78);
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        assert!(ask_all(Vec::new(), slow, Duration::ZERO).is_empty());
     }
 
     #[test]

@@ -9,7 +9,8 @@ mod answer;
 mod url;
 
 use self::answer::Answer;
-use self::url::{bare, escape, follow, host_of, is_secure, name_of, origin_form, port_of};
+pub use self::url::escape;
+use self::url::{bare, follow, host_of, is_secure, name_of, origin_form, port_of};
 use super::io::{Net, Tls};
 use super::{Failure, Outcome, failure};
 use crate::config::{HttpMethod, Real, Redirects, ServiceProtocol, Virtual, absolute_url, bracketed};

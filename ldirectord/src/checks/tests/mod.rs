@@ -561,6 +561,92 @@ async fn sip_waits_for_the_final_answer() {
     }
 }
 
+#[tokio::test]
+async fn redis_and_memcached() {
+    let redis = talker(
+        "",
+        &[
+            ("PING", "+PONG\r\n"),
+            ("INFO", "$22\r\n# x\r\nrole:master\r\nz:1\r\n"),
+            ("*3", ""),
+            ("$", ""),
+            ("AUTH", ""),
+            ("user", ""),
+            ("good", "+OK\r\n"),
+            ("bad", "-WRONGPASS\r\n"),
+        ],
+    )
+    .await;
+    up(redis, "service=redis").await;
+    up(redis, "service=redis\nrequest=\"INFO replication\"\nreceive=\"role:master\"").await;
+    down(redis, "service=redis\nrequest=\"INFO replication\"\nreceive=\"role:slave\"", "role:master").await;
+    up(redis, "service=redis\nlogin=\"user\"\npasswd=\"good\"").await;
+    down(redis, "service=redis\nlogin=\"user\"\npasswd=\"bad\"", "WRONGPASS").await;
+    up(talker("", &[("PING", "-NOAUTH Authentication required.\r\n")]).await, "service=redis").await;
+    down(talker("", &[("PING", "-LOADING\r\n")]).await, "service=redis", "LOADING").await;
+    let rules: &[(&str, &str)] = &[("version", "VERSION 1.6\r\n"), ("stats", "STAT pid 7\r\nSTAT up 9\r\nEND\r\n")];
+    let memcached = talker("", rules).await;
+    up(memcached, "service=memcached").await;
+    up(memcached, "service=memcached\nrequest=\"stats\"\nreceive=\"^STAT up\"").await;
+    down(memcached, "service=memcached\nrequest=\"stats\"\nreceive=\"^STAT down\"", "END").await;
+    down(talker("", &[("version", "ERROR\r\n")]).await, "service=memcached", "ERROR").await;
+}
+
+/// A server of HTTP/2 without TLS that knows a page and the health of two services.
+async fn http2_server() -> u16 {
+    serve(|stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            tokio::spawn(async move {
+                let path = request.uri().path().to_owned();
+                let host = request.uri().authority().map(|a| a.to_string()).unwrap_or_default();
+                let mut asked = Vec::new();
+                let mut body = request.into_body();
+                while let Some(Ok(data)) = body.data().await {
+                    asked.extend_from_slice(&data);
+                }
+                let status = if path == "/503" { 503 } else { 200 };
+                let Ok(mut send) = respond.send_response(Response::builder().status(status).body(()).unwrap(), false)
+                else {
+                    return;
+                };
+                if !path.ends_with("/Check") {
+                    let _ = send.send_data(format!("alive at {host}").into(), true);
+                    return;
+                }
+                let (code, state) = match asked.as_slice() {
+                    [0, 0, 0, 0, 0] | [.., b'g'] => ("0", 1),
+                    [.., b'b'] => ("0", 2),
+                    _ => ("5", 0),
+                };
+                if code == "0" {
+                    let _ = send.send_data(vec![0, 0, 0, 0, 2, 8, state].into(), false);
+                }
+                let mut trailers = hyper::HeaderMap::new();
+                trailers.insert("grpc-status", code.parse().unwrap());
+                let _ = send.send_trailers(trailers);
+            });
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn http2_and_grpc() {
+    let port = http2_server().await;
+    let plain = "service=http2\nrequest=\"http://www.example.test/x\"";
+    up(port, plain).await;
+    up(port, &format!("{plain}\nreceive=\"at www.example.test$\"")).await;
+    down(port, &format!("{plain}\nreceive=\"dead\""), "does not match").await;
+    down(port, "service=http2\nrequest=\"http://www.example.test/503\"", "503").await;
+    down(port, "service=http2", "TLS").await;
+    down(http_server().await, plain, "").await;
+    up(port, "service=grpc").await;
+    up(port, "service=grpc\nrequest=\"shop.g\"").await;
+    down(port, "service=grpc\nrequest=\"shop.b\"", "shop.b is NOT_SERVING").await;
+    down(port, "service=grpc\nrequest=\"other\"", "not known to the server").await;
+}
+
 #[test]
 fn what_cannot_be_checked_says_so() {
     let text = "virtual=5\n    real=10.0.1.1 gate\n    service=oracle\n    checkport=1521\nvirtual=6\n    real=10.0.1.1 gate\n    service=http\n    checkport=80\n\

@@ -35,7 +35,7 @@ use super::{Handle, LoadError, Options};
 use crate::config::{Accepted, Config, Problem};
 use crate::plan::plan;
 use base::Time;
-use base::ipvs::ServiceKey;
+use base::ipvs::{DestKey, ServiceKey};
 use kernel::ipvs::Ipvs;
 use policy::{Health, MarkEntry, Plan, RealId, TakenOver, Tuning, Verdicts, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +133,8 @@ pub struct Core {
     pub(super) last_reload: Option<(Instant, Option<String>)>,
     pub(super) table_error: Option<String>,
     pub(super) refused: BTreeSet<String>,
+    /// Services (`None`) and servers that the table did not take at the last whole pass.
+    pub(super) unplaced: BTreeSet<(ServiceKey, Option<DestKey>)>,
     pub(super) repairs: u64,
     /// As read at the last whole pass, and when.
     pub(super) counts: counts::Counts,
@@ -198,6 +200,7 @@ impl Core {
             last_reload: None,
             table_error: None,
             refused: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
             repairs: 0,
             counts: counts::Counts::default(),
             entries_read: None,

@@ -178,6 +178,12 @@ impl Core {
             self.log(text);
         }
         if report.whole {
+            let unplaced = |f: &Failed| match &f.op {
+                Op::AddService(s) => Some((s.key, None)),
+                Op::AddDest { service, dest, .. } => Some((*service, Some(dest.key))),
+                _ => None,
+            };
+            self.unplaced = report.failed.iter().filter_map(unplaced).collect();
             self.refused = now;
         } else {
             self.refused.extend(now);

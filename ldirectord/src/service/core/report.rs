@@ -63,7 +63,7 @@ impl Core {
             agent: record.agent.clone(),
             held_for_ms: record.held_until.filter(|t| *t > now).map(|t| ms(t.since(now))),
             ramping: record.takes() && v.tuning.ramping(record.risen, now).is_some(),
-            weight: want.and_then(|w| w.dests.get(&id.dest)).map(|d| d.dest.weight),
+            weight: want.and_then(|w| w.dests.get(&id.dest)).map(|d| d.dest.weight).filter(|_| self.is_placed(&id)),
             configured_weight: real.dest.weight,
             failures: record.failures,
             since_ms: now.since(record.since).as_millis() as u64,
@@ -74,6 +74,11 @@ impl Core {
             active_conns: counts.map(|c| c.active),
             inactive_conns: counts.map(|c| c.inactive),
         })
+    }
+
+    /// Whether the table has not refused it, or its service as a whole.
+    fn is_placed(&self, id: &policy::RealId) -> bool {
+        !self.unplaced.contains(&(id.service, None)) && !self.unplaced.contains(&(id.service, Some(id.dest)))
     }
 
     fn maintenance_by(&self, id: &policy::RealId, record: &policy::Record) -> Vec<String> {

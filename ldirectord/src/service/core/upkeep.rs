@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// After a start or a reload, when first checks are done, freed memory is given back; then now and then.
 pub(super) const TIDY_SOON: Duration = Duration::from_secs(3);
+/// How long a start waits for the maintenance directory.
+const FIRST_SCAN: Duration = Duration::from_secs(2);
 const TIDY_EVERY: Duration = Duration::from_secs(20);
 
 impl Core {
@@ -54,14 +56,23 @@ impl Core {
         }
     }
 
+    /// At a start the marks count from the beginning, unless a resolver takes too long for their names.
     pub(super) async fn scan_now(&mut self) {
         let (Some(dir), Some(mut scanner)) = (self.config.global.maintenance_dir.clone(), self.scanner.take()) else {
             return;
         };
-        let scanned = tokio::task::spawn_blocking(move || (scanner.scan(&dir), scanner)).await;
-        if let Ok((marks, scanner)) = scanned {
-            self.scanner = Some(scanner);
-            self.dir_marks = marks;
+        let events = self.events_in.clone();
+        let (first, scanned) = tokio::sync::oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let marks = scanner.scan(&dir);
+            let _ = first.send(marks.clone());
+            let _ = events.blocking_send(Event::Marks(marks, scanner));
+        });
+        match tokio::time::timeout(FIRST_SCAN, scanned).await {
+            Ok(Ok(marks)) => self.dir_marks = marks,
+            _ => {
+                self.log("The names in the maintenance directory take long to resolve: the start goes on without them")
+            }
         }
     }
 

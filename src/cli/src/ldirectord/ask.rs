@@ -48,6 +48,11 @@ pub fn mark(paths: &Paths, request: MarkRequest) -> Result<Vec<Marked>, AskError
     ask::<Answer>(paths, &Request::Mark(request)).map(|a| a.marked)
 }
 
+/// Reads the file again; what it warned of is in the director's log.
+pub fn reload(paths: &Paths, force: bool) -> Result<(), AskError> {
+    ask::<serde_json::Value>(paths, &Request::Reload { force }).map(drop)
+}
+
 fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Result<T, AskError> {
     let (stream, socket) = connect(paths)?;
     exchange(stream, &socket, request)

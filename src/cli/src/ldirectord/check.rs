@@ -2,8 +2,8 @@
 
 use super::paths::Paths;
 use super::{complain, exit, sentence};
+use ::ldirectord::audit;
 use ::ldirectord::config::{Config, OwnDirective, Problem, lint, service_id};
-use ::ldirectord::plan;
 use ::ldirectord::service::{LoadError, load};
 use kernel::ipvs::{Ipvs, Memory, render};
 use serde_json::json;
@@ -24,13 +24,16 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
     let mut warnings = accepted.warnings;
     warnings.extend(lint(&accepted.config));
     warnings.sort_by_key(|w| (w.line, w.column));
-    let table = assume.map(|a| plan::assumed(&accepted.config, a == "up"));
+    let table = assume.map(|a| audit::placed(&accepted.config, a == "up").0);
+    let errors = audit::audit(&accepted.config);
+    let code = if errors.is_empty() { exit::OK } else { exit::CONFIG };
     if as_json {
         print_json(&json!({
-            "file": paths.config, "valid": true, "warnings": warnings, "own_directives": accepted.own_directives, "config": accepted.config, "table": table,
+            "file": paths.config, "valid": errors.is_empty(), "errors": errors, "warnings": warnings, "own_directives": accepted.own_directives, "config": accepted.config, "table": table,
         }));
-        return exit::OK;
+        return code;
     }
+    errors.iter().for_each(|e| kernel::errln!("{}", sentence(paths, e)));
     warnings.iter().for_each(|w| kernel::errln!("{}", sentence(paths, w)));
     if let Some(text) = own(&accepted.own_directives) {
         kernel::errln!("{text}");
@@ -41,9 +44,10 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
             let Ok(info) = memory.info() else { return exit::FAILED };
             kernel::output::put(render::listing(&info, &entries));
         }
-        None => kernel::outln!("{}", summary(paths, &accepted.config, &warnings)),
+        None if errors.is_empty() => kernel::outln!("{}", summary(paths, &accepted.config, &warnings)),
+        None => {}
     }
-    exit::OK
+    code
 }
 
 /// Who may go back to the original wants to know what it would refuse.

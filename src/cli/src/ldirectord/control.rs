@@ -89,6 +89,17 @@ pub fn stop(paths: &Paths) -> i32 {
     exit::OK
 }
 
+/// Asked over the control socket, which tells what came of it.
+pub fn reload_by_force(paths: &Paths) -> i32 {
+    match super::ask::reload(paths, true) {
+        Ok(()) => exit::OK,
+        Err(why) => {
+            kernel::errln!("ldirectord: {why}");
+            exit::FAILED
+        }
+    }
+}
+
 pub fn reload(paths: &Paths) -> i32 {
     let Some(pid) = paths.running() else {
         kernel::errln!("ldirectord is not running for {}", paths.config.display());

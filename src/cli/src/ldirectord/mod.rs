@@ -54,6 +54,7 @@ Examples:
   ldirectord www.cf maintenance 10.0.1.1 on
                                       down at once, also after a restart of the daemon, until `off`
   ldirectord www.cf reload            read the file again; with an error in it nothing changes
+  ldirectord www.cf reload --force    the same, even if the file leaves no service or server
   ldirectord www.cf check             validate the file, and warn of likely mistakes
   ldirectord www.cf check --assume down
                                       show the table that results when all servers are down
@@ -84,6 +85,9 @@ pub struct Ldirectord {
     /// With drain, undrain, maintenance: only in this virtual service (ADDRESS:PORT or a mark)
     #[arg(long = "virtual", value_name = "SERVICE")]
     virtual_service: Option<String>,
+    /// With reload: even if the file leaves nothing to serve
+    #[arg(long)]
+    force: bool,
     /// With top: seconds between two looks
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
@@ -258,6 +262,7 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         (Action::Status, accepted) if args.long => show::long(paths, accepted.as_ref()),
         (Action::Status, accepted) => control::status(paths, accepted.as_ref()),
         (Action::Stop, _) => control::stop(paths),
+        (Action::Reload, _) if args.force => control::reload_by_force(paths),
         (Action::Reload, _) => control::reload(paths),
         (Action::Start, Some(accepted)) => start(args, paths, accepted),
         (Action::Restart, Some(accepted)) => restart(args, paths, accepted),

@@ -22,20 +22,29 @@ impl Paths {
             PathBuf::from(file),
         ];
         let Some(config) = places.iter().find(|p| p.is_file()) else {
+            // A director that runs is stopped and asked also when its file is gone.
+            let all = places.iter().map(|place| Paths::of(place, given, run_dir));
+            if let Some(running) = all.into_iter().find(|paths| paths.running().is_some()) {
+                return Ok(running);
+            }
             let tried: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
             return Err(format!("configuration file {file} not found (looked for {})", tried.join(", ")));
         };
+        Ok(Paths::of(config, given, run_dir))
+    }
+
+    fn of(config: &Path, given: Option<&str>, run_dir: &Path) -> Paths {
         let name = match given {
             Some(given) => Path::new(given).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             None => "ldirectord".to_owned(),
         };
-        Ok(Paths {
-            config: std::path::absolute(config).unwrap_or_else(|_| config.clone()),
+        Paths {
+            config: std::path::absolute(config).unwrap_or_else(|_| config.to_owned()),
             pid_file: run_dir.join(format!("ldirectord.{name}.pid")),
             given: given.map(str::to_owned),
             run_dir: run_dir.to_owned(),
             name,
-        })
+        }
     }
 
     /// The pid in the file, whether that process lives or not.

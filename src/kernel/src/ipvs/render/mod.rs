@@ -23,6 +23,8 @@ const MAX_DEST_NAME_LEN: usize = 28;
 
 /// Names of hosts and ports; `None` shows the number.
 pub trait Names {
+    /// These will be asked for: whoever asks a resolver does so once and side by side.
+    fn learn(&self, _: Vec<IpAddr>) {}
     fn host(&self, addr: IpAddr) -> Option<String>;
     fn port(&self, port: u16, protocol: Protocol) -> Option<String>;
 }
@@ -69,6 +71,7 @@ pub fn listing(info: &Info, entries: &[ServiceEntry]) -> String {
 
 /// The whole table: header, titles, rows.
 pub fn table(info: &Info, entries: &[ServiceEntry], options: &Options, names: &dyn Names) -> String {
+    names.learn(addresses(entries));
     let (x, y, z) = info.version;
     let mut text = format!("IP Virtual Server version {x}.{y}.{z} (size={})\n", info.conn_table_size);
     text.push_str(&titles(options));
@@ -80,6 +83,7 @@ pub fn table(info: &Info, entries: &[ServiceEntry], options: &Options, names: &d
 
 /// One service under the titles, without the header.
 pub fn one_service(entry: &ServiceEntry, options: &Options, names: &dyn Names) -> String {
+    names.learn(addresses(std::slice::from_ref(entry)));
     let entry = ordered(std::slice::from_ref(entry), options).pop();
     let rows = entry.map(|e| service(&e, options, names)).unwrap_or_default();
     titles(options) + &rows
@@ -157,6 +161,16 @@ fn service(entry: &ServiceEntry, options: &Options, names: &dyn Names) -> String
         text.push_str(&dest_row(dest, &s.key, options, names));
     }
     text
+}
+
+/// All addresses of a table.
+fn addresses(entries: &[ServiceEntry]) -> Vec<IpAddr> {
+    let of_service = |entry: &ServiceEntry| match entry.service.key {
+        ServiceKey::Address { addr, .. } => Some(addr),
+        ServiceKey::Fwmark { .. } => None,
+    };
+    let dests = entries.iter().flat_map(|e| e.dests.iter().map(|d| d.dest.key.addr));
+    entries.iter().filter_map(of_service).chain(dests).collect()
 }
 
 /// A destination's address and port. A service by mark has no protocol, so its ports have no names.

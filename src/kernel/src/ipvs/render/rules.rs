@@ -16,6 +16,7 @@ pub struct RuleOptions {
 
 /// All services, sorted as in a listing.
 pub fn rules(entries: &[ServiceEntry], options: RuleOptions, names: &dyn Names) -> String {
+    names.learn(super::addresses(entries));
     ordered(entries, &Options::default()).iter().map(|e| service_rules(e, options, names)).collect()
 }
 
