@@ -1,7 +1,9 @@
 //! Controllers on a virtual clock, over a bus that orders messages per partition as the ring does, with pretended agents.
 
-#![allow(dead_code)]
+// Each test program uses a part of it.
+#![allow(dead_code, unused_imports)]
 
+mod documents;
 pub mod fences;
 mod operator;
 pub mod planner;
@@ -11,6 +13,7 @@ use base::{NodeId, Time, WallTime};
 use cib::Cib;
 use controller::fencing::executor::AgentCall;
 use controller::*;
+pub use documents::{GROUP, document, schedule, seeds};
 use scheduler::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -588,36 +591,3 @@ fn thing(instance: &base::Instance) -> String {
     let by = if params.is_empty() { instance.id.clone() } else { params.join(" ") };
     format!("{} {by}", instance.agent)
 }
-
-/// Seeds of random lives: `0..usual`, or what BASCULE_SEEDS says: `1000..2000` for these, a number for so many times as many
-/// as usual as that number is of 300. A failure names its seed.
-pub fn seeds(usual: u64) -> std::ops::Range<u64> {
-    let wanted = std::env::var("BASCULE_SEEDS").unwrap_or_default();
-    let bounds = wanted.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-    let scaled = || wanted.parse().ok().map(|n: u64| 0..(usual * n).div_ceil(300));
-    bounds.or_else(scaled).unwrap_or(0..usual)
-}
-
-/// The real scheduler.
-pub fn schedule(cib: &Element, wall: WallTime) -> Result<Schedule, String> {
-    scheduler::schedule(cib, wall, &scheduler::Options::default()).map_err(|e| e.to_string())
-}
-
-/// A CIB with these resources.
-pub fn document(resources: &str) -> String {
-    let properties = "<cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"fencing\" name=\"fencing-enabled\" value=\"false\"/></cluster_property_set>";
-    format!(
-        "<cib crm_feature_set=\"3.20.1\" validate-with=\"pacemaker-4.0\" epoch=\"1\" num_updates=\"0\" admin_epoch=\"0\"><configuration>\
-         <crm_config>{properties}</crm_config><nodes/><resources>{resources}</resources><constraints/></configuration><status/></cib>"
-    )
-}
-
-/// A director group of an address and a director, as in the demo.
-pub const GROUP: &str = "<group id=\"director\">\
-    <primitive id=\"vip\" class=\"ocf\" provider=\"heartbeat\" type=\"IPaddr2\">\
-      <meta_attributes id=\"vip-meta\"><nvpair id=\"vip-mt\" name=\"migration-threshold\" value=\"3\"/></meta_attributes>\
-      <operations><op id=\"vip-m\" name=\"monitor\" interval=\"10s\"/></operations></primitive>\
-    <primitive id=\"lvs\" class=\"ocf\" provider=\"heartbeat\" type=\"ldirectord\">\
-      <meta_attributes id=\"lvs-meta\"><nvpair id=\"lvs-mt\" name=\"migration-threshold\" value=\"3\"/></meta_attributes>\
-      <operations><op id=\"lvs-m\" name=\"monitor\" interval=\"10s\"/></operations></primitive>\
-    </group>";
