@@ -259,7 +259,7 @@ impl World {
 
 fn holds(cluster: &Cluster, node: &str) -> bool {
     let Some(status) = cluster.status(node) else { return false };
-    status.members.len() > 0 && {
+    !status.members.is_empty() && {
         let call = cib_call(CibOp::Query, "status", None);
         let Some(reply): Option<CibReply> = post(&cluster.run_dir(node), "cib", &call, fixture::PATIENCE) else {
             return false;

@@ -157,7 +157,7 @@ impl Driver {
             }
             Next::Run { step, executor } => {
                 let Some(order) = self.order(now, fencing, step, executor, replica) else { return };
-                let limit = device::find(cib, &order.step.device).map_or(None, |d| d.limit());
+                let limit = device::find(cib, &order.step.device).and_then(|d| d.limit());
                 let used = busy.iter().filter(|d| **d == *order.step.device).count();
                 if limit.is_some_and(|most| used >= most) {
                     return;
