@@ -268,7 +268,7 @@ fn a_request_of_any_node_is_answered_by_the_verdict_and_later_ones_join_it() {
     lab.run_ms(100);
     let reboot = lab.ask(others[1], request(&victim.to_string(), FenceAction::Reboot));
     lab.run_ms(200);
-    assert!(lab.node(others[0]).replies.get(&off).is_none(), "there is no verdict yet");
+    assert!(!lab.node(others[0]).replies.contains_key(&off), "there is no verdict yet");
     lab.run_ms(3000);
     for (node, id) in [(others[0], off), (others[1], reboot)] {
         assert!(matches!(lab.node(node).replies[&id], Response::Done { .. }), "{:?}", lab.node(node).replies[&id]);
