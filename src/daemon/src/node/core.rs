@@ -11,7 +11,6 @@ use super::perform::Performer;
 use super::reload::{self, Outcome};
 use super::signals::Wish;
 use super::view;
-use crate::claims::Standing;
 use crate::clock;
 use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
@@ -138,8 +137,6 @@ pub(super) struct Core {
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
     pub hindrances: Hindrances,
-    /// For those who meet others on an address's LAN.
-    standing: watch::Sender<Standing>,
     /// The digest that is being computed.
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
@@ -154,10 +151,8 @@ impl Core {
         quorum: quorum::Quorum,
         ring: Ring,
         performer: Performer,
-        timeline: Timeline,
         identity: Identity,
         board: Board,
-        standing: watch::Sender<Standing>,
         dog: fenced::Dog,
     ) -> Core {
         let mut quorum = quorum;
@@ -166,8 +161,8 @@ impl Core {
             controller,
             quorum,
             ring,
+            timeline: performer.timeline.clone(),
             performer,
-            timeline,
             identity,
             ring_id: None,
             clients: BTreeMap::new(),
@@ -180,7 +175,6 @@ impl Core {
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
-            standing,
             digesting: None,
             leaving: false,
             ended: None,
@@ -307,7 +301,7 @@ impl Core {
                 let silent: BTreeMap<_, _> =
                     owners.silent.into_iter().map(|n| (n, self.controller.config().name_of(n))).collect();
                 self.performer.agents.lan().set_silent(silent.clone());
-                self.standing.send_modify(|s| s.silent = silent);
+                self.performer.to.standing.send_modify(|s| s.silent = silent);
                 self.performer.owners(owners.resources).await;
             }
             controller::Output::Leave => self.leave().await,
@@ -444,7 +438,7 @@ impl Core {
     pub fn quorum_changed(&mut self) {
         let quorate = self.quorum.is_quorate();
         self.ring.set_quorate(quorate);
-        self.standing.send_modify(|s| s.quorate = quorate);
+        self.performer.to.standing.send_modify(|s| s.quorate = quorate);
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {

@@ -7,6 +7,7 @@ use super::core::Asker;
 use base::{Reason, Word};
 use controller::{Request, Response};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use xml::Element;
 
@@ -45,33 +46,65 @@ impl Hindrances {
     }
 }
 
-/// Forgets what has failed for a hindrance that is over.
-pub(super) fn forgive(asker: Asker, node: String, resource: &str) {
-    // The number of a clone's instance is no part of a configured resource's name.
-    let resource = resource.split(':').next().unwrap_or(resource).to_owned();
-    tokio::spawn(async move {
-        for (n, wait) in FORGIVE_AT.into_iter().enumerate() {
-            tokio::time::sleep(wait).await;
-            let Some(shown) = asker.look().await else { return };
-            if n > 0 && !has_failed(shown.cib.root(), &node, &resource) {
-                continue;
-            }
-            let request = Request::Cleanup {
-                resource: Some(Word::cleaned(&resource)),
-                node: Some(Word::cleaned(&node)),
-                operation: None,
-                refresh: false,
-            };
-            let asked = asker.ask(|to| super::core::Ask::Request(Box::new(request), to));
-            match tokio::time::timeout(WITHIN, asked).await {
-                Ok(Some(Response::Failed { message, .. })) => {
-                    tracing::warn!("the failure of {resource} was not forgotten: {message}");
+/// Forgets what has failed for a hindrance, once that is over.
+#[derive(Clone)]
+pub(super) struct Forgiver {
+    asker: Asker,
+    node: String,
+    /// How often each resource was hindered: what fails for the next hindrance is not forgotten for the last one.
+    times: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+impl Forgiver {
+    /// For the failures of this node.
+    pub fn new(asker: Asker, node: String) -> Forgiver {
+        Forgiver { asker, node, times: Arc::default() }
+    }
+
+    pub fn hindered(&self, resource: &str) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        *times.entry(resource.to_owned()).or_default() += 1;
+    }
+
+    fn times(&self, resource: &str) -> u64 {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).get(resource).copied().unwrap_or(0)
+    }
+
+    pub fn forgive(&self, resource: &str) {
+        let (forgiver, resource) = (self.clone(), resource.to_owned());
+        let times = self.times(&resource);
+        tokio::spawn(async move {
+            for (n, wait) in FORGIVE_AT.into_iter().enumerate() {
+                tokio::time::sleep(wait).await;
+                if forgiver.times(&resource) != times {
+                    return;
                 }
-                Ok(_) => {}
-                Err(_) => tracing::warn!("the failure of {resource} was not forgotten within {} s", WITHIN.as_secs()),
+                // The number of a clone's instance is no part of a configured resource's name.
+                let name = resource.split(':').next().unwrap_or(&resource);
+                let Some(shown) = forgiver.asker.look().await else { return };
+                if n == 0 || has_failed(shown.cib.root(), &forgiver.node, name) {
+                    forgiver.clean_up(name).await;
+                }
             }
+        });
+    }
+
+    async fn clean_up(&self, resource: &str) {
+        let request = Request::Cleanup {
+            resource: Some(Word::cleaned(resource)),
+            node: Some(Word::cleaned(&self.node)),
+            operation: None,
+            refresh: false,
+        };
+        let asked = self.asker.ask(|to| super::core::Ask::Request(Box::new(request), to));
+        match tokio::time::timeout(WITHIN, asked).await {
+            Ok(Some(Response::Failed { message, .. })) => {
+                tracing::warn!("the failure of {resource} was not forgotten: {message}");
+            }
+            Ok(_) => {}
+            Err(_) => tracing::warn!("the failure of {resource} was not forgotten within {} s", WITHIN.as_secs()),
         }
-    });
+    }
 }
 
 /// Whether the node has a fail count of the resource.

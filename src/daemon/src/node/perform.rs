@@ -32,6 +32,8 @@ pub(super) struct Outlets {
     pub keeper: Keeper,
     pub records: Records,
     pub facts: Facts,
+    /// For those who meet others on an address's LAN.
+    pub standing: watch::Sender<crate::claims::Standing>,
 }
 
 pub(super) struct Performer {

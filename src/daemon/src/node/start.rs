@@ -4,7 +4,7 @@ use super::args::{Args, DataPlane};
 use super::core::{Core, Identity, Inbox};
 use super::facts::Facts;
 use super::fenced::{Dog, End};
-use super::hindrance::{Happening, forgive};
+use super::hindrance::{Forgiver, Happening};
 use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
 use super::settings::{self, Settings};
@@ -169,7 +169,9 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);
+    let (standing_to, known) = watch::channel(crate::claims::Standing::default());
     let to = Outlets {
+        standing: standing_to,
         executed: executed_to,
         fenced: fenced_to,
         schedules,
@@ -192,9 +194,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let reach = crate::reach::start(settings.config.quorum.ping_targets.clone());
     let data_plane = args.data_plane.name();
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
-    let (standing_to, standing) = watch::channel(crate::claims::Standing::default());
-    let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, standing);
-    let core = Core::new(controller, quorum, ring, performer, timeline, identity, board, standing_to, dog);
+    let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, known);
+    let core = Core::new(controller, quorum, ring, performer, identity, board, dog);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
         .await;
@@ -266,11 +267,11 @@ fn start_agents(
     bulletins: mpsc::Sender<Vec<u8>>,
     asker: core::Asker,
 ) -> Result<Agents, StartError> {
-    let (timeline, me) = (timeline.clone(), me.to_owned());
+    let (timeline, forgiver) = (timeline.clone(), Forgiver::new(asker.clone(), me.to_owned()));
     let on_event = move |event: agents::Event| {
         let event = match event {
             agents::Event::Address(event) => event,
-            agents::Event::Lan(event) => return on_lan(event, &timeline, &happenings, &asker, &me),
+            agents::Event::Lan(event) => return on_lan(event, &timeline, &happenings, &forgiver),
             agents::Event::Director { resource, text } => {
                 timeline.add("director", &resource, &text);
                 return tracing::info!("director {resource}: {text}");
@@ -284,10 +285,11 @@ fn start_agents(
                 Some(Happening::Failed { resource: resource.clone(), code, reason })
             }
             lease::KeeperEvent::LinkDown { reason, .. } => {
+                forgiver.hindered(&resource);
                 Some(Happening::Hindered { resource: resource.clone(), text: reason.clone() })
             }
             lease::KeeperEvent::LinkFit { .. } => {
-                forgive(asker.clone(), me.clone(), &resource);
+                forgiver.forgive(&resource);
                 Some(Happening::Free { resource: resource.clone() })
             }
             lease::KeeperEvent::Added { .. } => Some(Happening::Free { resource: resource.clone() }),
@@ -327,15 +329,10 @@ fn start_claims(
 }
 
 /// Others on the LAN of an address: told in timeline, log and status, and forgotten when it is over.
-fn on_lan(
-    event: lan::Event,
-    timeline: &Timeline,
-    happenings: &mpsc::UnboundedSender<Happening>,
-    asker: &core::Asker,
-    me: &str,
-) {
+fn on_lan(event: lan::Event, timeline: &Timeline, happenings: &mpsc::UnboundedSender<Happening>, forgiver: &Forgiver) {
     let (kind, resource, text) = match event {
         lan::Event::Contested { resource, text } => {
+            forgiver.hindered(&resource);
             let _ = happenings.send(Happening::Hindered { resource: resource.clone(), text: text.clone() });
             ("address_contested", resource, text)
         }
@@ -343,7 +340,7 @@ fn on_lan(
         lan::Event::Ended { resource, text, failed } => {
             let _ = happenings.send(Happening::Free { resource: resource.clone() });
             if failed {
-                forgive(asker.clone(), me.to_owned(), &resource);
+                forgiver.forgive(&resource);
             }
             ("address_free", resource, text)
         }
