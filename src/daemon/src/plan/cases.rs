@@ -172,7 +172,7 @@ impl Basis {
             Case {
                 key: "service_lan",
                 name: "the addresses' network fails behind the switch, the carrier stays",
-                what: "nobody notices, unless a ping resource or quorum.ping_targets looks".to_owned(),
+                what: "nobody notices, unless a ping resource looks, and a rule moves the group".to_owned(),
                 outage: [None; 2],
                 twice: never,
                 apart: false,
