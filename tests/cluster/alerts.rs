@@ -13,8 +13,14 @@ const WRITES: &str = r#"#!/bin/sh
 file="$CRM_alert_recipient/$CRM_alert_node_sequence.$$"
 env | sort > "$file.tmp" && mv "$file.tmp" "$file.env"
 "#;
-const HANGS: &str =
-    "#!/bin/sh\ntrap '' TERM\nsleep 600 &\necho $! >> \"$CRM_alert_recipient/children\"\nwait\nsleep 600\n";
+/// Neither it nor its child can be asked to end; the child is known by the file that it looks at.
+const HANGS: &str = r#"#!/bin/sh
+trap '' TERM
+echo x >> "$CRM_alert_recipient/children"
+tail -f "$CRM_alert_recipient/children" > /dev/null &
+wait
+sleep 600
+"#;
 const FLOODS: &str = "#!/bin/sh\nhead -c 20000000 /dev/zero\nhead -c 20000000 /dev/zero >&2\necho x >> \"$CRM_alert_recipient/flooded\"\n";
 const CONFIG: &str = r#"<configuration><crm_config><cluster_property_set id="o">
     <nvpair id="o-f" name="stonith-enabled" value="false"/><nvpair id="o-q" name="no-quorum-policy" value="ignore"/>
@@ -89,6 +95,16 @@ fn of_kind<'a>(
         e.get(&format!("CRM_alert_{name}")).map(String::as_str) == Some(value)
     };
     all.iter().filter(|e| is(e, "kind", kind) && what.iter().all(|(n, v)| is(e, n, v))).collect()
+}
+
+/// Processes with that file in their command line.
+fn watching(file: &Path) -> usize {
+    let wanted = file.display().to_string();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = |p: &std::fs::DirEntry| {
+        std::fs::read(p.path().join("cmdline")).is_ok_and(|c| String::from_utf8_lossy(&c).contains(&wanted))
+    };
+    all.filter(names).count()
 }
 
 fn started_on(cluster: &Cluster) -> Option<&'static str> {
@@ -192,16 +208,17 @@ async fn an_agent_that_hangs_or_floods_is_in_nobodys_way() {
     let said = cluster.until("status says whose calls are dropped", said).await;
     assert!(said.contains("calls were dropped"), "{said}");
 
-    let child =
-        || std::fs::read_to_string(place.path("h.out/children")).unwrap_or_default().lines().next().map(str::to_owned);
-    let child = cluster.until("the agent that hangs has run", child).await;
-    cluster.until("its child is ended with it", || (!Path::new("/proc").join(&child).exists()).then_some(())).await;
+    let children = place.path("h.out/children");
+    let calls = || std::fs::read_to_string(&children).unwrap_or_default().lines().count();
+    cluster.until("several calls have hung", || (calls() >= 3).then_some(())).await;
+    assert!(watching(&children) <= 1, "a call ends with all that it started before the next one begins");
     for node in NODES {
         cluster.signal(node, nix::sys::signal::Signal::SIGTERM);
         let ended =
             tokio::time::timeout(fixture::PATIENCE, cluster.daemons.get_mut(node).expect("a daemon").wait()).await;
         assert!(ended.is_ok(), "a node ends while agents hang: {}", cluster.logs());
     }
+    cluster.until("nothing is left of the agents", || (watching(&children) == 0).then_some(())).await;
 }
 
 /// The sample agents of Pacemaker's package, where it is installed or its files are named by `ALERT_SAMPLES`.

@@ -72,7 +72,10 @@ async fn an_operator_fences_looks_and_confirms() {
         out
     };
 
-    assert_eq!(good(&cluster, "stonith_admin -L"), "broken\nswitch\n2 fence devices found\n");
+    let devices = good(&cluster, "stonith_admin -L");
+    let mut lines: Vec<&str> = devices.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["2 fence devices found", "broken", "switch"]);
     assert_eq!(good(&cluster, "stonith_admin --list n3"), "switch\n1 fence device found\n");
     assert_eq!(good(&cluster, "stonith_admin --list-targets switch"), "n1\nn3\n2 fence targets found\n");
     good(&cluster, "stonith_admin --query switch");
