@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(10);
 /// Those that CI runs; the others only with `BASCULE_LONG` or by name in `BASCULE_DAEMONS`.
-const LIGHT: &[&str] = &["openssl", "nginx", "slapd", "postgresql", "unbound", "dovecot"];
+const LIGHT: &[&str] = &["openssl", "libwww-perl", "nginx", "slapd", "postgresql", "unbound", "dovecot"];
 
 /// Whether this run includes the daemon of that package; `None` with a word about it if not.
 pub fn daemon(package: &'static str, program: &str) -> Option<Daemon> {

@@ -67,6 +67,10 @@ const PARSERS: &[Parser] = &[
     stream("service=smtp", &[b"220-hello\r\n220 mail\r\n250-mail\r\n250 SIZE\r\n", b"554 no\r\n", b"220 x\r\n500 x\r\n250 y\r\n"]),
     stream("service=pop\nlogin=\"bob\"\npasswd=\"x\"", &[b"+OK pop\r\n+OK\r\n+OK\r\n", b"+OK\r\n-ERR no\r\n"]),
     stream("service=imap\nlogin=\"bob\"\npasswd=\"x\"", &[b"* OK imap\r\n* CAPABILITY\r\na1 OK\r\n", b"* PREAUTH x\r\n"]),
+    stream("service=redis", &[b"+PONG\r\n", b"-LOADING\r\n"]),
+    stream("service=redis\npasswd=\"x\"\nrequest=\"INFO\"", &[b"+OK\r\n$6\r\nalive\n\r\n", b"+OK\r\n:7\r\n"]),
+    stream("service=memcached", &[b"VERSION 1.6\r\n"]),
+    stream("service=memcached\nrequest=\"stats\"\nreceive=\"alive\"", &[b"STAT a 1\r\nSTAT alive\r\nEND\r\n"]),
     stream("service=nntp", &[b"200 news\r\n", b"400 full\r\n"]),
     stream(
         "service=ftp\nrequest=\"file\"",

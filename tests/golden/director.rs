@@ -179,6 +179,45 @@ fn check_finds_what_guides_get_wrong() {
 }
 
 #[test]
+fn check_refuses_what_the_table_refuses() {
+    let place =
+        Place::new("virtual=10.2.0.2:80\n    real=127.0.0.1:8 masq\n    checktype=on\n    scheduler=roundrobin\n");
+    let output = place.run(&["check", "--assume", "up"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("at line 5") && said.contains("roundrobin"), "{said}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("10.2.0.2"));
+    // It starts, as with the original, and status shows what the table really holds.
+    assert_eq!(place.code(&["start"]), 0);
+    let status = place.run(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert!(status["refused"][0].as_str().is_some_and(|r| r.contains("roundrobin")), "{status}");
+    assert!(status["virtuals"][0]["reals"][0]["weight"].is_null(), "{status}");
+}
+
+#[test]
+fn a_file_that_is_empty_or_gone_takes_nothing_down() {
+    let one = Server::start();
+    let place = Place::new(&config(&[&one]));
+    assert_eq!(place.code(&["start"]), 0);
+    place.wait("the server", || place.table().contains(&format!("{} -m -w 4", one.real())));
+    place.write("");
+    assert_eq!(place.code(&["reload"]), 0);
+    place.wait("a refusal", || place.log().contains("reload --force"));
+    assert!(place.table().contains(" -w 4"));
+    assert_eq!(place.code(&["reload", "--force"]), 0);
+    place.wait("an empty table", || place.table().is_empty());
+    place.write(&config(&[&one]));
+    assert_eq!(place.code(&["reload"]), 0);
+    place.wait("the server again", || place.table().contains(" -w 4"));
+    std::fs::remove_file(place.path("t.cf")).unwrap();
+    assert_eq!(place.code(&["status"]), 0);
+    assert_eq!(place.code(&["stop"]), 0, "also without the file");
+    assert_eq!(place.table(), "");
+    assert!(!place.pid_file().exists());
+}
+
+#[test]
 fn servers_are_taken_out_and_in_by_command() {
     let (one, two) = (Server::start(), Server::start());
     let place = Place::new(&config(&[&one, &two]));

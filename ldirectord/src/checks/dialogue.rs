@@ -174,7 +174,8 @@ impl Dialogue {
         if self.receive.is_match(&content) {
             Ok(format!("{} bytes", content.len()))
         } else {
-            Err(failure("the file does not match".to_owned()))
+            let cut = if content.len() < MAX_FILE_BYTES { "" } else { ", of which only the first MiB was read" };
+            Err(failure(format!("the file does not match{cut}")))
         }
     }
 

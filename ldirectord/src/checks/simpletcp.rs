@@ -14,7 +14,10 @@ pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
     }
     match answer.split(|b| *b == b'\n').find(|line| exchange.receive.is_match(line)) {
         Some(line) => Ok(String::from_utf8_lossy(line).into_owned()),
-        None => Err(failure(format!("no line matches: {}", String::from_utf8_lossy(&answer)))),
+        None => {
+            let cut = if answer.len() < MAX_ANSWER_BYTES { "" } else { " in its first 256 KiB, more is not read" };
+            Err(failure(format!("no line matches{cut}: {}", String::from_utf8_lossy(&answer))))
+        }
     }
 }
 

@@ -24,6 +24,10 @@ const MAX_CA_BYTES: u64 = 4 << 20;
 /// All but encryption without keys first; the library orders them by strength.
 const ANY_CIPHER: &str = "ALL:eNULL:@SECLEVEL=0";
 
+/// Of TLS 1.3.
+const ANY_SUITE: &str = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:\
+                         TLS_AES_128_CCM_8_SHA256";
+
 const STRICT_CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:@SECLEVEL=2";
 
 /// In the order of preference; what the library does not have is left out.
@@ -134,6 +138,7 @@ fn tolerant() -> Result<SslContext, ErrorStack> {
     builder.set_min_proto_version(None)?;
     builder.set_max_proto_version(None)?;
     builder.set_cipher_list(ANY_CIPHER)?;
+    builder.set_ciphersuites(ANY_SUITE)?;
     let known: Vec<&str> = ANY_GROUP.iter().copied().filter(|g| has_group(g)).collect();
     builder.set_groups_list(&known.join(":"))?;
     // `SSL_OP_LEGACY_SERVER_CONNECT`: some old servers know no secure renegotiation (RFC 5746).

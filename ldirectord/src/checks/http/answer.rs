@@ -16,8 +16,10 @@ const MAX_INTERIM: u32 = 16;
 /// Empty lines before a status line.
 const MAX_EMPTY_LINES: usize = 8;
 const MAX_REASON_CHARS: usize = 60;
-/// Digits of a chunk's length.
+/// A chunk's length with its extensions.
 const MAX_CHUNK_LINE: usize = 4_096;
+/// Bytes that are read in all, headers and what chunks cost beside their content among them.
+const MAX_READ_BYTES: usize = 2 * MAX_BODY_BYTES;
 
 #[derive(PartialEq, Eq, Debug)]
 pub struct Answer {
@@ -45,7 +47,7 @@ impl Answer {
 
     /// Reads an answer to a request that was sent. Of one that is no success only what came with its head.
     pub async fn read(stream: &mut Box<dyn Stream>, head_only: bool) -> Result<Answer, Failure> {
-        let mut input = Input { stream, buffer: Vec::new(), at: 0, end: None };
+        let mut input = Input { stream, buffer: Vec::new(), at: 0, read: 0, end: None };
         for _ in 0..=MAX_INTERIM {
             let head = input.head().await?;
             if (100..200).contains(&head.code) && head.code != 101 {
@@ -134,6 +136,7 @@ struct Input<'s> {
     stream: &'s mut Box<dyn Stream>,
     buffer: Vec<u8>,
     at: usize,
+    read: usize,
     /// The stream has ended, and how.
     end: Option<String>,
 }
@@ -151,7 +154,11 @@ impl Input<'_> {
         let mut chunk = [0; 8192];
         match self.stream.read(&mut chunk).await {
             Ok(0) => self.end = Some("closed".to_owned()),
-            Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+            Ok(_) if self.read > MAX_READ_BYTES => self.end = Some(format!("cut after {MAX_READ_BYTES} bytes")),
+            Ok(n) => {
+                self.read += n;
+                self.buffer.extend_from_slice(&chunk[..n]);
+            }
             Err(e) if self.buffer.is_empty() => return Err(e.into()),
             Err(e) => self.end = Some(Failure::from(e).why),
         }
