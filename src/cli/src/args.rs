@@ -35,8 +35,16 @@ pub fn parse<C: Parser>(name: &str, args: Vec<OsString>) -> Result<C, i32> {
     // The last of repeated options counts, as with getopt.
     let matches = C::command().args_override_self(true).try_get_matches_from(line);
     matches.and_then(|m| C::from_arg_matches(&m)).map_err(|e| {
-        let _ = e.print();
+        kernel::output::say(e.render().ansi(), e.render(), e.use_stderr());
         if e.use_stderr() { crm::USAGE } else { crm::OK }
+    })
+}
+
+/// The words of a command line; or what the command ends with, where one of them is no text.
+pub fn words(name: &str, args: Vec<OsString>) -> Result<Vec<String>, i32> {
+    args.into_iter().map(OsString::into_string).collect::<Result<_, _>>().map_err(|word| {
+        kernel::errln!("{name}: {word:?} is not UTF-8 text");
+        crm::USAGE
     })
 }
 

@@ -295,6 +295,9 @@ pub struct Keygen {
     /// Accepted: never waits for entropy
     #[arg(short = 'l', long)]
     less_secure: bool,
+    /// Replace a key that is there while a node runs on this host
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -314,6 +317,17 @@ impl Command for Keygen {
         if !(128..=4096).contains(&self.size) {
             return Err(Failure::new(1, format!("{} bytes: a key has 128 to 4096 bytes", self.size)));
         }
+        let old = std::fs::metadata(&self.key_file).is_ok_and(|m| m.is_file() && m.len() > 0);
+        if old && !self.force && node_runs() {
+            return Err(Failure::new(
+                1,
+                format!(
+                    "{} holds a key, and a node runs on this host: with another key it would not be understood by the others after \
+                     its next start. Write the new key elsewhere (-k FILE), or use --force",
+                    self.key_file.display()
+                ),
+            ));
+        }
         let (bits, random) = (self.size * 8, self.random_file.display());
         put(&format!(
             "Corosync Cluster Engine Authentication key generator.\nGathering {bits} bits for key from {random}.\n"
@@ -323,15 +337,30 @@ impl Command for Keygen {
         random.map_err(|e| Failure::new(1, format!("cannot read {}: {e}", self.random_file.display())))?;
         put(&format!("Writing corosync key to {}.\n", self.key_file.display()));
         self.store(&key).map_err(|e| Failure::new(1, format!("cannot write {}: {e}", self.key_file.display())))?;
+        if old {
+            kernel::errln!(
+                "The key that was there is replaced: copy the new one to every node before any is started again."
+            );
+        }
         Ok(crm::OK)
     }
 }
 
+/// Whether a node daemon answers here.
+fn node_runs() -> bool {
+    crate::client::Client::from_env().get::<wire::api::NodeStatus>("/v1/status").is_ok()
+}
+
+/// The one directory that is made, as by the original, where it is missing.
+const KEY_DIR: &str = "/etc/corosync";
+
 impl Keygen {
     /// Never readable by others.
     fn store(&self, key: &[u8]) -> std::io::Result<()> {
-        if let Some(dir) = self.key_file.parent().filter(|d| !d.as_os_str().is_empty()) {
+        let dir = self.key_file.parent().filter(|d| !d.as_os_str().is_empty());
+        if let Some(dir) = dir.filter(|d| *d == std::path::Path::new(KEY_DIR) && !d.exists()) {
             std::fs::create_dir_all(dir)?;
+            kernel::errln!("Made the directory {}.", dir.display());
         }
         kernel::files::replace(&self.key_file, key, 0o400)
     }

@@ -48,6 +48,11 @@ const OWN: [(&str, &str); 3] = [
 /// Performs what is not an applet; the exit code is the result.
 pub fn run(applets: &[&Applet], asked: Option<&str>, args: Vec<OsString>) -> i32 {
     let rest = args.get(1..).unwrap_or_default();
+    let own = OWN.iter().find(|(name, _)| Some(*name) == asked);
+    if let Some((_, about)) = own.filter(|_| rest.iter().any(|word| word == "--help" || word == "-h")) {
+        put(&format!("{about}\n"));
+        return crm::OK;
+    }
     match asked {
         None | Some("help" | "--help" | "-h") => {
             put(&overview(applets));
@@ -113,7 +118,7 @@ fn links(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
         match word.to_str() {
             Some("--compat") => compat = words.next().is_some_and(|v| v == "2.1") || compat_error()?,
             Some("--compat=2.1") => compat = true,
-            Some("--help" | "-h") => return Err("usage: bascule links DIR [--compat 2.1]".to_owned()),
+            Some(option) if option.starts_with('-') => return Err(format!("links has no option {option}")),
             _ => dir = Some(word.into()),
         }
     }
@@ -207,4 +212,21 @@ fn man(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
         std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_commands_have_help_and_make_nothing_for_it() {
+        for (name, _) in OWN {
+            for words in [&["--help"][..], &["-h"], &["nowhere", "--help"]] {
+                let args = std::iter::once(name).chain(words.iter().copied()).map(OsString::from).collect();
+                assert_eq!(run(&[], Some(name), args), crm::OK, "{name} {words:?}");
+            }
+        }
+        assert!(!Path::new("nowhere").exists() && !Path::new("--help").exists());
+        assert_eq!(run(&[], Some("links"), vec!["links".into(), "--bogus".into()]), crm::USAGE);
+    }
 }

@@ -5,7 +5,8 @@
 //! behind `> file`) is remembered, told once and turned into an exit code by [`finish`], so that no cut-off output ends
 //! with 0. The macros of `std` panic in both cases; `tests/architecture.rs` keeps them out.
 
-use std::io::{ErrorKind, Write};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +26,15 @@ pub fn put(text: impl AsRef<[u8]>) {
 /// Text on standard error; nothing can be done where that is closed.
 pub fn complain(text: impl AsRef<[u8]>) {
     let _ = std::io::stderr().write_all(text.as_ref());
+}
+
+/// What a parser of arguments has to say: help on standard output, a mistake on standard error; styled on a terminal.
+pub fn say(styled: impl Display, plain: impl Display, mistake: bool) {
+    let text = |terminal: bool| if terminal { styled.to_string() } else { plain.to_string() };
+    match mistake {
+        true => complain(text(std::io::stderr().is_terminal())),
+        false => put(text(std::io::stdout().is_terminal())),
+    }
 }
 
 /// False once the reader of standard output has gone.

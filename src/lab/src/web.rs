@@ -47,7 +47,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let args = match Args::try_parse_from(std::iter::once("lab-web".into()).chain(args)) {
         Ok(args) => args,
         Err(e) => {
-            let _ = e.print();
+            kernel::output::say(e.render().ansi(), e.render(), e.use_stderr());
             return e.exit_code();
         }
     };

@@ -34,7 +34,7 @@ pub fn failed_action(f: &FailedAction) -> String {
         (task, ms) => format!("{}-interval {task}", readable_ms(ms)),
     };
     let mut out = format!("{} {task} on {}", f.resource, f.node);
-    let reason = f.exit_reason.as_deref();
+    let reason = f.exit_reason.as_deref().filter(|reason| !reason.trim().is_empty());
     if f.status == 0 {
         let _ = write!(out, " returned '{}'", OcfCode(f.rc));
         if let Some(reason) = reason {

@@ -186,7 +186,10 @@ impl Performer {
             Alert::Discarded { reason } => format!("content was discarded at a merge: {reason}"),
             Alert::Protocol { message } => format!("a peer's message cannot be read: {message}"),
         };
-        tracing::warn!("{}", text.trim_end());
+        match alert {
+            Alert::Node { online: true, .. } => tracing::info!("{}", text.trim_end()),
+            _ => tracing::warn!("{}", text.trim_end()),
+        }
         self.timeline.add("alert", "", text.trim_end());
     }
 }

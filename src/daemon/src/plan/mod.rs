@@ -74,7 +74,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let args = match Args::try_parse_from(std::iter::once(OsString::from("plan")).chain(args)) {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print();
+            kernel::output::say(error.render().ansi(), error.render(), error.use_stderr());
             return if error.use_stderr() { crm::USAGE } else { crm::OK };
         }
     };

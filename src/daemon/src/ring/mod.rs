@@ -14,6 +14,7 @@
 mod links;
 mod thread;
 mod unread;
+mod unreserved;
 mod watch;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::links::Received;
 use super::unread::Unread;
+use super::unreserved::Unreserved;
 use super::watch::Watch;
 use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, Report, RingEvent, Shared, Status};
 use crate::clock;
@@ -56,6 +57,7 @@ struct Thread {
     unread: Unread,
     /// Hosts with a taken number that were told of, and when.
     told: BTreeMap<(NodeId, IpAddr), Time>,
+    unreserved: Unreserved,
     looked: Time,
     published: Time,
     status: Status,
@@ -92,6 +94,7 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
         watch: Watch::new(now),
         unread: Unread::default(),
         told: BTreeMap::new(),
+        unreserved: Unreserved::default(),
         looked: Time::ZERO,
         published: Time::ZERO,
         status,
@@ -239,6 +242,9 @@ impl Thread {
         }
         self.looked = now;
         self.strangers(now);
+        if let Some(text) = self.unreserved.look(now, &mut *self.options.reserve) {
+            tracing::error!("{text}");
+        }
         let silent = self.watch.look(now, Time(self.parts.shared.tick.load(Ordering::Acquire)));
         let ready = silent < NOT_READY_AFTER;
         if ready != self.ready {
@@ -307,13 +313,9 @@ impl Thread {
     /// Ring numbers are reserved well ahead. Where the disk does not follow, the ring goes on: a number that is used again
     /// after a crash is put right by the others' numbers, a ring that waits for a disk by nobody.
     fn reserve(&mut self, seq: u64) {
-        if (self.options.reserve)(seq) {
-            return;
-        }
-        if self.status.unreserved == 0 {
-            tracing::error!("ring number {seq} is used although the state directory could not take it yet");
-        }
-        self.status.unreserved += 1;
+        let reserved = (self.options.reserve)(seq);
+        self.unreserved.used(clock::now(), seq, reserved);
+        self.status.unreserved += u64::from(!reserved);
     }
 
     fn hellos(&mut self, now: Time) {

@@ -71,7 +71,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let args = match Args::try_parse_from(std::iter::once("demo".into()).chain(args)) {
         Ok(args) => args,
         Err(e) => {
-            let _ = e.print();
+            kernel::output::say(e.render().ansi(), e.render(), e.use_stderr());
             return e.exit_code();
         }
     };
