@@ -18,7 +18,7 @@ use base::exit::crm;
 use std::ffi::OsString;
 
 pub fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let Ok(args) = crate::args::words("pcs", args) else { return crm::ERROR };
     match run(&args) {
         Ok((text, code)) => {
             crate::report::put(&text);

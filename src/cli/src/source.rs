@@ -98,6 +98,7 @@ impl Source {
 
     /// [`Source::call`]; with `dry_run` nothing is kept.
     pub fn perform(&self, request: &Request, dry_run: bool) -> Result<Changed, Failure> {
+        writable(request)?;
         match self {
             Source::Live(client) => call_daemon(client, request, dry_run),
             Source::File(path) => call_file(path, request, dry_run),
@@ -123,6 +124,15 @@ impl Source {
 
 pub fn host_name() -> String {
     nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What cannot be kept as it was given is refused here, whatever command it came through: a tree's text would hold something
+/// else instead.
+fn writable(request: &Request) -> Result<(), Failure> {
+    match request.payload.as_ref().and_then(Element::unwritable) {
+        Some(what) => Err(Failure::new(crm::DATAERR, what)),
+        None => request.steps.iter().try_for_each(writable),
+    }
 }
 
 /// A request as the daemon's API has it.
@@ -222,4 +232,36 @@ fn write_file(path: &Path, cib: &Cib) -> Result<(), Failure> {
 
 pub fn now() -> WallTime {
     WallTime(jiff::Timestamp::now().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_door_keeps_another_text_than_it_was_given() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("cib.xml");
+        let empty = Cib::new_empty(WallTime(0)).root().to_pretty();
+        std::fs::write(&file, &empty).expect("written");
+        let set = Element::new("cluster_property_set").with("id", "o");
+        let option = |name: &str, value: &str| {
+            let pair = Element::new("nvpair").with("id", "o-x").with("name", name).with("value", value);
+            Request::upsert("crm_config", Element::new("crm_config").with_child(set.clone().with_child(pair)))
+        };
+        for bad in [option("x", "a\u{1b}"), option("x\u{1}", "a")] {
+            let mut nested = Request::new(Op::Transaction, Target::Whole, None);
+            nested.steps = vec![bad.clone()];
+            for request in [bad, nested] {
+                let refused = Source::File(file.clone()).call(request).map(drop).expect_err("refused");
+                assert!(
+                    refused.code == crm::DATAERR && refused.message.contains("which XML cannot hold"),
+                    "{refused:?}"
+                );
+            }
+            assert_eq!(std::fs::read_to_string(&file).expect("there"), empty);
+        }
+        Source::File(file.clone()).call(option("x", "a\u{e9}")).map(drop).expect("kept");
+        assert!(std::fs::read_to_string(&file).expect("there").contains("a\u{e9}"));
+    }
 }

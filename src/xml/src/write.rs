@@ -5,7 +5,7 @@
 //! (`base::outside`); this is the last line, since one unreadable document would be so for every node.
 
 use crate::tree::{Element, Node};
-use base::outside::{REPLACEMENT, is_xml_char};
+use base::outside::{REPLACEMENT, XmlText, is_xml_char};
 use std::borrow::Cow;
 use std::fmt;
 use xmlparser::XmlCharExt;
@@ -28,6 +28,34 @@ impl Element {
         let mut out = String::new();
         write_element(&mut out, self, None);
         out
+    }
+
+    /// The first thing in the tree that would be written otherwise than it stands there, and why: for the doors, which refuse
+    /// what they cannot keep.
+    pub fn unwritable(&self) -> Option<String> {
+        let text = |what: &dyn Fn() -> String, text: &str| {
+            let problem = XmlText::<{ usize::MAX }>::checked(text).err()?;
+            Some(format!("{}: {problem}", what()))
+        };
+        let name = |name: &str| {
+            let changed = written_name(name) != name;
+            changed.then(|| format!("{name:?} is no name that XML can hold"))
+        };
+        for e in self.descendants() {
+            let place = || e.id().map_or_else(|| e.name().to_owned(), |id| format!("{} {id:?}", e.name()));
+            let of_attributes =
+                || e.attrs().find_map(|(n, value)| name(n).or_else(|| text(&|| format!("{n} of {}", place()), value)));
+            let of_nodes = || {
+                e.nodes().iter().find_map(|n| match n {
+                    Node::Text(t) => text(&|| format!("text of {}", place()), t),
+                    _ => None,
+                })
+            };
+            if let Some(found) = name(e.name()).or_else(of_attributes).or_else(of_nodes) {
+                return Some(found);
+            }
+        }
+        None
     }
 }
 
@@ -187,6 +215,28 @@ fn escape(out: &mut String, text: &str, attribute: bool) {
 mod tests {
     use crate::{Element, Node, parse};
     use proptest::prelude::*;
+
+    #[test]
+    fn what_would_be_written_otherwise_is_named() {
+        let good = Element::new("a").with("x", "\u{e9} \n\t<&>\"'").with_child(Element::new("b.c-d_e").with("id", "1"));
+        assert_eq!(good.unwritable(), None);
+        assert_eq!(parse(&good.to_compact()).as_ref(), Ok(&good));
+        let cases = [
+            (
+                Element::new("nvpair").with("id", "p").with("value", "a\u{1b}"),
+                "value of nvpair \"p\": character 2 is U+001B",
+            ),
+            (Element::new("nvpair").with("id", "p\u{1}"), "id of nvpair \"p\\u{1}\": character 2 is U+0001"),
+            (Element::new("nvpair").with("value", "\u{ffff}"), "value of nvpair: character 1 is U+FFFF"),
+            (Element::new("op").with("a b", "1"), "\"a b\" is no name that XML can hold"),
+            (Element::new("1"), "\"1\" is no name that XML can hold"),
+        ];
+        for (bad, said) in cases {
+            let tree = Element::new("cib").with_child(Element::new("x").with_child(bad));
+            let found = tree.unwritable().expect("found");
+            assert!(found.starts_with(said), "{found}");
+        }
+    }
 
     fn every_char() -> impl Iterator<Item = char> {
         (0..=u32::from(char::MAX)).filter_map(char::from_u32)
