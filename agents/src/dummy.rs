@@ -49,7 +49,7 @@ impl Dummy {
 
     fn state(&self, id: &str, settings: Option<&Settings>) -> PathBuf {
         let named = settings.and_then(|s| s.state.clone());
-        named.unwrap_or_else(|| self.dir.join(format!("Dummy-{}.state", id.replace('/', "_"))))
+        named.unwrap_or_else(|| self.dir.join(format!("Dummy-{}.state", kernel::files::name_of_id(id))))
     }
 }
 

@@ -62,7 +62,7 @@ impl Ping {
 
     fn state(&self, id: &str, settings: Option<&Settings>) -> PathBuf {
         let named = settings.and_then(|s| s.pidfile.clone());
-        named.unwrap_or_else(|| self.dir.join(format!("ping-{}.state", id.replace('/', "_"))))
+        named.unwrap_or_else(|| self.dir.join(format!("ping-{}.state", kernel::files::name_of_id(id))))
     }
 
     async fn score(&self, settings: &Settings) -> AgentOutcome {

@@ -1,5 +1,7 @@
 //! Files that are replaced whole.
 
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::io::{Error, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -56,9 +58,63 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     })
 }
 
+/// Bytes of an id that stand in a file's name as they are; together with the digest and an ending far below what a file
+/// system takes (255).
+const PLAIN_BYTES: usize = 120;
+
+/// A name for a file that belongs to the thing with this id, whatever characters the id has and however long it is: letters,
+/// digits, `-` and `_` as they are, all else as `%XX`; of a long one the beginning and a digest of the whole. No two ids
+/// share a name.
+pub fn name_of_id(id: &str) -> String {
+    let mut name = String::new();
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, "%{byte:02X}");
+        }
+    }
+    if name.len() > PLAIN_BYTES {
+        name.truncate(PLAIN_BYTES);
+        // Stands in no escaped id.
+        name.push('~');
+        for byte in Sha256::digest(id) {
+            let _ = write!(name, "{byte:02x}");
+        }
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_id_has_a_file_name_of_its_own() {
+        let long = "x".repeat(300);
+        let ids = [
+            "vip",
+            "web:0",
+            "a/b",
+            "a_b",
+            "../../etc/x",
+            ".",
+            "",
+            "\u{e9}\u{4e2d}",
+            &long,
+            &format!("{long}y"),
+            &"\u{4e2d}".repeat(99),
+        ];
+        let names: std::collections::BTreeSet<String> = ids.iter().map(|id| name_of_id(id)).collect();
+        assert_eq!(names.len(), ids.len(), "{names:?}");
+        for name in &names {
+            assert!(
+                name.len() < 200 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_%~".contains(&b)),
+                "{name}"
+            );
+        }
+        assert!(names.contains("vip") && names.contains("web%3A0"), "{names:?}");
+    }
 
     #[test]
     fn devices_stay_and_links_lead_to_the_file() {

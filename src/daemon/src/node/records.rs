@@ -5,7 +5,6 @@
 
 use controller::Record;
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
@@ -87,17 +86,8 @@ fn remove(dir: &Path, instance: &str) {
     }
 }
 
-/// The id, with everything but letters, digits, `-` and `_` as `%XX`.
 fn file_name(instance: &str) -> String {
-    let mut name = String::new();
-    for byte in instance.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            let _ = write!(name, "%{byte:02X}");
-        }
-    }
-    name + ENDING
+    kernel::files::name_of_id(instance) + ENDING
 }
 
 /// What a former life of the daemon left, and what of it cannot be read.
@@ -147,9 +137,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let dir = dir.path().join("instances");
         let records = Records::start(dir.clone()).expect("thread");
-        for id in ["vip", "web:0", "../../etc/x", "."] {
+        let (long, longer) = ("x".repeat(300), "\u{4e2d}".repeat(300));
+        for id in ["vip", "web:0", "../../etc/x", ".", &long, &longer] {
             assert_eq!(records.keep(record(id)).await, Ok(Ok(())));
         }
+        assert_eq!(load(&dir).0.len(), 6);
+        records.remove(longer);
+        records.remove(long);
+        assert_eq!(records.keep(record("vip")).await, Ok(Ok(())), "in order");
         std::fs::write(dir.join("broken.json"), "{").expect("write");
         let (mut found, problems) = load(&dir);
         found.sort_by(|a, b| a.instance.id.cmp(&b.instance.id));
