@@ -145,6 +145,23 @@ impl Cib {
         apply::apply(&mut self.root, request, None)
     }
 
+    /// A change that the cluster itself makes beside somebody's: who wrote last and when stays as it is, since this would hide
+    /// the change that an operator made a moment before.
+    pub fn keep_books(&mut self, request: &Request) -> Result<Outcome, CibError> {
+        let before = self.root.clone();
+        let outcome = self.apply(request)?;
+        if outcome.changed {
+            let root = Arc::make_mut(&mut self.root);
+            for name in SIGNATURE {
+                match before.attr(name) {
+                    Some(value) => root.set(name, value),
+                    None => drop(root.remove_attr(name)),
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
     /// [`Cib::apply`], as far as the ACLs that are in force at this moment allow it to `subject`.
     pub fn apply_as(&mut self, request: &Request, subject: &acl::Subject) -> Result<Outcome, CibError> {
         apply::apply(&mut self.root, request, Some(subject))
@@ -243,10 +260,13 @@ pub fn digest_on_disk(root: &Element) -> String {
     hex(&Md5::digest(format!(" {}\n", root.to_compact()).as_bytes()))
 }
 
+/// Who wrote last, and when.
+const SIGNATURE: [&str; 4] = ["cib-last-written", "update-origin", "update-client", "update-user"];
+
 /// `cibadmin --md5-sum-versioned`: without the attributes that say who wrote last and when.
 pub fn digest_versioned(root: &Element) -> String {
     let mut filtered = root.clone();
-    for name in ["crm-debug-origin", "cib-last-written", "update-origin", "update-client", "update-user"] {
+    for name in SIGNATURE.into_iter().chain(["crm-debug-origin"]) {
         strip(&mut filtered, name);
     }
     digest(&filtered)

@@ -180,8 +180,9 @@ fn attribute_call(source: &Source, node: &str, name: &str, action: AttributeActi
 
 /// Who asks, for the CIB's `update-*` attributes.
 pub fn sign(mut request: Request) -> Request {
-    request.client =
-        std::env::args().next().as_deref().and_then(|a| a.rsplit('/').next()).unwrap_or_default().to_owned();
+    let mut words = std::env::args().map(|a| a.rsplit('/').next().unwrap_or_default().to_owned());
+    // Called as `bascule crm_attribute`, it is crm_attribute all the same.
+    request.client = words.find(|name| name != "bascule").unwrap_or_default();
     request.user = crate::cibadmin::user_name();
     request.origin = crate::source::host_name();
     request

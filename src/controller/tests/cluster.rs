@@ -40,6 +40,25 @@ fn a_cluster_starts_its_group_once() {
 }
 
 #[test]
+fn who_replaced_the_configuration_stays_named_when_the_cluster_puts_its_own_back() {
+    let mut lab = up(2);
+    let bare = "<configuration><crm_config/><nodes/><resources/><constraints/></configuration>";
+    let target = cib::Target::Section("configuration".to_owned());
+    let mut request = cib::Request::new(cib::Op::Replace, target, xml::parse(bare).ok());
+    (request.client, request.user) = ("cibadmin".to_owned(), "root".to_owned());
+    lab.run_ms(5000);
+    let before = lab.node(1).controller.cib().root().attr("cib-last-written").map(str::to_owned);
+    lab.ask(2, Request::Cib(request));
+    lab.run_ms(100);
+    let root = lab.node(1).controller.cib().root();
+    assert!(root.find_id("cib-bootstrap-options-cluster-infrastructure").is_some() && root.find_id("2").is_some());
+    let signed = ["update-origin", "update-client", "update-user"].map(|name| root.attr(name));
+    assert_eq!(signed, [Some("node2"), Some("cibadmin"), Some("root")]);
+    assert_ne!(root.attr("cib-last-written").map(str::to_owned), before, "when as well");
+    lab.assert_same_cib();
+}
+
+#[test]
 fn a_lost_node_is_replaced_within_milliseconds() {
     let mut lab = up(3);
     let killed = lab.now;

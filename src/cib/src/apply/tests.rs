@@ -42,6 +42,43 @@ fn configuration_raises_epoch_and_status_raises_num_updates() {
 }
 
 #[test]
+fn whoever_changes_the_configuration_signs_it_and_books_are_kept_without_a_name() {
+    let configuration = "<configuration><crm_config/><nodes/><resources/><constraints/></configuration>";
+    let whole = "<cib epoch='6' num_updates='3' admin_epoch='0' validate-with='pacemaker-3.9'><configuration><crm_config/><nodes/>\
+                 <resources/><constraints/></configuration><status/></cib>";
+    let off = "<primitive id='off' class='lsb' type='off'/>";
+    let step = request(Op::Create, section("resources"), off);
+    let cases = [
+        request(Op::Replace, section("configuration"), configuration),
+        request(Op::Replace, section("resources"), "<resources/>"),
+        request(Op::Replace, Target::Whole, whole),
+        request(Op::Create, section("resources"), off),
+        request(Op::Modify, section("resources"), "<primitive id='vip' description='x'/>"),
+        request(Op::Delete, section("resources"), "<primitive id='web'/>"),
+        request(Op::Delete, Target::XPath("//primitive[@id='web']".into()), ""),
+        request(Op::Bump, Target::Whole, ""),
+        request(Op::Erase, Target::Whole, ""),
+        Request { steps: vec![step], ..request(Op::Transaction, Target::Whole, "") },
+    ];
+    let signature = |cib: &Cib| {
+        ["cib-last-written", "update-origin", "update-client", "update-user"]
+            .map(|n| cib.root().attr(n).map(str::to_owned))
+    };
+    for mut change in cases {
+        let mut cib = cib();
+        change.at = base::WallTime::from_secs(60);
+        (change.origin, change.client, change.user) = ("d2".into(), "cibadmin".into(), "root".into());
+        cib.apply(&change).unwrap_or_else(|e| panic!("{change:?}: {e}"));
+        let signed = ["Thu Jan  1 00:01:00 1970", "d2", "cibadmin", "root"].map(|v| Some(v.to_owned()));
+        assert_eq!(signature(&cib), signed, "{change:?}");
+        let before = cib.version();
+        let node = parse("<nodes><node id='9' uname='d9'/></nodes>").expect("xml");
+        cib.keep_books(&Request::upsert("nodes", node)).expect("accepted");
+        assert!(cib.version() > before && signature(&cib) == signed, "{change:?}");
+    }
+}
+
+#[test]
 fn create_refuses_what_is_there_and_modify_what_is_not() {
     let mut cib = cib();
     let before = cib.clone();

@@ -59,11 +59,7 @@ impl Replica {
 
     /// A change of the configuration that the cluster itself makes. No one's work, so it does not count at a merge.
     fn bookkeeping(&mut self, section: &str, element: Element) {
-        let mut request = Request::upsert(section, element);
-        request.at = self.wall;
-        request.origin = self.dc.map(|n| n.to_string()).unwrap_or_default();
-        request.client = "bascule".to_owned();
         // A configuration in which this cannot be written is the operator's to repair; nothing depends on it.
-        let _ = self.cib.apply(&request);
+        let _ = self.cib.keep_books(&Request::upsert(section, element));
     }
 }
