@@ -153,6 +153,8 @@ fn output_goes_through_the_one_writer() {
             let words: Vec<&str> = line.split(|c: char| !(c.is_alphanumeric() || "_!:".contains(c))).collect();
             let prints = ["print!", "println!", "eprint!", "eprintln!"].iter().any(|m| words.contains(m));
             let writes = ["io::stdout", "io::stderr"].iter().any(|w| words.iter().any(|word| word.ends_with(w)));
+            // That of a parser of arguments, which forgets a full disk as well: see `kernel::output::say`.
+            let prints = prints || line.contains(".print()");
             let asks = ["is_terminal", "stderr.lock", "IsTerminal", "with_writer"].iter().any(|w| line.contains(w));
             if !line.trim_start().starts_with("//") && (prints || writes && !asks) {
                 wrong.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));

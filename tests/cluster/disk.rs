@@ -188,7 +188,7 @@ async fn a_frozen_disk_delays_its_own_write_alone() {
     assert_eq!((reply.code, reply.safety), (0, Safety::Safe), "{reply:?}");
     names(&cluster, "n1", &["n3"]).await;
     let (_, shown, _) = cluster.command("n1", &["crm_mon", "-1"]);
-    assert!(shown.contains("Storage Warnings:") && shown.contains("n3"), "{shown}");
+    assert!(shown.contains("Warnings:") && shown.contains("n3"), "{shown}");
     // With two that hang, only one holds it.
     let both = freeze(&two);
     let at = Instant::now();
@@ -240,7 +240,7 @@ async fn a_full_disk_is_told_and_written_once_there_is_room() {
     assert!(code == 0 && told.contains("not safe"), "pcs: {code} {told}");
     names(&cluster, "n1", &NODES).await;
     let (_, shown, _) = cluster.command("n2", &["crm_mon", "-1"]);
-    assert!(shown.contains("Storage Warnings:") && shown.contains("No space left"), "{shown}");
+    assert!(shown.contains("Warnings:") && shown.contains("No space left"), "{shown}");
     // Transient state is on no disk, and nothing is said of it.
     let (code, _, told) = cluster.command("n3", &["attrd_updater", "-n", "pingd", "-U", "5"]);
     assert_eq!((code, told.as_str()), (0, ""));

@@ -13,6 +13,7 @@ mod fence_tools;
 mod fencing;
 mod fixture;
 mod hostile;
+mod named;
 mod partition;
 mod records;
 mod resources;

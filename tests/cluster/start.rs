@@ -1,6 +1,6 @@
 //! Bad input at the start: file, line and what was expected; nothing is changed.
 
-use crate::fixture::{BASCULE, corosync_conf};
+use crate::fixture::{self, BASCULE};
 use std::process::{Command, Output};
 
 struct Files {
@@ -35,6 +35,11 @@ impl Files {
     }
 }
 
+/// Of nodes that this host may be: its loopback addresses are theirs.
+fn corosync_conf(names: &[&str]) -> String {
+    fixture::corosync_conf(names).replace("10.77.0.", "127.0.77.")
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -53,6 +58,23 @@ fn a_broken_file_is_refused_by_line() {
         stderr(&output)
     );
     assert!(!files.dir.path().join("run").exists(), "nothing was started");
+}
+
+#[test]
+fn a_host_that_has_no_address_of_its_node_is_refused_and_may_be_tried_again() {
+    let files = Files::new();
+    // Of a network for documentation: of no host that this test runs on.
+    files.write("corosync.conf", corosync_conf(&["n1", "n2"]).replace("127.0.77.1", "192.0.2.1").as_bytes());
+    let output = files.node(&[]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(base::exit::crm::ERROR), "a service manager tries again: {text}");
+    let said = "corosync.conf:7:9: refused: 192.0.2.1 of node n1 is not an address of this host, which is that node by --node n1; \
+                its addresses are ";
+    assert!(text.contains(said), "{text}");
+    assert!(!files.dir.path().join("run").exists(), "nothing was started");
+    let check = files.node(&["--check"]);
+    assert!(String::from_utf8_lossy(&check.stdout).contains(said), "{check:?}");
+    assert_eq!(check.status.code(), Some(base::exit::crm::CONFIG));
 }
 
 #[test]

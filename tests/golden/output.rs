@@ -52,10 +52,17 @@ fn line(words: &str, dir: &std::path::Path) -> Command {
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("set");
     }
     let key = key.display().to_string();
+    // Of nodes that this host may be: its loopback addresses are theirs.
+    let config = dir.join("corosync.conf");
+    if !config.exists() {
+        let sample = std::fs::read_to_string(root.join("configs/corosync/two-directors.conf")).expect("the sample");
+        std::fs::write(&config, sample.replace("192.168.10.", "127.0.10.")).expect("writable");
+    }
+    let config = config.display().to_string();
     let named = |word| match word {
         "TABLE" => table.clone(),
         "KEY" => key.clone(),
-        "CONFIG" => "configs/corosync/two-directors.conf".to_owned(),
+        "CONFIG" => config.clone(),
         word => word.to_owned(),
     };
     let mut command = Command::new(PROGRAM);
@@ -94,8 +101,21 @@ fn a_closed_pipe_ends_quietly_and_with_the_commands_own_code() {
 #[test]
 fn output_lost_to_a_full_disk_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
-    for words in ["cibadmin -Q", "--help", "crm --help", "node --check --config CONFIG --authkey KEY --node director1"]
-    {
+    for words in [
+        "cibadmin -Q",
+        "--help",
+        "crm --help",
+        "crm_resource --help",
+        "crm_mon --help",
+        "pcs --help",
+        "doctor --help",
+        "ldirectord --help",
+        "links --help",
+        "node --help",
+        "plan --help",
+        "demo --help",
+        "node --check --config CONFIG --authkey KEY --node director1",
+    ] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
         let done = line(words, dir.path()).stdout(full).output().expect("runs");
         let said = String::from_utf8_lossy(&done.stderr);

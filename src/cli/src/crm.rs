@@ -43,7 +43,10 @@ struct Working {
 }
 
 pub fn main(args: Vec<OsString>) -> i32 {
-    let mut words: Vec<String> = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let mut words = match crate::args::words("crm", args) {
+        Ok(words) => words,
+        Err(code) => return code,
+    };
     let mut shell = Shell { source: Source::open(), working: None, force: false, wait: false };
     let lines_from = match leading(&mut shell, &mut words) {
         Ok(lines_from) => lines_from,
@@ -164,14 +167,7 @@ impl Shell {
 
     fn status(&self) -> Result<String, Failure> {
         let cib = self.source.cib()?;
-        let now = crate::source::now();
-        let view = crate::crm_mon::View {
-            cluster: crate::cluster::read(&cib, now)?,
-            operations: crate::cluster::operations(&cib),
-            now,
-            cib: &cib,
-            fencing: crate::fencing::shown(&self.source),
-        };
+        let view = crate::crm_mon::View::live(&self.source, &cib)?;
         CrmMon { inactive: true, ..CrmMon::default() }.render(&view)
     }
 

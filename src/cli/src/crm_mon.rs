@@ -18,7 +18,7 @@ use scheduler::status::Cluster;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
-use wire::api::{FenceEvent, FenceState, StorageTrouble};
+use wire::api::{FenceEvent, FenceState};
 use xml::Element;
 
 /// Show the status of the cluster
@@ -74,7 +74,7 @@ pub struct CrmMon {
     #[arg(short = 'm', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "2", help_heading = "Display")]
     pub fence_history: Option<String>,
     /// Only these sections (all, none, or some of summary, nodes, resources, attributes, operations, failcounts, failures, fencing,
-    /// fencing-failed, fencing-pending, fencing-succeeded, tickets, bans)
+    /// fencing-failed, fencing-pending, fencing-succeeded, tickets, bans, warnings)
     #[arg(short = 'I', long, value_name = "SECTIONS", value_delimiter = ',', help_heading = "Display")]
     pub include: Vec<String>,
     /// Without these sections
@@ -116,6 +116,29 @@ pub struct View<'a> {
     pub now: WallTime,
     /// What was fenced and is being fenced, as the node tells it; nothing where a file is shown.
     pub fencing: Vec<FenceEvent>,
+    /// What the node that was asked warns of; nothing of a file.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> View<'a> {
+    /// Of this CIB alone.
+    pub fn of(cib: &'a Element) -> Result<View<'a>, Failure> {
+        let now = now();
+        Ok(View {
+            cluster: cluster::read(cib, now)?,
+            operations: cluster::operations(cib),
+            now,
+            cib,
+            fencing: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// With what the running node says beside it; without that the status is as good as before.
+    pub fn live(source: &Source, cib: &'a Element) -> Result<View<'a>, Failure> {
+        let (fencing, warnings) = source.status().ok().flatten().map(|s| (s.fencing, s.warnings)).unwrap_or_default();
+        Ok(View { fencing, warnings, ..View::of(cib)? })
+    }
 }
 
 /// Sections in the order of display.
@@ -133,10 +156,11 @@ pub enum Section {
     FencingSucceeded,
     Tickets,
     Bans,
+    Warnings,
 }
 
 impl Section {
-    const ALL: [(Section, &'static str); 12] = [
+    const ALL: [(Section, &'static str); 13] = [
         (Section::Summary, "summary"),
         (Section::Nodes, "nodes"),
         (Section::Resources, "resources"),
@@ -149,6 +173,7 @@ impl Section {
         (Section::FencingSucceeded, "fencing-succeeded"),
         (Section::Tickets, "tickets"),
         (Section::Bans, "bans"),
+        (Section::Warnings, "warnings"),
     ];
 }
 
@@ -176,23 +201,11 @@ impl Command for CrmMon {
             && std::io::stdout().is_terminal();
         loop {
             let cib = source.cib()?;
-            // Without it the status is as good as before.
-            let node = source.status().ok().flatten();
-            let storage = node.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
-            let view = View {
-                cluster: cluster::read(&cib, now())?,
-                operations: cluster::operations(&cib),
-                now: now(),
-                cib: &cib,
-                fencing: node.map(|s| s.fencing).unwrap_or_default(),
-            };
+            let view = View::live(&source, &cib)?;
             if self.simple_status {
-                return self.simple(&view, &storage);
+                return self.simple(&view);
             }
-            let mut out = self.render(&view)?;
-            if matches!(self.common.output_as, Format::Text | Format::Console) {
-                out.push_str(&storage_warnings(&storage));
-            }
+            let out = self.render(&view)?;
             if !watch {
                 self.common.write(&out)?;
                 return Ok(crm::OK);
@@ -226,7 +239,7 @@ impl CrmMon {
         let xml = matches!(self.common.output_as, Format::Xml | Format::Json);
         let standard = match section {
             Section::Summary => !self.hide_headers,
-            Section::Nodes | Section::Resources | Section::Failures => true,
+            Section::Nodes | Section::Resources | Section::Failures | Section::Warnings => true,
             Section::Attributes => self.show_node_attributes || xml,
             Section::Operations => self.operations || self.timing_details || xml,
             Section::Failcounts => self.failcounts,
@@ -247,44 +260,43 @@ impl CrmMon {
         level.ok_or_else(|| Failure::new(INVALID_PARAMETER, "Fence history must be 0-3"))
     }
 
-    fn simple(&self, view: &View<'_>, storage: &[StorageTrouble]) -> Result<i32, Failure> {
-        let cluster = &view.cluster;
-        let bad: Vec<String> =
-            cluster.nodes.iter().filter(|n| !n.online).map(|n| format!("offline node: {}", n.name)).collect();
-        let mut warnings = bad;
-        if cluster.dc.is_none() {
-            warnings.insert(0, "No DC".to_owned());
-        }
-        if !cluster.quorate {
-            warnings.push("no quorum".to_owned());
-        }
-        let failed = crate::fencing::reduced(&crate::fencing::sorted(view.fencing.clone()));
-        let is_open = |e: &&FenceEvent| e.state == FenceState::Pending;
-        warnings.extend(failed.iter().filter(is_open).map(|e| format!("{} of {} is pending", e.action, e.target)));
-        warnings.extend(storage.iter().map(ToString::to_string));
-        let line = match warnings.is_empty() {
-            true => {
-                let online = cluster.nodes.iter().filter(|n| n.online).count();
-                format!(
-                    "CLUSTER OK: {online} node{} online, {} resource instance{} configured\n",
-                    plural(online),
-                    cluster.instances,
-                    plural(cluster.instances)
-                )
-            }
-            false => format!("CLUSTER WARN: {}\n", warnings.join(", ")),
-        };
+    fn simple(&self, view: &View<'_>) -> Result<i32, Failure> {
+        let (line, code) = simple_line(view);
         self.common.write(&line)?;
-        Ok(i32::from(!warnings.is_empty()))
+        Ok(code)
     }
 }
 
-/// Nodes that do not store what they should; nothing where all is well.
-fn storage_warnings(storage: &[StorageTrouble]) -> String {
-    if storage.is_empty() {
-        return String::new();
+/// The line for monitoring systems, and the code that goes with it.
+fn simple_line(view: &View<'_>) -> (String, i32) {
+    let cluster = &view.cluster;
+    let bad: Vec<String> =
+        cluster.nodes.iter().filter(|n| !n.online).map(|n| format!("offline node: {}", n.name)).collect();
+    let mut warnings = bad;
+    if cluster.dc.is_none() {
+        warnings.insert(0, "No DC".to_owned());
     }
-    storage.iter().fold("\nStorage Warnings:\n".to_owned(), |text, trouble| format!("{text}  * {trouble}\n"))
+    // The node's own words say why as well.
+    if !cluster.quorate && !view.warnings.iter().any(|w| w.starts_with("no quorum")) {
+        warnings.push("no quorum".to_owned());
+    }
+    let failed = crate::fencing::reduced(&crate::fencing::sorted(view.fencing.clone()));
+    let is_open = |e: &&FenceEvent| e.state == FenceState::Pending;
+    warnings.extend(failed.iter().filter(is_open).map(|e| format!("{} of {} is pending", e.action, e.target)));
+    warnings.extend(view.warnings.iter().cloned());
+    let line = match warnings.is_empty() {
+        true => {
+            let online = cluster.nodes.iter().filter(|n| n.online).count();
+            format!(
+                "CLUSTER OK: {online} node{} online, {} resource instance{} configured\n",
+                plural(online),
+                cluster.instances,
+                plural(cluster.instances)
+            )
+        }
+        false => format!("CLUSTER WARN: {}\n", warnings.join(", ")),
+    };
+    (line, i32::from(!warnings.is_empty()))
 }
 
 pub fn plural(n: usize) -> &'static str {

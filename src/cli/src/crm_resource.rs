@@ -10,7 +10,7 @@ use crate::args::{self, Command};
 use crate::cluster;
 use crate::crm_mon::{CrmMon, View};
 use crate::report::Common;
-use crate::source::{Failure, Source, checked_if, now};
+use crate::source::{Failure, Source, checked_if};
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
@@ -191,8 +191,7 @@ impl Command for CrmResource {
             return self.forget(&source);
         }
         let cib = source.cib()?;
-        let cluster = cluster::read(&cib, now())?;
-        let view = View { cib: &cib, cluster, operations: cluster::operations(&cib), now: now(), fencing: Vec::new() };
+        let view = View::of(&cib)?;
         if self.list || self.list_raw {
             let text = if self.list { listing::list(&view) } else { listing::raw(&view.cluster.resources) };
             self.common.print(|| text, || listing::elements(&view))?;

@@ -287,6 +287,7 @@ impl CrmSimulate {
                 operations: Vec::new(),
                 now: crate::source::now(),
                 fencing: Vec::new(),
+                warnings: Vec::new(),
             };
             let options = CrmMon { show_node_attributes: self.show_attrs, ..CrmMon::default() };
             let sections = elements::status(&options, &view, self.show_attrs);

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::clock;
-use crate::source::{Failure, Source, checked_if};
+use crate::source::{Failure, checked_if};
 use base::exit::crm;
 use base::ids::same_node;
 use std::time::Duration;
@@ -29,11 +29,6 @@ pub fn ask(client: &Client, program: &str, timeout_ms: u64, op: FencingOp) -> Re
             Err(Failure::new(code, reply.message.filter(|m| !m.is_empty()).unwrap_or_else(words)))
         }
     }
-}
-
-/// What a status display shows; nothing where there is no node to ask.
-pub fn shown(source: &Source) -> Vec<FenceEvent> {
-    source.status().ok().flatten().map(|s| s.fencing).unwrap_or_default()
 }
 
 /// Pending ones first, then the others, the newest first.

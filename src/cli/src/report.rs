@@ -133,7 +133,7 @@ pub fn exit_words(code: i32) -> &'static str {
 }
 
 /// Elements that are lists of what stands in them.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 15] = [
     "nodes",
     "resources",
     "node_attributes",
@@ -148,6 +148,7 @@ const LISTS: [&str; 14] = [
     "members",
     "problems",
     "fence_history",
+    "warnings",
 ];
 
 /// JSON of an element: attributes become members (`true`, `false` and counts typed), a list element becomes an array

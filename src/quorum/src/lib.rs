@@ -99,6 +99,30 @@ impl Quorum {
         self.config.wait_for_all() && !self.all_seen
     }
 
+    /// Why there is no quorum, with the cure where an operator has one; nothing with quorum, or without any view.
+    pub fn lack(&self, names: &BTreeMap<NodeId, String>) -> Option<String> {
+        if self.quorate || self.view.is_empty() {
+            return None;
+        }
+        let name = |id: &NodeId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
+        let absent: Vec<String> = self.config.votes.keys().filter(|n| !self.view.contains(n)).map(name).collect();
+        let (absent, total, needed) = (absent.join(" "), self.total_votes(), self.quorum_votes());
+        let reason = if total >= needed && self.is_waiting_for_all() {
+            format!(
+                "this node waits until it has seen all nodes once since its start (wait_for_all), and {absent} is missing: \
+                 start it; or, only if it is surely down, set `wait_for_all: 0` in quorum {{}} of corosync.conf and restart here"
+            )
+        } else if total >= needed && self.listening {
+            format!(
+                "{absent} is missing, but may live: this node does not go on alone while it is heard, or just after the start"
+            )
+        } else {
+            let more = if self.is_waiting_for_all() { "; and all must be seen once (wait_for_all)" } else { "" };
+            format!("{total} of {} votes are here, {needed} are needed; missing: {absent}{more}", self.expected_votes())
+        };
+        Some(format!("no quorum: {reason}"))
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -104,6 +104,31 @@ fn wait_for_all_is_released_by_operator_or_by_a_quorate_peer() {
 }
 
 #[test]
+fn what_lacks_for_quorum_is_said_with_the_cure() {
+    let names = (1..=3).map(|n| (NodeId(n), format!("n{n}"))).collect();
+    let mut config = plain(2);
+    config.two_node = true;
+    let mut q = quorum(config);
+    assert_eq!(q.lack(&names), None, "no view yet");
+    q.set_view(&nodes(&[1]));
+    let why = q.lack(&names).unwrap();
+    assert!(why.starts_with("no quorum: ") && why.contains("wait_for_all") && why.contains("n2 is missing"), "{why}");
+    q.set_view(&nodes(&[1, 2]));
+    assert_eq!(q.lack(&names), None);
+    q.set_view(&nodes(&[1]));
+    assert_eq!(q.lack(&names), None, "quorate alone");
+    let mut q = quorum(plain(3));
+    q.set_view(&nodes(&[1]));
+    assert_eq!(q.lack(&names).as_deref(), Some("no quorum: 1 of 3 votes are here, 2 are needed; missing: n2 n3"));
+    let mut config = plain(2);
+    (config.two_node, config.wait_for_all) = (true, Some(false));
+    let mut q = quorum(config);
+    q.listen(true);
+    q.set_view(&nodes(&[1]));
+    assert!(q.lack(&names).unwrap().contains("n2 is missing, but may live"));
+}
+
+#[test]
 fn a_quorate_peer_vouches_only_as_a_member() {
     let mut config = plain(2);
     config.two_node = true;

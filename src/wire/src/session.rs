@@ -273,7 +273,10 @@ impl Endpoint {
         sealed: &[u8],
     ) -> Result<Opened, Dropped> {
         let key = self.master.hello_key(from, self.me, &session).ok_or(Dropped::Altered)?;
-        let body = key.open(counter, head, sealed).ok_or(Dropped::Altered)?;
+        let Some(body) = key.open(counter, head, sealed) else {
+            self.show_own_key(now, from);
+            return Err(Dropped::Altered);
+        };
         let (echo_session, echo_counter, knows_me) = decode_hello(&body).ok_or(Dropped::NotOurs)?;
         let peer = self.peers.get_mut(&from).ok_or(Dropped::UnknownSender(from))?;
         if peer.heard.is_some_and(|(s, c)| s == session && counter <= c) {
@@ -297,6 +300,14 @@ impl Endpoint {
             ask(peer, now);
         }
         Ok(Opened::Hello(from, fresh))
+    }
+
+    /// A hello that does not open: its sender may have another key, and would never know from data of an old session alone.
+    /// A hello of ours, no more often than to one who does not answer, shows it.
+    fn show_own_key(&mut self, now: Time, to: NodeId) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let earliest = peer.last_sent.map_or(now, |t| (t + HELLO_RETRY).max(now));
+        peer.due = Some(peer.due.map_or(earliest, |due| due.min(earliest)));
     }
 
     /// What to answer a packet that came from an address which the nodelist does not have: a refusal, if it is a hello of one who

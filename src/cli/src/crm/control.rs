@@ -4,7 +4,7 @@ use crate::attributes::{self, Scope, Which};
 use crate::crm_resource::parameters::{self, Kind, Store};
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, error};
-use crate::source::{Failure, Source, checked, checked_if, now};
+use crate::source::{Failure, Source, checked, checked_if};
 use base::ids::same_node;
 use std::fmt::Write;
 use wire::api::{CleanupCall, FenceAction, FencingOp};
@@ -52,14 +52,7 @@ fn with_view<T>(
     work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let cib = source.cib()?;
-    let cluster = crate::cluster::read(&cib, now())?;
-    work(&crate::crm_mon::View {
-        cluster,
-        operations: crate::cluster::operations(&cib),
-        now: now(),
-        cib: &cib,
-        fencing: Vec::new(),
-    })
+    work(&crate::crm_mon::View::of(&cib)?)
 }
 
 type View<'a> = crate::crm_mon::View<'a>;

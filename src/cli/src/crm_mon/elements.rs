@@ -11,7 +11,7 @@ use xml::Element;
 
 pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
     type Maker = fn(&CrmMon, &View<'_>) -> Option<Element>;
-    let sections: [(Section, Maker); 9] = [
+    let sections: [(Section, Maker); 10] = [
         (Section::Summary, |_, v| Some(summary(v))),
         (Section::Nodes, |o, v| Some(nodes(o, v))),
         (Section::Resources, |o, v| Some(resources(o, v))),
@@ -21,6 +21,7 @@ pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
         (Section::FencingPending, super::fencing::element),
         (Section::Tickets, |_, v| tickets(v)),
         (Section::Bans, |o, v| ban_list(o, v)),
+        (Section::Warnings, |_, v| warnings(v)),
     ];
     sections.iter().filter(|(s, _)| options.shows(*s)).filter_map(|(_, make)| make(options, view)).collect()
 }
@@ -313,6 +314,13 @@ fn ban_list(options: &CrmMon, view: &View<'_>) -> Option<Element> {
                 .with("master_only", only),
         );
     }
+    unless_empty(list)
+}
+
+/// An element of our own, only where there is something to warn of: the original's schema has no place for it.
+fn warnings(view: &View<'_>) -> Option<Element> {
+    let mut list = Element::new("warnings");
+    view.warnings.iter().for_each(|text| list.push(Element::new("warning").with("text", text)));
     unless_empty(list)
 }
 

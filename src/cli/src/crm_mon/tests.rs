@@ -19,15 +19,19 @@ update-origin='d1' update-client='cibadmin' update-user='root'><configuration><c
 </lrm_resources></lrm></node_state><node_state id='2' uname='d2' in_ccm='true' crmd='online' join='member' expected='member'/></status></cib>";
 
 fn shown(options: &CrmMon) -> String {
+    with_warnings(&[], |view| options.render(view).expect("renders"))
+}
+
+fn with_warnings<T>(warnings: &[&str], work: impl FnOnce(&View<'_>) -> T) -> T {
     let cib = xml::parse(CIB).expect("well-formed");
-    let view = View {
+    work(&View {
         cluster: cluster::read(&cib, WallTime::from_secs(1_700_000_100)).expect("a CIB"),
         operations: cluster::operations(&cib),
         now: WallTime(0),
         cib: &cib,
         fencing: Vec::new(),
-    };
-    options.render(&view).expect("renders")
+        warnings: warnings.iter().map(|w| (*w).to_owned()).collect(),
+    })
 }
 
 fn after<'a>(text: &'a str, heading: &str) -> &'a str {
@@ -102,6 +106,39 @@ fn xml_and_json_say_the_same() {
 }
 
 #[test]
+fn every_form_shows_what_the_node_warns_of() {
+    let warnings = ["node d2 lives, but no ring can be formed with it: its authkey differs", "storage of d1: full"];
+    let in_form = |output_as: Format| {
+        let options = CrmMon { common: Common { output_as, ..Common::default() }, ..CrmMon::default() };
+        with_warnings(&warnings, |view| options.render(view).expect("renders"))
+    };
+    let text = in_form(Format::Text);
+    let section = format!("\n\nWarnings:\n  * {}\n  * {}\n", warnings[0], warnings[1]);
+    assert!(text.ends_with(&section), "{text}");
+    let root = xml::parse(&in_form(Format::Xml)).expect("XML");
+    let list = root.child("warnings").expect("a list");
+    assert_eq!(list.elements().filter_map(|w| w.attr("text")).collect::<Vec<_>>(), warnings);
+    let value: serde_json::Value = serde_json::from_str(&in_form(Format::Json)).expect("JSON");
+    assert_eq!(value["warnings"][1]["text"], warnings[1]);
+    let (line, code) = with_warnings(&warnings, simple_line);
+    assert_eq!((line.as_str(), code), (format!("CLUSTER WARN: {}, {}\n", warnings[0], warnings[1]).as_str(), 1));
+    let without = CrmMon { exclude: vec!["warnings".to_owned()], ..CrmMon::default() };
+    let text = with_warnings(&warnings, |view| without.render(view).expect("renders"));
+    assert!(!text.contains("Warnings"), "{text}");
+    assert!(!shown(&CrmMon::default()).contains("Warnings"), "nothing where all is well");
+}
+
+#[test]
+fn without_a_reason_there_are_no_brackets() {
+    for reason in ["", " "] {
+        let cib = xml::parse(&CIB.replace("exit-reason='gone'", &format!("exit-reason='{reason}'"))).expect("XML");
+        let cluster = cluster::read(&cib, WallTime::from_secs(1_700_000_100)).expect("a CIB");
+        let said: Vec<String> = cluster.failures.iter().map(words::failed_action).collect();
+        assert_eq!(said, ["lvs 10s-interval monitor on d1 returned 'not running' after 1.500s"]);
+    }
+}
+
+#[test]
 fn times_for_people() {
     let cases = [(0, "0s"), (250, "250ms"), (1500, "1.500s"), (10_000, "10s"), (90_000, "1m30s"), (3_600_000, "1h")];
     for (ms, words) in cases {
@@ -137,6 +174,7 @@ fn fencing_is_shown_by_level() {
         now: WallTime(0),
         cib: &cib,
         fencing,
+        warnings: Vec::new(),
     };
     let at =
         |level: Option<&str>| CrmMon { fence_history: level.map(str::to_owned), ..CrmMon::default() }.render(&view);

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 pub fn render(options: &CrmMon, view: &View<'_>) -> String {
     type Renderer = fn(&CrmMon, &View<'_>) -> String;
-    let sections: [(&[Section], Renderer); 11] = [
+    let sections: [(&[Section], Renderer); 12] = [
         (&[Section::Summary], summary),
         (&[Section::Nodes], nodes),
         (&[Section::Resources], resources),
@@ -23,10 +23,19 @@ pub fn render(options: &CrmMon, view: &View<'_>) -> String {
         (&[Section::Tickets], tickets),
         (&[Section::Bans], ban_list),
         (&[Section::FencingPending, Section::FencingSucceeded], fencing::others),
+        (&[Section::Warnings], |_, view| warnings(view)),
     ];
     let shown =
         sections.iter().filter(|(s, _)| s.iter().any(|s| options.shows(*s))).map(|(_, render)| render(options, view));
     shown.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// What the node warns of; nothing where all is well.
+fn warnings(view: &View<'_>) -> String {
+    if view.warnings.is_empty() {
+        return String::new();
+    }
+    view.warnings.iter().fold("Warnings:\n".to_owned(), |text, warning| format!("{text}  * {warning}\n"))
 }
 
 /// Version that the coordinator recorded.

@@ -5,7 +5,7 @@ use crate::crm_mon::{CrmMon, View};
 use crate::edit::error;
 use crate::grammar::Line;
 use crate::report::{Common, Format};
-use crate::source::{Failure, Source, now};
+use crate::source::{Failure, Source};
 use base::exit::crm;
 use std::fmt::Write;
 use xml::Element;
@@ -39,9 +39,7 @@ fn part_of_status(source: &Source, words: &[&str]) -> Result<String, Failure> {
 
 fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
     let cib = source.cib()?;
-    let cluster = crate::cluster::read(&cib, now())?;
-    let fencing = crate::fencing::shown(source);
-    work(&View { cluster, operations: crate::cluster::operations(&cib), now: now(), cib: &cib, fencing })
+    work(&View::live(source, &cib)?)
 }
 
 fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
@@ -52,7 +50,7 @@ fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
             None => view.cluster.options.get("cluster-name").cloned().unwrap_or_default(),
         };
         let mut out = format!("Cluster name: {name}\n");
-        let mut warnings: Vec<String> = live.as_ref().map(|s| s.warnings.clone()).unwrap_or_default();
+        let mut warnings = view.warnings.clone();
         let fences = view.cib.descendants().any(|e| e.name() == "primitive" && e.attr("class") == Some("stonith"));
         if view.cluster.fencing_enabled && !fences {
             warnings.push("No stonith devices and stonith-enabled is not false".to_owned());
@@ -66,6 +64,8 @@ fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
             show_detail: full,
             show_node_attributes: full,
             failcounts: full,
+            // They stand above.
+            exclude: vec!["warnings".to_owned()],
             ..CrmMon::default()
         };
         out += &shown.render(view)?;

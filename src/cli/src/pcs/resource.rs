@@ -3,7 +3,7 @@
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, NewPrimitive, edit, error, pair};
 use crate::grammar::Line;
-use crate::source::{Failure, Source, checked, now};
+use crate::source::{Failure, Source, checked};
 use base::ids::same_node;
 use cib::config::Index;
 use std::fmt::Write;
@@ -65,14 +65,7 @@ fn with_view<T>(
     work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let cib = source.cib()?;
-    let cluster = crate::cluster::read(&cib, now())?;
-    work(&crate::crm_mon::View {
-        cluster,
-        operations: crate::cluster::operations(&cib),
-        now: now(),
-        cib: &cib,
-        fencing: Vec::new(),
-    })
+    work(&crate::crm_mon::View::of(&cib)?)
 }
 
 fn status(source: &Source) -> Result<String, Failure> {

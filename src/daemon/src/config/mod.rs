@@ -39,6 +39,8 @@ pub const DEFAULT_PORT: u16 = 5405;
 pub enum Severity {
     Note,
     Warning,
+    /// The node does not start on this host as it is at present; an interface that comes up later may cure it.
+    Absent,
     /// The node does not start with this file.
     Refused,
 }
@@ -60,7 +62,7 @@ impl fmt::Display for Finding {
         let word = match self.severity {
             Severity::Note => "note",
             Severity::Warning => "warning",
-            Severity::Refused => "refused",
+            Severity::Absent | Severity::Refused => "refused",
         };
         write!(f, "{}:{}:{}: {word}: {}", self.file, self.at.line, self.at.column, self.text)?;
         if self.cure.contains('\n') {

@@ -66,8 +66,13 @@ pub fn resolve(config: &Config, local: &Local) -> Result<Resolved, Vec<Finding>>
         problems.extend(mixed_families(config, &nodes));
     }
     match find_local(config, &nodes, local) {
-        Some(me) if problems.is_empty() => Ok(Resolved { me, nodes }),
-        Some(_) => Err(problems),
+        Some(me) => {
+            problems.extend(nodes.iter().zip(&config.nodes).find(|(n, _)| n.id == me).and_then(|(node, raw)| {
+                // What could not be looked up is told already.
+                problems.is_empty().then(|| elsewhere(config, node, raw, local))?
+            }));
+            if problems.is_empty() { Ok(Resolved { me, nodes }) } else { Err(problems) }
+        }
         None => {
             problems.push(not_listed(config, local));
             Err(problems)
@@ -148,6 +153,38 @@ fn find_local(config: &Config, nodes: &[ResolvedNode], local: &Local) -> Option<
         .or_else(|| by(&|name| same(name, &short(host))))
         .or_else(|| by(&|name| name.parse::<IpAddr>().is_err() && same(&short(name), &short(host))))
         .or_else(|| nodes.iter().find(|n| n.addresses.iter().any(|a| local.addresses.contains(&a.ip()))).map(|n| n.id))
+}
+
+/// By its name or by `--node` this host is an entry of the nodelist, but none of the entry's addresses is here: it would run as
+/// somebody else, or beside it. Addresses of further links may still come up later.
+fn elsewhere(config: &Config, node: &ResolvedNode, raw: &Node, local: &Local) -> Option<Finding> {
+    let here = |ip: IpAddr| ip.is_loopback() || local.addresses.contains(&ip);
+    if node.addresses.iter().any(|a| here(a.ip())) {
+        return None;
+    }
+    let (_, at) = raw.addresses.first()?;
+    let theirs: Vec<String> = node.addresses.iter().map(|a| a.ip().to_string()).collect();
+    let mine: Vec<String> = local.addresses.iter().filter(|a| !a.is_loopback()).map(ToString::to_string).collect();
+    let theirs = theirs.join(" ");
+    let by = match &local.chosen {
+        Some(chosen) => format!("--node {chosen}"),
+        None => format!("the host name `{}`", local.hostname),
+    };
+    Some(Finding {
+        severity: Severity::Absent,
+        file: config.file.clone(),
+        at: *at,
+        text: format!(
+            "{theirs} of node {} is not an address of this host, which is that node by {by}; its addresses are {}",
+            node.name,
+            if mine.is_empty() { "none".to_owned() } else { mine.join(" ") },
+        ),
+        cure: format!(
+            "start node {} on the host that has its address, give this host an entry of its own, correct ring0_addr in every \
+             corosync.conf, or bring the interface with {theirs} up",
+            node.name
+        ),
+    })
 }
 
 fn not_listed(config: &Config, local: &Local) -> Finding {

@@ -274,18 +274,46 @@ fn local(hostname: &str, addresses: &[&str], chosen: Option<&str>) -> Local {
 fn the_local_node_is_found_by_name_then_address() {
     let config = reading(&conf("")).config.unwrap();
     let me = |l: Local| resolve(&config, &l).map(|r| r.me);
-    assert_eq!(me(local("b", &[], None)), Ok(NodeId(2)));
-    assert_eq!(me(local("b.example.org", &["10.0.0.1"], None)), Ok(NodeId(2)));
+    assert_eq!(me(local("b", &["10.0.0.2"], None)), Ok(NodeId(2)));
+    assert_eq!(me(local("b.example.org", &["10.0.0.1", "10.0.0.2"], None)), Ok(NodeId(2)));
     assert_eq!(me(local("elsewhere", &["10.0.0.1"], None)), Ok(NodeId(1)));
-    assert_eq!(me(local("b", &[], Some("a"))), Ok(NodeId(1)));
-    assert_eq!(me(local("x", &[], Some("2"))), Ok(NodeId(2)));
+    assert_eq!(me(local("b", &["10.0.0.1"], Some("a"))), Ok(NodeId(1)));
+    assert_eq!(me(local("x", &["10.0.0.2"], Some("2"))), Ok(NodeId(2)));
     let error = me(local("x", &["10.9.9.9"], None)).unwrap_err();
     assert_eq!(
         error[0].to_string(),
         "c.conf:6:2: refused: expected this host (host name `x`, 1 addresses) in the nodelist, found only a, b; add a node{} with its ring0_addr, nodeid and name, or name an entry with --node NAME"
     );
     let short = reading(&conf("").replace("name: a", "name: a.example.org")).config.unwrap();
-    assert_eq!(resolve(&short, &local("a.other.net", &[], None)).unwrap().me, NodeId(1));
+    assert_eq!(resolve(&short, &local("a.other.net", &["10.0.0.1"], None)).unwrap().me, NodeId(1));
+}
+
+#[test]
+fn a_host_without_any_address_of_its_entry_is_refused_with_the_cure() {
+    let config = reading(&conf("")).config.unwrap();
+    for (local, by) in [
+        (local("x", &["127.0.0.1", "10.0.0.9"], Some("b")), "--node b"),
+        (local("x", &["127.0.0.1", "10.0.0.9"], Some("2")), "--node 2"),
+        (local("b", &["10.0.0.9"], None), "the host name `b`"),
+    ] {
+        let findings = resolve(&config, &local).unwrap_err();
+        let text = findings[0].to_string();
+        assert_eq!((findings.len(), findings[0].severity), (1, Severity::Absent));
+        let said = format!(
+            "refused: 10.0.0.2 of node b is not an address of this host, which is that node by {by}; its addresses are 10.0.0.9; "
+        );
+        assert!(text.contains(&said) && text.contains("ring0_addr"), "{text}");
+    }
+    let two = reading(
+        &conf("")
+            .replace("ring0_addr: 10.0.0.2", "ring0_addr: 10.0.0.2\n ring1_addr: 10.1.0.2")
+            .replace("ring0_addr: 10.0.0.1", "ring0_addr: 10.0.0.1\n ring1_addr: 10.1.0.1"),
+    )
+    .config
+    .unwrap();
+    assert!(resolve(&two, &local("b", &["10.1.0.2"], None)).is_ok(), "the other interface may come up later");
+    let loopback = reading(&conf("").replace("10.0.0.", "127.0.9.")).config.unwrap();
+    assert!(resolve(&loopback, &local("b", &["127.0.0.1"], None)).is_ok());
 }
 
 #[test]

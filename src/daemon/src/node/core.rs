@@ -7,6 +7,7 @@ use super::board::{self, Board, Reader, Shown};
 use super::fenced::{self, End};
 use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
+use super::notices::{self, Notices, Taken};
 use super::perform::Performer;
 use super::reload::{self, Outcome};
 use super::signals::Wish;
@@ -137,6 +138,7 @@ pub(super) struct Core {
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
     pub hindrances: Hindrances,
+    pub notices: Notices,
     /// The digest that is being computed.
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
     leaving: bool,
@@ -175,6 +177,7 @@ impl Core {
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
+            notices: Notices::default(),
             digesting: None,
             leaving: false,
             ended: None,
@@ -355,9 +358,8 @@ impl Core {
             RingEvent::Event(event) => self.event(report.at, event).await,
             RingEvent::Unreadable { node, text } => self.unreadable(report.at, node, &text),
             RingEvent::TakenNumber { node, address } => {
-                let text = taken(&self.controller.config().name_of(node), node, address);
-                tracing::error!("{text}");
-                self.timeline.add_at(report.at, "taken_number", &address.to_string(), &text);
+                self.taken(report.at, Taken { node, address });
+                self.ring.broadcast(Taken { node, address }.encode()).await;
             }
             RingEvent::Ended(reason) => {
                 self.timeline.add("ring_ended", "", &reason);
@@ -366,10 +368,21 @@ impl Core {
         }
     }
 
+    /// Here or at another node somebody was heard under a taken number.
+    fn taken(&self, at: Time, taken: Taken) {
+        let text = taken.words(&self.controller.config().name_of(taken.node));
+        tracing::error!("{text}");
+        self.timeline.add_at(at, "taken_number", &taken.address.to_string(), &text);
+    }
+
     /// What directors of other nodes know of the servers; beside the cluster's state, and no part of it.
-    fn bulletin(&self, sender: NodeId, payload: &[u8]) {
+    fn bulletin(&mut self, sender: NodeId, payload: &[u8]) {
         if sender == self.me() {
             return;
+        }
+        if notices::is_notice(payload) {
+            let news = self.notices.receive(clock::now(), payload);
+            return news.into_iter().for_each(|news| self.taken(clock::now(), news));
         }
         if agents::lan::is_card(payload) {
             return self.performer.agents.lan().receive(sender, payload);
@@ -442,7 +455,7 @@ impl Core {
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {
-        let (kind, subject, text) = view::describe(&event, |n| self.controller.config().name_of(n));
+        let (kind, subject, text) = view::describe(&event, self.me(), |n| self.controller.config().name_of(n));
         self.timeline.add_at(at, kind, &subject, &text);
         match event {
             totem::Event::PeerFlags { node, ready, quorate } => {
@@ -556,7 +569,7 @@ impl Core {
             }
             Ask::Leave(keep_resources, to) => {
                 let result = match keep_resources {
-                    true if !in_maintenance(self.controller.cib().root()) => Err(LeaveRefused::NotInMaintenance),
+                    true if !view::in_maintenance(self.controller.cib().root()) => Err(LeaveRefused::NotInMaintenance),
                     true => self.performer.make_permanent().await.map_err(LeaveRefused::Addresses),
                     false => Ok(()),
                 };
@@ -576,17 +589,4 @@ impl Core {
 
 fn view_id(id: totem::ViewId) -> controller::ViewId {
     controller::ViewId { seq: id.seq, rep: id.rep }
-}
-
-/// Whether the property `maintenance-mode` is on.
-fn in_maintenance(cib: &xml::Element) -> bool {
-    cib::config::property(cib, "maintenance-mode").is_some_and(base::text::is_true)
-}
-
-/// A number that is used twice.
-pub(super) fn taken(name: &str, node: NodeId, address: std::net::IpAddr) -> String {
-    format!(
-        "host {address} calls itself node {node}, which is {name} in the nodelist here: it is not let in; \
-         give it a nodeid and an entry of its own in every corosync.conf"
-    )
 }

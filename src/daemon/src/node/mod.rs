@@ -16,6 +16,7 @@ mod fenced;
 mod hindrance;
 mod keep;
 mod native;
+mod notices;
 mod perform;
 mod reach;
 mod records;
@@ -42,7 +43,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let args = match matches.and_then(|m| Args::from_arg_matches(&m)) {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print();
+            kernel::output::say(error.render().ansi(), error.render(), error.use_stderr());
             return if error.use_stderr() { crm::USAGE } else { crm::OK };
         }
     };
@@ -52,9 +53,9 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let settings = match settings::read(&args) {
         Ok(settings) => settings,
         Err(refused) => {
-            refused.iter().for_each(|line| kernel::errln!("{line}"));
+            refused.lines.iter().for_each(|line| kernel::errln!("{line}"));
             kernel::errln!("bascule node: not started: the configuration is refused");
-            return crm::CONFIG;
+            return refused.code;
         }
     };
     start::run(args, settings)

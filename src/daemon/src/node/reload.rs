@@ -32,7 +32,7 @@ pub(super) fn read(args: &Args, logging_now: &crate::config::Logging) -> Outcome
         Err(refused) => {
             // A log that was moved away is opened again, whatever the file says.
             logging::apply(logging_now);
-            Outcome::Refused(refused)
+            Outcome::Refused(refused.lines)
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::args::Args;
 use crate::config::{self, Allow, Config, Local, Resolved, Severity, Timers};
 use base::NodeId;
+use base::exit::crm;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,14 +39,23 @@ impl Settings {
 /// Key of a cluster that runs without authentication: known to everyone, so it only tells clusters apart.
 const PUBLIC_KEY: [u8; config::MIN_KEY_BYTES] = [0; config::MIN_KEY_BYTES];
 
-/// Reads and checks; the error holds one line for each thing refused, warnings included.
-pub(super) fn read(args: &Args) -> Result<Settings, Vec<String>> {
+/// Why nothing is started.
+pub(super) struct Refusal {
+    /// One for each thing refused, warnings included.
+    pub lines: Vec<String>,
+    /// What the process ends with: a service manager tries again only where that may help.
+    pub code: i32,
+}
+
+/// Reads and checks.
+pub(super) fn read(args: &Args) -> Result<Settings, Refusal> {
+    let refused = |lines| Refusal { lines, code: crm::CONFIG };
     let reading = config::load(&args.config, Allow { unauthenticated: args.allow_unauthenticated });
     let said = |least: Severity| reading.findings.iter().filter(move |f| f.severity >= least).map(|f| f.to_string());
     let mut warnings: Vec<String> = said(Severity::Warning).collect();
     let config = match (reading.refused(), reading.config.clone()) {
         (false, Some(config)) => config,
-        _ => return Err(warnings),
+        _ => return Err(refused(warnings)),
     };
     let mut standing = Vec::new();
     let key = if config.totem.authenticated {
@@ -57,14 +67,15 @@ pub(super) fn read(args: &Args) -> Result<Settings, Vec<String>> {
             Err(_) if args.allow_unauthenticated => unauthenticated(&mut standing),
             Err(error) => {
                 warnings.push(format!("{error}\n    (or, only to try it: bascule node --allow-unauthenticated)"));
-                return Err(warnings);
+                return Err(refused(warnings));
             }
         }
     } else {
         unauthenticated(&mut standing)
     };
     let resolved = config::resolve(&config, &Local::of_this_host(args.node.clone())).map_err(|findings| {
-        warnings.iter().cloned().chain(findings.iter().map(|f| f.to_string())).collect::<Vec<String>>()
+        let code = if findings.iter().all(|f| f.severity == Severity::Absent) { crm::ERROR } else { crm::CONFIG };
+        Refusal { lines: warnings.iter().cloned().chain(findings.iter().map(|f| f.to_string())).collect(), code }
     })?;
     warnings.extend(standing.iter().cloned());
     Ok(Settings { config, resolved, key, warnings, standing })

@@ -1,8 +1,10 @@
 //! What the node says of itself: status bodies of the API, and events of the ring in words.
 
 use super::core::Core;
+use super::notices::Taken;
 use base::NodeId;
 use controller::disks::DiskTrouble;
+use std::collections::BTreeSet;
 use wire::api::{Counter, LinkInfo, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble, ViewInfo};
 
 pub(super) fn status(core: &Core) -> NodeStatus {
@@ -51,6 +53,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
             .chain(held)
             .chain(standing)
             .chain(heard(core, &ring))
+            .chain(core.quorum.lack(&settings.names()))
             .chain(core.performer.alerts.troubles())
             .collect(),
         storage,
@@ -90,8 +93,9 @@ fn heard(core: &Core, ring: &crate::ring::Status) -> Vec<String> {
     let name_of = |id: NodeId| core.controller.config().name_of(id);
     let unreadable =
         |(id, why): &(NodeId, String)| format!("node {} lives, but no ring can be formed with it: {why}", name_of(*id));
-    let taken = |(id, address): &(NodeId, std::net::IpAddr)| super::core::taken(&name_of(*id), *id, *address);
-    ring.unreadable.iter().map(unreadable).chain(ring.strangers.iter().map(taken)).collect()
+    let own = ring.strangers.iter().map(|(node, address)| Taken { node: *node, address: *address });
+    let taken: BTreeSet<Taken> = own.chain(core.notices.fresh(crate::clock::now())).collect();
+    ring.unreadable.iter().map(unreadable).chain(taken.iter().map(|t| t.words(&name_of(t.node)))).collect()
 }
 
 fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
@@ -177,8 +181,13 @@ pub(super) fn quorum(core: &Core) -> QuorumStatus {
 }
 
 /// Kind, subject and text of an event for log and timeline.
-pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) -> (&'static str, String, String) {
+pub(super) fn describe(
+    event: &totem::Event,
+    me: NodeId,
+    name: impl Fn(NodeId) -> String,
+) -> (&'static str, String, String) {
     use totem::Event;
+    let here = || name(me);
     match event {
         Event::PeerSuspected { node, silent_ms, reason } => {
             ("heartbeat_lost", name(*node), format!("silent for {silent_ms} ms ({reason:?}): taken out of the ring"))
@@ -191,11 +200,11 @@ pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) ->
         Event::PeerRestarted { node } => ("peer_restarted", name(*node), "came back as a new process".to_owned()),
         Event::PeerLeft { node } => ("peer_left", name(*node), "left in good order".to_owned()),
         Event::LocalStall { stalled_ms } => {
-            ("local_stall", String::new(), format!("this process did not run for {stalled_ms} ms"))
+            ("local_stall", here(), format!("this process did not run for {stalled_ms} ms"))
         }
-        Event::Gather { reason } => ("gather", String::new(), format!("forming a ring ({reason:?})")),
+        Event::Gather { reason } => ("gather", here(), format!("forming a ring ({reason:?})")),
         Event::StartedOver { reason, .. } => {
-            ("started_over", String::new(), format!("the view is over, joining like a node that starts ({reason:?})"))
+            ("started_over", here(), format!("the view is over, joining like a node that starts ({reason:?})"))
         }
         Event::RingNumberRefused { node, got, limit } => (
             "ring_number",
@@ -205,11 +214,14 @@ pub(super) fn describe(event: &totem::Event, name: impl Fn(NodeId) -> String) ->
             ),
         ),
         Event::GaveUpForming { rounds } => {
-            ("gather", String::new(), format!("no ring in {rounds} rounds: going on alone for now"))
+            ("gather", here(), format!("no ring in {rounds} rounds: going on alone for now"))
         }
-        Event::SteppedOut { out_ms } => {
-            ("stepped_out", String::new(), format!("left the ring, coming back in {out_ms} ms"))
-        }
-        Event::Left => ("left", String::new(), "left the ring".to_owned()),
+        Event::SteppedOut { out_ms } => ("stepped_out", here(), format!("left the ring, coming back in {out_ms} ms")),
+        Event::Left => ("left", here(), "left the ring".to_owned()),
     }
+}
+
+/// Whether the property `maintenance-mode` is on.
+pub(super) fn in_maintenance(cib: &xml::Element) -> bool {
+    cib::config::property(cib, "maintenance-mode").is_some_and(base::text::is_true)
 }

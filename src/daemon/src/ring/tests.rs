@@ -110,6 +110,25 @@ async fn another_key_is_another_world() {
     assert_eq!(a.ring.status().totem.members, [1]);
 }
 
+/// The one that stays has a session with the former process, and goes on sending in it.
+#[tokio::test]
+async fn who_comes_back_with_another_key_is_named_and_names_the_other() {
+    let (mut a, mut b) = (start(1, 34, 7), start(2, 34, 7));
+    tokio::join!(a.view_of(2), b.view_of(2));
+    b.ring.leave().await;
+    b.wait(false, "the end", |e| matches!(e, RingEvent::Ended(_)).then_some(())).await;
+    drop(b);
+    let mut b = start(2, 34, 8);
+    for end in [&mut b, &mut a] {
+        let named = |e| match e {
+            RingEvent::Unreadable { text, .. } => Some(text),
+            _ => None,
+        };
+        let text = end.wait(true, "the other is named", named).await;
+        assert!(text.contains("authkey"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_hung_controller_loses_readiness_permit_and_ring() {
     let (mut a, mut b) = (start(1, 33, 7), start(2, 33, 7));

@@ -90,6 +90,29 @@ fn every_flipped_bit_of_a_hello_is_dropped() {
 }
 
 #[test]
+fn a_peer_that_comes_back_with_another_key_hears_a_hello_that_it_cannot_open() {
+    let (mut a, _) = pair();
+    let mut odd = Endpoint::new(&[9; 256], B, "web", [30; 16]);
+    odd.set_peers(NOW, [A, B]);
+    let (mut shown, mut sent) = (0, 0);
+    for ms in 0..3000 {
+        let now = NOW + Duration::from_millis(ms);
+        while let Some((to, packet)) = odd.poll_transmit(now) {
+            assert_eq!((to, a.open(now, &packet)), (A, Err(Dropped::Altered)));
+        }
+        // What an established side sends all the time tells the other nothing of the key.
+        let data = a.seal(B, b"beat").unwrap();
+        assert_eq!(odd.open(now, &data), Err(Dropped::StaleSession(A)));
+        while let Some((to, packet)) = a.poll_transmit(now) {
+            sent += 1;
+            shown += u32::from(to == B && odd.open(now, &packet) == Err(Dropped::Altered));
+        }
+    }
+    assert!(shown >= 3, "{shown} hellos of {sent}");
+    assert!(sent <= 3000 / 100 + 10, "no more than to one who does not answer: {sent}");
+}
+
+#[test]
 fn every_replay_is_dropped() {
     let (mut a, mut b) = pair();
     let sent: Vec<_> = (0u32..3000).map(|i| a.seal(B, &i.to_le_bytes()).unwrap()).collect();

@@ -32,13 +32,7 @@ fn document(options: &str, constraints: &str) -> Element {
 }
 
 fn with<T>(cib: &Element, work: impl FnOnce(&View<'_>, &Place<'_>) -> T) -> T {
-    let view = View {
-        cluster: cluster::read(cib, now()).expect("a CIB"),
-        operations: Vec::new(),
-        now: now(),
-        cib,
-        fencing: Vec::new(),
-    };
+    let view = View::of(cib).expect("a CIB");
     let resource = cluster::find(&view.cluster.resources, "d").expect("it is there");
     assert_eq!(resource.active_on, ["a"]);
     let place = Place { resource, node: Some("b"), promoted: false, lifetime: None };
