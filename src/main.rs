@@ -1,4 +1,5 @@
-//! The one binary: picks the applet by the name it was called through, or by its first argument.
+//! The one binary: picks the applet by the name it was called through, or by its first argument; and tells the commands which agents
+//! the program has in itself.
 
 use base::applet::Applet;
 use std::ffi::OsString;
@@ -6,6 +7,7 @@ use std::path::Path;
 
 fn main() {
     let mut args: Vec<OsString> = std::env::args_os().collect();
+    cli::know_natives(&agents::NATIVES);
     let called = Path::new(&args.remove(0)).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(applet) = find(&called) {
         end((applet.run)(args));

@@ -26,7 +26,7 @@ mod sync;
 pub use director::{BulletinError, Directors, MAX_BULLETIN_BYTES, Share, is_bulletin};
 pub use host::{DataPlane, Event};
 pub use meta::{Meta, Param};
-pub use native::{Agents, Options, meta};
+pub use native::{Agents, NATIVES, Options, meta};
 pub use outcome::AgentOutcome;
 pub use ping::answers_ping;
 

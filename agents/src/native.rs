@@ -39,6 +39,18 @@ pub fn meta(provider: &str, agent: &str) -> Option<&'static Meta> {
     ALL.iter().copied().find(|meta| meta.is(provider, agent))
 }
 
+/// The registry for those who only ask about it.
+pub const NATIVES: base::applet::Natives = base::applet::Natives {
+    names: || {
+        let of = |meta: &'static Meta| meta.providers.iter().map(|provider| format!("ocf:{provider}:{}", meta.name));
+        ALL.iter().copied().flat_map(of).collect()
+    },
+    document: |name| {
+        let (provider, agent) = name.strip_prefix("ocf:")?.split_once(':')?;
+        meta(provider, agent).map(Meta::xml)
+    },
+};
+
 pub struct Options {
     /// State files of agents go below this directory.
     pub run_dir: PathBuf,

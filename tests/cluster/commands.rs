@@ -110,3 +110,157 @@ async fn destructive_commands_ask_first_and_all_means_all() {
     let left = said(&cluster, "n1", &["cibadmin", "-Q", "-o", "resources"]);
     assert!(!left.contains("primitive"), "{left}");
 }
+
+/// The output of a command that fails.
+fn refused(cluster: &Cluster, args: &[&str]) -> String {
+    let done = run(&cluster.run_dir("n1"), args);
+    assert!(!done.status.success(), "{args:?} was accepted: {done:?}");
+    String::from_utf8_lossy(&done.stderr).into_owned()
+}
+
+/// Parameters are checked as the agents describe themselves, those in the program among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_in_the_program_are_known_and_their_parameters_are_checked() {
+    let Some(()) = root() else { return };
+    let cluster = Cluster::start(&["n1"]).await;
+    let ok = |args: &[&str]| said(&cluster, "n1", args);
+    ok(&["pcs", "property", "set", "stonith-enabled=false"]);
+    for agent in ["ocf:pacemaker:Dummy", "ocf:heartbeat:Dummy", "ocf:bascule:Dummy"] {
+        assert!(ok(&["crm_resource", "--show-metadata", agent]).contains("<resource-agent name=\"Dummy\""));
+    }
+    assert!(ok(&["crm_resource", "--show-metadata", "ocf:bascule:ipvs-sync"]).contains("syncid"));
+    let listed = ok(&["crm_resource", "--list-agents", "ocf:pacemaker"]);
+    assert!(listed.lines().any(|l| l == "Dummy") && listed.lines().any(|l| l == "ping"), "{listed}");
+    assert!(ok(&["crm_resource", "--list-ocf-providers"]).lines().any(|l| l == "bascule"));
+    assert!(ok(&["pcs", "resource", "list"]).lines().any(|l| l == "ocf:pacemaker:Dummy"));
+
+    ok(&["pcs", "resource", "create", "d", "ocf:pacemaker:Dummy"]);
+    let config = ok(&["pcs", "resource", "config", "d"]);
+    assert!(config.contains("d-monitor-interval-10s") && config.contains("d-start-interval-0s"), "{config}");
+    assert_eq!(ok(&["crm", "configure", "primitive", "c", "ocf:pacemaker:Dummy"]), "", "no warning");
+
+    let before = cluster.configuration("n1").expect("a configuration");
+    let missing = refused(&cluster, &["pcs", "resource", "create", "vip", "ocf:heartbeat:IPaddr2"]);
+    assert!(missing.contains("required resource option 'ip' is missing, use --force to override"), "{missing}");
+    let ip = "ip=10.77.0.99";
+    let unknown = refused(&cluster, &["pcs", "resource", "create", "vip", "ocf:heartbeat:IPaddr2", ip, "bogus=1"]);
+    assert!(unknown.contains("invalid resource option 'bogus', allowed options are: ") && unknown.contains("'nic'"));
+    let unknown = refused(&cluster, &["pcs", "resource", "update", "d", "bogus=1"]);
+    assert!(unknown.contains("invalid resource option 'bogus'"), "{unknown}");
+    let nowhere = refused(&cluster, &["pcs", "resource", "create", "x", "ocf:pacemaker:Nothing"]);
+    assert!(nowhere.contains("not installed or does not provide valid metadata"), "{nowhere}");
+    assert_eq!(cluster.configuration("n1").expect("a configuration"), before, "nothing was changed");
+
+    ok(&["pcs", "resource", "create", "vip", "ocf:heartbeat:IPaddr2", ip, "nic=eth9", "--disabled"]);
+    let unset = refused(&cluster, &["pcs", "resource", "update", "vip", "ip="]);
+    assert!(unset.contains("required resource option 'ip' is missing"), "{unset}");
+    let forced = ok(&["pcs", "resource", "update", "vip", "bogus=1", "--force"]);
+    assert!(forced.contains("Warning: invalid resource option 'bogus'"), "{forced}");
+    ok(&["pcs", "resource", "update", "vip", "bogus="]);
+    let gone = refused(&cluster, &["pcs", "resource", "move", "d", "n9"]);
+    assert!(gone.contains("Node 'n9' does not exist"), "{gone}");
+}
+
+/// Text that the cluster cannot hold is refused, whichever the door; never stored as something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_characters_are_refused_at_every_door() {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(()) = root() else { return };
+    let cluster = Cluster::start(&["n1"]).await;
+    said(&cluster, "n1", &["pcs", "resource", "create", "d", "ocf:pacemaker:Dummy"]);
+    let before = cluster.configuration("n1").expect("a configuration");
+    let doors: &[&[&str]] = &[
+        &["crm_attribute", "-N", "n1", "-n", "x", "-v", "a%"],
+        &["crm_attribute", "-N", "n1", "-n", "x%", "-v", "a"],
+        &["crm_attribute", "-n", "x", "-v", "a%"],
+        &["crm_attribute", "-N", "n1", "-l", "reboot", "-n", "x%", "-v", "a"],
+        &["crm_attribute", "-N", "n1", "-l", "reboot", "-n", "x", "-v", "a%"],
+        &["attrd_updater", "-n", "x", "-U", "a%"],
+        &["pcs", "node", "attribute", "n1", "x=a%"],
+        &["pcs", "node", "attribute", "n1", "x%=a"],
+        &["pcs", "property", "set", "--force", "x=a%"],
+        &["pcs", "resource", "update", "d", "fake=a%"],
+        &["pcs", "resource", "meta", "d", "x=a%"],
+        &["pcs", "resource", "create", "e%", "ocf:pacemaker:Dummy"],
+        &["crm", "node", "attribute", "n1", "set", "x", "a%"],
+        &["crm", "node", "attribute", "n1", "set", "x%", "a"],
+        &["crm", "configure", "primitive", "e", "ocf:pacemaker:Dummy", "params", "fake=a%"],
+        &["crm_resource", "-r", "d", "-p", "fake", "-v", "a%"],
+        &["crm_resource", "-r", "d", "--meta", "-p", "x%", "-v", "a"],
+    ];
+    for words in doors {
+        for odd in [&b"\x1b"[..], b"\x01", b"\xff", "\u{ffff}".as_bytes()] {
+            let mut command = std::process::Command::new(BASCULE);
+            for word in *words {
+                let bytes: Vec<u8> =
+                    word.bytes().flat_map(|b| if b == b'%' { odd.to_vec() } else { vec![b] }).collect();
+                command.arg(std::ffi::OsStr::from_bytes(&bytes));
+            }
+            let done = command.env("BASCULE_RUN_DIR", cluster.run_dir("n1")).output().expect("it starts");
+            assert!(!done.status.success() && !done.stderr.is_empty(), "{words:?} {odd:?}: {done:?}");
+        }
+    }
+    let after = cluster.configuration("n1").expect("a configuration");
+    assert_eq!(after, before);
+    let whole = said(&cluster, "n1", &["cibadmin", "-Q"]);
+    assert!(!whole.contains('\u{fffd}'), "{whole}");
+}
+
+/// However long an id is and whatever it is made of, the instance starts and stops.
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_with_long_and_odd_ids_run() {
+    let Some(()) = root() else { return };
+    let cluster = Cluster::start(&["n1"]).await;
+    said(&cluster, "n1", &["pcs", "property", "set", "stonith-enabled=false"]);
+    let ids = ["x".repeat(300), format!("{}y", "x".repeat(299)), "\u{e9}\u{4e2d}.-_".to_owned()];
+    for id in &ids {
+        said(&cluster, "n1", &["pcs", "resource", "create", id, "ocf:pacemaker:Dummy"]);
+    }
+    let started = |cluster: &Cluster| {
+        let shown = said(cluster, "n1", &["crm_mon", "-1r"]);
+        shown.lines().filter(|l| l.contains("Started n1")).count()
+    };
+    cluster.until("all run", || (started(&cluster) == ids.len()).then_some(())).await;
+    for id in &ids {
+        said(&cluster, "n1", &["pcs", "resource", "disable", id]);
+    }
+    cluster.until("none runs", || (started(&cluster) == 0).then_some(())).await;
+    let left = std::fs::read_dir(cluster.run_dir("n1").join("instances")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "no record stays");
+}
+
+/// Who changed the configuration last stays to be seen, though the cluster puts its own back into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_configuration_is_signed_by_who_replaced_it() {
+    let Some(()) = root() else { return };
+    let cluster = Cluster::start(&["n1"]).await;
+    said(&cluster, "n1", &["crm_attribute", "-n", "x", "-v", "1"]);
+    let file = cluster.path("bare.xml");
+    std::fs::write(&file, "<configuration><crm_config/><nodes/><resources/><constraints/></configuration>")
+        .expect("written");
+    said(&cluster, "n1", &["cibadmin", "-R", "-o", "configuration", "-x", file.to_str().expect("UTF-8")]);
+    let whole = xml::parse(&said(&cluster, "n1", &["cibadmin", "-Q"])).expect("XML");
+    assert!(whole.find_id("cib-bootstrap-options-cluster-infrastructure").is_some(), "put back: {whole}");
+    let signed = ["update-origin", "update-client", "update-user"].map(|name| whole.attr(name));
+    assert_eq!(signed, [Some("n1"), Some("cibadmin"), Some("root")]);
+}
+
+/// A key that a node runs with is not replaced by a slip, and nothing is made that was not asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_use_is_replaced_on_demand_only() {
+    let Some(()) = root() else { return };
+    let cluster = Cluster::start(&["n1"]).await;
+    let key = cluster.path("authkey");
+    let before = std::fs::read(&key).expect("a key");
+    let file = key.to_str().expect("UTF-8");
+    let kept = refused(&cluster, &["corosync-keygen", "-k", file]);
+    assert!(kept.contains("a node runs on this host") && kept.contains("--force"), "{kept}");
+    assert_eq!(std::fs::read(&key).expect("a key"), before);
+    let nowhere = cluster.path("missing").join("key");
+    refused(&cluster, &["corosync-keygen", "-k", nowhere.to_str().expect("UTF-8")]);
+    assert!(!cluster.path("missing").exists());
+    let done = run(&cluster.run_dir("n1"), &["corosync-keygen", "--force", "-k", file]);
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && told.contains("The key that was there is replaced"), "{done:?}");
+    assert_ne!(std::fs::read(&key).expect("a key"), before);
+}

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod levels;
 
+use crate::agents;
 use crate::attributes::sign;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
@@ -183,16 +184,8 @@ impl NewPrimitive<'_> {
     }
 }
 
-/// Name, interval and timeout of an operation.
-type Recommended = (&'static str, &'static str, &'static str);
-
-/// Agents that run inside the daemon, and the operations that their metadata recommends.
-const NATIVE: [(&str, [Recommended; 3]); 4] = [
-    ("ocf:heartbeat:IPaddr2", [("monitor", "10s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
-    ("ocf:heartbeat:IPaddr", [("monitor", "5s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
-    ("ocf:heartbeat:ldirectord", [("monitor", "20s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
-    ("ocf:heartbeat:Dummy", [("monitor", "10s", "20s"), ("start", "0s", "20s"), ("stop", "0s", "20s")]),
-];
+/// Operations that every resource of an agent in this program gets, in the order in which they are written.
+const USUAL: [&str; 3] = ["monitor", "start", "stop"];
 
 /// Operations to add to those that were given; every resource gets a monitor.
 pub fn default_operations(
@@ -203,10 +196,15 @@ pub fn default_operations(
     let times = |interval: &str, timeout: &str| {
         vec![("interval".to_owned(), interval.to_owned()), ("timeout".to_owned(), timeout.to_owned())]
     };
-    match NATIVE.iter().find(|(name, _)| *name == agent) {
-        Some((_, operations)) => {
-            let missing = operations.iter().filter(|(name, _, _)| !has(name));
-            missing.map(|(name, interval, timeout)| ((*name).to_owned(), times(interval, timeout))).collect()
+    let native = agents::native_document(agent).and_then(|_| agents::describe(agent).ok());
+    match native {
+        Some(described) => {
+            let missing = USUAL.into_iter().filter(|name| !has(name));
+            let recommended = |name: &str| {
+                let (_, interval, timeout) = described.actions.iter().find(|(n, ..)| n == name)?;
+                Some((name.to_owned(), times(interval.as_deref().unwrap_or("0s"), timeout.as_deref()?)))
+            };
+            missing.filter_map(recommended).collect()
         }
         None if has("monitor") => Vec::new(),
         None => vec![("monitor".to_owned(), vec![("interval".to_owned(), "60s".to_owned())])],
@@ -215,7 +213,7 @@ pub fn default_operations(
 
 /// Whether the agent can be run here; else why not.
 pub fn agent_is_there(agent: &str) -> bool {
-    if NATIVE.iter().any(|(name, _)| *name == agent) {
+    if agents::native_document(agent).is_some() {
         return true;
     }
     let root =
@@ -233,6 +231,26 @@ pub fn agent_is_there(agent: &str) -> bool {
             .any(|dir| std::path::Path::new(dir).join(format!("{name}.service")).is_file()),
         _ => false,
     }
+}
+
+/// The agent of a primitive, as configurations call it.
+pub fn agent_of(primitive: &Element) -> String {
+    ["class", "provider", "type"].iter().filter_map(|n| primitive.attr(n)).collect::<Vec<_>>().join(":")
+}
+
+/// What speaks against these parameters, as the agent describes itself: `set` are the new ones, `all` the names that the
+/// resource then has. Only of resource agents: fence devices have parameters of the cluster's beside the agent's.
+pub fn problems_of(agent: &str, set: &[(String, String)], all: &[String]) -> Vec<String> {
+    if !agent.starts_with("ocf:") {
+        return Vec::new();
+    }
+    agents::describe(agent).map(|described| described.problems(set, all)).unwrap_or_default()
+}
+
+/// Names of the parameters that a primitive has, its own and those of sets that it refers to.
+pub fn parameters_of(primitive: &Element, index: &cib::config::Index<'_>) -> Vec<String> {
+    let sets = primitive.elements_named("instance_attributes");
+    sets.flat_map(|set| cib::config::pairs(set, index)).map(|p| p.name().to_owned()).collect()
 }
 
 /// The full name of an agent given without standard and provider, if exactly one fits.

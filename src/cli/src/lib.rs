@@ -4,6 +4,7 @@
 //! running cluster or, with `CIB_file` set, a file. Only the chosen command's argument tree is built.
 
 mod acl_edit;
+mod agents;
 mod args;
 mod attrd_updater;
 mod attributes;
@@ -45,6 +46,8 @@ mod wait;
 use base::applet::Applet;
 use clap::CommandFactory;
 use std::ffi::OsString;
+
+pub use agents::know as know_natives;
 
 const fn applet(name: &'static str, about: &'static str, run: fn(Vec<OsString>) -> i32) -> Applet {
     Applet { name, about, run, hidden: false }

@@ -141,6 +141,8 @@ fn primitive(configuration: &mut Element, id: &str, words: &[&str]) -> Result<St
     if !edit::agent_is_there(&agent) {
         said = format!("WARNING: {agent} is not installed on this node\n");
     }
+    let names: Vec<String> = parts.params.iter().map(|(name, _)| name.clone()).collect();
+    said.extend(edit::problems_of(&agent, &parts.params, &names).iter().map(|p| format!("WARNING: {id}: {p}\n")));
     let new = NewPrimitive { id, agent: &agent, params: parts.params, meta: parts.meta, operations: parts.operations };
     let mut e = new.element()?;
     edit::set_pairs(&mut e, "utilization", &format!("{id}-utilization"), &parts.utilization);

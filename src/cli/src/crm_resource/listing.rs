@@ -180,14 +180,29 @@ pub fn standards() -> String {
 
 pub fn ocf_providers() -> String {
     let mut names = names_in(&ocf_root(), true);
-    names.push("heartbeat".to_owned());
+    names.extend(natives().into_iter().map(|(provider, _)| provider));
     names.sort();
     names.dedup();
     lines(names)
 }
 
-/// Agents that run inside the daemon, of provider `heartbeat`.
-const NATIVE: [&str; 4] = ["Dummy", "IPaddr", "IPaddr2", "ldirectord"];
+/// Provider and name of the agents that run inside the daemon.
+fn natives() -> Vec<(String, String)> {
+    let split = |name: String| {
+        let (provider, agent) = name.strip_prefix("ocf:")?.split_once(':')?;
+        Some((provider.to_owned(), agent.to_owned()))
+    };
+    crate::agents::native_names().into_iter().filter_map(split).collect()
+}
+
+/// Every OCF agent by its full name.
+pub fn all_ocf() -> String {
+    let of = |provider: &str| {
+        let agents = agents(&format!("ocf:{provider}")).unwrap_or_default();
+        agents.lines().map(|agent| format!("ocf:{provider}:{agent}\n")).collect::<String>()
+    };
+    ocf_providers().lines().map(of).collect()
+}
 
 pub fn agents(spec: &str) -> Result<String, Failure> {
     let (standard, provider) = spec.split_once(':').map_or((spec, None), |(s, p)| (s, Some(p)));
@@ -197,8 +212,11 @@ pub fn agents(spec: &str) -> Result<String, Failure> {
                 Some(provider) => names_in(&ocf_root().join(provider), false),
                 None => names_in(&ocf_root(), true).iter().flat_map(|p| names_in(&ocf_root().join(p), false)).collect(),
             };
-            if provider.is_none_or(|p| p == "heartbeat") {
-                names.extend(NATIVE.iter().map(|n| (*n).to_owned()));
+            let own = natives().into_iter().filter(|(of, _)| provider.is_none_or(|p| p == of));
+            names.extend(own.map(|(_, agent)| agent));
+            if names.is_empty() {
+                let text = format!("No agents found for standard={spec}");
+                return Err(Failure::new(crm::NOSUCH, text));
             }
             names
         }
@@ -223,6 +241,10 @@ pub fn agents(spec: &str) -> Result<String, Failure> {
 const METADATA_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub fn metadata(spec: &str) -> Result<String, Failure> {
+    // The daemon takes these before any of the same name on the disk.
+    if let Some(document) = crate::agents::native_document(spec) {
+        return Ok(document);
+    }
     let missing = || Failure::new(crm::NOSUCH, format!("Metadata query for {spec} failed: no such agent"));
     let parts: Vec<&str> = spec.split(':').collect();
     let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";

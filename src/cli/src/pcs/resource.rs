@@ -1,5 +1,6 @@
 //! `pcs resource` and `pcs stonith`.
 
+use crate::crm_mon::View;
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, NewPrimitive, edit, error, pair};
 use crate::grammar::Line;
@@ -21,7 +22,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
         ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
         ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
-        ["update", id, rest @ ..] => update(source, id, rest),
+        ["update", id, rest @ ..] => update(source, line, id, rest),
         ["meta", id, pairs @ ..] => set(source, id, "meta_attributes", pairs),
         ["move", id, rest @ ..] => move_and_wait(source, &Placing::of(line, id, rest)?),
         ["move-with-constraint", id, rest @ ..] => place(source, &Placing::of(line, id, rest)?, Move::To),
@@ -39,7 +40,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["providers"] => Ok(listing::ocf_providers()),
         ["agents"] => listing::agents("ocf"),
         ["agents", spec] => listing::agents(spec),
-        ["list"] => Ok(listing::agents("ocf")?.lines().map(|n| format!("ocf:heartbeat:{n}\n")).collect()),
+        ["list"] => Ok(listing::all_ocf()),
         ["describe", agent] => listing::metadata(&edit::full_agent_name(agent)?),
         _ => Err(error(format!("unknown resource command '{}' (see: pcs help)", words.join(" ")))),
     }
@@ -50,7 +51,7 @@ pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, F
         [] | ["status" | "show"] => status(source),
         ["config", ids @ ..] => config(source, ids, |e| e.attr("class") == Some("stonith")),
         ["create", id, agent, rest @ ..] => create(source, line, id, &format!("stonith:{agent}"), rest),
-        ["update", id, rest @ ..] => update(source, id, rest),
+        ["update", id, rest @ ..] => update(source, line, id, rest),
         ["delete" | "remove", ids @ ..] => delete(source, ids),
         ["list"] => listing::agents("stonith"),
         ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
@@ -60,12 +61,9 @@ pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, F
     }
 }
 
-fn with_view<T>(
-    source: &Source,
-    work: impl FnOnce(&crate::crm_mon::View<'_>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
     let cib = source.cib()?;
-    work(&crate::crm_mon::View::of(&cib)?)
+    work(&View::of(&cib)?)
 }
 
 fn status(source: &Source) -> Result<String, Failure> {
@@ -187,6 +185,8 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
         let _ = writeln!(said, "Warning: {message}");
     }
     let mut parts = parts(words)?;
+    let names: Vec<String> = parts.params.iter().filter(|(_, v)| !v.is_empty()).map(|(n, _)| n.clone()).collect();
+    said += &refuse_unless_forced(line, edit::problems_of(&full, &parts.params, &names))?;
     let defaults = edit::default_operations(&full, &parts.operations);
     parts.operations.extend(defaults);
     if line.has("--disabled") {
@@ -211,6 +211,18 @@ fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -
         }
         Ok(said)
     })
+}
+
+/// What the original refuses unless it is told to do it all the same: then it warns.
+fn refuse_unless_forced(line: &Line, problems: Vec<String>) -> Result<String, Failure> {
+    match (problems.as_slice(), line.has("--force")) {
+        ([], _) => Ok(String::new()),
+        (problems, true) => Ok(problems.iter().map(|p| format!("Warning: {p}\n")).collect()),
+        ([first, rest @ ..], false) => {
+            let forceable = |p: &String| format!("{p}, use --force to override");
+            Err(Failure { details: rest.iter().map(forceable).collect(), ..error(forceable(first)) })
+        }
+    }
 }
 
 fn clone_of(inner: Element, id: &str, meta: &[(String, String)], promotable: bool) -> Element {
@@ -287,9 +299,10 @@ fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, 
 }
 
 /// Parameters, and whole operations anew where their name and interval are given.
-fn update(source: &Source, id: &str, words: &[&str]) -> Result<String, Failure> {
+fn update(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<String, Failure> {
     let parts = parts(words)?;
     edit(source, |configuration| {
+        let said = refuse_unless_forced(line, problems_of_update(configuration, id, &parts.params))?;
         let e = edit::resource_mut(configuration, id)?;
         edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &parts.params);
         edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
@@ -301,8 +314,24 @@ fn update(source: &Source, id: &str, words: &[&str]) -> Result<String, Failure> 
             });
             operations.push(new);
         }
-        Ok(String::new())
+        Ok(said)
     })
+}
+
+/// What speaks against new parameters of the primitive. Required ones that it lacked before are not this change's fault.
+fn problems_of_update(configuration: &Element, id: &str, set: &[(String, String)]) -> Vec<String> {
+    let primitive = edit::find_resource(configuration, id).filter(|e| e.name() == "primitive");
+    let Some(primitive) = primitive.filter(|_| !set.is_empty()) else { return Vec::new() };
+    let root = Element::new("cib").with_child(configuration.clone());
+    let had = edit::parameters_of(primitive, &Index::new(&root));
+    let taken = |name: &String| set.iter().any(|(n, v)| n == name && v.is_empty());
+    let given = set.iter().filter(|(_, v)| !v.is_empty()).map(|(n, _)| n.clone());
+    let agent = edit::agent_of(primitive);
+    let all: Vec<String> = had.iter().filter(|n| !taken(n)).cloned().chain(given).collect();
+    let before = edit::problems_of(&agent, &[], &had);
+    let mut problems = edit::problems_of(&agent, set, &all);
+    problems.retain(|p| !before.contains(p));
+    problems
 }
 
 enum Move {
@@ -335,14 +364,18 @@ impl<'a> Placing<'a> {
     }
 }
 
+/// The node as the cluster calls it.
+fn known<'v>(view: &'v View<'_>, node: Option<&str>) -> Result<Option<&'v str>, Failure> {
+    let found = node.map(|n| crate::cluster::node_name(&view.cluster, n)).transpose();
+    found.map_err(|unknown| error(format!("Node '{unknown}' does not exist")))
+}
+
 fn place(source: &Source, what: &Placing<'_>, how: Move) -> Result<String, Failure> {
     let Placing { id, node, lifetime, promoted, expired } = *what;
     with_view(source, |view| {
         let r = crate::cluster::find(&view.cluster.resources, id)
             .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
-        let node = node.map(|n| crate::cluster::node_name(&view.cluster, n)).transpose();
-        let node = node.map_err(|unknown| error(format!("Node '{unknown}' does not exist")))?;
-        let place = moving::Place { resource: r, node, promoted, lifetime };
+        let place = moving::Place { resource: r, node: known(view, node)?, promoted, lifetime };
         match how {
             Move::To => moving::move_to(source, view, &place, false),
             Move::Away => moving::ban(source, view, &place),
@@ -372,7 +405,9 @@ fn move_and_wait(source: &Source, what: &Placing<'_>) -> Result<String, Failure>
     };
     let before = where_is(source)?;
     with_view(source, |view| match crate::cluster::find(&view.cluster.resources, id) {
-        Some(resource) => moving::lasts(view, &moving::Place { resource, node, promoted: false, lifetime: None }),
+        Some(resource) => {
+            moving::lasts(view, &moving::Place { resource, node: known(view, node)?, promoted: false, lifetime: None })
+        }
         None => Ok(()),
     })?;
     let mut said = place(source, what, if node.is_some() { Move::To } else { Move::Away })?;
