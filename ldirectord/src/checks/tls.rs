@@ -264,9 +264,7 @@ fn unverified(result: X509VerifyResult) -> &'static str {
         10 => "the certificate has expired: renew it",
         62 => "the certificate is not valid for name of virtualhost: set virtualhost to a name that is in it",
         64 => "the certificate is not valid for name or address asked for: set virtualhost to a name that is in it",
-        66 | 67 | 68 => {
-            "a key or digest in the chain is weaker than tlsverify = yes wants: renew it, or set tlsverify = no"
-        }
+        66..=68 => "a key or digest in the chain is weaker than tlsverify = yes wants: renew it, or set tlsverify = no",
         23 => "the certificate has been revoked: renew it",
         24 | 79 => "a certificate that issued another is no CA's: have the server's issued by a CA",
         _ => "the certificate does not verify: correct it, or set tlsverify = no",

@@ -50,19 +50,19 @@ const WELL_KNOWN: &[(&str, u16)] = &[
 /// How long a file's names may take; one that has no answer by then does not resolve.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(15);
 
-fn look_up(host: &String) -> Vec<IpAddr> {
-    (host.as_str(), 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
+fn look_up(host: &str) -> Vec<IpAddr> {
+    (host, 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
 }
 
 impl Environment for System {
     fn prepare(&mut self, names: Vec<String>) {
-        let known = kernel::names::ask_all(names.clone(), look_up, LOOKUP_PATIENCE);
+        let known = kernel::names::ask_all(names.clone(), |host: &String| look_up(host), LOOKUP_PATIENCE);
         self.hosts.extend(names.into_iter().map(|name| (name, Vec::new())));
         self.hosts.extend(known);
     }
 
     fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr> {
-        let found = self.hosts.entry(host.to_owned()).or_insert_with_key(look_up);
+        let found = self.hosts.entry(host.to_owned()).or_insert_with_key(|host| look_up(host));
         found.iter().copied().find(|a| Family::of(*a) == family)
     }
 

@@ -214,7 +214,7 @@ async fn the_real_server_alone_gives_the_verdict() {
 async fn moved(to: String) -> u16 {
     let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
     serve(move |mut s| {
-        let (to, first) = (to.clone(), asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0);
+        let (to, first) = (to.clone(), asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2));
         async move {
             let _ = s.read(&mut [0; 1024]).await;
             let page = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive".to_owned();
