@@ -173,7 +173,7 @@ fn mislead(group: &Group, from: &str, to: &str, lie: bool) {
     };
     let mut ip = std::process::Command::new("ip");
     ip.args(words.split(' '));
-    let status = group.host(from).ns.spawn(&mut ip).and_then(|mut child| Ok(child.wait().expect("it ends")));
+    let status = group.host(from).ns.spawn(&mut ip).map(|mut child| child.wait().expect("it ends"));
     assert!(status.expect("ip runs").success(), "ip {words}");
 }
 
