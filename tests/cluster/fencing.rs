@@ -69,12 +69,15 @@ struct World {
     began: Instant,
 }
 
+/// A fence device: its name, how its agent acts, further parameters.
+type Device<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 impl World {
     /// Nodes with an address, and fencing by these devices: name, how they act, further parameters.
     async fn start(
         names: &[&'static str],
         properties: &[(&str, &str)],
-        devices: &[(&str, &str, &[(&str, &str)])],
+        devices: &[Device<'_>],
         levels: &str,
         more: &str,
     ) -> World {
@@ -361,7 +364,7 @@ async fn who_was_fenced_by_a_lie_behind_a_cut_ends_when_it_hears_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_levels_a_hang_a_late_answer_and_one_that_fails_twice() {
     let Some(()) = root() else { return };
-    let devices: [(&str, &str, &[(&str, &str)]); 3] = [
+    let devices: [Device<'_>; 3] = [
         ("hangs", "hang", &[("pcmk_reboot_timeout", "2s"), ("pcmk_reboot_retries", "1")]),
         ("late", "late", &[("secs", "30"), ("pcmk_reboot_timeout", "2s"), ("pcmk_reboot_retries", "1")]),
         ("third", "twice", &[("pcmk_reboot_retries", "3"), ("pcmk_reboot_timeout", "20s")]),
@@ -421,7 +424,7 @@ async fn the_dc_dies_in_mid_fencing() {
 async fn two_nodes_shoot_each_other_and_the_one_without_delay_wins() {
     let Some(()) = root() else { return };
     let names = ["n1", "n2"];
-    let devices: [(&str, &str, &[(&str, &str)]); 2] = [
+    let devices: [Device<'_>; 2] = [
         ("for1", "kill", &[("pcmk_host_list", "n1"), ("pcmk_delay_base", "6s")]),
         ("for2", "kill", &[("pcmk_host_list", "n2")]),
     ];
@@ -453,7 +456,7 @@ async fn attempts_end_and_an_operator_confirms() {
             let given_up = |n: &&str| {
                 c.timeline(n).events.iter().any(|e| e.kind == "fence_retry" && e.text.contains("fencing-max-attempts"))
             };
-            rest.iter().copied().find(|n| given_up(&n)).map(|_| ())
+            rest.iter().copied().find(given_up).map(|_| ())
         })
         .await;
     let tries = world.fences().len();

@@ -55,3 +55,8 @@ pub fn update(
 pub fn as_id(text: &str) -> String {
     text.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '.' }).collect()
 }
+
+/// The pairs of a set as they are written, to be shown.
+pub fn written(set: &Element) -> impl Iterator<Item = &Element> {
+    set.elements_named("nvpair")
+}

@@ -90,7 +90,7 @@ fn settings(e: &Element, before: &str) -> String {
     let mut text = String::new();
     for (kind, word) in [("instance_attributes", "attributes"), ("meta_attributes", "meta")] {
         let pairs: Vec<String> =
-            e.elements_named(kind).flat_map(|s| s.elements_named("nvpair")).map(super::show::quoted_pair).collect();
+            e.elements_named(kind).flat_map(crate::nvpairs::written).map(super::show::quoted_pair).collect();
         if !pairs.is_empty() {
             text += &format!("{before}{word} {}", pairs.join(" "));
         }

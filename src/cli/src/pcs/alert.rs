@@ -145,7 +145,7 @@ fn settings(e: &Element, indent: usize, out: &mut String) {
     }
     for (kind, title) in [("instance_attributes", "Options"), ("meta_attributes", "Meta options")] {
         let set = e.child(kind);
-        let mut pairs: Vec<String> = set.into_iter().flat_map(|s| s.elements_named("nvpair")).map(shown).collect();
+        let mut pairs: Vec<String> = set.into_iter().flat_map(crate::nvpairs::written).map(shown).collect();
         pairs.sort();
         if !pairs.is_empty() {
             let _ = writeln!(out, "{pad}{title}: {}", pairs.join(" "));

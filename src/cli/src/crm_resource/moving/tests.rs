@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::cluster;
-use crate::source::now;
 
 /// A resource that runs on `a`; on `b` nothing does.
 fn document(options: &str, constraints: &str) -> Element {
