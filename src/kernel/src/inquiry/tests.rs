@@ -76,6 +76,17 @@ async fn soon(inquiry: &Inquiry) -> Option<Vec<Heard>> {
     tokio::time::timeout(Duration::from_millis(500), inquiry.heard()).await.ok().map(Result::unwrap)
 }
 
+/// What `listener` hears when `asker` asks: again if need be, since a new link loses packets at first.
+async fn heard_when_asked(asker: &Inquiry, listener: &Inquiry) -> Option<Vec<Heard>> {
+    for _ in 0..5 {
+        asker.ask().unwrap();
+        if let Some(heard) = soon(listener).await {
+            return Some(heard);
+        }
+    }
+    None
+}
+
 #[test]
 fn who_holds_the_address_answers_and_nobody_else() {
     in_namespace(async || {
@@ -86,9 +97,8 @@ fn who_holds_the_address_answers_and_nobody_else() {
             inquiry.ask().unwrap();
             assert_eq!(soon(&inquiry).await, None, "{addr} is nobody's");
             addresses.add(&Wanted::host(there.index, addr, Lifetime::Seconds(60))).await.unwrap();
-            inquiry.ask().unwrap();
             let held = Heard { mac: there.mac.unwrap(), what: Use::Held };
-            assert_eq!(soon(&inquiry).await.as_deref(), Some(&[held][..]), "{addr}");
+            assert_eq!(heard_when_asked(&inquiry, &inquiry).await.as_deref(), Some(&[held][..]), "{addr}");
         }
     });
 }
@@ -101,9 +111,8 @@ fn two_that_ask_hear_each_other() {
         for addr in [v4(), v6()] {
             let one = Inquiry::open(&here, addr).unwrap().unwrap();
             let two = Inquiry::open(&there, addr).unwrap().unwrap();
-            two.ask().unwrap();
             let wanted = Heard { mac: there.mac.unwrap(), what: Use::Wanted };
-            assert_eq!(soon(&one).await.as_deref(), Some(&[wanted][..]), "{addr}");
+            assert_eq!(heard_when_asked(&two, &one).await.as_deref(), Some(&[wanted][..]), "{addr}");
             assert_eq!(soon(&two).await, None, "own questions are no answer");
         }
     });
