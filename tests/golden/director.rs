@@ -191,7 +191,8 @@ fn check_refuses_what_the_table_refuses() {
     assert_eq!(place.code(&["start"]), 0);
     let status = place.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert!(status["refused"][0].as_str().is_some_and(|r| r.contains("roundrobin")), "{status}");
+    let refused = status["refused"].as_array().unwrap();
+    assert!(refused.iter().any(|r| r.as_str().is_some_and(|r| r.contains("roundrobin"))), "{status}");
     assert!(status["virtuals"][0]["reals"][0]["weight"].is_null(), "{status}");
 }
 
@@ -298,7 +299,8 @@ fn each_of_two_files_of_one_name_is_told_from_the_other() {
     assert!(by_link.output().unwrap().status.success());
     b.wait("weight again", || b.table().contains(&format!("{} -m -w 4", two.real())));
     assert_eq!(ask(&b, &["status"]).status.code(), Some(3), "in the foreground there is no pid file");
-    let marks = std::fs::read_dir(a.path("state")).unwrap().count();
+    let kept = std::fs::read_dir(a.path("state")).unwrap().map(|e| e.unwrap().path());
+    let marks = kept.filter(|p| p.extension().is_none_or(|e| e != "owned")).count();
     assert_eq!(marks, 1, "the one without a command has no file");
     for child in &mut running {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
@@ -422,7 +424,8 @@ fn samples_are_accepted_without_a_warning() {
         let text = std::fs::read_to_string(&path).unwrap();
         let accepted = config::parse(&text, &mut AnyMachine).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let mut warnings = accepted.warnings;
-        warnings.extend(lint(&accepted.config));
+        // The command of a sample is the reader's own.
+        warnings.extend(lint(&accepted.config).into_iter().filter(|w| !w.expected.contains("there is no such file")));
         assert!(
             warnings.iter().all(|w| w.deviation == Some(config::Deviation::HashInQuotes)),
             "{}: {warnings:?}",
