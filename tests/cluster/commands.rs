@@ -38,7 +38,7 @@ async fn commands_agree_about_a_running_cluster() {
             (summary.trim().is_empty() && text.contains("d2\t(ocf:pacemaker:Dummy):\t Started")).then_some(())
         })
         .await;
-    let before = cluster.configuration("n1").expect("a configuration");
+    let before = configured(&cluster);
     let place = format!("* d1\t(ocf:pacemaker:Dummy):\t Started {owner}");
     for node in ["n1", "n2", "n3"] {
         let simulated = said(&cluster, node, &["crm_simulate", "-L"]);
@@ -60,7 +60,7 @@ async fn commands_agree_about_a_running_cluster() {
     let lost = said(&cluster, owner, &["crm_simulate", "-LS", "-d", owner]);
     let (_, revised) = lost.split_once("Revised Cluster Status:").expect("a simulation");
     assert!(line(revised, "d1").contains("Started") && !line(revised, "d1").ends_with(owner), "{lost}");
-    assert_eq!(cluster.configuration("n1").expect("a configuration"), before);
+    assert_eq!(configured(&cluster), before);
     assert_eq!(resources::owner(&cluster, &["n1", "n2", "n3"]).await, owner, "asking what if does nothing");
     let alone = run(&cluster.path("nobody"), &["crm_simulate", "-L"]);
     assert_eq!(alone.status.code(), Some(102), "{alone:?}");
@@ -72,10 +72,7 @@ async fn destructive_commands_ask_first_and_all_means_all() {
     let Some(()) = root() else { return };
     let (cluster, _) = resources::start().await;
     // Monitors report meanwhile, which counts updates of the status.
-    let configured = || {
-        let (text, (admin_epoch, epoch, _)) = cluster.configuration("n1").expect("a configuration");
-        (text, admin_epoch, epoch)
-    };
+    let configured = || configured(&cluster);
     let refused = |args: &[&str], why: &str| {
         let before = configured();
         let done = run(&cluster.run_dir("n1"), args);
@@ -118,6 +115,12 @@ fn refused(cluster: &Cluster, args: &[&str]) -> String {
     String::from_utf8_lossy(&done.stderr).into_owned()
 }
 
+/// The configuration with its version; what the status adds to that does not count.
+fn configured(cluster: &Cluster) -> (String, u64, u64) {
+    let (text, (admin_epoch, epoch, _)) = cluster.configuration("n1").expect("a configuration");
+    (text, admin_epoch, epoch)
+}
+
 /// Parameters are checked as the agents describe themselves, those in the program among them.
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_in_the_program_are_known_and_their_parameters_are_checked() {
@@ -139,7 +142,7 @@ async fn agents_in_the_program_are_known_and_their_parameters_are_checked() {
     assert!(config.contains("d-monitor-interval-10s") && config.contains("d-start-interval-0s"), "{config}");
     assert_eq!(ok(&["crm", "configure", "primitive", "c", "ocf:pacemaker:Dummy"]), "", "no warning");
 
-    let before = cluster.configuration("n1").expect("a configuration");
+    let before = configured(&cluster);
     let missing = refused(&cluster, &["pcs", "resource", "create", "vip", "ocf:heartbeat:IPaddr2"]);
     assert!(missing.contains("required resource option 'ip' is missing, use --force to override"), "{missing}");
     let ip = "ip=10.77.0.99";
@@ -149,7 +152,7 @@ async fn agents_in_the_program_are_known_and_their_parameters_are_checked() {
     assert!(unknown.contains("invalid resource option 'bogus'"), "{unknown}");
     let nowhere = refused(&cluster, &["pcs", "resource", "create", "x", "ocf:pacemaker:Nothing"]);
     assert!(nowhere.contains("not installed or does not provide valid metadata"), "{nowhere}");
-    assert_eq!(cluster.configuration("n1").expect("a configuration"), before, "nothing was changed");
+    assert_eq!(configured(&cluster), before, "nothing was changed");
 
     ok(&["pcs", "resource", "create", "vip", "ocf:heartbeat:IPaddr2", ip, "nic=eth9", "--disabled"]);
     let unset = refused(&cluster, &["pcs", "resource", "update", "vip", "ip="]);
@@ -168,7 +171,7 @@ async fn control_characters_are_refused_at_every_door() {
     let Some(()) = root() else { return };
     let cluster = Cluster::start(&["n1"]).await;
     said(&cluster, "n1", &["pcs", "resource", "create", "d", "ocf:pacemaker:Dummy"]);
-    let before = cluster.configuration("n1").expect("a configuration");
+    let before = configured(&cluster);
     let doors: &[&[&str]] = &[
         &["crm_attribute", "-N", "n1", "-n", "x", "-v", "a%"],
         &["crm_attribute", "-N", "n1", "-n", "x%", "-v", "a"],
@@ -200,7 +203,7 @@ async fn control_characters_are_refused_at_every_door() {
             assert!(!done.status.success() && !done.stderr.is_empty(), "{words:?} {odd:?}: {done:?}");
         }
     }
-    let after = cluster.configuration("n1").expect("a configuration");
+    let after = configured(&cluster);
     assert_eq!(after, before);
     let whole = said(&cluster, "n1", &["cibadmin", "-Q"]);
     assert!(!whole.contains('\u{fffd}'), "{whole}");

@@ -1,6 +1,7 @@
 //! Bad input at the start: file, line and what was expected; nothing is changed.
 
 use crate::fixture::{self, BASCULE};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 struct Files {
@@ -17,7 +18,11 @@ impl Files {
 
     fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::create_dir_all(self.dir.path().join("state")).expect("made");
-        std::fs::write(self.dir.path().join(name), bytes).expect("written");
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        if name == "authkey" {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o400)).expect("set");
+        }
     }
 
     fn node(&self, more: &[&str]) -> Output {
@@ -68,7 +73,7 @@ fn a_host_that_has_no_address_of_its_node_is_refused_and_may_be_tried_again() {
     let output = files.node(&[]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(base::exit::crm::ERROR), "a service manager tries again: {text}");
-    let said = "corosync.conf:7:9: refused: 192.0.2.1 of node n1 is not an address of this host, which is that node by --node n1; \
+    let said = "corosync.conf:7:21: refused: 192.0.2.1 of node n1 is not an address of this host, which is that node by --node n1; \
                 its addresses are ";
     assert!(text.contains(said), "{text}");
     assert!(!files.dir.path().join("run").exists(), "nothing was started");
