@@ -202,7 +202,8 @@ async fn an_agent_that_hangs_or_floods_is_in_nobodys_way() {
     let dropped = |cluster: &Cluster| NODES.iter().map(|n| cluster.counter(n, "alerts.dropped")).sum::<u64>();
     let waiting = |cluster: &Cluster| NODES.iter().map(|n| cluster.counter(n, "alerts.waiting")).max();
     assert!(dropped(&cluster) > 0, "what it cannot take is dropped and counted");
-    assert!(waiting(&cluster).is_some_and(|n| n <= 101));
+    // A hundred for each of the three recipients, and the call that is made.
+    assert!(waiting(&cluster).is_some_and(|n| n <= 3 * 101), "{:?}", waiting(&cluster));
     let coordinator = NODES.iter().find(|n| cluster.counter(n, "alerts.dropped") > 0).expect("one of them");
     let said = || cluster.status(coordinator)?.warnings.into_iter().find(|w| w.contains("alert h to h-r"));
     let said = cluster.until("status says whose calls are dropped", said).await;
