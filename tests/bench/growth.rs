@@ -174,9 +174,10 @@ async fn original(count: usize, agent: Agent) -> Result<f64, String> {
         .run(&["cibadmin", "-M", "-o", "crm_config", "-X", PROPERTIES])
         .filter(|o| o.status.success())
         .ok_or("cibadmin")?;
+    let file = nodes.file("resources.xml", &resources(count, agent)).ok_or("no room for a file")?;
     let mut mon = Latency::default();
     let began = Instant::now();
-    let set = nodes.run(&["cibadmin", "-M", "-o", "resources", "-X", &resources(count, agent)]);
+    let set = nodes.run(&["cibadmin", "-M", "-o", "resources", "-x", &file]);
     set.filter(|o| o.status.success()).ok_or("cibadmin took no resources")?;
     let (seconds, running) = settle(count, began, || {
         let asked = Instant::now();

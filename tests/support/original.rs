@@ -16,7 +16,7 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 pub struct Original {
     nodes: Vec<Child>,
     _lab: Lab,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Original {
@@ -37,7 +37,7 @@ impl Original {
             command.arg(name).arg(&packages).arg(&own);
             nodes.push(host.spawn(&mut command).map_err(|e| e.to_string())?);
         }
-        let original = Original { nodes, _lab: lab, _dir: dir };
+        let original = Original { nodes, _lab: lab, dir };
         let began = Instant::now();
         while !original.text(&["crm_mon", "-1"]).contains("partition with quorum") {
             if began.elapsed() > UP_WITHIN {
@@ -46,6 +46,13 @@ impl Original {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Ok(original)
+    }
+
+    /// A file that commands on the nodes can read.
+    pub fn file(&self, name: &str, text: &str) -> Option<String> {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).ok()?;
+        Some(path.display().to_string())
     }
 
     /// Runs a command on the first node.
