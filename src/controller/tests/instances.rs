@@ -31,16 +31,6 @@ fn with_meta(primitive: &str, name: &str, value: &str) -> String {
     primitive.replace("<operations>", &meta)
 }
 
-/// A cluster of two that both always have quorum, of which node 1 runs everything.
-fn up(resources: &str) -> Lab {
-    let mut lab = Lab::new(2, resources, schedule);
-    (lab.exact, lab.votes) = (true, 1);
-    lab.standby(1, "off");
-    lab.standby(2, "on");
-    lab.run_ms(1000);
-    lab
-}
-
 fn replace(lab: &mut Lab, node: u32, resources: &str) {
     let resources = xml::parse(&format!("<resources>{resources}</resources>")).unwrap();
     let target = cib::Target::Section("resources".into());
@@ -93,7 +83,7 @@ fn what_was_placed_is_gone_however_it_ends() {
     ];
     for (name, before, after, wanted) in &cases {
         for restarted in [false, true] {
-            let mut lab = up(before);
+            let mut lab = Lab::one_runs_all(before);
             assert!(placed(&lab).contains("Route destination=10.1.0.0/24"), "{name}: {:?}", placed(&lab));
             if restarted {
                 let remains = lab.kill_daemon(1);
@@ -124,7 +114,7 @@ fn what_was_placed_is_gone_however_it_ends() {
 fn what_is_unmanaged_stays_as_it_is_and_is_ended_as_it_was() {
     let x = route("x", "Route", "10.1.0.0/24");
     let moved = route("x", "Route", "10.2.0.0/24");
-    let mut lab = up(&x);
+    let mut lab = Lab::one_runs_all(&x);
     replace(&mut lab, 1, &with_meta(&moved, "is-managed", "false"));
     lab.run_ms(25_000);
     assert_eq!(placed(&lab), set(&["Route destination=10.1.0.0/24"]));
@@ -145,7 +135,7 @@ fn what_is_unmanaged_stays_as_it_is_and_is_ended_as_it_was() {
 
 #[test]
 fn an_orphan_of_a_merge_is_stopped_with_what_it_was_started_with() {
-    let mut lab = up(&route("x", "Route", "10.1.0.0/24"));
+    let mut lab = Lab::one_runs_all(&route("x", "Route", "10.1.0.0/24"));
     lab.partition(&[&[1], &[2]]);
     lab.run_ms(200);
     replace(&mut lab, 2, "");
@@ -245,7 +235,7 @@ fn fail_count(lab: &Lab, key: &str) -> Option<String> {
 #[test]
 fn every_failed_round_counts_and_a_cleanup_is_not_the_last_word() {
     let unmanaged = with_meta(&route("x", "Route", "10.1.0.0/24"), "is-managed", "false");
-    let mut lab = up(&route("x", "Route", "10.1.0.0/24"));
+    let mut lab = Lab::one_runs_all(&route("x", "Route", "10.1.0.0/24"));
     replace(&mut lab, 1, &unmanaged);
     lab.run_ms(100);
     lab.nodes.get_mut(&NodeId(1)).unwrap().placed.clear();
@@ -302,7 +292,7 @@ fn nothing_waits_for_the_unrelated() {
 
 #[test]
 fn what_changes_while_its_start_is_under_way_is_started_as_it_shall_be() {
-    let mut lab = up("");
+    let mut lab = Lab::one_runs_all("");
     lab.delays.insert("x_start_0".into(), 3000);
     replace(&mut lab, 1, &route("x", "Route", "10.1.0.0/24"));
     lab.run_ms(1000);
@@ -347,7 +337,7 @@ fn a_cleanup_touches_what_has_failed() {
 #[test]
 fn a_cleanup_of_a_group_is_one_of_its_members() {
     let group = format!("<group id=\"g\">{}{}</group>", route("a", "Dummy", ""), route("b", "Dummy", ""));
-    let mut lab = up(&format!("{group}{}", route("c", "Dummy", "")));
+    let mut lab = Lab::one_runs_all(&format!("{group}{}", route("c", "Dummy", "")));
     for failing in ["b_monitor_10000", "c_monitor_10000"] {
         lab.faults.insert((NodeId(1), failing.into()), OcfCode::ERROR);
     }
@@ -363,7 +353,7 @@ fn a_cleanup_of_a_group_is_one_of_its_members() {
 
 #[test]
 fn a_round_that_was_cancelled_is_not_waited_for() {
-    let mut lab = up("");
+    let mut lab = Lab::one_runs_all("");
     lab.delays.insert("x_monitor_10000".into(), 30_000);
     replace(&mut lab, 1, &route("x", "Route", "10.1.0.0/24"));
     lab.run_ms(1000);

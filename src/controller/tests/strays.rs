@@ -8,7 +8,7 @@ mod harness;
 use base::exit::OcfCode;
 use base::{NodeId, Time, Value, Word};
 use controller::*;
-use harness::{Lab, schedule};
+use harness::Lab;
 
 fn route(id: &str, destination: &str) -> String {
     format!(
@@ -43,20 +43,10 @@ fn count(lab: &Lab, since: Time, what: &str) -> usize {
     lab.operations(since).iter().filter(|o| *o == what).count()
 }
 
-/// Two nodes, of which node 1 runs everything.
-fn up(resources: &str) -> Lab {
-    let mut lab = Lab::new(2, resources, schedule);
-    (lab.exact, lab.votes) = (true, 1);
-    lab.standby(1, "off");
-    lab.standby(2, "on");
-    lab.run_ms(1000);
-    lab
-}
-
 #[test]
 fn what_was_forgotten_and_deleted_is_stopped_all_the_same() {
     for gap_ms in [0, 1, 3, 5, 10] {
-        let mut lab = up(&route("x", "10.1.0.0/24"));
+        let mut lab = Lab::one_runs_all(&route("x", "10.1.0.0/24"));
         assert_eq!(lab.node(1).placed.len(), 1);
         lab.delays.insert("x_monitor_0".into(), 50);
         lab.ask(1, Request::Cleanup { resource: None, node: None, operation: None, refresh: true });
@@ -70,7 +60,7 @@ fn what_was_forgotten_and_deleted_is_stopped_all_the_same() {
 
 #[test]
 fn parameters_that_change_under_a_promotion_reach_it_though_the_transition_is_cut() {
-    let mut lab = up(&promotable(&route("x", "10.1.0.0/24"), false));
+    let mut lab = Lab::one_runs_all(&promotable(&route("x", "10.1.0.0/24"), false));
     score(&mut lab, "10");
     lab.run_ms(1000);
     assert_eq!(count(&lab, Time::ZERO, "1 x_promote_0"), 1, "{:?}", lab.operations(Time::ZERO));
@@ -88,7 +78,7 @@ fn parameters_that_change_under_a_promotion_reach_it_though_the_transition_is_cu
 
 #[test]
 fn who_cannot_be_notified_is_promoted_all_the_same() {
-    let mut lab = up(&promotable(&route("x", "10.1.0.0/24"), true));
+    let mut lab = Lab::one_runs_all(&promotable(&route("x", "10.1.0.0/24"), true));
     lab.faults.insert((NodeId(1), "x_notify_0".into()), OcfCode::UNIMPLEMENTED);
     lab.faults.insert((NodeId(1), "x_pre_notify_promote_0".into()), OcfCode::UNIMPLEMENTED);
     let since = lab.now;

@@ -1,3 +1,5 @@
+//! Who is called for which event, and with which variables.
+
 use super::*;
 use crate::api::OpStatus;
 use base::NodeId;

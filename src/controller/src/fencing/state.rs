@@ -245,7 +245,7 @@ impl State {
             device: last.map(|t| t.step.device.clone()).unwrap_or_default(),
             ok,
             reason,
-            ..entry_of(&open, at)
+            ..Entry::of(&open.ask, open.incarnation, open.asked_ms, at)
         };
         self.close(entry, open.askers, open.ask.attributes, members)
     }
@@ -266,21 +266,7 @@ impl State {
             }
             !ends
         });
-        let entry = Entry {
-            id: ask.id,
-            target: ask.target,
-            name: ask.name.clone(),
-            action: ask.action,
-            client: ask.client.clone(),
-            origin: ask.origin.clone(),
-            incarnation: members.life(target),
-            delegate: None,
-            device: Word::default(),
-            ok: true,
-            reason: Reason::default(),
-            asked_ms,
-            completed_ms: at.0,
-        };
+        let entry = Entry { ok: true, ..Entry::of(ask, members.life(target), asked_ms, at) };
         self.close(entry, askers, Vec::new(), members)
     }
 
@@ -347,22 +333,24 @@ fn refused(ask: &Ask, why: String) -> Turn {
     Turn::Refused { asker: ask.id, target: NodeId(ask.target), why }
 }
 
-fn entry_of(open: &Fencing, at: WallTime) -> Entry {
-    let ask = &open.ask;
-    Entry {
-        id: ask.id,
-        target: ask.target,
-        name: ask.name.clone(),
-        action: ask.action,
-        client: ask.client.clone(),
-        origin: ask.origin.clone(),
-        incarnation: open.incarnation,
-        delegate: None,
-        device: Word::default(),
-        ok: false,
-        reason: Reason::default(),
-        asked_ms: open.asked_ms,
-        completed_ms: at.0,
+impl Entry {
+    /// What was asked, of which life of the target; what came of it is still to be said.
+    fn of(ask: &Ask, incarnation: u64, asked_ms: i64, at: WallTime) -> Entry {
+        Entry {
+            id: ask.id,
+            target: ask.target,
+            name: ask.name.clone(),
+            action: ask.action,
+            client: ask.client.clone(),
+            origin: ask.origin.clone(),
+            incarnation,
+            delegate: None,
+            device: Word::default(),
+            ok: false,
+            reason: Reason::default(),
+            asked_ms,
+            completed_ms: at.0,
+        }
     }
 }
 

@@ -3,6 +3,16 @@
 use super::*;
 
 impl Lab {
+    /// A cluster of two that both always have quorum, of which node 1 runs everything; real scheduler.
+    pub fn one_runs_all(resources: &str) -> Lab {
+        let mut lab = Lab::new(2, resources, schedule);
+        (lab.exact, lab.votes) = (true, 1);
+        lab.standby(1, "off");
+        lab.standby(2, "on");
+        lab.run_ms(1000);
+        lab
+    }
+
     /// The node is gone at once, its agents' resources with it.
     pub fn kill(&mut self, id: u32) {
         self.nodes.remove(&NodeId(id));

@@ -1,3 +1,5 @@
+//! Calls one after the other, within their bounds, and time stamps as asked for.
+
 use super::*;
 use jiff::tz::TimeZone;
 
