@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::announce;
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::link::{LinkAttribute, State};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::Read;
 use std::time::Instant;
@@ -19,7 +21,7 @@ pub(crate) fn in_namespace(work: impl AsyncFnOnce() + Send + 'static) {
     thread.join().unwrap();
 }
 
-/// A pair of connected links in this namespace, both up.
+/// A pair of connected links in this namespace, both up and passing packets: the kernel drops what is sent in the moment before.
 pub(crate) async fn pair(addresses: &Addresses) -> (Link, Link) {
     let add = addresses.handle.link().add(rtnetlink::LinkVeth::new("here", "there").build());
     addresses.within(add.execute()).await.unwrap();
@@ -28,7 +30,21 @@ pub(crate) async fn pair(addresses: &Addresses) -> (Link, Link) {
         let up = rtnetlink::LinkUnspec::new_with_index(index).up().build();
         addresses.within(addresses.handle.link().set(up).execute()).await.unwrap();
     }
-    (addresses.link("here").await.unwrap(), addresses.link("there").await.unwrap())
+    (running(addresses, "here").await, running(addresses, "there").await)
+}
+
+/// Carrier is not enough: a new link passes packets when the kernel's link watch has come by, which its operational state tells.
+async fn running(addresses: &Addresses, name: &str) -> Link {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut found = addresses.handle.link().get().match_name(name.to_owned()).execute();
+        let message = found.try_next().await.unwrap().unwrap();
+        if message.attributes.contains(&LinkAttribute::OperState(State::Up)) {
+            return convert::link(&message);
+        }
+        assert!(Instant::now() < patience, "{name} passes packets within 10 s: {message:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn next(events: &mut Events) -> Event {
