@@ -1,0 +1,105 @@
+//! What was seen in a run: the properties' own books, and the first of them that did not hold.
+
+use crate::plan::Plan;
+use crate::properties::{active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, quorum::Quorum};
+use crate::story::Story;
+use base::{NodeId, Time};
+use std::collections::BTreeMap;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// File under `properties`.
+    pub property: &'static str,
+    pub at: Time,
+    pub text: String,
+}
+
+pub struct Book {
+    pub broken: Option<Violation>,
+    pub story: Story,
+    pub evs: Evs,
+    pub quorum: Quorum,
+    pub active: Active,
+    pub addresses: Addresses,
+    pub fencing: Fencing,
+    pub limits: Limits,
+    pub events: u64,
+    pub schedules: u64,
+    pub fail_stops: u64,
+    /// No agent has lied or failed so far.
+    pub agents_trusted: bool,
+    /// No device has lied.
+    pub devices_honest: bool,
+    /// A resource was deleted on the way.
+    pub deleted: bool,
+    /// When a node last left in good order.
+    pub left: BTreeMap<NodeId, Time>,
+    /// Nodes that lost content at a merge.
+    pub discards: Vec<NodeId>,
+    lan_troubled: bool,
+}
+
+impl Book {
+    pub fn new(plan: &Plan) -> Book {
+        Book {
+            broken: None,
+            story: Story::default(),
+            evs: Evs::default(),
+            quorum: Quorum::new(plan.two_node),
+            active: Active::default(),
+            addresses: Addresses::default(),
+            fencing: Fencing::default(),
+            limits: Limits::default(),
+            events: 0,
+            schedules: 0,
+            fail_stops: 0,
+            agents_trusted: true,
+            devices_honest: true,
+            deleted: false,
+            left: BTreeMap::new(),
+            discards: Vec::new(),
+            lan_troubled: false,
+        }
+    }
+
+    pub fn fail(&mut self, property: &'static str, at: Time, text: String) {
+        self.broken.get_or_insert(Violation { property, at, text });
+    }
+
+    pub fn life_begins(&mut self, id: NodeId, life: u64) {
+        self.evs.begins(id, life);
+    }
+
+    pub fn life_ends(&mut self, id: NodeId, _life: u64, _now: Time) {
+        self.evs.ends(id);
+        self.quorum.ends(id);
+    }
+
+    pub fn power_lost(&mut self, id: NodeId, now: Time) {
+        self.active.power_lost(id);
+        self.fencing.power_lost(id, now);
+    }
+
+    /// The sets of addresses are compared at the end of each event.
+    pub fn addresses_changed(&mut self, _now: Time, _id: NodeId) {
+        self.addresses.changed = true;
+    }
+
+    pub fn touched(&mut self, _id: NodeId, _now: Time, _instance: &str) {}
+
+    pub fn discarded(&mut self, id: NodeId) {
+        self.discards.push(id);
+    }
+
+    pub fn left_well(&mut self, id: NodeId, now: Time) {
+        self.left.insert(id, now);
+    }
+
+    pub fn fenced_by_hand(&mut self, of: NodeId, now: Time) {
+        self.fencing.by_hand.insert(of, now);
+    }
+
+    pub fn trouble_on_lan(&mut self, yes: bool) {
+        self.lan_troubled |= yes;
+    }
+}

@@ -1,0 +1,59 @@
+//! A process's clock: it counts from the process's start, runs a little fast or slow, and stands still while its machine does.
+
+use base::Time;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// World time at which it showed [`Clock::FIRST`].
+    began: Time,
+    /// Parts in a million that it runs fast.
+    drift_ppm: i64,
+    /// World time in which it stood still.
+    stood: Duration,
+}
+
+impl Clock {
+    /// No clock shows zero: it stands for "never".
+    const FIRST: u64 = 1_000;
+
+    pub fn new(began: Time, drift_ppm: i64) -> Clock {
+        Clock { began, drift_ppm, stood: Duration::ZERO }
+    }
+
+    /// What it shows at this moment of the world.
+    pub fn shows(&self, world: Time) -> Time {
+        let ran = world.since(self.began + self.stood).as_micros() as i64;
+        Time(Clock::FIRST + (ran + ran / 1_000 * self.drift_ppm / 1_000).max(0) as u64)
+    }
+
+    /// A moment of the world at which it shows at least `local`.
+    pub fn when(&self, local: Time) -> Time {
+        let shown = local.0.saturating_sub(Clock::FIRST) as i64;
+        let ran = shown - shown / 1_000 * self.drift_ppm / 1_000;
+        // Rounding goes the safe way: a timer may come late, never early.
+        self.began + self.stood + Duration::from_micros(ran.max(0) as u64 + 2)
+    }
+
+    pub fn stand_still(&mut self, for_how_long: Duration) {
+        self.stood += for_how_long;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_due_when_the_clock_shows_it() {
+        for ppm in [-500, -1, 0, 7, 500] {
+            let mut clock = Clock::new(Time::from_millis(777), ppm);
+            clock.stand_still(Duration::from_millis(250));
+            for local in [1_000, 1_001, 5_000, 123_456, 60_000_000, 3_600_000_000] {
+                let at = clock.when(Time(local));
+                let shown = clock.shows(at).0;
+                assert!(shown >= local && shown < local + 2_000, "{ppm} ppm: {local} is shown as {shown}");
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One run: a plan is lived through, healed, and judged.
+
+use crate::book::Violation;
+use crate::plan::Plan;
+use crate::properties::{leftovers, liveness, replicas, safe_changes, status};
+use crate::story::Story;
+use crate::world::World;
+use base::Time;
+use std::time::Duration;
+
+/// Holders of addresses are compared that often.
+const WATCH_MS: u64 = 50;
+
+/// What came of a run in which everything held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    /// Simulated time, added up over all nodes.
+    pub node_time: Duration,
+    pub events: u64,
+    pub schedules: u64,
+    pub views: u64,
+    pub fencings: u64,
+    /// From the end of all trouble to a cluster at rest.
+    pub settled: Duration,
+    pub longest_double: Duration,
+}
+
+/// A run in which something did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub violation: Violation,
+    pub story: Vec<String>,
+}
+
+pub fn run(plan: &Plan) -> Result<Report, Violation> {
+    live(plan, Story::default()).1
+}
+
+/// The same, told.
+pub fn tell(plan: &Plan) -> (Vec<String>, Result<Report, Violation>) {
+    let (world, result) = live(plan, Story::wanted());
+    (world.book.story.lines().collect(), result)
+}
+
+fn live(plan: &Plan, story: Story) -> (World, Result<Report, Violation>) {
+    let mut world = World::new(plan.clone());
+    world.book.story = story;
+    let result = judge(&mut world);
+    (world, result)
+}
+
+fn judge(world: &mut World) -> Result<Report, Violation> {
+    let end = world.now + Duration::from_millis(world.plan.trouble_ms());
+    watch(world, end)?;
+    world.heal();
+    let begin = world.now;
+    settle(world)?;
+    world.tidy();
+    settle(world)?;
+    let settled = world.now.since(begin);
+    let checks: [(&'static str, fn(&World) -> Result<(), String>); 5] = [
+        ("replicas", replicas::check),
+        ("safe_changes", safe_changes::check),
+        ("status", status::check),
+        ("leftovers", leftovers::check),
+        ("liveness", liveness::check),
+    ];
+    for (property, check) in checks {
+        check(world).map_err(|text| Violation { property, at: world.now, text })?;
+    }
+    Ok(Report {
+        node_time: world.now.since(Time::from_millis(1_000)) * world.plan.nodes,
+        events: world.book.events,
+        schedules: world.book.schedules,
+        views: world.book.evs.views_seen,
+        fencings: world.book.fencing.begun,
+        settled,
+        longest_double: world.book.addresses.longest,
+    })
+}
+
+fn watch(world: &mut World, end: Time) -> Result<(), Violation> {
+    while world.now < end {
+        world.run_ms(WATCH_MS);
+        world.watch_addresses();
+        held(world)?;
+    }
+    Ok(())
+}
+
+fn settle(world: &mut World) -> Result<Duration, Violation> {
+    let result = world.settle();
+    held(world)?;
+    result.map_err(|text| Violation { property: "liveness", at: world.now, text })
+}
+
+/// Nothing is broken so far.
+fn held(world: &mut World) -> Result<(), Violation> {
+    let found = [
+        ("evs", world.book.evs.broken.take()),
+        ("quorum", world.book.quorum.broken.take()),
+        ("limits", world.book.limits.broken()),
+        ("follow", (world.book.fail_stops > 0).then(|| "a member could not follow the others".to_owned())),
+    ];
+    for (property, text) in found {
+        if let Some(text) = text {
+            world.book.fail(property, world.now, text);
+        }
+    }
+    match &world.book.broken {
+        Some(violation) => Err(violation.clone()),
+        None => Ok(()),
+    }
+}

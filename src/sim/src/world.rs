@@ -1,0 +1,303 @@
+//! The world: hosts, networks and the queue of what happens next. Everything that happens is an [`Event`] at a virtual moment.
+
+use crate::book::Book;
+use crate::host::{Host, Pause};
+use crate::net::Net;
+use crate::plan::Plan;
+use crate::process::Site;
+use crate::rng::Rng;
+use base::{NodeId, Operation, Time, WallTime};
+use controller::fencing::executor::AgentCall;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use xml::Element;
+
+/// The world's calendar at its beginning.
+pub const START_WALL_MS: i64 = 1_700_000_000_000;
+/// Events that one moment may have before the world is said to run in a circle.
+const MAX_AT_ONCE: u32 = 200_000;
+/// Frames that wait in the sockets of a daemon that does not run.
+const MAX_DEFERRED: usize = 2_000;
+
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A frame of the ring arrives.
+    Frame {
+        from: NodeId,
+        frame: Rc<[u8]>,
+    },
+    RingTimer,
+    /// The ring's thread looks at ring and controller.
+    Look,
+    /// The controller's task shows that it lives.
+    Tick,
+    Due,
+    HeardOut,
+    /// An agent has come to the end of an operation.
+    Agent {
+        call: u64,
+    },
+    /// The next question to the LAN for this start.
+    Ask {
+        call: u64,
+    },
+    Schedule {
+        ticket: u64,
+        cib: Arc<Element>,
+        wall: WallTime,
+    },
+    Digest {
+        ticket: u64,
+        cib: Arc<Element>,
+    },
+    Written {
+        ticket: u64,
+    },
+    FenceAgent {
+        call: u64,
+        run: Rc<AgentCall>,
+    },
+    Renew,
+    /// The kernel looks whether a lease is over.
+    Lapse {
+        address: String,
+    },
+    /// The guard takes the addresses away.
+    Guard,
+    /// The controller's task runs again.
+    Unhung,
+    Wake {
+        until: Time,
+    },
+    Boot,
+    /// The daemon is started if it is wanted and not there.
+    Start,
+    /// The plan's next step.
+    Step {
+        index: usize,
+    },
+    /// What a step has done is undone.
+    Mend {
+        index: usize,
+    },
+}
+
+/// Something happens on a host; `life` 0 does not depend on a process.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub host: NodeId,
+    pub life: u64,
+    pub what: What,
+}
+
+struct Due {
+    at: Time,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+pub struct World {
+    pub now: Time,
+    pub rng: Rng,
+    pub net: Net,
+    pub site: Site,
+    pub plan: Plan,
+    pub book: Book,
+    pub agents: crate::agents::Moods,
+    pub devices: crate::fences::Devices,
+    pub clients: crate::clients::Clients,
+    /// The planned trouble is over.
+    pub healing: bool,
+    hosts: Vec<Host>,
+    queue: BinaryHeap<Reverse<Due>>,
+    order: u64,
+}
+
+impl World {
+    /// Hosts with the plan's configuration on their disks, all switched on.
+    pub fn new(plan: Plan) -> World {
+        let mut rng = Rng::new(plan.seed);
+        let nodes: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
+        let content = crate::disk::Content { ticket: 0, cib: Arc::new(plan.document()), lineage: String::new() };
+        let hosts = nodes
+            .iter()
+            .map(|id| {
+                let disk = crate::disk::Disk { content: Some(content.clone()), ..Default::default() };
+                Host::new(*id, disk, rng.between(0, 200) as i64 - 100)
+            })
+            .collect();
+        let site = Site { nodes, two_node: plan.two_node, watchdog_ms: 0 };
+        let mut world = World {
+            now: Time::from_millis(1_000),
+            rng,
+            net: Net::default(),
+            site,
+            book: Book::new(&plan),
+            agents: Default::default(),
+            devices: Default::default(),
+            clients: Default::default(),
+            healing: false,
+            hosts,
+            queue: BinaryHeap::new(),
+            order: 0,
+            plan,
+        };
+        for id in world.site.nodes.clone() {
+            let early = world.rng.below(40_000);
+            world.after(early, id, 0, What::Start);
+        }
+        for index in 0..world.plan.steps.len() {
+            let at = world.plan.steps[index].at_ms;
+            world.after(at * 1_000, NodeId(1), 0, What::Step { index });
+        }
+        world
+    }
+
+    pub fn wall(&self) -> WallTime {
+        WallTime(START_WALL_MS + self.now.as_millis() as i64)
+    }
+
+    pub fn host(&self, id: NodeId) -> &Host {
+        &self.hosts[id.0 as usize - 1]
+    }
+
+    pub fn host_mut(&mut self, id: NodeId) -> &mut Host {
+        &mut self.hosts[id.0 as usize - 1]
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter()
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.site.nodes.clone()
+    }
+
+    pub fn after(&mut self, us: u64, host: NodeId, life: u64, what: What) {
+        self.at(self.now + Duration::from_micros(us), host, life, what);
+    }
+
+    pub fn at(&mut self, at: Time, host: NodeId, life: u64, what: What) {
+        self.order += 1;
+        self.queue.push(Reverse(Due { at: at.max(self.now), order: self.order, event: Event { host, life, what } }));
+    }
+
+    /// Something of this host's present process.
+    pub fn soon(&mut self, us: u64, host: NodeId, what: What) {
+        let life = self.host(host).lives;
+        self.after(us, host, life, what);
+    }
+
+    pub fn tell(&mut self, host: NodeId, text: impl FnOnce() -> String) {
+        let now = self.now;
+        self.book.story.tell(now, host, text);
+    }
+
+    /// Runs up to that moment, or to the first property that does not hold.
+    pub fn run_until(&mut self, end: Time) {
+        let (mut moment, mut events) = (self.now, 0u32);
+        while let Some(Reverse(due)) = self.queue.peek() {
+            if due.at > end || self.book.broken.is_some() {
+                break;
+            }
+            let Some(Reverse(due)) = self.queue.pop() else { break };
+            events = if due.at == moment { events + 1 } else { 0 };
+            moment = due.at;
+            if events > MAX_AT_ONCE {
+                self.book.fail("limits", self.now, format!("{MAX_AT_ONCE} events at one moment: {:?}", due.event));
+                break;
+            }
+            self.now = due.at;
+            self.book.events += 1;
+            self.happen(due.event);
+        }
+        self.now = self.now.max(end);
+    }
+
+    pub fn run_ms(&mut self, ms: u64) {
+        self.run_until(self.now + Duration::from_millis(ms));
+    }
+
+    fn happen(&mut self, event: Event) {
+        let id = event.host;
+        match event.what {
+            What::Step { index } => return self.step(index),
+            What::Mend { index } => return self.mend(index),
+            What::Boot => return self.boot(id),
+            What::Start => return self.start(id),
+            What::Guard => return self.guard_acts(id, event.life),
+            What::Lapse { address } => return self.lapse(id, &address),
+            What::Wake { until } => return self.wake(id, until),
+            _ => {}
+        }
+        let host = self.host_mut(id);
+        if !host.powered || host.process.is_none() || event.life != host.lives {
+            return;
+        }
+        if let Some(paused) = host.paused {
+            // A machine that stands still receives nothing.
+            let lost = paused.what == Pause::Machine && matches!(event.what, What::Frame { .. });
+            if !lost && (host.deferred.len() < MAX_DEFERRED || !matches!(event.what, What::Frame { .. })) {
+                host.deferred.push(event);
+            }
+            return;
+        }
+        match event.what {
+            What::Frame { from, frame } => self.frame(id, from, &frame),
+            What::RingTimer => self.ring_timer(id),
+            What::Look => self.look(id),
+            What::Renew => self.renew(id),
+            // From here on it is the controller's task.
+            What::Unhung => self.unhung(id),
+            other => self.core_event(id, other),
+        }
+        self.drain(id);
+    }
+
+    fn core_event(&mut self, id: NodeId, what: What) {
+        if let Some(until) = self.host(id).process.as_ref().and_then(|p| p.hung_until) {
+            let life = self.host(id).lives;
+            return self.at(until + Duration::from_micros(1), id, life, what);
+        }
+        match what {
+            What::Tick => self.tick(id),
+            What::Due => self.due(id),
+            What::HeardOut => self.heard_out(id),
+            What::Agent { call } => self.agent_ends(id, call),
+            What::Ask { call } => self.ask_lan(id, call),
+            What::Schedule { ticket, cib, wall } => self.schedule(id, ticket, &cib, wall),
+            What::Digest { ticket, cib } => self.digest(id, ticket, &cib),
+            What::Written { ticket } => self.written(id, ticket),
+            What::FenceAgent { call, run } => self.fence_agent_ends(id, call, &run),
+            _ => {}
+        }
+    }
+
+    /// Where operations of agents are looked up.
+    pub fn running_operation(&self, id: NodeId, call: u64) -> Option<Operation> {
+        self.host(id).process.as_ref()?.running.get(&call).cloned()
+    }
+}
