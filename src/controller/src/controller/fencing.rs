@@ -7,7 +7,7 @@ use crate::fencing::driver::{Driver, Wish};
 use crate::fencing::executor::{AgentResult, Executor, Work};
 use crate::fencing::query::{self, FencingQuery, Known, Queries};
 use crate::fencing::state::{Entry, Turn};
-use crate::fencing::{Ask, FenceAction, FenceId, FenceOp, FenceOrder, Over, Wanted, device, panics};
+use crate::fencing::{Ask, CLUSTER, FenceAction, FenceId, FenceOp, FenceOrder, Over, Wanted, device, panics};
 use crate::message::{Message, Op};
 use crate::replica::Turnover;
 use base::exit::crm;
@@ -19,8 +19,6 @@ use std::collections::BTreeMap;
 const MAX_WAITERS: usize = 256;
 /// Events that status shows.
 const SHOWN: usize = 50;
-/// Who asks for what the scheduler wants.
-const SCHEDULER: &str = "bascule-controld";
 
 pub(super) struct Fencing {
     pub driver: Driver,
@@ -155,7 +153,7 @@ impl Controller {
             target: wanted.node.0,
             name: wanted.name,
             action: wanted.action,
-            client: Word::cleaned(SCHEDULER),
+            client: Word::cleaned(CLUSTER),
             origin: Word::cleaned(&self.config.my_name()),
             timeout_ms: 0,
             delay_ms: wanted.delay_ms,
@@ -211,6 +209,10 @@ impl Controller {
             }
             Turn::Down { .. } | Turn::Up { .. } => {}
             Turn::Over { entry, askers } => self.on_over(&entry, &askers),
+            Turn::Withdrawn { id, target } => {
+                self.fencing.executor.over(id);
+                self.timeline("fence_end", &self.config.name_of(target), "not needed any more: it is back".to_owned());
+            }
             Turn::Refused { asker, target, why } => match self.fencing.waiters.remove(&asker) {
                 Some(client) => self.refuse(client, crm::UNSAFE, why),
                 None if asker.node == self.config.me.0 => {
@@ -333,6 +335,9 @@ impl Controller {
             self.on_turn(turn.clone(), true);
         }
         self.answer_lost();
+        let needed = self.replica.fencing.open.iter().filter(|f| !f.needless).map(|f| f.ask.id).collect();
+        let work = self.fencing.executor.keep(&needed);
+        self.work(work);
         let fenced = self.replica.fencing.is_fenced(self.config.me, self.config.incarnation);
         if fenced {
             self.obey("the others have fenced this node while it was apart from them", panics(self.replica.cib.root()));

@@ -150,6 +150,11 @@ impl Driver {
         let victims = open.map(|f| NodeId(f.ask.target)).collect();
         match plan::next(fencing, &Ground { cib, members, victims, watchdog }) {
             Next::Done => wishes.push(verdict(fencing.ask.id, true, "", false)),
+            Next::Failed(_) | Next::Run { .. } if fencing.needless => {
+                let subject = fencing.ask.name.to_string();
+                wishes.push(Wish::Timeline { subject, text: "it is back: not fenced any more".to_owned() });
+                wishes.push(verdict(fencing.ask.id, false, "it is back", true));
+            }
             Next::Failed(why) => {
                 let subject = fencing.ask.name.to_string();
                 wishes.push(Wish::Timeline { subject, text: format!("{} failed: {why}", fencing.ask.action.name()) });

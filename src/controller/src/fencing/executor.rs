@@ -14,7 +14,7 @@ use super::state::Fencing;
 use super::{Ended, FenceAction, FenceId, FenceOrder, Outcome};
 use base::outside::Reason;
 use base::{NodeId, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use xml::Element;
 
@@ -105,6 +105,8 @@ struct Job {
     /// End of the device's time; set when the delay is over.
     until: Time,
     tries: u32,
+    /// The target is back, or a merge has put an end to it: what runs comes to its end, and nothing more begins.
+    needless: bool,
 }
 
 #[derive(PartialEq, Debug)]
@@ -160,6 +162,7 @@ impl Executor {
             stage: Stage::Wait { until },
             until,
             tries: 0,
+            needless: fencing.needless,
         };
         self.jobs.insert(order.id, job);
         self.tick(now, cib)
@@ -168,6 +171,21 @@ impl Executor {
     /// A fencing is over: what of it has not reached its agent does not begin.
     pub fn over(&mut self, id: FenceId) {
         self.jobs.retain(|job, j| *job != id || j.stage == Stage::Run);
+    }
+
+    /// A view has begun: only these are still needed. Of the others, those that have not reached their agent end at once, and the rest
+    /// with what their agent is at.
+    pub fn keep(&mut self, needed: &BTreeSet<FenceId>) -> Work {
+        let mut work = Work::default();
+        let all: Vec<FenceId> = self.jobs.keys().filter(|id| !needed.contains(id)).copied().collect();
+        for id in all {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.needless = true;
+            if job.stage != Stage::Run {
+                self.end(id, Ended::Elsewhere, "it is not needed any more", &mut work);
+            }
+        }
+        work
     }
 
     pub fn deadline(&self) -> Option<Time> {
@@ -387,7 +405,7 @@ impl Executor {
         }
         let tries = device.tries(job.order.step.action.name());
         let until = now + PAUSE;
-        if result.end != AgentEnd::Timeout && job.tries < tries && until < job.until {
+        if result.end != AgentEnd::Timeout && job.tries < tries && until < job.until && !job.needless {
             job.stage = Stage::Wait { until };
             return;
         }

@@ -33,6 +33,9 @@
 //! operator's does. Of two nodes that both have quorum each can be told so of the other: what they hold twice ends when they hear each
 //! other again, and both end then. A life of a node that was fenced is down for everybody from then on; its next life joins as any other.
 //!
+//! What the cluster wants because a node was lost is not carried on once the node is back: no further device is tried, and what waits for
+//! its delay does not begin. The merge has told what runs there, and the next transition says whether it still has to be fenced.
+//!
 //! Budgets: each device has its own time (`pcmk_<action>_timeout`, else what the asker said, else `fencing-timeout`), repetitions included;
 //! the DC waits [`driver::SLACK_PERCENT`] of it, as the original's clients do, then goes on to the next device. A device that hangs costs
 //! its own time and nobody else's.
@@ -56,6 +59,9 @@ use base::outside::{Reason, Value, Word};
 use base::{NodeId, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// Who asks for what the scheduler wants.
+pub const CLUSTER: &str = "bascule-controld";
 
 /// What is done to a target. A later one is stronger: what asks for less can join it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! Only ordered messages and the start of a view change it; what a change means is returned as [`Turn`]s. What belongs to a node's
 //! record of membership (its `node_state`) is the replica's, which is told by [`Turn::Down`].
 
-use super::{Ask, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outcome, Step};
+use super::{Ask, CLUSTER, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outcome, Step};
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, WallTime};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,12 @@ pub struct Fencing {
     pub tried: Vec<Outcome>,
     /// It worked; the target is a member and has been told.
     pub obeying: bool,
+    /// The cluster asked for it because the target was lost, and nobody has asked for it since.
+    #[serde(default)]
+    pub lost: bool,
+    /// The target it was lost for is back, and the cluster's state says what is to be done now: no further device is tried.
+    #[serde(default)]
+    pub needless: bool,
 }
 
 /// A fencing that is over.
@@ -83,6 +89,8 @@ pub enum Turn {
     Over { entry: Box<Entry>, askers: Vec<FenceId> },
     /// Answered without anything being done.
     Refused { asker: FenceId, target: NodeId, why: String },
+    /// It is not needed any more; neither done nor failed.
+    Withdrawn { id: FenceId, target: NodeId },
 }
 
 /// Who is there, as far as fencing has to know.
@@ -104,7 +112,7 @@ impl State {
 
     /// The fencing under way that is enough for this request.
     pub fn joinable(&self, target: NodeId, action: FenceAction) -> Option<&Fencing> {
-        self.open.iter().find(|f| f.ask.target == target.0 && f.ask.action.covers(action))
+        self.open.iter().find(|f| f.answers(target.0, action))
     }
 
     /// Whether this life of the node was fenced with success.
@@ -155,9 +163,10 @@ impl State {
         {
             return vec![Turn::Over { entry: Box::new(entry.clone()), askers: vec![ask.id] }];
         }
-        let joins = |f: &&mut Fencing| f.ask.target == ask.target && f.ask.action.covers(ask.action);
-        if let Some(open) = self.open.iter_mut().find(joins) {
+        let lost = *ask.client == *CLUSTER && !members.is_member(NodeId(ask.target));
+        if let Some(open) = self.open.iter_mut().find(|f| f.answers(ask.target, ask.action)) {
             if open.askers.len() < MAX_ASKERS {
+                open.lost &= lost;
                 open.askers.push(ask.id);
                 return Vec::new();
             }
@@ -174,6 +183,8 @@ impl State {
             running: None,
             tried: Vec::new(),
             obeying: false,
+            lost,
+            needless: false,
             ask: ask.clone(),
         });
         Vec::new()
@@ -210,6 +221,10 @@ impl State {
     ) -> Vec<Turn> {
         let Some(open) = self.open.iter_mut().find(|f| f.ask.id == id) else { return Vec::new() };
         let target = NodeId(open.ask.target);
+        if !ok && last {
+            self.open.retain(|f| f.ask.id != id);
+            return vec![Turn::Withdrawn { id, target }];
+        }
         let there = members.is_member(target) && members.life(target) == open.incarnation;
         if ok && open.ask.action.kills() && there && !last {
             if open.obeying {
@@ -232,6 +247,9 @@ impl State {
         };
         let over: Vec<FenceId> = self.open.iter().filter(gone).map(|f| f.ask.id).collect();
         self.failures.retain(|n, _| !members.is_member(NodeId(*n)));
+        for f in &mut self.open {
+            f.needless |= f.lost && !f.obeying && members.is_member(NodeId(f.ask.target));
+        }
         over.into_iter().flat_map(|id| self.end(id, true, Reason::default(), at, members)).collect()
     }
 
@@ -355,6 +373,11 @@ impl Entry {
 }
 
 impl Fencing {
+    /// Whether a request for this is answered by it.
+    fn answers(&self, target: u32, action: FenceAction) -> bool {
+        self.ask.target == target && self.ask.action.covers(action) && !self.needless
+    }
+
     /// What a step has come to, by executor.
     pub fn outcomes<'a>(&'a self, step: &'a Step) -> impl Iterator<Item = &'a Outcome> {
         self.tried.iter().filter(move |t| t.step == *step)
