@@ -25,7 +25,7 @@ use base::exit::OcfCode;
 use base::text::parse_interval_ms;
 use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
-use scheduler::graph::{Action, ActionId, ActionKind};
+use scheduler::graph::{Action, ActionId, ActionKind, ResourceAction};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -424,6 +424,10 @@ impl Coordinator {
         if flights(replica, node).any(|f| f.identity.resource == resource && f.identity.interval_ms == 0) {
             return true;
         }
+        let begins = matches!(op.operation.as_str(), "start" | "promote");
+        if begins && self.is_kept_by_one_who_joins(op, node, replica) {
+            return true;
+        }
         if op.operation != "start" {
             return false;
         }
@@ -432,6 +436,20 @@ impl Coordinator {
             waiting.borrow_mut().insert((node, resource.to_owned()));
         }
         repeats || self.holds.contains_key(resource)
+    }
+
+    /// A member that still cleans up after a merge runs nothing, as far as the scheduler is concerned: what it has stays its own until
+    /// it has joined and is planned with. Of a clone others may have instances, but may not promote one meanwhile.
+    fn is_kept_by_one_who_joins(&self, op: &ResourceAction, node: NodeId, replica: &Replica) -> bool {
+        if op.operation == "start" && op.primitive.long_id.is_some() {
+            return false;
+        }
+        let resource = op.primitive.id.as_str();
+        let has = |joins: &NodeId| {
+            let state = replica.status().and_then(|s| status::node_state(s, *joins));
+            state.is_some_and(|s| status::active(s).contains(resource))
+        };
+        replica.joining.iter().filter(|n| **n != node).any(has)
     }
 
     fn start(

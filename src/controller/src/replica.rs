@@ -266,7 +266,7 @@ impl Replica {
 
     /// A node's own word about its history counts more than what others remember of it.
     fn take_histories(&mut self, states: &BTreeMap<NodeId, State>, losers: &BTreeSet<NodeId>) {
-        let members = self.members.clone();
+        let (members, cloned) = (self.members.clone(), self.cloned());
         self.in_flight.retain(|(node, _), _| members.contains(node) && !losers.contains(node));
         let others: BTreeSet<String> = {
             let status = self.status();
@@ -278,13 +278,21 @@ impl Replica {
             let Some(state) = states.get(node) else { continue };
             let own = (!state.node_state.is_empty()).then(|| xml::parse(&state.node_state).ok()).flatten();
             let running = own.as_ref().map(status::active).unwrap_or_default();
-            if running.iter().any(|r| taken.contains(r)) {
+            if running.iter().any(|r| taken.contains(r) && !cloned.contains(r)) {
                 self.joining.insert(*node);
             }
             taken.extend(running);
             self.cib.edit_status(|s| status::replace_own(s, *node, own.as_ref()));
             state.in_flight.iter().for_each(|f| self.begin(f.clone()));
         }
+    }
+
+    /// Primitives of clones: what of them runs on several nodes is no mistake, or one that the scheduler puts right.
+    pub fn cloned(&self) -> BTreeSet<String> {
+        let resources = self.cib.section("configuration").and_then(|c| c.child("resources"));
+        let clones = resources.into_iter().flat_map(|r| r.elements_named("clone"));
+        let inner = clones.flat_map(|c| c.descendants().filter(|e| e.name() == "primitive"));
+        inner.filter_map(|p| p.id().map(str::to_owned)).collect()
     }
 
     fn write_membership(&mut self, states: &BTreeMap<NodeId, State>) -> Turnover {

@@ -171,7 +171,9 @@ impl Controller {
         // What the history calls active may be gone by now (an expired address), but has to be stopped on record too.
         let held = self.local.held().resources().iter().map(str::to_owned);
         let mine: BTreeSet<String> = active(me).into_iter().chain(held).collect();
-        let double: BTreeSet<String> = mine.intersection(&elsewhere).cloned().collect();
+        let cloned = self.replica.cloned();
+        let double: BTreeSet<String> =
+            mine.intersection(&elsewhere).filter(|r| !cloned.contains(*r)).cloned().collect();
         let stops = self.local.stops_for(&double);
         // Stops of an earlier view may still be under way.
         self.unwinding.extend(stops.iter().map(|s| s.identity.resource.clone()));
