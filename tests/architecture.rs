@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("agents", "agents", &["base", "kernel", "ldirectord"]),
     ("daemon", "src/daemon", ALL),
     ("cli", "src/cli", &["base", "xml", "cib", "scheduler", "quorum", "wire", "kernel", "ldirectord"]),
+    ("sim", "src/sim", &["base", "xml", "totem", "quorum", "cib", "scheduler", "controller", "policy"]),
     ("lab", "src/lab", &["base", "kernel"]),
     ("bascule", ".", &["base", "cli", "daemon", "kernel", "lab", "agents"]),
 ];

@@ -1,0 +1,64 @@
+//! Random lives of whole clusters. `BASCULE_SEEDS=1000..2000` runs these; `BASCULE_LONG=1` ten times as many as usual. A failure
+//! names its seed, and tells its story as small as it still fails.
+
+use sim::{Plan, Violation, run, shrink};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const USUAL: u64 = 2_000;
+/// Lines of a story that a failure shows.
+const SHOWN: usize = 150;
+
+fn seeds() -> std::ops::Range<u64> {
+    let wanted = std::env::var("BASCULE_SEEDS").unwrap_or_default();
+    let bounds = wanted.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    let usual = if std::env::var_os("BASCULE_LONG").is_some() { USUAL * 10 } else { USUAL };
+    bounds.unwrap_or(0..usual)
+}
+
+fn told(seed: u64, violation: &Violation) -> String {
+    let plan = Plan::from_seed(seed);
+    let (small, how) = shrink::shrink(&plan, violation);
+    let (story, _) = run::tell(&small);
+    let shown = story.len().saturating_sub(SHOWN);
+    format!("{}\nseed {seed}: {}: {}\n{:#?}", story[shown..].join("\n"), how.property, how.text, small.steps)
+}
+
+#[test]
+fn whole_clusters_keep_every_property_and_come_to_rest() {
+    let range = seeds();
+    let (next, failed) = (AtomicU64::new(range.start), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= range.end {
+                        break;
+                    }
+                    if let Err(violation) = run::run(&Plan::from_seed(seed))
+                        && let Ok(mut all) = failed.lock()
+                    {
+                        all.push((seed, violation));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_default();
+    if let Some((seed, violation)) = failed.first() {
+        let all: Vec<u64> = failed.iter().map(|(seed, _)| *seed).collect();
+        panic!("{}\nof seeds {range:?} these fail: {all:?}", told(*seed, violation));
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_life() {
+    for seed in [3, 16, 232] {
+        let plan = Plan::from_seed(seed);
+        let (first, second) = (run::tell(&plan), run::tell(&plan));
+        assert!(first.0 == second.0, "seed {seed} tells two stories");
+        assert_eq!(first.1, second.1, "seed {seed}");
+    }
+}
