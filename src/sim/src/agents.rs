@@ -123,7 +123,7 @@ impl World {
             return self.device_operation(id, operation);
         }
         let code = match address(instance) {
-            Some(address) => self.address_operation(id, operation, &address.to_owned()),
+            Some(address) => self.address_operation(id, operation, address),
             None => self.thing_operation(id, operation),
         };
         self.book.touched(id, self.now, &operation.instance.id);

@@ -1,7 +1,9 @@
 //! What was seen in a run: the properties' own books, and the first of them that did not hold.
 
 use crate::plan::Plan;
-use crate::properties::{active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, quorum::Quorum};
+use crate::properties::{
+    active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, quorum::Quorum,
+};
 use crate::story::Story;
 use base::{NodeId, Time};
 use std::collections::BTreeMap;

@@ -79,12 +79,14 @@ impl World {
             Wish::Standby { of } => (Mark::Other, standby(of, "on")),
             Wish::Move { resource, to } => {
                 let id = format!("cli-{index}");
-                let text = format!("<rsc_location id=\"{id}\" rsc=\"{resource}\" node=\"node{to}\" score=\"INFINITY\"/>");
+                let text =
+                    format!("<rsc_location id=\"{id}\" rsc=\"{resource}\" node=\"node{to}\" score=\"INFINITY\"/>");
                 (Mark::Other, upsert("constraints", &text))
             }
             Wish::Ban { resource, from } => {
                 let id = format!("cli-{index}");
-                let text = format!("<rsc_location id=\"{id}\" rsc=\"{resource}\" node=\"node{from}\" score=\"-INFINITY\"/>");
+                let text =
+                    format!("<rsc_location id=\"{id}\" rsc=\"{resource}\" node=\"node{from}\" score=\"-INFINITY\"/>");
                 (Mark::Other, upsert("constraints", &text))
             }
             Wish::Cleanup => (Mark::Other, cleanup(false)),
@@ -104,8 +106,7 @@ impl World {
                 let action = controller::fencing::FenceAction::Reboot;
                 let target = word(&format!("node{of}"));
                 let client = word("sim");
-                let request =
-                    FenceRequest { target, action, timeout_ms: 0, delay_ms: 0, tolerance_ms: 0, client };
+                let request = FenceRequest { target, action, timeout_ms: 0, delay_ms: 0, tolerance_ms: 0, client };
                 self.book.fenced_by_hand(of, self.now);
                 (Mark::Other, Request::Fence(request))
             }
@@ -176,7 +177,13 @@ impl World {
         let set = primitive.to_xml(&value);
         let text = match self.plan.configuration.group_of(resource) {
             Some(group) => format!("<group id=\"{group}\">{set}</group>"),
-            None => match self.plan.configuration.clones.iter().find(|c| self.plan.configuration.primitives[c.of].id == resource) {
+            None => match self
+                .plan
+                .configuration
+                .clones
+                .iter()
+                .find(|c| self.plan.configuration.primitives[c.of].id == resource)
+            {
                 Some(clone) => format!("<clone id=\"{}\">{set}</clone>", clone.id),
                 None => set,
             },

@@ -1,7 +1,7 @@
 //! The plan's steps: done at their moment, undone after their time.
 
-use crate::plan::Deed;
 use crate::net::{Weather, Which};
+use crate::plan::Deed;
 use crate::ring::End;
 use crate::world::{What, World};
 use base::NodeId;

@@ -122,7 +122,8 @@ impl World {
 fn answer(run: &AgentCall) -> AgentResult {
     let output = match run.kind {
         AgentKind::Metadata => {
-            let actions = ["on", "off", "reboot", "status", "monitor"].map(|a| format!("<action name=\"{a}\"/>")).concat();
+            let actions =
+                ["on", "off", "reboot", "status", "monitor"].map(|a| format!("<action name=\"{a}\"/>")).concat();
             format!("<resource-agent name=\"{AGENT}\"><actions>{actions}</actions></resource-agent>")
         }
         AgentKind::Run(_) => String::new(),

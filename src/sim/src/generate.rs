@@ -61,10 +61,13 @@ impl Primitive {
             let _ = write!(meta, "<nvpair id=\"{id}-ft\" name=\"failure-timeout\" value=\"{failure_timeout_s}s\"/>");
         }
         let op = |action: &str, interval: u64, extra: &str| {
-            format!("<op id=\"{id}-{action}-{interval}\" name=\"{action}\" interval=\"{interval}s\" timeout=\"8s\"{extra}/>")
+            format!(
+                "<op id=\"{id}-{action}-{interval}\" name=\"{action}\" interval=\"{interval}s\" timeout=\"8s\"{extra}/>"
+            )
         };
         let monitor = op("monitor", *interval_s, "");
-        let promoted = if *agent == "Stateful" { op("monitor", interval_s + 1, " role=\"Promoted\"") } else { String::new() };
+        let promoted =
+            if *agent == "Stateful" { op("monitor", interval_s + 1, " role=\"Promoted\"") } else { String::new() };
         let ends = op("start", 0, "") + &op("stop", 0, "");
         format!(
             "<primitive id=\"{id}\" class=\"ocf\" provider=\"heartbeat\" type=\"{agent}\">\
@@ -127,9 +130,8 @@ impl Configuration {
     }
 
     fn free(&self) -> impl Iterator<Item = &Primitive> {
-        let taken = |at: usize| {
-            self.groups.iter().any(|(_, m)| m.contains(&at)) || self.clones.iter().any(|c| c.of == at)
-        };
+        let taken =
+            |at: usize| self.groups.iter().any(|(_, m)| m.contains(&at)) || self.clones.iter().any(|c| c.of == at);
         self.primitives.iter().enumerate().filter(move |(at, _)| !taken(*at)).map(|(_, p)| p)
     }
 
@@ -147,7 +149,8 @@ impl Configuration {
     }
 
     fn to_xml(&self) -> String {
-        let property = |name: &str, value: &str| format!("<nvpair id=\"opt-{name}\" name=\"{name}\" value=\"{value}\"/>");
+        let property =
+            |name: &str, value: &str| format!("<nvpair id=\"opt-{name}\" name=\"{name}\" value=\"{value}\"/>");
         let properties = [
             property("fencing-enabled", if self.fencing { "true" } else { "false" }),
             property("bascule-takeover", if self.takeover_safe { "safe" } else { "fast" }),
@@ -170,7 +173,8 @@ impl Configuration {
     fn resources(&self) -> String {
         let mut text = String::new();
         for (id, members) in &self.groups {
-            let members: String = members.iter().map(|m| self.primitives[*m].to_xml(&self.primitives[*m].value)).collect();
+            let members: String =
+                members.iter().map(|m| self.primitives[*m].to_xml(&self.primitives[*m].value)).collect();
             let _ = write!(text, "<group id=\"{id}\">{members}</group>");
         }
         for p in self.free() {
@@ -179,7 +183,11 @@ impl Configuration {
         for c in &self.clones {
             let inner = self.primitives[c.of].to_xml(&self.primitives[c.of].value);
             let meta = format!("<nvpair id=\"{0}-pr\" name=\"promotable\" value=\"{1}\"/>", c.id, c.promotable);
-            let _ = write!(text, "<clone id=\"{0}\"><meta_attributes id=\"{0}-meta\">{meta}</meta_attributes>{inner}</clone>", c.id);
+            let _ = write!(
+                text,
+                "<clone id=\"{0}\"><meta_attributes id=\"{0}-meta\">{meta}</meta_attributes>{inner}</clone>",
+                c.id
+            );
         }
         if self.fencing {
             for node in 1..=self.nodes {
@@ -273,7 +281,11 @@ impl Maker<'_> {
             }
             if self.rng.percent(25) {
                 let score = *self.rng.pick(&["INFINITY", "100", "-100"]);
-                self.made.constraints.push(Constraint::With { resource: resource.clone(), with: "director".into(), score });
+                self.made.constraints.push(Constraint::With {
+                    resource: resource.clone(),
+                    with: "director".into(),
+                    score,
+                });
             }
             if self.rng.percent(25) {
                 let kind = *self.rng.pick(&["Mandatory", "Optional"]);

@@ -100,9 +100,9 @@ impl World {
         let now = self.now;
         let Some(operation) = self.running_operation(id, call) else { return };
         let Some(address) = crate::agents::address(&operation.instance).map(str::to_owned) else { return };
-        let answered = self.hosts().any(|h| {
-            h.id != id && h.answers() && h.addresses.contains_key(&address) && self.net.meet(id, h.id)
-        });
+        let answered = self
+            .hosts()
+            .any(|h| h.id != id && h.answers() && h.addresses.contains_key(&address) && self.net.meet(id, h.id));
         let Some(p) = &mut self.host_mut(id).process else { return };
         let nobody_silent = p.owners.silent.is_empty();
         let Some(asking) = p.asking.get_mut(&call) else { return };

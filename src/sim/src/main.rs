@@ -1,19 +1,22 @@
-//! `cargo run -p sim -- SEED` tells the story of one seed; `cargo run --release -p sim -- FIRST..LAST` runs many and counts.
+//! `cargo run -p sim -- SEED` tells the story of one seed; `cargo run --release -p sim -- FIRST..LAST` runs many and counts, with
+//! `--first` up to the first that fails.
 
 use sim::{Plan, run, shrink};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "usage: sim SEED | FIRST..LAST";
+const USAGE: &str = "usage: sim SEED | [--first] FIRST..LAST";
 
 fn main() -> ExitCode {
-    let Some(wanted) = std::env::args().nth(1) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(64);
-    };
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let first_only = arguments.first().is_some_and(|a| a == "--first");
+    if first_only {
+        arguments.remove(0);
+    }
+    let [wanted] = arguments.as_slice() else { return usage() };
     if let Some((first, last)) = wanted.split_once("..") {
         return match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => many(first, last),
+            (Ok(first), Ok(last)) => many(first, last, first_only),
             _ => usage(),
         };
     }
@@ -46,7 +49,7 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-fn many(first: u64, last: u64) -> ExitCode {
+fn many(first: u64, last: u64, first_only: bool) -> ExitCode {
     let begin = Instant::now();
     let (mut node_time, mut events, mut failed) = (Duration::ZERO, 0, 0);
     let mut longest = Duration::ZERO;
@@ -60,6 +63,9 @@ fn many(first: u64, last: u64) -> ExitCode {
             Err(v) => {
                 failed += 1;
                 println!("seed {seed}: {}: {}", v.property, v.text);
+                if first_only {
+                    return ExitCode::FAILURE;
+                }
             }
         }
     }

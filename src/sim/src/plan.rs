@@ -10,6 +10,8 @@ use crate::net::{Weather, Which};
 use crate::rng::Rng;
 use base::NodeId;
 use base::exit::OcfCode;
+use controller::FEATURE_LEVEL;
+use std::collections::BTreeMap;
 use xml::Element;
 
 /// The planned trouble is over after that many ms of a run at the latest.
@@ -23,6 +25,8 @@ pub struct Plan {
     pub seed: u64,
     pub nodes: u32,
     pub two_node: bool,
+    /// Nodes that begin with an older program, and its feature level; who starts again has the present one.
+    pub older: BTreeMap<NodeId, u32>,
     pub configuration: Configuration,
     /// In the order of time.
     pub steps: Vec<Step>,
@@ -38,20 +42,55 @@ pub struct Step {
 
 #[derive(Clone, Debug)]
 pub enum Deed {
-    PowerOff { node: NodeId },
-    KillDaemon { node: NodeId },
-    Pause { node: NodeId, pause: Pause },
+    PowerOff {
+        node: NodeId,
+    },
+    KillDaemon {
+        node: NodeId,
+    },
+    Pause {
+        node: NodeId,
+        pause: Pause,
+    },
     /// The controller's task stands still, the ring does not.
-    Hang { node: NodeId },
-    Cut { from: NodeId, to: NodeId, both: bool, which: Which },
-    Isolate { node: NodeId, which: Which },
+    Hang {
+        node: NodeId,
+    },
+    Cut {
+        from: NodeId,
+        to: NodeId,
+        both: bool,
+        which: Which,
+    },
+    Isolate {
+        node: NodeId,
+        which: Which,
+    },
     Weather(Weather),
-    Disk { node: NodeId, mood: disk::Mood },
-    WallStep { node: NodeId, ms: i64 },
-    Agent { node: NodeId, instance: String, action: &'static str, mood: agents::Mood },
-    Devices { mood: fences::Mood },
-    LoseAddress { node: NodeId },
-    Client { node: NodeId, wish: Wish },
+    Disk {
+        node: NodeId,
+        mood: disk::Mood,
+    },
+    WallStep {
+        node: NodeId,
+        ms: i64,
+    },
+    Agent {
+        node: NodeId,
+        instance: String,
+        action: &'static str,
+        mood: agents::Mood,
+    },
+    Devices {
+        mood: fences::Mood,
+    },
+    LoseAddress {
+        node: NodeId,
+    },
+    Client {
+        node: NodeId,
+        wish: Wish,
+    },
 }
 
 /// What an operator does at a node.
@@ -61,19 +100,36 @@ pub enum Wish {
     Write,
     /// A transient attribute of the node.
     Attribute,
-    Standby { of: NodeId },
-    Move { resource: String, to: NodeId },
-    Ban { resource: String, from: NodeId },
+    Standby {
+        of: NodeId,
+    },
+    Move {
+        resource: String,
+        to: NodeId,
+    },
+    Ban {
+        resource: String,
+        from: NodeId,
+    },
     Cleanup,
     Refresh,
-    Change { resource: String, value: u64 },
+    Change {
+        resource: String,
+        value: u64,
+    },
     /// The resource is deleted, and comes back.
-    Delete { resource: String },
-    Disable { resource: String },
+    Delete {
+        resource: String,
+    },
+    Disable {
+        resource: String,
+    },
     Maintenance,
     /// The daemon is stopped in good order, and started again.
     Stop,
-    Fence { of: NodeId },
+    Fence {
+        of: NodeId,
+    },
 }
 
 impl Plan {
@@ -82,10 +138,15 @@ impl Plan {
         let nodes = *rng.pick(&[2, 2, 3, 3, 3, 3, 4, 5]);
         let two_node = nodes == 2;
         let configuration = generate::configuration(&mut rng, nodes);
+        let mut older = BTreeMap::new();
+        if rng.percent(15) {
+            let level = rng.between(1, u64::from(FEATURE_LEVEL) - 1) as u32;
+            older = (1..=nodes).map(NodeId).filter(|_| rng.percent(60)).map(|id| (id, level)).collect();
+        }
         let count = rng.between(1, MAX_STEPS);
         let mut steps: Vec<Step> = (0..count).map(|_| step(&mut rng, nodes, &configuration)).collect();
         steps.sort_by_key(|s| s.at_ms);
-        Plan { seed, nodes, two_node, configuration, steps }
+        Plan { seed, nodes, two_node, older, configuration, steps }
     }
 
     pub fn document(&self) -> Element {
@@ -162,9 +223,7 @@ fn wish(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Wish {
         8 => Wish::Ban { resource, from: of },
         9 => Wish::Cleanup,
         10 => Wish::Refresh,
-        11 | 12 => {
-            Wish::Change { resource: rng.pick(&configuration.changeable()).clone(), value: rng.between(2, 9) }
-        }
+        11 | 12 => Wish::Change { resource: rng.pick(&configuration.changeable()).clone(), value: rng.between(2, 9) },
         13 => Wish::Delete { resource: rng.pick(&configuration.deletable()).clone() },
         14 => Wish::Disable { resource },
         15 => Wish::Maintenance,

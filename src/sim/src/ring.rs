@@ -64,8 +64,8 @@ impl World {
         let local = clock.shows(self.now);
         // Its high part tells starts apart; totem counts up from it when it starts over.
         let incarnation = (u64::from(id.0) << 48) | (life << 20);
-        let mut config = totem::Config::new(id, self.site.nodes.iter().copied(), incarnation);
-        config.ring_seq = ring_seq;
+        let mut ring = totem::Config::new(id, self.site.nodes.iter().copied(), incarnation);
+        ring.ring_seq = ring_seq;
         let (cib, lineage) = match content {
             Some(c) => (Cib::from_element((*c.cib).clone()), c.lineage),
             None => (Ok(Cib::new_empty(self.wall())), String::new()),
@@ -76,14 +76,18 @@ impl World {
         };
         let mut quorum = self.site.quorum(id);
         quorum.listen(true);
-        let mut controller = Controller::new(self.site.controller(id, incarnation), cib, &lineage, local);
+        let mut config = self.site.controller(id, incarnation);
+        if let Some(level) = self.plan.older.get(&id).filter(|_| life == 1) {
+            config.feature_level = *level;
+        }
+        let mut controller = Controller::new(config, cib, &lineage, local);
         let wall = self.wall_of(id);
         controller.restore(wall, records);
         let process = Process {
             life,
             me: id,
             clock,
-            totem: totem::Node::new(config, local),
+            totem: totem::Node::new(ring, local),
             quorum,
             controller,
             hung_until: None,

@@ -25,12 +25,8 @@ pub struct Report {
     pub longest_double: Duration,
 }
 
-/// A run in which something did not hold.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    pub violation: Violation,
-    pub story: Vec<String>,
-}
+/// What is looked at in a world at rest.
+type Check = fn(&World) -> Result<(), String>;
 
 pub fn run(plan: &Plan) -> Result<Report, Violation> {
     live(plan, Story::default()).1
@@ -58,7 +54,7 @@ fn judge(world: &mut World) -> Result<Report, Violation> {
     world.tidy();
     settle(world)?;
     let settled = world.now.since(begin);
-    let checks: [(&'static str, fn(&World) -> Result<(), String>); 5] = [
+    let checks: [(&'static str, Check); 5] = [
         ("replicas", replicas::check),
         ("safe_changes", safe_changes::check),
         ("status", status::check),

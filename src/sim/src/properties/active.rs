@@ -35,7 +35,9 @@ impl World {
     pub(crate) fn check_active(&mut self, id: NodeId, instance: &str) {
         let others = self.others_with(id, instance);
         if let Some(other) = others.iter().find(|o| self.in_step(id, **o)) {
-            let text = format!("{instance} begins to start on node {id} and is active on node {other}, which is in step with it");
+            let text = format!(
+                "{instance} begins to start on node {id} and is active on node {other}, which is in step with it"
+            );
             self.book.fail("active", self.now, text);
         }
     }
@@ -50,7 +52,8 @@ impl World {
         self.book.active.doubles += 1;
         let fenced = self.plan.configuration.fencing && self.book.devices_honest;
         if fenced && self.book.agents_trusted && !self.book.deleted {
-            let text = format!("{instance} is started on node {id} and is active on {others:?}, with fencing that works");
+            let text =
+                format!("{instance} is started on node {id} and is active on {others:?}, with fencing that works");
             self.book.fail("active", self.now, text);
         }
     }

@@ -21,6 +21,9 @@ struct Given {
     digest: u64,
 }
 
+/// By whom, how many messages, and what they were.
+type Delivered = (NodeId, u64, u64);
+
 #[derive(Default)]
 struct OfView {
     members: Vec<NodeId>,
@@ -29,8 +32,8 @@ struct OfView {
     safe: BTreeMap<NodeId, (u64, BTreeSet<NodeId>)>,
     /// Up to which message those who went on had delivered.
     gone: BTreeMap<NodeId, u64>,
-    /// By the next view: what those who went there together had delivered here.
-    together: BTreeMap<ViewId, BTreeMap<BTreeSet<NodeId>, (NodeId, u64, u64)>>,
+    /// By the next view and their company: what those who went there together had delivered here.
+    together: BTreeMap<(ViewId, BTreeSet<NodeId>), Delivered>,
 }
 
 #[derive(Default)]
@@ -136,9 +139,10 @@ impl Evs {
         let short = short.map(|(by, (upto, _))| (*by, *upto));
         let company: BTreeSet<NodeId> = v.transitional.iter().copied().collect();
         let mine = (id, before.count, before.digest);
-        let first = *of_view.together.entry(v.id).or_default().entry(company).or_insert(mine);
+        let first = *of_view.together.entry((v.id, company)).or_insert(mine);
         if let Some((by, upto)) = short {
-            return self.fail(format!("{upto} of {} is safe at node {by}, and node {id} went on without it", v.previous));
+            return self
+                .fail(format!("{upto} of {} is safe at node {by}, and node {id} went on without it", v.previous));
         }
         if (first.1, first.2) != (mine.1, mine.2) {
             self.fail(format!(

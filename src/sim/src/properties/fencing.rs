@@ -33,15 +33,26 @@ impl World {
             return;
         }
         let host = self.host(target);
-        if self.book.agents_trusted && host.runs() && by != target && self.in_step(by, target) && self.has_lived(target) {
-            return self.book.fail("fencing", now, format!("node {by} fences node {target}, which is healthy and in step"));
+        if self.book.agents_trusted && host.runs() && by != target && self.in_step(by, target) && self.has_lived(target)
+        {
+            return self.book.fail(
+                "fencing",
+                now,
+                format!("node {by} fences node {target}, which is healthy and in step"),
+            );
         }
         let before = self.devices.switched.iter().rev().skip(1).find(|s| s.target == target && s.done.is_some());
         let Some(before) = before.cloned() else { return };
         let Some(done) = before.done else { return };
         let started_since = host.lives != before.target_life;
-        if !started_since && now.since(done) > NEWS && before.by == by && self.has_lived_since(by, done) && self.book.devices_honest {
-            let text = format!("node {by} fences node {target} again, which it switched off at {done:?} and which is off");
+        if !started_since
+            && now.since(done) > NEWS
+            && before.by == by
+            && self.has_lived_since(by, done)
+            && self.book.devices_honest
+        {
+            let text =
+                format!("node {by} fences node {target} again, which it switched off at {done:?} and which is off");
             self.book.fail("fencing", now, text);
         }
     }

@@ -8,10 +8,15 @@ use std::collections::BTreeSet;
 pub fn check(world: &World) -> Result<(), String> {
     for host in world.hosts() {
         let records: BTreeSet<&str> = host.disk.records.keys().map(String::as_str).collect();
-        let wanted: BTreeSet<String> = host.disk.records.values().map(|r| match address(&r.instance) {
-            Some(address) => address.to_owned(),
-            None => thing(&r.instance),
-        }).collect();
+        let wanted: BTreeSet<String> = host
+            .disk
+            .records
+            .values()
+            .map(|r| match address(&r.instance) {
+                Some(address) => address.to_owned(),
+                None => thing(&r.instance),
+            })
+            .collect();
         let here = host.placed.keys().chain(host.addresses.keys());
         if let Some(left) = here.into_iter().find(|t| !wanted.contains(*t)) {
             return Err(format!("node {} holds {left:?}, which none of its records {records:?} has placed", host.id));
@@ -22,7 +27,10 @@ pub fn check(world: &World) -> Result<(), String> {
             r.instance.class != "stonith" && !placed.contains(&what)
         };
         if let Some(record) = host.disk.records.values().find(gone) {
-            return Err(format!("node {} keeps a record of {}, of which nothing is in place", host.id, record.instance.id));
+            return Err(format!(
+                "node {} keeps a record of {}, of which nothing is in place",
+                host.id, record.instance.id
+            ));
         }
     }
     Ok(())

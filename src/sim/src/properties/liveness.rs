@@ -31,6 +31,9 @@ impl World {
             if let Some(operation) = busy {
                 return Err(format!("node {} is at {}", host.id, operation.key()));
             }
+            if let Some(event) = status.fencing.iter().find(|e| e.ok.is_none()) {
+                return Err(format!("under way: {event}"));
+            }
             if status.dc == Some(host.id) && status.state != "idle" {
                 return Err(format!("the coordinator, node {}: {}", host.id, status.state));
             }

@@ -29,7 +29,8 @@ impl World {
             let absent = |p: &&&str| self.book.active.nodes(p).next().is_none();
             let firsts = configuration.primitives_of(first);
             if let Some(absent) = firsts.iter().find(absent) {
-                missing = Some(format!("{instance} starts on node {id} after {first}, of which {absent} is nowhere active"));
+                missing =
+                    Some(format!("{instance} starts on node {id} after {first}, of which {absent} is nowhere active"));
             }
         }
         if let Some(text) = missing {

@@ -26,7 +26,9 @@ impl Quorum {
         if !self.two_node {
             let apart = |(_, other): &(&NodeId, &Vec<NodeId>)| !other.iter().any(|m| members.contains(m));
             if let Some((other, theirs)) = self.quorate.iter().find(apart) {
-                self.broken.get_or_insert(format!("node {id} with {members:?} and node {other} with {theirs:?} both are quorate"));
+                self.broken.get_or_insert(format!(
+                    "node {id} with {members:?} and node {other} with {theirs:?} both are quorate"
+                ));
             }
         }
         self.quorate.insert(id, members.to_vec());

@@ -18,10 +18,16 @@ pub fn check(world: &World) -> Result<(), String> {
             _ => false,
         };
         if lost {
-            return Err(format!("request {client} of {:?} at node {} was told {:?} and is lost: {:?}", asked.at, asked.node, asked.answer, asked.what));
+            return Err(format!(
+                "request {client} of {:?} at node {} was told {:?} and is lost: {:?}",
+                asked.at, asked.node, asked.answer, asked.what
+            ));
         }
         if lives && asked.answer.is_none() {
-            return Err(format!("request {client} of {:?} at node {} was never answered: {:?}", asked.at, asked.node, asked.what));
+            return Err(format!(
+                "request {client} of {:?} at node {} was never answered: {:?}",
+                asked.at, asked.node, asked.what
+            ));
         }
     }
     Ok(())
