@@ -25,10 +25,14 @@ use base::exit::OcfCode;
 use base::text::parse_interval_ms;
 use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
-use scheduler::graph::{Action, ActionId, ActionKind, ResourceAction};
+use scheduler::graph::{Action, ActionId, ActionKind};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+mod holds;
+
+use holds::Awaited;
 
 /// Changes that come together are scheduled together.
 const SETTLE: Duration = Duration::from_millis(2);
@@ -72,6 +76,8 @@ pub struct Coordinator {
     flying: BTreeSet<(NodeId, String)>,
     /// What of it has succeeded since.
     landed: Vec<OpIdentity>,
+    /// What of earlier transitions is under way, and what the orders of the configuration make wait for it.
+    awaited: Vec<Awaited>,
     /// Actions of the transition that earlier ones have begun, by the key that their result will have.
     adopted: BTreeMap<(NodeId, String), ActionId>,
     backoff: Backoff,
@@ -100,6 +106,7 @@ impl Coordinator {
             sent: BTreeSet::new(),
             flying: BTreeSet::new(),
             landed: Vec::new(),
+            awaited: Vec::new(),
             adopted: BTreeMap::new(),
             backoff: Backoff::default(),
             deadlines: BTreeMap::new(),
@@ -116,6 +123,7 @@ impl Coordinator {
         self.sent.clear();
         self.flying.clear();
         self.landed.clear();
+        self.awaited.clear();
         self.adopted.clear();
         self.backoff.clear();
         self.deadlines.clear();
@@ -228,6 +236,7 @@ impl Coordinator {
                 running.push(action.id);
             }
         }
+        self.awaited = holds::awaited(replica);
         running.iter().chain(&done).for_each(|id| transition.take(*id));
         for id in done {
             transition.confirm(id, true);
@@ -405,51 +414,6 @@ impl Coordinator {
             text = format!("{text}; aborted: {reason}");
         }
         vec![Command::Timeline { kind: "transition_end", subject, text }]
-    }
-
-    /// Whether an action has to wait for something that its graph does not know of.
-    fn is_held(
-        &self,
-        now: Time,
-        action: &Action,
-        replica: &Replica,
-        waiting: &RefCell<BTreeSet<(NodeId, String)>>,
-    ) -> bool {
-        if action.operation() == "stonith" {
-            return action.target().and_then(|t| node_of(t, replica)).is_some_and(|node| self.wants.is_held(now, node));
-        }
-        let ActionKind::Resource(op) = &action.kind else { return false };
-        let resource = op.primitive.id.as_str();
-        let Some(node) = action.target().and_then(|t| node_of(t, replica)) else { return false };
-        if flights(replica, node).any(|f| f.identity.resource == resource && f.identity.interval_ms == 0) {
-            return true;
-        }
-        let begins = matches!(op.operation.as_str(), "start" | "promote");
-        if begins && self.is_kept_by_one_who_joins(op, node, replica) {
-            return true;
-        }
-        if op.operation != "start" {
-            return false;
-        }
-        let repeats = self.backoff.until(now, node, resource).is_some();
-        if repeats {
-            waiting.borrow_mut().insert((node, resource.to_owned()));
-        }
-        repeats || self.holds.contains_key(resource)
-    }
-
-    /// A member that still cleans up after a merge runs nothing, as far as the scheduler is concerned: what it has stays its own until
-    /// it has joined and is planned with. Of a clone others may have instances, but may not promote one meanwhile.
-    fn is_kept_by_one_who_joins(&self, op: &ResourceAction, node: NodeId, replica: &Replica) -> bool {
-        if op.operation == "start" && op.primitive.long_id.is_some() {
-            return false;
-        }
-        let resource = op.primitive.id.as_str();
-        let has = |joins: &NodeId| {
-            let state = replica.status().and_then(|s| status::node_state(s, *joins));
-            state.is_some_and(|s| status::active(s).contains(resource))
-        };
-        replica.joining.iter().filter(|n| **n != node).any(has)
     }
 
     fn start(

@@ -126,7 +126,9 @@ impl World {
             Some(address) => self.address_operation(id, operation, address),
             None => self.thing_operation(id, operation),
         };
-        self.book.touched(id, self.now, &operation.instance.id);
+        if operation.action == "monitor" && code == OcfCode::NOT_RUNNING {
+            self.book.active.stopped(id, &instance.id);
+        }
         code
     }
 

@@ -30,6 +30,8 @@ pub struct Book {
     pub fail_stops: u64,
     /// No agent has lied or failed so far.
     pub agents_trusted: bool,
+    /// No monitor has said that something is not there, and no start that it is.
+    pub monitors_trusted: bool,
     /// No device has lied.
     pub devices_honest: bool,
     /// A resource was deleted on the way.
@@ -56,6 +58,7 @@ impl Book {
             schedules: 0,
             fail_stops: 0,
             agents_trusted: true,
+            monitors_trusted: true,
             devices_honest: true,
             deleted: false,
             left: BTreeMap::new(),
@@ -86,8 +89,6 @@ impl Book {
     pub fn addresses_changed(&mut self, _now: Time, _id: NodeId) {
         self.addresses.changed = true;
     }
-
-    pub fn touched(&mut self, _id: NodeId, _now: Time, _instance: &str) {}
 
     pub fn discarded(&mut self, id: NodeId) {
         self.discards.push(id);

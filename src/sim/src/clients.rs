@@ -217,6 +217,9 @@ impl World {
         if let Some(asked) = self.clients.asked.get_mut(&client) {
             asked.answer = Some(answer);
             let what = asked.what.clone();
+            if answer == Answer::Safe {
+                self.check_safe(&what);
+            }
             self.tell(node, || format!("client {client} ({what:?}) is told {answer:?}: {}", shown(response)));
         }
     }

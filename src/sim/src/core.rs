@@ -45,6 +45,7 @@ impl World {
         {
             p.hung_until = None;
         }
+        self.notice_losses(id);
     }
 
     pub(crate) fn heard_out(&mut self, id: NodeId) {

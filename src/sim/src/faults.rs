@@ -42,6 +42,7 @@ impl World {
             Deed::WallStep { node, ms } => self.host_mut(node).wall_ahead_ms += ms,
             Deed::Agent { node, instance, action, mood } => {
                 self.book.agents_trusted = false;
+                self.book.monitors_trusted &= action != "monitor" && mood != crate::agents::Mood::Lies;
                 self.agents.insert((node, instance, action.to_owned()), mood);
             }
             Deed::Devices { mood } => {

@@ -78,13 +78,22 @@ impl World {
         let host = self.host_mut(id);
         let Some(held) = host.addresses.remove(address) else { return };
         self.book.addresses_changed(now, id);
-        self.book.active.stopped(id, &held.resource);
+        self.book.active.lost(id, &held.resource);
         self.tell(id, || format!("{address} is gone: {why}"));
+        self.notice_losses(id);
+    }
+
+    /// The daemon learns of addresses that are gone, if it runs; else when it does.
+    pub(crate) fn notice_losses(&mut self, id: NodeId) {
         let host = self.host_mut(id);
-        let Some(p) = host.process.as_mut().filter(|_| host.paused.is_none()) else { return };
-        if p.kept.remove(&held.resource).is_some() && p.hung_until.is_none() {
-            let reason = Reason::cleaned(why);
-            self.input(id, Input::Failed { resource: held.resource, code: OcfCode::NOT_RUNNING, reason });
+        let Some(p) = host.process.as_mut().filter(|p| host.paused.is_none() && p.hung_until.is_none()) else { return };
+        let gone = |kept: &crate::process::Kept| !host.addresses.contains_key(&kept.address);
+        let lost: Vec<String> = p.kept.iter().filter(|(_, k)| gone(k)).map(|(r, _)| r.clone()).collect();
+        for resource in lost {
+            let Some(p) = &mut self.host_mut(id).process else { return };
+            p.kept.remove(&resource);
+            let reason = Reason::cleaned("its address is gone");
+            self.input(id, Input::Failed { resource, code: OcfCode::NOT_RUNNING, reason });
             self.drain(id);
         }
     }

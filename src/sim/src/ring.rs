@@ -145,7 +145,9 @@ impl World {
         }
         match end {
             End::Obeyed => {
-                self.host_mut(id).addresses.clear();
+                for held in std::mem::take(&mut self.host_mut(id).addresses).into_values() {
+                    self.book.active.lost(id, &held.resource);
+                }
                 self.book.addresses_changed(now, id);
             }
             End::Killed | End::Left => {
@@ -226,6 +228,7 @@ impl World {
         for event in waiting {
             self.at(now, event.host, event.life, event.what);
         }
+        self.notice_losses(id);
         if self.host(id).process.is_none() {
             self.after(RESTART_US, id, 0, What::Start);
         }

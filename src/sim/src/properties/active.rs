@@ -5,22 +5,33 @@ use crate::world::World;
 use base::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where instances are, as operations of agents have left them. An address that was lost still counts.
+/// Where instances are.
 #[derive(Default)]
 pub struct Active {
     at: BTreeMap<String, BTreeSet<NodeId>>,
+    /// The same as operations of agents have left them: what was lost since counts until somebody has looked.
+    told: BTreeMap<String, BTreeSet<NodeId>>,
     pub doubles: u64,
 }
 
 impl Active {
+    /// An operation has taken it away, or has found that it is not there.
     pub fn stopped(&mut self, id: NodeId, instance: &str) {
+        self.lost(id, instance);
+        if let Some(nodes) = self.told.get_mut(instance) {
+            nodes.remove(&id);
+        }
+    }
+
+    /// It is gone, and nobody knows yet.
+    pub fn lost(&mut self, id: NodeId, instance: &str) {
         if let Some(nodes) = self.at.get_mut(instance) {
             nodes.remove(&id);
         }
     }
 
     pub fn power_lost(&mut self, id: NodeId) {
-        for nodes in self.at.values_mut() {
+        for nodes in self.at.values_mut().chain(self.told.values_mut()) {
             nodes.remove(&id);
         }
     }
@@ -28,11 +39,18 @@ impl Active {
     pub fn nodes(&self, instance: &str) -> impl Iterator<Item = NodeId> + '_ {
         self.at.get(instance).into_iter().flatten().copied()
     }
+
+    pub fn told(&self, instance: &str) -> impl Iterator<Item = NodeId> + '_ {
+        self.told.get(instance).into_iter().flatten().copied()
+    }
 }
 
 impl World {
     /// An instance begins to start here. What began before others came into the view is nobody's fault.
     pub(crate) fn check_active(&mut self, id: NodeId, instance: &str) {
+        if !self.book.monitors_trusted {
+            return;
+        }
         let others = self.others_with(id, instance);
         if let Some(other) = others.iter().find(|o| self.in_step(id, **o)) {
             let text = format!(
@@ -46,6 +64,7 @@ impl World {
     pub(crate) fn started(&mut self, id: NodeId, instance: &str) {
         let others = self.others_with(id, instance);
         self.book.active.at.entry(instance.to_owned()).or_default().insert(id);
+        self.book.active.told.entry(instance.to_owned()).or_default().insert(id);
         if others.is_empty() {
             return;
         }

@@ -1,4 +1,5 @@
-//! Nobody is fenced who is healthy, and nobody twice for one loss.
+//! Nobody is fenced who is healthy, and nobody twice for one loss; where the news of a success may have been lost with the node that
+//! had it, not over and over.
 
 use crate::world::World;
 use base::{NodeId, Time};
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 /// How long the news of a success may need to the next one who would fence.
 const NEWS: Duration = Duration::from_secs(2);
+/// So often one life of a node is switched off with success, at most: each of the others may have done it without having heard of it.
+const MOST: usize = 3;
 
 #[derive(Default)]
 pub struct Fencing {
@@ -40,6 +43,13 @@ impl World {
                 now,
                 format!("node {by} fences node {target}, which is healthy and in step"),
             );
+        }
+        let life = self.host(target).lives;
+        let done = |s: &&crate::fences::Switching| s.target == target && s.target_life == life && s.done.is_some();
+        let often = self.devices.switched.iter().filter(done).count();
+        if often >= MOST {
+            let text = format!("node {by} fences node {target}, of which this life was switched off {often} times");
+            return self.book.fail("fencing", now, text);
         }
         let before = self.devices.switched.iter().rev().skip(1).find(|s| s.target == target && s.done.is_some());
         let Some(before) = before.cloned() else { return };

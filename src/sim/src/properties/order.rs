@@ -16,7 +16,7 @@ impl World {
         for (group, members) in &configuration.groups {
             let ids: Vec<&str> = members.iter().map(|m| configuration.primitives[*m].id.as_str()).collect();
             let Some(at) = ids.iter().position(|m| *m == instance) else { continue };
-            let absent = |m: &&&str| !self.book.active.nodes(m).any(|n| n == id);
+            let absent = |m: &&&str| !self.book.active.told(m).any(|n| n == id);
             if let Some(first) = ids[..at].iter().find(absent) {
                 missing = Some(format!("{instance} of {group} starts on node {id}, where {first} is not active"));
             }
@@ -26,7 +26,7 @@ impl World {
             if !configuration.primitives_of(then).contains(&instance) {
                 continue;
             }
-            let absent = |p: &&&str| self.book.active.nodes(p).next().is_none();
+            let absent = |p: &&&str| self.book.active.told(p).next().is_none();
             let firsts = configuration.primitives_of(first);
             if let Some(absent) = firsts.iter().find(absent) {
                 missing =

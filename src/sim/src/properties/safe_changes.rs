@@ -1,7 +1,22 @@
-//! No change that was told as safe is lost; no attribute of a process that still lives.
+//! No change that was told as safe is lost; no attribute of a process that still lives. When it is told, it is on more than half of
+//! the disks.
 
 use crate::clients::{Answer, Mark};
 use crate::world::World;
+
+impl World {
+    /// A client is told so at this moment.
+    pub(crate) fn check_safe(&mut self, what: &Mark) {
+        let Mark::Property(name) = what else { return };
+        let id = format!("opt-{name}");
+        let holds = |h: &&crate::host::Host| h.disk.content.as_ref().is_some_and(|c| c.cib.find_id(&id).is_some());
+        let disks = self.hosts().filter(holds).count();
+        if disks * 2 <= self.site.nodes.len() {
+            let text = format!("{name} is told as safe, and {disks} of {} disks hold it", self.site.nodes.len());
+            self.book.fail("safe_changes", self.now, text);
+        }
+    }
+}
 
 pub fn check(world: &World) -> Result<(), String> {
     let Some(host) = world.hosts().find(|h| h.process.is_some()) else { return Err("nobody is there".to_owned()) };
