@@ -2,14 +2,16 @@
 //! (RFC 4862).
 //!
 //! [`Inquiry`] sends and listens for one address on one link; when to ask, and what an answer means, is the caller's to say.
-//! It lives in the network namespace of the thread that opens it.
+//! [`Ear`] listens only, for all addresses that are held there. An inquiry lives in the network namespace of the thread that opens it.
 
 #![allow(unsafe_code)]
 
+mod ear;
 pub mod packets;
 #[cfg(test)]
 mod tests;
 
+pub use ear::{Ear, EarError};
 pub use packets::{Heard, Mac, Use};
 
 use crate::addr::Link;

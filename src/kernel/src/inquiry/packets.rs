@@ -81,35 +81,71 @@ pub fn read(packet: &[u8], source: Mac, addr: IpAddr) -> Option<Heard> {
     }
 }
 
-fn read_arp(packet: &[u8], addr: Ipv4Addr) -> Option<Heard> {
+/// Who says that it holds which address, whatever the address; nothing, for most packets.
+pub(super) fn holder(packet: &[u8], source: Mac) -> Option<(IpAddr, Mac)> {
+    match parse_arp(packet) {
+        Some(arp) => (!arp.sender.is_unspecified()).then_some((arp.sender.into(), arp.mac)),
+        None => parse_ndp(packet, source).filter(|ndp| ndp.what == Use::Held).map(|ndp| (ndp.target.into(), ndp.mac)),
+    }
+}
+
+struct Arp {
+    mac: Mac,
+    sender: Ipv4Addr,
+    target: Ipv4Addr,
+    request: bool,
+}
+
+fn parse_arp(packet: &[u8]) -> Option<Arp> {
     let packet = packet.get(..ARP_BYTES)?;
     if packet[..6] != ARP_HEAD {
         return None;
     }
-    let mac = packet[8..14].try_into().ok()?;
-    let (sender, target) = (&packet[14..18], &packet[24..28]);
-    let request = packet[6..8] == ARP_REQUEST.to_be_bytes();
-    if sender == addr.octets() {
-        Some(Heard { mac, what: Use::Held })
-    } else if request && sender == [0; 4] && target == addr.octets() {
-        Some(Heard { mac, what: Use::Wanted })
+    let addr = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).ok()?));
+    Some(Arp {
+        mac: packet[8..14].try_into().ok()?,
+        sender: addr(14)?,
+        target: addr(24)?,
+        request: packet[6..8] == ARP_REQUEST.to_be_bytes(),
+    })
+}
+
+fn read_arp(packet: &[u8], addr: Ipv4Addr) -> Option<Heard> {
+    let arp = parse_arp(packet)?;
+    if arp.sender == addr {
+        Some(Heard { mac: arp.mac, what: Use::Held })
+    } else if arp.request && arp.sender.is_unspecified() && arp.target == addr {
+        Some(Heard { mac: arp.mac, what: Use::Wanted })
     } else {
         None
     }
 }
 
-fn read_ndp(packet: &[u8], source: Mac, addr: Ipv6Addr) -> Option<Heard> {
+struct Ndp {
+    target: Ipv6Addr,
+    mac: Mac,
+    what: Use,
+}
+
+fn parse_ndp(packet: &[u8], source: Mac) -> Option<Ndp> {
     let (header, body) = packet.split_at_checked(IPV6_HEADER)?;
-    if body.len() < NDP_BYTES || header[6] != ICMPV6 || header[7] != HOP_LIMIT || body[8..24] != addr.octets() {
+    if body.len() < NDP_BYTES || header[6] != ICMPV6 || header[7] != HOP_LIMIT {
         return None;
     }
+    let target = Ipv6Addr::from(<[u8; 16]>::try_from(&body[8..24]).ok()?);
     match body[0] {
         ADVERTISEMENT => {
-            Some(Heard { mac: target_link_address(&body[NDP_BYTES..]).unwrap_or(source), what: Use::Held })
+            let mac = target_link_address(&body[NDP_BYTES..]).unwrap_or(source);
+            Some(Ndp { target, mac, what: Use::Held })
         }
-        SOLICITATION if header[8..24] == [0; 16] => Some(Heard { mac: source, what: Use::Wanted }),
+        SOLICITATION if header[8..24] == [0; 16] => Some(Ndp { target, mac: source, what: Use::Wanted }),
         _ => None,
     }
+}
+
+fn read_ndp(packet: &[u8], source: Mac, addr: Ipv6Addr) -> Option<Heard> {
+    let ndp = parse_ndp(packet, source).filter(|ndp| ndp.target == addr)?;
+    Some(Heard { mac: ndp.mac, what: ndp.what })
 }
 
 /// Options are type, length in units of eight bytes, data.

@@ -5,6 +5,7 @@ use super::*;
 use crate::addr::tests::{in_namespace, pair};
 use crate::addr::{Addresses, Lifetime, Wanted};
 use crate::announce::{ArpKind, arp_packet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const ME: Mac = [2, 0, 0, 0, 0, 7];
@@ -114,6 +115,42 @@ fn two_that_ask_hear_each_other() {
             let wanted = Heard { mac: there.mac.unwrap(), what: Use::Wanted };
             assert_eq!(heard_when_asked(&two, &one).await.as_deref(), Some(&[wanted][..]), "{addr}");
             assert_eq!(soon(&two).await, None, "own questions are no answer");
+        }
+    });
+}
+
+/// Each address is announced by both ends, and so is one that nobody asked for.
+#[test]
+fn an_ear_hears_the_other_end_use_its_addresses_and_nothing_else() {
+    in_namespace(async || {
+        let addresses = Addresses::connect().unwrap();
+        let (here, there) = pair(&addresses).await;
+        let others = ["192.0.2.8", "2001:db8::13:3456"].map(|other| other.parse().unwrap());
+        // Advertisements come from the address itself.
+        for addr in [v6(), others[1]] {
+            addresses.add(&Wanted::host(there.index, addr, Lifetime::Seconds(60))).await.unwrap();
+        }
+        let addrs: BTreeSet<IpAddr> = [v4(), v6(), "192.0.2.10".parse().unwrap()].into();
+        let many: BTreeSet<IpAddr> = (0..300u32).map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes())).collect();
+        for addrs in [addrs.clone(), addrs.union(&many).copied().collect()] {
+            let ear = Ear::open(&here, addrs).unwrap().expect("a link with neighbours");
+            for addr in [v4(), v6()] {
+                let mut heard = None;
+                for _ in 0..5 {
+                    let said = [(&there, others[0]), (&there, others[1]), (&here, addr), (&there, addr)];
+                    said.iter().for_each(|(link, addr)| crate::announce::announce(link, *addr).unwrap());
+                    if let Ok(all) = tokio::time::timeout(Duration::from_millis(500), ear.heard()).await {
+                        heard = Some(all.unwrap());
+                        break;
+                    }
+                }
+                let heard = heard.unwrap_or_else(|| panic!("{addr} is not heard"));
+                assert!(heard.iter().all(|h| *h == (addr, there.mac.unwrap())), "{heard:?}");
+                while tokio::time::timeout(Duration::from_millis(100), ear.heard()).await.is_ok() {}
+            }
+            // A probe does not say that anybody holds it.
+            Inquiry::open(&there, v4()).unwrap().unwrap().ask().unwrap();
+            assert!(tokio::time::timeout(Duration::from_millis(200), ear.heard()).await.is_err());
         }
     });
 }
