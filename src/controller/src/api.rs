@@ -126,6 +126,8 @@ pub enum Input {
     DeathConfirmed { node: NodeId },
     /// Readiness of a member as its heartbeats tell.
     PeerReady { node: NodeId, ready: bool },
+    /// A resource of this node runs on, and somebody should know of this.
+    Trouble { resource: String, text: String },
     /// Something the timeline shall show in its causal place: a lost heartbeat, an announced address.
     Observed { kind: String, subject: String, text: String },
     /// Time passes; also sent when [`crate::Controller::poll_timeout`] is due.

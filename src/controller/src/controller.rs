@@ -59,6 +59,8 @@ pub struct Controller {
     outputs: VecDeque<Output>,
     /// Time of the input that is being handled.
     now: Time,
+    /// When this life began.
+    began: Time,
     wall: WallTime,
     quorate: bool,
     /// Quorum that this node as DC has announced without a view.
@@ -119,6 +121,7 @@ impl Controller {
             fencing: fencing::Fencing::new(config.me),
             outputs: VecDeque::new(),
             now,
+            began: now,
             wall: WallTime::default(),
             quorate: false,
             quorum_told: None,
@@ -199,6 +202,7 @@ impl Controller {
             Input::Digested { ticket, digest } => self.on_digested(ticket, digest),
             Input::DeathConfirmed { node } => self.coordinator.release(node),
             Input::PeerReady { node, ready } => self.on_peer_ready(node, ready),
+            Input::Trouble { resource, text } => self.on_trouble(resource, text),
             Input::Observed { kind, subject, text } => self.timeline(&kind, &subject, text),
             Input::Tick => {}
         }

@@ -100,6 +100,9 @@ pub struct State {
     pub cluster_name: Word,
     pub program: Word,
     pub incarnation: u64,
+    /// How long this life has lasted; 0, where the member does not say.
+    #[serde(default)]
+    pub lasted_ms: u64,
     pub feature_level: u32,
     pub ready: bool,
     pub quorate: bool,

@@ -52,6 +52,12 @@ pub enum Event {
         code: i32,
         exec_ms: u64,
     },
+    /// What a resource runs on with, and no operation has said.
+    Trouble {
+        node: String,
+        resource: String,
+        description: String,
+    },
     Attribute {
         node: String,
         id: NodeId,
@@ -85,7 +91,7 @@ impl Event {
         match self {
             Event::Node { .. } => Kind::Node,
             Event::Fencing { .. } => Kind::Fencing,
-            Event::Resource { .. } => Kind::Resource,
+            Event::Resource { .. } | Event::Trouble { .. } => Kind::Resource,
             Event::Attribute { .. } => Kind::Attribute,
         }
     }
@@ -126,6 +132,18 @@ impl Event {
                     ("desc", words.to_owned()),
                 ]
             }
+            // As of a monitor that finds it running and in danger.
+            Event::Trouble { node, resource, description } => vec![
+                ("node", node.clone()),
+                ("rsc", resource.clone()),
+                ("task", "monitor".to_owned()),
+                ("interval", "0".to_owned()),
+                ("target_rc", OcfCode::OK.0.to_string()),
+                ("status", OpStatus::Done.number().to_string()),
+                ("rc", OcfCode::DEGRADED.0.to_string()),
+                ("exec_time", "0".to_owned()),
+                ("desc", description.clone()),
+            ],
             Event::Attribute { node, id, name, value } => vec![
                 ("node", node.clone()),
                 ("nodeid", id.to_string()),

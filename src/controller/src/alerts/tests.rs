@@ -137,3 +137,15 @@ fn an_event_makes_so_many_calls_at_most() {
     let all = calls(&cib(&format!("<alert id='a' path='/a'>{recipients}</alert>")), WallTime::default(), &node_event());
     assert_eq!((all.calls.len(), all.left_out), (MAX_CALLS, 5));
 }
+
+#[test]
+fn trouble_is_told_as_a_monitor_that_finds_it_running_in_danger() {
+    let cib = cib("<alert id='a' path='/a'><select><select_resources/></select><recipient id='r' value='to'/></alert>");
+    let event = Event::Trouble { node: "d1".into(), resource: "vip".into(), description: "used by a stranger".into() };
+    let environment = calls(&cib, WallTime::default(), &event).calls.remove(0).environment;
+    let said = |name: &str| environment[&format!("CRM_alert_{name}")].clone();
+    let wanted =
+        [("kind", "resource"), ("node", "d1"), ("rsc", "vip"), ("task", "monitor"), ("rc", "190"), ("target_rc", "0")];
+    wanted.iter().for_each(|(name, value)| assert_eq!(said(name), *value, "{name}"));
+    assert_eq!(said("desc"), "used by a stranger");
+}

@@ -15,6 +15,12 @@ impl Controller {
         }
     }
 
+    /// A resource of this node runs in danger.
+    pub(super) fn on_trouble(&mut self, resource: String, description: String) {
+        let node = self.config.my_name();
+        self.notify(&Event::Trouble { node, resource, description });
+    }
+
     /// An operation of this node has ended.
     pub(super) fn notify_results(&mut self, news: &[OpRecord]) {
         for event in news.iter().filter_map(Event::of_result) {

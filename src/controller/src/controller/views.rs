@@ -44,6 +44,7 @@ impl Controller {
             cluster_name: Word::cleaned(&self.config.cluster_name),
             program: Word::cleaned(&self.config.version),
             incarnation: self.config.incarnation,
+            lasted_ms: self.now.since(self.began).as_millis() as u64,
             feature_level: self.config.feature_level,
             ready: true,
             quorate: self.quorate,

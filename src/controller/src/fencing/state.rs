@@ -59,6 +59,25 @@ pub struct Entry {
     pub reason: Reason,
     pub asked_ms: i64,
     pub completed_ms: i64,
+    /// Where no life was known: the target has been met since, and [`State::meet`] has judged.
+    #[serde(default)]
+    pub met: bool,
+}
+
+/// What a member says of itself at the start of a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Life {
+    pub incarnation: u64,
+    /// How long it has lasted, by the member's own clock of what passes; 0 where it does not say.
+    pub lasted_ms: u64,
+}
+
+/// What a member tells of the past at the start of a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told<'a> {
+    pub entries: &'a [Entry],
+    /// The teller's time of day at that moment: entries that it has applied are this old by it.
+    pub wall_ms: i64,
 }
 
 /// The replicated state.
@@ -334,15 +353,33 @@ impl State {
     }
 
     /// Takes in what members tell of the past; all do so alike.
-    pub fn learn<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
-        let mut all: Vec<&Entry> = entries.into_iter().collect();
+    pub fn learn(&mut self, told: &[Told<'_>], lives: &BTreeMap<NodeId, Life>) {
+        let mut all: Vec<&Entry> = told.iter().flat_map(|t| t.entries).collect();
         all.sort_by_key(|e| (e.completed_ms, e.id));
         for entry in all {
             let new = !self.history.iter().any(|e| e.id == entry.id);
-            if new && entry.ok && entry.action.kills() && entry.incarnation != 0 {
+            if new && entry.killed() && entry.incarnation != 0 {
                 self.fenced.insert(entry.target, entry.incarnation);
             }
             self.remember(entry.clone());
+        }
+        told.iter().for_each(|t| self.meet(t, lives));
+    }
+
+    /// Nodes that were fenced before anybody here had ever met them. Which life was meant nobody can say but by its age: one that
+    /// has lasted longer than it is since the fencing has lived through it, and obeys; one that began later is what is to come back.
+    /// Only lengths of time are compared, no two clocks, and once only, at the first meeting.
+    fn meet(&mut self, told: &Told<'_>, lives: &BTreeMap<NodeId, Life>) {
+        let unmet = told.entries.iter().filter(|e| e.killed() && e.incarnation == 0 && !e.met);
+        for entry in unmet {
+            let Some(life) = lives.get(&NodeId(entry.target)).filter(|l| l.incarnation != 0) else { continue };
+            let Some(own) = self.history.iter_mut().find(|e| e.id == entry.id && !e.met) else { continue };
+            own.met = true;
+            let since = u64::try_from(told.wall_ms.saturating_sub(entry.completed_ms)).unwrap_or(0);
+            if life.lasted_ms > since {
+                own.incarnation = life.incarnation;
+                self.fenced.insert(entry.target, life.incarnation);
+            }
         }
     }
 }
@@ -368,7 +405,12 @@ impl Entry {
             reason: Reason::default(),
             asked_ms,
             completed_ms: at.0,
+            met: false,
         }
+    }
+
+    fn killed(&self) -> bool {
+        self.ok && self.action.kills()
     }
 }
 

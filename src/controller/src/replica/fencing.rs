@@ -1,7 +1,7 @@
 //! Fencing in the replicated content: orders and reports applied, and what they mean for a node's state.
 
 use super::{Effect, Replica};
-use crate::fencing::state::{Members, Turn};
+use crate::fencing::state::{Life, Members, Told, Turn};
 use crate::fencing::{FenceOp, FenceOrder, watchdog_timeout_ms};
 use crate::message::{Snapshot, State};
 use crate::status;
@@ -82,7 +82,9 @@ impl Replica {
             let history = std::mem::take(&mut self.fencing.history);
             self.fencing = crate::fencing::state::State { history, ..Default::default() };
         }
-        self.fencing.learn(states.values().flat_map(|s| &s.fencing));
+        let told: Vec<Told<'_>> = states.values().map(|s| Told { entries: &s.fencing, wall_ms: s.wall_ms }).collect();
+        let life = |s: &State| Life { incarnation: s.incarnation, lasted_ms: s.lasted_ms };
+        self.fencing.learn(&told, &states.iter().map(|(node, s)| (*node, life(s))).collect());
     }
 
     /// With a view that begins: whose fencing is over.
