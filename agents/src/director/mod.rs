@@ -197,6 +197,20 @@ impl Directors {
         }
     }
 
+    /// Ends all directors and takes their tables away, as far as `cleanstop` permits; what could not be removed, in words. Of an
+    /// operation that is under way it waits for the end.
+    pub async fn abandon(&self, why: &str) -> Vec<String> {
+        let mut left = Vec::new();
+        for slot in self.inner.slots() {
+            let running = slot.state.lock().await.running.take();
+            if let Some(running) = running {
+                let entries = running.director.stop(why).await;
+                left.extend(entries.iter().map(|entry| format!("{}: {}", slot.resource, entry.error)));
+            }
+        }
+        left
+    }
+
     /// Whether every director here has an answer to each of its checks.
     pub(crate) async fn all_checked(&self) -> bool {
         let directors = self.status().await;

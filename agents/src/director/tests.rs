@@ -385,3 +385,26 @@ async fn a_primed_director_stands_down_with_its_address_and_a_deleted_one_ends()
     assert_eq!(node.call("stop", &params).await, 0);
     assert_eq!(node.directors.status().await.len(), 0, "no standby for what is not configured");
 }
+
+#[tokio::test]
+async fn who_was_fenced_leaves_none_of_its_own_entries_behind_and_all_others() {
+    let (live, _listener) = open_port().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("l.cf");
+    let text = format!(
+        "checktimeout=2\ncheckinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:{live} masq\n\tchecktype=on\n\tprotocol=tcp\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let params = [("configfile", file.to_str().unwrap())];
+    let node = node();
+    let foreign = ServiceKey::Address { protocol: Protocol::Tcp, addr: [192, 0, 2, 9].into(), port: 25 };
+    let added = kernel::ipvs::Change::AddService(base::ipvs::Service::new(foreign, "rr"));
+    lock(&node.table.0).apply(&added).unwrap();
+    assert_eq!(node.call("start", &params).await, 0);
+    until("the director has its table", || node.table.ports() == [live]).await;
+    assert_eq!(node.directors.abandon("this node was fenced").await, [] as [String; 0]);
+    let left: Vec<ServiceKey> = lock(&node.table.0).services().unwrap().iter().map(|e| e.service.key).collect();
+    assert_eq!(left, [foreign], "only what it owns");
+    assert_eq!(node.directors.status().await.len(), 0, "nor is anything checked any more");
+    assert_eq!(node.directors.abandon("once more").await, [] as [String; 0]);
+}

@@ -244,7 +244,7 @@ impl Core {
         self.performer.finish(self.obeying.is_some()).await;
         match (self.obeying, self.ended) {
             // Left as it is: the watchdog, too, sees to it that this node is down.
-            (Some(obeying), _) => Err(End { reason: obeying.why, code: crm::FATAL }),
+            (Some(obeying), _) => Err(End { reason: obeying.without_tables().await, code: crm::FATAL }),
             (None, Some(reason)) if !self.leaving => Err(End { reason, code: crm::ERROR }),
             _ => {
                 self.dog.disarm();

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long the ring may take to let a fenced node go; then the process ends all the same.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for the directors' tables: without its address nobody reaches one any more.
+const TABLES_WITHIN: Duration = Duration::from_secs(5);
 /// What resets the machine at once, unless [`TRIGGER_VAR`] names another file.
 const TRIGGER: &str = "/proc/sysrq-trigger";
 const TRIGGER_VAR: &str = "BASCULE_SYSRQ_TRIGGER";
@@ -27,6 +29,19 @@ pub(super) struct End {
 pub(super) struct Obeying {
     pub why: String,
     until: Time,
+    /// Takes the directors' tables away; what is left of them, in words.
+    tables: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Obeying {
+    /// Whoever comes next to this machine finds no table that a fenced node has left behind.
+    pub async fn without_tables(self) -> String {
+        match tokio::time::timeout(TABLES_WITHIN, self.tables).await {
+            Ok(left) => left.unwrap_or_default().iter().for_each(|l| tracing::error!("left in the table: {l}")),
+            Err(_) => tracing::error!("the directors' tables were not removed within {} s", TABLES_WITHIN.as_secs()),
+        }
+        self.why
+    }
 }
 
 /// The hardware watchdog, if there is one, and whether it is fed.
@@ -91,7 +106,9 @@ impl Core {
         if panic {
             reset();
         }
-        self.obeying = Some(Obeying { why, until: clock::now() + LEAVE_WITHIN });
+        let (directors, reason) = (self.performer.agents.directors().clone(), why.clone());
+        let tables = tokio::spawn(async move { directors.abandon(&reason).await });
+        self.obeying = Some(Obeying { why, until: clock::now() + LEAVE_WITHIN, tables });
         self.ring.leave().await;
     }
 
@@ -113,10 +130,9 @@ fn reset() {
 }
 
 impl super::perform::Performer {
-    /// Addresses first, then what runs in this process or was started by it.
+    /// Addresses first, then what was started by this process.
     pub(super) async fn drop_everything(&mut self) {
         self.owners(Names::default()).await;
         self.cancel_all();
-        self.agents.directors().set_configured(Default::default()).await;
     }
 }
