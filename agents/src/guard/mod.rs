@@ -9,7 +9,7 @@
 //! End of the pipe: the daemon has exited, all held addresses go at once. Silence for [`Bounds::silence`] while the daemon
 //! is stopped or dead (its state in `/proc`): they go at once. Silence for [`Bounds::hung`] whatever the state: they go. A
 //! daemon that is merely late on a busy machine keeps its addresses until then. What could not be removed stays held, and
-//! is tried again.
+//! is tried again, and what came back while the silence lasts goes again.
 //!
 //! [`Bounds::silence`]: base::lease::Bounds::silence
 //! [`Bounds::hung`]: base::lease::Bounds::hung

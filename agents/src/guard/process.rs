@@ -64,7 +64,7 @@ async fn watch(watched: Option<File>) -> i32 {
             return base::exit::crm::OSERR;
         }
     };
-    let mut guard = Guard { net, watched, held: BTreeSet::new(), heard: Instant::now() };
+    let mut guard = Guard { net, watched, held: BTreeSet::new(), heard: Instant::now(), taken: None };
     while guard.step(&mut lines).await {}
     0
 }
@@ -75,6 +75,8 @@ struct Guard {
     watched: Option<File>,
     held: BTreeSet<Vip>,
     heard: Instant,
+    /// What was removed because of the silence that lasts, and when first.
+    taken: Option<(Instant, BTreeSet<Vip>)>,
 }
 
 impl Guard {
@@ -83,6 +85,8 @@ impl Guard {
         match tokio::time::timeout(BOUNDS.silence, lines.next_line()).await {
             Ok(Ok(Some(line))) => {
                 self.heard = Instant::now();
+                // Whatever comes back now is the daemon's own doing, and its own to judge.
+                self.taken = None;
                 self.take(&line);
                 true
             }
@@ -108,6 +112,7 @@ impl Guard {
 
     async fn silence(&mut self) {
         let silent = self.heard.elapsed();
+        self.take_again().await;
         if self.held.is_empty() {
             return;
         }
@@ -115,6 +120,23 @@ impl Guard {
             self.remove_all(&format!("the daemon is stopped or dead, silent for {} ms", silent.as_millis())).await;
         } else if silent >= BOUNDS.hung {
             self.remove_all(&format!("the daemon has been silent for {} ms", silent.as_millis())).await;
+        }
+    }
+
+    /// A renewal may have been on its way, waiting for the kernel's lock, when the daemon was stopped; if it came behind the
+    /// removal, it has brought the address back for a whole lifetime. Until that would be over, what was taken is looked for.
+    async fn take_again(&mut self) {
+        let Some((since, taken)) = &self.taken else { return };
+        if since.elapsed() >= BOUNDS.lifetime + BOUNDS.expiry {
+            self.taken = None;
+            return;
+        }
+        // The next look comes soon.
+        let Ok(seen) = self.net.seen().await else { return };
+        let back: Vec<Vip> = taken.iter().filter(|vip| seen.contains_key(&vip.key())).cloned().collect();
+        if !back.is_empty() {
+            self.held.extend(back);
+            self.remove_all("renewed while the daemon was being stopped").await;
         }
     }
 
@@ -133,7 +155,9 @@ impl Guard {
     /// Words come after the deeds: a pipe that nobody reads must not keep an address here.
     async fn remove_all(&mut self, why: &str) {
         let (net, began) = (&self.net, Instant::now());
-        let mut removals = futures_util::stream::iter(std::mem::take(&mut self.held))
+        let all = std::mem::take(&mut self.held);
+        self.taken.get_or_insert_with(|| (began, BTreeSet::new())).1.extend(all.iter().cloned());
+        let mut removals = futures_util::stream::iter(all)
             .map(|vip| async move { (net.remove(&vip).await, vip) })
             .buffer_unordered(PORTION);
         let (mut removed, mut failed) = (Vec::new(), Vec::new());
