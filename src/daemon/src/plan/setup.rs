@@ -74,14 +74,45 @@ pub(crate) fn warnings(config: &Config, resources: Option<&Resources>) -> Vec<St
     }
     let rings: Vec<IpAddr> =
         config.nodes.iter().flat_map(|n| n.addresses.iter()).filter_map(|(a, _)| a.parse().ok()).collect();
-    let shared = |(addr, bits): &(IpAddr, u8)| rings.iter().any(|ring| same_network(*ring, *addr, *bits));
-    if !resources.addresses.is_empty() && !rings.is_empty() && resources.addresses.iter().all(shared) {
+    if on_one_network(&rings, &resources.addresses) {
         warn("ring and addresses share one network: a cut takes both at once; a second ring link elsewhere lets the nodes hear each other".into());
     }
     all
 }
 
+/// Whether every address is on a network of the ring, and the ring on no other. Numbers of another family than the ring's say nothing:
+/// they are mostly those of the same LAN.
+fn on_one_network(rings: &[IpAddr], addresses: &[(IpAddr, u8)]) -> bool {
+    let told = |addr: &IpAddr| rings.iter().any(|ring| ring.is_ipv4() == addr.is_ipv4());
+    let comparable: Vec<&(IpAddr, u8)> = addresses.iter().filter(|(addr, _)| told(addr)).collect();
+    let shared = |(addr, bits): &&(IpAddr, u8)| rings.iter().any(|ring| same_network(*ring, *addr, *bits));
+    let has_address = |ring: &IpAddr| addresses.iter().any(|(addr, bits)| same_network(*ring, *addr, *bits));
+    !comparable.is_empty() && comparable.iter().all(shared) && rings.iter().all(has_address)
+}
+
 /// Whether a half that is cut off loses its vote.
 pub(crate) fn arbitrated(config: &Config) -> bool {
     config.nodes.len() > 2 || config.quorum.two_node && !config.quorum.ping_targets.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(rings: &[&str], addresses: &[&str]) -> bool {
+        let rings: Vec<IpAddr> = rings.iter().map(|r| r.parse().unwrap()).collect();
+        let usual = |a: &IpAddr| if a.is_ipv4() { USUAL_V4 } else { USUAL_V6 };
+        let addresses = addresses.iter().map(|a| a.parse().unwrap()).map(|a: IpAddr| (a, usual(&a)));
+        on_one_network(&rings, &addresses.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn ring_and_addresses_share_one_network() {
+        assert!(one(&["192.0.2.1", "192.0.2.2"], &["192.0.2.100"]));
+        assert!(one(&["192.0.2.1", "192.0.2.2"], &["192.0.2.100", "2001:db8::100"]), "IPv6 of the same LAN");
+        assert!(!one(&["10.1.0.1", "10.1.0.2"], &["192.0.2.100", "2001:db8::100"]));
+        assert!(!one(&["192.0.2.1", "10.1.0.1"], &["192.0.2.100"]), "the second link is the cure");
+        assert!(!one(&["192.0.2.1"], &["192.0.2.100", "198.51.100.1"]), "another LAN can be asked");
+        assert!(!one(&["2001:db8::1"], &["192.0.2.100"]) && !one(&[], &["192.0.2.100"]) && !one(&["192.0.2.1"], &[]));
+    }
 }

@@ -51,7 +51,10 @@ fn networks(facts: &Facts, conf: &Corosync, cluster: &Cluster, report: &mut Repo
         |addr: &IpAddr| network(*addr).is_some_and(|(a, bits)| rings.iter().any(|r| same_network(a, *r, bits)));
     let apart =
         rings.iter().any(|r| !addresses.iter().filter_map(|a| network(*a)).any(|(a, bits)| same_network(a, *r, bits)));
-    if !addresses.is_empty() && addresses.iter().all(shared) && !apart {
+    // Of a family that the ring does not have, the numbers say nothing.
+    let told = |addr: &&IpAddr| rings.iter().any(|r| r.is_ipv4() == addr.is_ipv4());
+    let comparable: Vec<&IpAddr> = addresses.iter().filter(told).collect();
+    if !comparable.is_empty() && comparable.into_iter().all(shared) && !apart {
         report.add(
             note("one-network"),
             "ring and addresses share one network",
