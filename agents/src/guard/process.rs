@@ -75,7 +75,7 @@ struct Guard {
     watched: Option<File>,
     held: BTreeSet<Vip>,
     heard: Instant,
-    /// What was removed because of the silence that lasts, and when first.
+    /// What was removed because of the silence that lasts, and when last.
     taken: Option<(Instant, BTreeSet<Vip>)>,
 }
 
@@ -126,8 +126,8 @@ impl Guard {
     /// A renewal may have been on its way, waiting for the kernel's lock, when the daemon was stopped; if it came behind the
     /// removal, it has brought the address back for a whole lifetime. Until that would be over, what was taken is looked for.
     async fn take_again(&mut self) {
-        let Some((since, taken)) = &self.taken else { return };
-        if since.elapsed() >= BOUNDS.lifetime + BOUNDS.expiry {
+        let Some((last, taken)) = &self.taken else { return };
+        if last.elapsed() >= BOUNDS.lifetime + BOUNDS.expiry {
             self.taken = None;
             return;
         }
@@ -168,6 +168,9 @@ impl Guard {
             }
         }
         drop(removals);
+        if let Some((last, _)) = &mut self.taken {
+            *last = Instant::now();
+        }
         if !removed.is_empty() {
             let took = began.elapsed().as_millis();
             kernel::errln!("guard: {why}; removed in {took} ms: {}", removed.join(" "));
