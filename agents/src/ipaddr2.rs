@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Longest interface label in bytes (`IFNAMSIZ` - 1).
 const MAX_LABEL_LEN: usize = 15;
 
+/// A kernel that leaves a request without an answer is busy, which is no failure of the address: it is asked again, so often.
+const ASKED_AGAIN: u32 = 9;
+
 /// What stock configurations may contain and what has no meaning for a leased host address.
 const IGNORED: &str = "Accepted for existing configurations and without meaning";
 const UNUSED_ARP_BG: Param = param("arp_bg", "boolean", Some("true"), "Accepted: announcements never delay the start");
@@ -230,6 +233,7 @@ impl VirtualAddress {
             Err(error) => return Ok(AgentOutcome::error(error.to_string())),
         }
         self.addresses.add(id, vip.clone(), settings.announce).await?;
+        self.lan.is_here(id);
         Ok(match self.addresses.present(vip).await? {
             true => AgentOutcome::ok(),
             false => AgentOutcome::error(format!("{} was added and is not there", settings.addr)),
@@ -269,7 +273,10 @@ impl VirtualAddress {
         };
         Ok(match self.addresses.present(vip.clone()).await? {
             true => self.held(id, settings, &vip).await,
-            false => AgentOutcome::not_running(),
+            false => {
+                self.lan.is_elsewhere(id, &vip);
+                AgentOutcome::not_running()
+            }
         })
     }
 }
@@ -293,6 +300,12 @@ impl Agent for VirtualAddress {
     }
 
     async fn start(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        for _ in 0..ASKED_AGAIN {
+            match self.try_start(id, settings).await {
+                Err(error) if error.is_unknown() => tracing::warn!(resource = id, %error, "the start is tried again"),
+                done => return done.unwrap_or_else(|e| failed(&e)),
+            }
+        }
         self.try_start(id, settings).await.unwrap_or_else(|e| failed(&e))
     }
 
@@ -306,7 +319,10 @@ impl Agent for VirtualAddress {
             },
             None => None,
         };
-        let removed = self.addresses.remove(id, vip).await;
+        let removed = self.addresses.remove(id, vip.clone()).await;
+        if let (Ok(()), Some(vip)) = (&removed, &vip) {
+            self.lan.is_elsewhere(id, vip);
+        }
         if let Some(settings) = placed {
             self.directors.unprime(settings.addr).await;
             if let Err(error) = keep_on_loopback(settings).await {
@@ -317,6 +333,12 @@ impl Agent for VirtualAddress {
     }
 
     async fn monitor(&self, id: &str, settings: &Settings) -> AgentOutcome {
+        for _ in 0..ASKED_AGAIN {
+            match self.try_monitor(id, settings).await {
+                Err(error) if error.is_unknown() => tracing::warn!(resource = id, %error, "it is looked for again"),
+                done => return done.unwrap_or_else(|e| failed(&e)),
+            }
+        }
         self.try_monitor(id, settings).await.unwrap_or_else(|e| failed(&e))
     }
 

@@ -113,6 +113,7 @@ impl Agents {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();
             let keeper = Keeper::start(options.permit, guard, Arc::new(move |e| on_event(Event::Address(e))))?;
+            lan.watch(&keeper);
             Addresses::Leased(keeper)
         } else {
             Addresses::Permanent(Net::open().map_err(std::io::Error::other)?)

@@ -3,41 +3,49 @@
 //!
 //! ```text
 //!   start ─nobody is silent──────────────────────────────────► take it
-//!     └─somebody is─► contest ─nobody answers for Bounds::asked► take it
+//!     └─somebody is─► contest ─nobody answers for Bounds::asked► take it     (all addresses at once: see `contest`)
 //!                        │ answered
 //!                        ├─ the answers stop (lease, guard) ───► take it
 //!                        ├─ Bounds::contest is over ───────────► the start fails; asked on in the background
 //!                        └─ nobody is silent any more ─────────► the start fails; the cluster's state decides
 //! ```
 //!
+//! A kernel whose network lock is busy (namespaces that come and go by the dozen) may end a lease later than `Bounds::expiry` says; it
+//! answers for the address as long as it has it, and so the question keeps a survivor away for that time as well.
+//!
 //! A start that failed so is no fault of this node: when its contest ends, [`Event::Ended`] asks for that failure to be forgotten.
+//! An address that is held is watched: strangers that use it are defended against and told (`strangers`, RFC 5227 §2.4).
 //! [`Peers`] says whose answer counts, [`Question`] when to ask; both are pure.
 
+mod apart;
 pub mod claim;
 mod contest;
+mod lookout;
 mod peers;
 mod question;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
 pub use peers::is_card;
 
 use crate::director::Share;
-use crate::lease::Vip;
+use crate::lease::{Keeper, Vip};
 use crate::net::{Net, NetError};
 use base::NodeId;
-use base::lease::Bounds;
+use base::lease::{Bounds, MAX_LEASES};
 use contest::Contest;
-use kernel::inquiry::InquiryError;
+use kernel::inquiry::{InquiryError, Mac};
 use peers::{Card, MAX_MACS, Peers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// Contests that go on at the same time; more starts than that just fail.
-const MAX_CONTESTS: usize = base::lease::MAX_LEASES;
+const MAX_CONTESTS: usize = MAX_LEASES;
 /// Between two looks at the own hardware addresses; other nodes are told when they have changed.
 const CARD_EVERY: Duration = Duration::from_secs(5);
 
@@ -46,7 +54,7 @@ const CARD_EVERY: Duration = Duration::from_secs(5);
 pub enum Event {
     /// This node stays away from it, for the time being.
     Contested { resource: String, text: String },
-    /// Somebody who is none of the cluster's nodes uses it.
+    /// Somebody who is none of the cluster's nodes uses it, while it is held here or is about to be.
     Duplicate { resource: String, text: String },
     /// It is free, or the cluster's state decides again. `failed`: a start has failed for it, which is of no meaning now.
     Ended { resource: String, text: String, failed: bool },
@@ -82,6 +90,12 @@ struct Inner {
     bounds: Bounds,
     peers: Mutex<Peers>,
     contests: Mutex<BTreeMap<String, Contest>>,
+    /// Addresses that this node does not hold and may have to take, by resource.
+    elsewhere: Mutex<BTreeMap<String, Vip>>,
+    /// Resources of the configuration; `None` as long as nobody has said.
+    configured: Mutex<Option<BTreeSet<String>>>,
+    /// When a start asked last (boot clock).
+    asked_last: Mutex<Duration>,
     /// Moves on whenever the silent nodes have changed.
     silent_changed: watch::Sender<u64>,
     /// The ring has new members, who do not know this node's card.
@@ -96,6 +110,9 @@ impl Lan {
             bounds: Bounds::STANDARD,
             peers: Mutex::default(),
             contests: Mutex::default(),
+            elsewhere: Mutex::default(),
+            configured: Mutex::default(),
+            asked_last: Mutex::default(),
             silent_changed: watch::Sender::default(),
             tell: tokio::sync::Notify::new(),
             on_event,
@@ -112,9 +129,15 @@ impl Lan {
         self.inner.silent_changed.send_modify(|n| *n += 1);
     }
 
-    /// The ring has new members.
-    pub fn greet(&self) {
+    /// The ring's members other than this node, some of them new.
+    pub fn greet(&self, others: BTreeSet<NodeId>) {
+        lock(&self.inner.peers).set_members(others);
         self.inner.tell.notify_one();
+    }
+
+    /// From now on strangers that use what this keeper holds are noticed. Within a tokio runtime.
+    pub(crate) fn watch(&self, keeper: &Keeper) {
+        tokio::spawn(lookout::Lookout::new(Arc::downgrade(&self.inner), keeper.downgrade()).run());
     }
 
     /// What another node says of its hardware.
@@ -135,11 +158,30 @@ impl Lan {
         if !self.any_silent() {
             return Ok(Verdict::Free(now));
         }
-        let link = Net::open()?.links().await?.into_iter().find(|l| l.index == vip.interface_index);
-        let Some(inquiry) = link.map(|l| kernel::inquiry::Inquiry::open(&l, vip.addr)).transpose()?.flatten() else {
-            return Ok(Verdict::Free(now));
-        };
-        contest::wait(&self.inner, resource, vip, inquiry).await
+        contest::wait(&self.inner, resource, vip).await
+    }
+
+    /// The resources that the cluster's configuration has.
+    pub fn set_configured(&self, resources: BTreeSet<String>) {
+        lock(&self.inner.elsewhere).retain(|resource, _| is_one_of(&resources, resource));
+        *lock(&self.inner.configured) = Some(resources);
+    }
+
+    /// This node does not hold the resource's address, and may have to take it.
+    pub(crate) fn is_elsewhere(&self, resource: &str, vip: &Vip) {
+        if lock(&self.inner.configured).as_ref().is_some_and(|all| !is_one_of(all, resource)) {
+            return;
+        }
+        let mut elsewhere = lock(&self.inner.elsewhere);
+        if elsewhere.len() < MAX_LEASES || elsewhere.contains_key(resource) {
+            elsewhere.insert(resource.to_owned(), vip.clone());
+        }
+    }
+
+    /// This node holds it: nobody is asked any more.
+    pub(crate) fn is_here(&self, resource: &str) {
+        lock(&self.inner.elsewhere).remove(resource);
+        lock(&self.inner.contests).remove(resource);
     }
 }
 
@@ -166,6 +208,16 @@ async fn tell_card(inner: Weak<Inner>, share: Share) {
             Err(error) => tracing::warn!(%error, "the other nodes are not told of this node's interfaces"),
         }
     }
+}
+
+/// The number of a clone's instance is no part of a configured resource's name.
+fn is_one_of(configured: &BTreeSet<String>, resource: &str) -> bool {
+    configured.contains(resource) || resource.split(':').next().is_some_and(|name| configured.contains(name))
+}
+
+fn duplicate(addr: IpAddr, mac: Mac) -> String {
+    let mac = peers::text(mac);
+    format!("{addr} is used by {mac}, which belongs to none of the cluster's nodes: a duplicate address")
 }
 
 async fn own_card() -> Result<Card, NetError> {

@@ -58,6 +58,8 @@ pub(super) enum Who {
 pub(super) struct Peers {
     cards: BTreeMap<NodeId, Card>,
     silent: BTreeMap<NodeId, String>,
+    /// Without this node.
+    members: BTreeSet<NodeId>,
 }
 
 impl Peers {
@@ -72,6 +74,18 @@ impl Peers {
 
     pub fn set_silent(&mut self, silent: BTreeMap<NodeId, String>) {
         self.silent = silent;
+    }
+
+    pub fn set_members(&mut self, others: BTreeSet<NodeId>) {
+        self.members = others;
+    }
+
+    /// As [`Peers::who`], but nobody is a stranger as long as a member has not told its hardware.
+    pub fn judge(&self, mac: Mac) -> Who {
+        match self.who(mac) {
+            Who::Stranger if !self.members.iter().all(|node| self.cards.contains_key(node)) => Who::Unknown,
+            who => who,
+        }
     }
 
     pub fn any_silent(&self) -> bool {
@@ -142,6 +156,16 @@ mod tests {
         assert!(peers.heeds(ME, &held(9)));
         assert!(peers.learn(NodeId(2), &card(&[2])));
         assert!(!peers.heeds(ME, &held(9)), "both are known now");
+    }
+
+    #[test]
+    fn a_member_that_has_not_told_its_hardware_is_no_stranger() {
+        let mut peers = peers(&[]);
+        peers.set_members([NodeId(1)].into());
+        assert_eq!(peers.judge([2, 0, 0, 0, 0, 9]), Who::Unknown);
+        assert!(peers.learn(NodeId(1), &card(&[1])));
+        assert_eq!(peers.judge([2, 0, 0, 0, 0, 9]), Who::Stranger);
+        assert_eq!(peers.judge([2, 0, 0, 0, 0, 1]), Who::Member(NodeId(1)));
     }
 
     #[test]

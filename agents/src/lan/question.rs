@@ -4,6 +4,8 @@
 //!   ask ─probe─► ask ─probe─► ask ─answer─► free          nobody answers for so long (Bounds::asked)
 //!    ▲                                │
 //!    └───────────── again ────────────┴─ answered: from the beginning
+//!
+//!   free ─half of Bounds::in_flight─► ask ─answer─► free   so that the verdict of now is never an old one
 //! ```
 
 use base::lease::Bounds;
@@ -15,7 +17,7 @@ pub(super) enum Step {
     Ask,
     /// Nothing before this, unless an answer comes.
     Wait(Duration),
-    /// Nobody answers.
+    /// Nobody answers. It is asked on.
     Free,
 }
 
@@ -36,6 +38,7 @@ impl Question {
             return Step::Wait(self.next);
         }
         if self.asked >= Bounds::PROBES {
+            (self.asked, self.next) = (Bounds::PROBES - 1, now + self.bounds.in_flight / 2);
             return Step::Free;
         }
         self.asked += 1;
@@ -102,6 +105,24 @@ mod tests {
         let answers: Vec<u64> = (1000..5000).step_by(20).collect();
         let (_, free) = run(&answers);
         assert!(free >= 4980 + 40, "{free}");
+    }
+
+    #[test]
+    fn what_is_free_stays_so_by_new_questions_alone() {
+        let mut question = Question::new(B, ms(0));
+        let (mut free, mut asked) = (Vec::new(), Vec::new());
+        for now in 0..400 {
+            while let step @ (Step::Ask | Step::Free) = question.step(ms(now)) {
+                if step == Step::Ask { asked.push(now) } else { free.push(now) }
+            }
+        }
+        let gaps: Vec<u64> = free.windows(2).map(|w| w[1] - w[0]).collect();
+        assert!(gaps.len() >= 5 && gaps.iter().all(|gap| ms(*gap) < B.in_flight), "{free:?}");
+        assert!(free.windows(2).all(|w| asked.iter().any(|at| (w[0]..w[1]).contains(at))), "{free:?} {asked:?}");
+        // An answer starts it all over.
+        question.answered(ms(400));
+        let again = (400..500).filter(|now| question.step(ms(*now)) == Step::Ask).count();
+        assert_eq!(again, Bounds::PROBES as usize + 1);
     }
 
     #[test]

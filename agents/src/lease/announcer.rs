@@ -38,6 +38,10 @@ impl Plan {
     /// One packet is handed out at `now`.
     fn advance(&mut self, now: Duration) {
         self.left = self.left.saturating_sub(1);
+        if self.how.burst.count == 0 {
+            self.next = None;
+            return;
+        }
         self.next = if self.left > 0 {
             Some(now + Duration::from_millis(self.how.burst.interval_ms))
         } else if let Some(second) = self.second.take() {
@@ -91,6 +95,13 @@ impl Announcer {
     pub fn defend(&mut self, resource: &str, now: Duration) {
         if let Some(plan) = self.plans.get_mut(resource) {
             plan.burst(now);
+        }
+    }
+
+    /// One packet now, and then whatever was to come; also where no other is ever sent.
+    pub fn once(&mut self, resource: &str, now: Duration) {
+        if let Some(plan) = self.plans.get_mut(resource) {
+            (plan.next, plan.left) = (Some(now), plan.left.max(1));
         }
     }
 
@@ -158,6 +169,20 @@ mod tests {
         assert_eq!(announcer.deadline(), None);
         announcer.again(None, ms(20));
         assert_eq!((announcer.deadline(), announcer.on_link(3)), (None, vec![]));
+    }
+
+    #[test]
+    fn one_packet_against_a_stranger() {
+        let mut announcer = Announcer::default();
+        announcer.begin("vip", vip(3), how(2, true), ms(0));
+        assert_eq!(moments(&mut announcer, 0, 10_000), [0, 100, 5000, 5100]);
+        announcer.once("vip", ms(20_000));
+        assert_eq!(moments(&mut announcer, 0, 60_000), [20_000]);
+        announcer.begin("quiet", vip(3), how(0, true), ms(0));
+        announcer.once("quiet", ms(70_000));
+        announcer.end("vip");
+        assert_eq!(moments(&mut announcer, 0, 75_000), [70_000]);
+        announcer.once("gone", ms(0));
     }
 
     #[test]

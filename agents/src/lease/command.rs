@@ -49,6 +49,13 @@ pub enum LeaseError {
     Ended,
 }
 
+impl LeaseError {
+    /// Nobody can say whether it was done: the kernel did not answer in time.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, LeaseError::Net(net::NetError::Kernel(kernel::addr::AddrError::Unknown { .. })))
+    }
+}
+
 /// An address that is held here: resource, where, and since when (boot clock).
 pub type Claimed = (String, Vip, Duration);
 
@@ -87,6 +94,10 @@ pub(super) enum Command {
     },
     /// Another node holds it as well, and gives it up.
     Defend {
+        resource: String,
+    },
+    /// A stranger uses it: one announcement.
+    DefendOnce {
         resource: String,
     },
     Reannounce,

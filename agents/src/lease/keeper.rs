@@ -8,7 +8,7 @@ use super::worker::{Ports, Worker};
 use crate::guard::GuardLink;
 use crate::net;
 use base::{Names, NodeId};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the thread; more than an operator's largest cluster can produce at once.
@@ -21,7 +21,23 @@ pub struct Keeper {
     owners: Arc<watch::Sender<Option<Names>>>,
 }
 
+/// A handle that does not keep the thread alive.
+pub(crate) struct WeakKeeper {
+    commands: mpsc::WeakSender<Command>,
+    owners: Weak<watch::Sender<Option<Names>>>,
+}
+
+impl WeakKeeper {
+    pub fn upgrade(&self) -> Option<Keeper> {
+        Some(Keeper { commands: self.commands.upgrade()?, owners: self.owners.upgrade()? })
+    }
+}
+
 impl Keeper {
+    pub(crate) fn downgrade(&self) -> WeakKeeper {
+        WeakKeeper { commands: self.commands.downgrade(), owners: Arc::downgrade(&self.owners) }
+    }
+
     /// Starts the thread in the caller's network namespace.
     pub fn start(
         permit: Permit,
@@ -88,6 +104,11 @@ impl Keeper {
     /// Announces the resource's address anew: another node that held it as well gives it up.
     pub async fn defend(&self, resource: String) {
         let _ = self.commands.send(Command::Defend { resource }).await;
+    }
+
+    /// Announces it by one packet: a host that is no node of the cluster uses it.
+    pub(crate) async fn defend_once(&self, resource: String) {
+        let _ = self.commands.send(Command::DefendOnce { resource }).await;
     }
 
     /// The resources that the applied cluster state gives to this node.

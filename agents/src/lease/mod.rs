@@ -17,6 +17,7 @@ mod worker;
 
 pub use command::{Claimed, KeeperEvent, LeaseError};
 pub use keeper::Keeper;
+pub(crate) use keeper::WeakKeeper;
 pub use permit::Permit;
 pub(crate) use table::Seen;
 pub use table::{Lost, Vip};

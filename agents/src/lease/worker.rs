@@ -135,6 +135,7 @@ impl Worker {
                 self.lose(dropped).await;
             }
             Command::Defend { resource } => self.announcer.defend(&resource, boottime()),
+            Command::DefendOnce { resource } => self.announcer.once(&resource, boottime()),
             Command::Reannounce => self.announcer.again(None, boottime()),
             Command::MakePermanent { done } => {
                 let _ = done.send(self.make_permanent().await);

@@ -339,6 +339,10 @@ impl Core {
         match happening {
             Happening::Failed { resource, code, reason } => self.step(Input::Failed { resource, code, reason }).await,
             Happening::Hindered { resource, text } => self.hindrances.add(resource, text),
+            Happening::Troubled { resource, text } => {
+                self.hindrances.add(resource.clone(), text.clone());
+                self.step(Input::Trouble { resource, text }).await;
+            }
             Happening::Free { resource } => self.hindrances.remove(&resource),
         }
         self.renew_at = self.renew_at.or(Some(self.shown_at + board::RENEW_EVERY));
@@ -396,7 +400,8 @@ impl Core {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
         self.performer.agents.directors().set_members(view.members.len(), !view.joined.is_empty());
-        self.performer.agents.lan().greet();
+        let me = self.me();
+        self.performer.agents.lan().greet(view.members.iter().copied().filter(|n| *n != me).collect());
         if self.unreadable.iter().any(|(node, until)| *until > clock::now() && !view.members.contains(node)) {
             self.listening = Some(clock::now() + UNREADABLE_FOR);
             self.quorum.listen(true);

@@ -1,4 +1,5 @@
-//! What stands in a resource's way on this node for a time: somebody else holds its address, its link has no carrier.
+//! What stands in a resource's way on this node for a time: somebody else holds its address, its link has no carrier; or
+//! what endangers it where it runs: a stranger uses its address.
 //!
 //! Shown in status while it lasts. What has failed for it meanwhile is forgotten when it is over, without an operator: the
 //! failure kept the resource away from here, and was no fault of it.
@@ -21,9 +22,23 @@ const MAX_SHOWN: usize = 64;
 
 /// What happened to a resource without being asked for.
 pub(super) enum Happening {
-    Failed { resource: String, code: base::exit::OcfCode, reason: Reason },
-    Hindered { resource: String, text: String },
-    Free { resource: String },
+    Failed {
+        resource: String,
+        code: base::exit::OcfCode,
+        reason: Reason,
+    },
+    Hindered {
+        resource: String,
+        text: String,
+    },
+    /// It runs on, and that is no reason for anybody not to know of it.
+    Troubled {
+        resource: String,
+        text: String,
+    },
+    Free {
+        resource: String,
+    },
 }
 
 /// What is in the way of what, in words.
@@ -130,6 +145,90 @@ mod tests {
         .unwrap();
         assert!(has_failed(&cib, "a", "vip") && has_failed(&cib, "A", "vip"));
         assert!(!has_failed(&cib, "b", "vip") && !has_failed(&cib, "a", "vi") && !has_failed(&cib, "a", "vip2"));
+    }
+
+    /// A core that counts the clean-ups it is asked for, and shows a fail count for as long as `failed` says.
+    struct Bench {
+        forgiver: Forgiver,
+        board: super::super::board::Board,
+        asked: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
+    }
+
+    fn bench() -> Bench {
+        let (asker, mut inbox, board) = super::super::core::channel();
+        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+        let to = asked.clone();
+        tokio::spawn(async move {
+            while let Some(ask) = inbox.recv().await {
+                let super::super::core::Ask::Request(request, answer) = ask else { panic!("no request") };
+                let Request::Cleanup { resource, node, operation: None, refresh: false } = *request else {
+                    panic!("{request:?}")
+                };
+                let text = |word: Option<Word>| word.map(|w| w.to_string());
+                to.lock().unwrap().push((text(resource), text(node)));
+                let _ = answer.send(Response::Failed { code: 1, message: "the cluster has no quorum".into() });
+            }
+        });
+        Bench { forgiver: Forgiver::new(asker, "a".into()), board, asked }
+    }
+
+    impl Bench {
+        fn show(&self, failed: bool) {
+            let count = "<nvpair id=\"f\" name=\"fail-count-vip#start_0\" value=\"INFINITY\"/>";
+            let cib = format!(
+                "<cib><status><node_state id=\"1\" uname=\"a\"><transient_attributes id=\"1\">\
+                 <instance_attributes id=\"s\">{}</instance_attributes></transient_attributes></node_state></status></cib>",
+                if failed { count } else { "" }
+            );
+            let status = "{\"version\":\"\",\"me\":1,\"name\":\"a\",\"cluster_name\":\"\",\"started\":0,\"nodes\":[],\
+                \"members\":[],\"dc\":null,\"dc_name\":null,\"quorate\":true,\"view\":null,\"controller\":\"\",\"links\":[],\
+                \"counters\":[],\"data_plane\":\"\",\"authenticated\":true,\"realtime\":true,\"memory_locked\":true}";
+            let quorum = "{\"now\":0,\"provider\":\"\",\"me\":1,\"ring\":null,\"quorate\":true,\"expected_votes\":1,\
+                \"highest_expected\":1,\"total_votes\":1,\"quorum\":1,\"flags\":[],\"members\":[]}";
+            let (status, quorum) = (serde_json::from_str(status).unwrap(), serde_json::from_str(quorum).unwrap());
+            self.board.show(super::super::board::Shown { cib: cib::Cib::parse(&cib).unwrap(), status, quorum });
+        }
+
+        fn asked(&self) -> Vec<(Option<String>, Option<String>)> {
+            self.asked.lock().unwrap().clone()
+        }
+
+        async fn until_asked(&self, times: usize) {
+            let end = tokio::time::Instant::now() + Duration::from_secs(20);
+            while self.asked().len() < times {
+                assert!(tokio::time::Instant::now() < end, "{:?}", self.asked());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_failed_for_a_hindrance_is_forgotten_until_no_failure_is_left() {
+        let bench = bench();
+        bench.show(true);
+        bench.forgiver.hindered("vip:0");
+        bench.forgiver.forgive("vip:0");
+        // The first is refused, or the failure was recorded only after it: another follows.
+        bench.until_asked(2).await;
+        bench.show(false);
+        tokio::time::sleep(FORGIVE_AT.iter().sum::<Duration>()).await;
+        assert_eq!(bench.asked(), vec![(Some("vip".into()), Some("a".into())); 2], "and no more without a fail count");
+    }
+
+    #[tokio::test]
+    async fn what_fails_for_the_next_hindrance_is_not_forgotten_for_the_last_one() {
+        let bench = bench();
+        bench.show(true);
+        bench.forgiver.hindered("vip");
+        bench.forgiver.forgive("vip");
+        bench.until_asked(1).await;
+        bench.forgiver.hindered("vip");
+        tokio::time::sleep(FORGIVE_AT.iter().sum::<Duration>()).await;
+        assert_eq!(bench.asked().len(), 1);
+        // Others have nothing to do with it.
+        bench.forgiver.forgive("other");
+        bench.until_asked(2).await;
+        assert_eq!(bench.asked()[1].0.as_deref(), Some("other"));
     }
 
     #[test]

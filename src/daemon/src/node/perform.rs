@@ -204,6 +204,7 @@ fn unrecorded(error: &str) -> ExecResult {
 async fn follow(agents: Agents, mut configured: watch::Receiver<BTreeSet<String>>) {
     while configured.changed().await.is_ok() {
         let resources = configured.borrow_and_update().clone();
+        agents.lan().set_configured(resources.clone());
         agents.directors().set_configured(resources).await;
     }
 }

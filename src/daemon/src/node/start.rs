@@ -336,7 +336,10 @@ fn on_lan(event: lan::Event, timeline: &Timeline, happenings: &mpsc::UnboundedSe
             let _ = happenings.send(Happening::Hindered { resource: resource.clone(), text: text.clone() });
             ("address_contested", resource, text)
         }
-        lan::Event::Duplicate { resource, text } => ("address_duplicate", resource, text),
+        lan::Event::Duplicate { resource, text } => {
+            let _ = happenings.send(Happening::Troubled { resource: resource.clone(), text: text.clone() });
+            ("address_duplicate", resource, text)
+        }
         lan::Event::Ended { resource, text, failed } => {
             let _ = happenings.send(Happening::Free { resource: resource.clone() });
             if failed {

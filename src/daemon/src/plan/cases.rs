@@ -92,18 +92,18 @@ pub(super) struct Basis {
     pub bounds: Bounds,
     /// From a node's last packet to the view without it.
     pub detected: Span,
-    /// A controller that hangs has its node out of the ring after this.
+    /// A controller that hangs gives its leases no more permits after this,
+    pub unready: Duration,
+    /// and has its node out of the ring after this.
     pub hung: Duration,
-    /// Addresses that start one after the other, each asked for by itself.
-    pub addresses: u32,
     /// The half that is cut off loses its vote: three nodes, or something that arbitrates.
     pub arbitrated: bool,
 }
 
 impl Basis {
-    /// All addresses of a group, where nobody answers.
+    /// All addresses of a group, which are asked for together, where nobody answers.
     fn asked(&self) -> Duration {
-        self.bounds.asked() * self.addresses.max(1)
+        self.bounds.asked()
     }
 
     /// From a node's end: seen, for `safe` waited for, asked for.
@@ -190,13 +190,15 @@ impl Basis {
 
     fn of_programs(&self) -> Vec<Case> {
         let (b, never) = (&self.bounds, [Duration::ZERO; 2]);
-        let again = b.again * self.addresses.max(1);
+        let again = b.again;
         let [fast, safe] = self.lost();
         let seen = |by: Duration| fast.map(|s| Span { least: s.least, most: s.most.max(by + self.asked()) + again });
         // The kernel answers and serves until the lease is over, at the latest; `safe` has waited longer by then.
         let served = b.lifetime - b.renew;
         let late = safe.map(|s| Span { least: self.asked(), most: s.most.saturating_sub(served) });
-        let hung = Span { least: self.hung, most: self.hung + self.detected.most }.plus(self.asked() + again);
+        // It serves until its guard or its leases end it, and is in the ring until its silence is noticed there.
+        let most = (self.hung + self.detected.most + again).saturating_sub(b.hung);
+        let hung = Span { least: Duration::ZERO, most }.plus(self.asked());
         vec![
             Case {
                 key: "daemon",
@@ -210,8 +212,10 @@ impl Basis {
                 key: "daemon_hangs",
                 name: "a node's daemon hangs",
                 what: format!(
-                    "its guard takes the addresses away within {} ms; it is out of the ring after {} ms",
+                    "where its leases hang as well, its guard takes the addresses away within {} ms; where its core alone hangs, \
+                     its leases are over within {} ms; it is out of the ring after {} ms",
                     b.hung().as_millis(),
+                    (self.unready + b.possession()).as_millis(),
                     self.hung.as_millis()
                 ),
                 outage: [Some(hung), Some(hung.plus(b.hold()))],
@@ -242,8 +246,8 @@ mod tests {
         Basis {
             bounds: Bounds::STANDARD,
             detected: Span { least: ms(150), most: ms(700) },
+            unready: ms(2000),
             hung: ms(5000),
-            addresses: 2,
             arbitrated,
         }
     }
@@ -259,11 +263,18 @@ mod tests {
         let (all, b) = (basis(false).cases(), Bounds::STANDARD);
         let (fast, safe, ..) = case(&all, "node");
         let (fast, safe) = (fast.unwrap(), safe.unwrap());
-        assert_eq!(fast.least, Duration::from_millis(150) + b.asked() * 2);
-        assert_eq!(fast.most, Duration::from_millis(700) + b.asked() * 2);
+        assert_eq!(fast.least, Duration::from_millis(150) + b.asked());
+        assert_eq!(fast.most, Duration::from_millis(700) + b.asked());
         assert_eq!((safe.least - fast.least, safe.most - fast.most), (b.hold(), b.hold()));
         assert_eq!(case(&all, "ring").0, Some(Span::NONE));
         assert_eq!(case(&all, "service_lan").0, None);
+        let (hung, ..) = case(&all, "daemon_hangs");
+        let hung = hung.unwrap();
+        assert!(
+            hung.least < b.hung
+                && hung.most < Duration::from_millis(5000 + 700)
+                && hung.most > Duration::from_millis(4000)
+        );
         let (killed, ..) = case(&all, "daemon");
         assert!(killed.unwrap().most >= b.stopped() + b.noticed());
         let (_, late, ..) = case(&all, "daemon_and_guard");

@@ -122,8 +122,8 @@ fn predict(args: &Args) -> Result<Plan, Refused> {
         basis: Basis {
             bounds: Bounds::STANDARD,
             detected: Span { least: suspected(timing.suspect), most: timing.suspect + timing.heartbeat + form },
+            unready: crate::ring::NOT_READY_AFTER,
             hung: crate::ring::LEAVE_AFTER,
-            addresses: resources.map_or(1, |r| r.addresses.len() as u32),
             arbitrated: setup::arbitrated(config),
         },
     })
@@ -177,7 +177,7 @@ impl Plan {
             ("  takeover=safe", format!("{} later; at once if its death is confirmed", ms(b.hold()))),
             (
                 "and start elsewhere",
-                format!("{} after the question, if nobody on their LAN answers (each)", ms(b.asked())),
+                format!("{} after the question, if nobody on their LAN answers (all at once)", ms(b.asked())),
             ),
             (
                 "  if somebody answers",
@@ -190,7 +190,8 @@ impl Plan {
             ("a node that cannot answer gives up", String::new()),
             ("  daemon ended or stopped", format!("within {} (guard)", ms(b.stopped()))),
             ("  daemon hangs", format!("within {} (guard)", ms(b.hung()))),
-            ("  ring or controller gone", format!("within {} (lease)", ms(b.possession()))),
+            ("  ring gone", format!("within {} (lease)", ms(b.possession()))),
+            ("  core hangs", format!("within {} (lease)", ms(self.basis.unready + b.possession()))),
             ("  nothing runs", format!("within {} (kernel)", ms(b.possession()))),
             (
                 "a half that reaches no ping target",
@@ -230,6 +231,7 @@ impl Plan {
             "gives_up_ms": {
                 "daemon_stopped": ms(b.stopped()),
                 "daemon_hangs": ms(b.hung()),
+                "core_hangs": ms(self.basis.unready + b.possession()),
                 "nothing_runs": ms(b.possession()),
             },
             "lease_ms": {
