@@ -79,7 +79,16 @@ impl Group {
         Group::build(takeover, params, true).await
     }
 
+    /// The ring on a network of its own, and something to ping that decides which half keeps its vote.
+    pub async fn start_arbitrated(takeover: &str, ping_targets: &str) -> Group {
+        Group::build_with(takeover, &[], true, Some(ping_targets)).await
+    }
+
     async fn build(takeover: &str, params: &[(&str, &str)], apart: bool) -> Group {
+        Group::build_with(takeover, params, apart, None).await
+    }
+
+    async fn build_with(takeover: &str, params: &[(&str, &str)], apart: bool, targets: Option<&str>) -> Group {
         let mut lab = Lab::new().await.expect("a lab");
         for (n, name) in (1..).zip(NODES) {
             lab.add_host(HostSpec::numbered(name, n)).await.expect("a director");
@@ -87,7 +96,7 @@ impl Group {
         lab.add_host(HostSpec::numbered("client", 50)).await.expect("a client");
         let dir = tempfile::tempdir().expect("a directory");
         let ring = if apart { Some(RingNet::between(&lab).await) } else { None };
-        std::fs::write(dir.path().join("corosync.conf"), corosync_conf(apart)).expect("written");
+        std::fs::write(dir.path().join("corosync.conf"), corosync_conf(apart, targets)).expect("written");
         std::fs::write(dir.path().join("cib.xml"), cib(takeover, params)).expect("written");
         let group = Group { lab, daemons: Vec::new(), ring, dir };
         group.command("d1", &["corosync-keygen", "-k", group.path("authkey").to_str().expect("UTF-8")]);
@@ -223,14 +232,18 @@ fn command_line(pid: u32) -> String {
     std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default()
 }
 
-fn corosync_conf(apart: bool) -> String {
+fn corosync_conf(apart: bool, targets: Option<&str>) -> String {
     let mut text = String::from("totem {\n    version: 2\n    cluster_name: lease\n}\nnodelist {\n");
     for (id, name) in (1..).map(NodeId).zip(NODES) {
         let address = if apart { ring_address(id.0 as u8) } else { vip_v4(id.0 as u8).into() };
         let _ = write!(text, "    node {{\n        ring0_addr: {address}\n");
         let _ = write!(text, "        name: {name}\n        nodeid: {id}\n    }}\n");
     }
-    text + "}\nquorum {\n    provider: corosync_votequorum\n    two_node: 1\n    wait_for_all: 0\n}\n"
+    text += "}\nquorum {\n    provider: corosync_votequorum\n    two_node: 1\n    wait_for_all: 0\n";
+    if let Some(targets) = targets {
+        let _ = writeln!(text, "    ping_targets: {targets}");
+    }
+    text + "}\n"
 }
 
 fn cib(takeover: &str, params: &[(&str, &str)]) -> String {

@@ -1,6 +1,7 @@
 //! Director groups as real processes in namespaces of this host, with real links and addresses.
 
 mod announce;
+mod carrier;
 mod cuts;
 mod demo;
 mod doctor;
@@ -8,6 +9,9 @@ mod fixture;
 mod guard;
 mod lease;
 mod lost;
+mod setups;
+mod stranger;
+mod targets;
 mod without_ipvs;
 
 #[path = "../support/root.rs"]
