@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(hear(&mut all, ms(0)), Some(Turn::Defend { resource: "vip".into() }));
         assert_eq!(look(&mut all, ms(999), &Who::Stranger), []);
         let told = Turn::Told { resource: "vip".into(), addr: addr(), mac: MAC };
-        assert_eq!(look(&mut all, ms(1000), &Who::Stranger), [told.clone()]);
+        assert_eq!(look(&mut all, ms(1000), &Who::Stranger), std::slice::from_ref(&told));
         hear(&mut all, ms(5000));
         assert_eq!(look(&mut all, ms(5000) + OVER - ms(1), &Who::Stranger), []);
         let over = Turn::Over { resource: "vip".into(), addr: addr() };

@@ -147,11 +147,14 @@ mod tests {
         assert!(!has_failed(&cib, "b", "vip") && !has_failed(&cib, "a", "vi") && !has_failed(&cib, "a", "vip2"));
     }
 
+    /// Resource and node of a clean-up.
+    type Cleaned = (Option<String>, Option<String>);
+
     /// A core that counts the clean-ups it is asked for, and shows a fail count for as long as `failed` says.
     struct Bench {
         forgiver: Forgiver,
         board: super::super::board::Board,
-        asked: Arc<Mutex<Vec<(Option<String>, Option<String>)>>>,
+        asked: Arc<Mutex<Vec<Cleaned>>>,
     }
 
     fn bench() -> Bench {
@@ -189,7 +192,7 @@ mod tests {
             self.board.show(super::super::board::Shown { cib: cib::Cib::parse(&cib).unwrap(), status, quorum });
         }
 
-        fn asked(&self) -> Vec<(Option<String>, Option<String>)> {
+        fn asked(&self) -> Vec<Cleaned> {
             self.asked.lock().unwrap().clone()
         }
 
