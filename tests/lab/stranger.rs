@@ -27,6 +27,20 @@ fn warnings(group: &Group, node: &str) -> String {
     group.command(node, &["crm_mon", "-1"]).unwrap_or_default()
 }
 
+/// Moves and starts of this cluster's own.
+async fn there_and_back(group: &Group, owner: &'static str) {
+    for node in [other(owner), owner] {
+        group.command(owner, &["crm_resource", "--move", "-r", "director", "-N", node]).expect("moved");
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while group.held(node).await != vips().len() {
+            assert!(std::time::Instant::now() < end, "not on {node}\n{}", group.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        group.command(owner, &["crm_resource", "--clear", "-r", "director"]).expect("cleared");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_told_and_defended_against_and_the_address_stays() {
     let Some(()) = root() else { return };
@@ -50,18 +64,8 @@ async fn it_is_told_and_defended_against_and_the_address_stays() {
     group.until("an alert agent", || group.command(owner, &["pcs", "alert", "create", &path, "id=told"])).await;
     let (client, holder) = (card(&group, "client").await, card(&group, owner).await);
 
-    // No false alarm before: moves and starts of this cluster's own.
-    for node in [other(owner), owner] {
-        group.command(owner, &["crm_resource", "--move", "-r", "director", "-N", node]).expect("moved");
-        let end = std::time::Instant::now() + Duration::from_secs(30);
-        while group.held(node).await != vips().len() {
-            assert!(std::time::Instant::now() < end, "not on {node}\n{}", group.logs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        group.command(owner, &["crm_resource", "--clear", "-r", "director"]).expect("cleared");
-    }
-    assert!(!group.logs().contains("address_duplicate"), "{}", group.logs());
+    there_and_back(&group, owner).await;
+    assert!(!group.logs().contains("address_duplicate"), "no false alarm: {}", group.logs());
 
     // The client hears how the holder defends itself.
     let defended: Arc<Mutex<Vec<IpAddr>>> = Arc::default();
