@@ -138,7 +138,7 @@ impl Addresses {
         }
     }
 
-    async fn add(&self, resource: &str, vip: Vip, announce: Announce) -> Result<(), LeaseError> {
+    pub async fn add(&self, resource: &str, vip: Vip, announce: Announce) -> Result<(), LeaseError> {
         match self {
             Addresses::Leased(keeper) => keeper.grant(resource, vip, announce).await,
             Addresses::Permanent(net) => {
@@ -150,7 +150,7 @@ impl Addresses {
     }
 
     /// What is held for the resource, else `hint`.
-    async fn remove(&self, resource: &str, hint: Option<Vip>) -> Result<(), LeaseError> {
+    pub async fn remove(&self, resource: &str, hint: Option<Vip>) -> Result<(), LeaseError> {
         match (self, hint) {
             (Addresses::Leased(keeper), hint) => keeper.release(resource, hint).await,
             (Addresses::Permanent(net), Some(vip)) => Ok(net.remove(&vip).await.map(drop)?),
@@ -165,7 +165,7 @@ impl Addresses {
         }
     }
 
-    async fn present(&self, vip: Vip) -> Result<bool, LeaseError> {
+    pub async fn present(&self, vip: Vip) -> Result<bool, LeaseError> {
         match self {
             Addresses::Leased(keeper) => keeper.present(vip).await,
             Addresses::Permanent(net) => Ok(net.present(&vip).await?),

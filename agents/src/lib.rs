@@ -9,6 +9,7 @@ pub mod lease;
 pub mod ocf;
 
 mod agent;
+mod announce;
 mod attributes;
 mod director;
 mod dummy;

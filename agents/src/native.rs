@@ -1,6 +1,7 @@
 //! One node's native agents: the registry, and the state that they share.
 
 use crate::agent::{Agent, Hosted, Native};
+use crate::announce::{self, Announcer};
 use crate::attributes::{self, Attributes};
 use crate::director::{self, Director, Directors};
 use crate::dummy::{self, Dummy};
@@ -21,6 +22,7 @@ use base::{Names, Operation};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All agents of this crate, whether or not they run.
 const ALL: &[&Meta] = &[
@@ -32,6 +34,7 @@ const ALL: &[&Meta] = &[
     &settings::META,
     &fwmark::META,
     &ping::META,
+    &announce::META,
 ];
 
 /// What the agent that configurations call `ocf:PROVIDER:AGENT` says of itself, if it is native.
@@ -94,6 +97,7 @@ struct Shared {
     addresses: Arc<Addresses>,
     directors: Directors,
     lan: Lan,
+    quorate: Arc<AtomicBool>,
     /// By the agent's name; a name belongs to one agent, whatever its provider.
     registry: BTreeMap<&'static str, Box<dyn Native>>,
 }
@@ -119,7 +123,7 @@ impl Agents {
             Addresses::Permanent(Net::open().map_err(std::io::Error::other)?)
         };
         let (addresses, attributes) = (Arc::new(addresses), Attributes::new(options.on_event));
-        let dir = options.run_dir;
+        let (dir, quorate) = (options.run_dir, Arc::new(AtomicBool::new(true)));
         let all: Vec<Box<dyn Native>> = vec![
             hosted(VirtualAddress::new(&ipaddr2::IPADDR2, addresses.clone(), directors.clone(), lan.clone())),
             hosted(VirtualAddress::new(&ipaddr2::IPADDR, addresses.clone(), directors.clone(), lan.clone())),
@@ -128,10 +132,11 @@ impl Agents {
             hosted(ConnectionSync::new(options.data_plane, attributes.clone(), directors.clone())),
             hosted(DirectorSettings::new(&dir, attributes.clone())),
             hosted(FwMark(directors.clone())),
+            hosted(Announcer::new(addresses.clone(), directors.clone(), attributes.clone(), quorate.clone())),
             hosted(Ping::new(&dir, attributes)),
         ];
         let registry = all.into_iter().map(|agent| (agent.meta().name, agent)).collect();
-        Ok(Agents { shared: Arc::new(Shared { addresses, directors, lan, registry }) })
+        Ok(Agents { shared: Arc::new(Shared { addresses, directors, lan, quorate, registry }) })
     }
 
     /// Whether `ocf:PROVIDER:AGENT` is native here.
@@ -151,6 +156,11 @@ impl Agents {
     /// The resources that the applied cluster state gives to this node: only their addresses are renewed.
     pub async fn set_owners(&self, owners: Names) {
         self.shared.addresses.set_owners(owners).await;
+    }
+
+    /// Whether this node's part of the cluster has quorum.
+    pub fn set_quorate(&self, quorate: bool) {
+        self.shared.quorate.store(quorate, Ordering::Release);
     }
 
     /// Announces all held addresses again, for instance after a merge.

@@ -17,6 +17,7 @@
 mod board;
 mod bulletin;
 pub(crate) mod command;
+mod fit;
 mod outbox;
 mod prime;
 mod share;

@@ -46,7 +46,7 @@ impl Directors {
 
 impl Inner {
     /// The address, and the marks that packets to it get by the mark agents of this node.
-    fn place(&self, addr: IpAddr) -> Place {
+    pub(super) fn place(&self, addr: IpAddr) -> Place {
         let marked = lock(&self.fwmarks);
         let these =
             marked.values().filter(|m| m.prefixes.iter().any(|(at, len)| *len > 0 && same_network(*at, addr, *len)));

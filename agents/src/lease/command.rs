@@ -38,6 +38,21 @@ pub enum KeeperEvent {
     },
 }
 
+impl KeeperEvent {
+    /// The lease's name becomes the resource's.
+    pub(super) fn of_resource(mut self) -> KeeperEvent {
+        let (KeeperEvent::Added { resource, .. }
+        | KeeperEvent::Announced { resource, .. }
+        | KeeperEvent::Dropped { resource, .. }
+        | KeeperEvent::RenewFailed { resource, .. }
+        | KeeperEvent::LinkDown { resource, .. }
+        | KeeperEvent::LinkFit { resource }) = &mut self;
+        let owner = super::owner_of(resource).len();
+        resource.truncate(owner);
+        self
+    }
+}
+
 /// Why an address could not be taken up or given back.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {

@@ -45,6 +45,7 @@ impl Keeper {
         on_event: Arc<dyn Fn(KeeperEvent) + Send + Sync>,
     ) -> std::io::Result<Keeper> {
         let (commands, queue) = mpsc::channel(QUEUE);
+        let on_event = Arc::new(move |event: KeeperEvent| on_event(event.of_resource()));
         // Only the newest set counts, and whoever tells it never waits.
         let (owners_to, owners) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -128,7 +128,7 @@ impl Table {
     pub fn expire(&mut self, now: Duration) -> Vec<Dropped> {
         let mut reasons = Vec::new();
         for (resource, held) in &mut self.held {
-            let owned = self.owners.as_ref().is_none_or(|o| o.contains(resource));
+            let owned = self.owners.as_ref().is_none_or(|o| o.contains(super::owner_of(resource)));
             held.owner_seen |= owned;
             let age = now.saturating_sub(held.renewed);
             if age >= self.bounds.lifetime {

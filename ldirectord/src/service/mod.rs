@@ -29,6 +29,7 @@ mod takeover;
 mod tests;
 mod watch;
 
+pub use self::core::Fitness;
 pub use control::{Identity, MAX_REQUEST_BYTES, Request, SOCKET_SUFFIX, control_path, state_path};
 pub use log::{LogMode, Logger};
 pub use operator::{MarkError, MarkRequest, Marked, Wish};
@@ -177,6 +178,11 @@ impl Director {
     /// Takes what another director of the group knows of them; returns how many servers it changes.
     pub async fn import_marks(&self, entries: Vec<MarkEntry>) -> usize {
         self.ask(|done| core::Command::ImportMarks { entries, done }).await.unwrap_or(0)
+    }
+
+    /// Whether clients may be drawn to this director for this place; `None`: it has ended.
+    pub async fn fitness(&self, place: Place) -> Option<Fitness> {
+        self.ask(|done| core::Command::Fitness { place, done }).await
     }
 
     pub async fn status(&self) -> Option<Status> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `counts` | connections of each server, as last read |
 //! | `findings` | takes in what checks and agents say |
+//! | `fitness` | whether clients may be drawn to this director |
 //! | `upkeep` | the tick: maintenance directory, reminders, the file's changes |
 //! | `leaving` | servers that a reload has taken out while they served |
 //! | `marks` | drain and maintenance by command |
@@ -12,12 +13,15 @@
 
 mod counts;
 mod findings;
+mod fitness;
 mod leaving;
 mod marks;
 mod reconcile;
 mod reload;
 mod report;
 mod upkeep;
+
+pub use fitness::Fitness;
 
 use super::alerts::{Alerts, Phase};
 use super::control::{ControlSocket, serve};
@@ -84,6 +88,10 @@ pub enum Command {
     Settled {
         place: Place,
         done: oneshot::Sender<bool>,
+    },
+    Fitness {
+        place: Place,
+        done: oneshot::Sender<Fitness>,
     },
     Status(oneshot::Sender<Status>),
     ConfigPath(oneshot::Sender<Option<PathBuf>>),
@@ -338,6 +346,9 @@ impl Core {
             }
             Command::Settled { place, done } => {
                 let _ = done.send(self.is_settled(&place));
+            }
+            Command::Fitness { place, done } => {
+                let _ = done.send(self.fitness(&place));
             }
             Command::Status(done) => {
                 let _ = done.send(self.status());

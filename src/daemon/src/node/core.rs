@@ -457,6 +457,7 @@ impl Core {
         let quorate = self.quorum.is_quorate();
         self.ring.set_quorate(quorate);
         self.performer.to.standing.send_modify(|s| s.quorate = quorate);
+        self.performer.agents.set_quorate(quorate);
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {
