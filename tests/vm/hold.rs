@@ -24,11 +24,12 @@ pub fn tool(words: &[String]) -> ExitCode {
         ["echo", name] => echo(name),
         ["ask", targets @ ..] => ask(targets),
         ["hold", file, targets @ ..] => hold(Path::new(file), targets),
-        _ => ExitCode::FAILURE,
+        words => crate::many::tool(words).unwrap_or(ExitCode::FAILURE),
     }
 }
 
-fn command(space: &Namespace) -> Command {
+/// This binary, as a tool in a namespace.
+pub fn command(space: &Namespace) -> Command {
     let me = std::env::current_exe().unwrap_or_default();
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &space.name]).arg(me).env("BASCULE_TOOL", "1");

@@ -4,11 +4,13 @@
 //! of scenario names to run; without any, all run.
 
 mod doctor;
+mod ecmp;
 mod failover;
 mod guest;
 mod hold;
 mod ipvsadm;
 mod ldirectord;
+mod many;
 mod probe;
 mod reload;
 mod scenarios;

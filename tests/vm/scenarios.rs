@@ -18,6 +18,7 @@ pub const ALL: &[Scenario] = &[
     ("ipvsadm: bench against the original", ipvsadm::bench),
     ("tunnels: ipip, gue and gre carry traffic", crate::tunnels::carry_traffic),
     ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
+    ("ecmp: four active directors behind a router", crate::ecmp::four_directors),
     ("topology: long connections without sync", crate::topology::without_sync),
 ];
 

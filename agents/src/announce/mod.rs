@@ -22,7 +22,8 @@
 //!
 //! Draining needs the one thing that an address cannot say, the community GRACEFUL_SHUTDOWN (RFC 8326). So the address moves to a
 //! second interface (`bascule-drain`), from which the daemon's filter adds it: routers prefer the others, and what still comes is
-//! served until the address goes. The address is on the second interface before it leaves the first.
+//! served until the address goes. BIRD gets it on the second interface before it leaves the first, so that there is no moment
+//! without a route; FRR right after (seen with 8.4: of one prefix on two interfaces zebra keeps the wrong one).
 //!
 //! Fit is what [`Directors::fitness`] says: a table that is kept and complete, checks that are fresh, and a server to send
 //! clients to. It is looked at every [`LOOK_EVERY`], whatever was true before. The daemon is asked, too (`show` only, over BIRD's
@@ -304,11 +305,16 @@ impl Shared {
     async fn drain(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
         let mut moved = false;
         for addr in tracks.announced() {
-            if !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok() {
+            let drains = !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok();
+            let at_once = tracks.settings.daemon.takes_two();
+            if drains && at_once {
                 self.put(tracks, addr, Place::Drain).await?;
-                moved = true;
             }
             self.take(tracks, addr, Place::Up).await?;
+            if drains && !at_once {
+                self.put(tracks, addr, Place::Drain).await?;
+            }
+            moved |= drains;
         }
         if moved {
             tracing::info!(resource = tracks.id, "draining for {} ms", tracks.settings.drain.as_millis());

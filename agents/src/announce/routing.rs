@@ -81,6 +81,11 @@ impl Daemon {
         }
     }
 
+    /// Whether one address may be on two interfaces for a moment.
+    pub fn takes_two(&self) -> bool {
+        matches!(self, Daemon::Bird { .. })
+    }
+
     /// Its sessions, and which of `asked` it has a route for.
     pub async fn view(&self, asked: &[IpAddr]) -> Result<View, RoutingError> {
         let view = async {

@@ -4,7 +4,7 @@ use super::bulletin::{Body, Bulletin};
 use super::outbox::MAX_SHARED;
 use base::NodeId;
 use ldirectord::service::{MarkEntry, Marks, RealId, VerdictEntry, Verdicts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Directors of one node that are remembered.
@@ -24,6 +24,8 @@ pub(crate) struct Board {
 struct Teller {
     life: u64,
     account: u64,
+    /// When it last said something of its servers.
+    heard: Duration,
     known: BTreeMap<RealId, Told>,
     /// A complete account of which parts have come.
     coming: Option<Coming>,
@@ -78,8 +80,14 @@ impl Board {
             return;
         }
         let teller = tellers.entry(from).or_default();
+        teller.heard = now;
         if teller.life != bulletin.life {
-            *teller = Teller { life: bulletin.life, known: std::mem::take(&mut teller.known), ..Teller::default() };
+            *teller = Teller {
+                life: bulletin.life,
+                heard: now,
+                known: std::mem::take(&mut teller.known),
+                ..Teller::default()
+            };
         }
         match bulletin.body {
             Body::All { part, last, entries } => teller.all(bulletin.account, part, last, entries, now),
@@ -113,6 +121,19 @@ impl Board {
             answer: told.answer.clone(),
         };
         Verdicts { entries: newest.into_iter().map(entry).collect() }
+    }
+
+    /// What those among `members` say who were heard within `silence`.
+    pub fn words(
+        &self,
+        director: &str,
+        members: &BTreeSet<NodeId>,
+        now: Duration,
+        silence: Duration,
+    ) -> impl Iterator<Item = (RealId, bool)> {
+        let tellers = self.directors.get(director).into_iter().flatten();
+        let active = tellers.filter(move |(n, t)| members.contains(n) && now.saturating_sub(t.heard) <= silence);
+        active.flat_map(|(_, t)| &t.known).map(|(id, told)| (*id, told.up))
     }
 
     pub fn forget(&mut self, director: &str) {

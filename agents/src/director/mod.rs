@@ -14,6 +14,7 @@
 //!
 //! Each resource has a slot; whoever holds its lock may change it.
 
+mod agreed;
 mod board;
 mod bulletin;
 pub(crate) mod command;
@@ -70,6 +71,12 @@ pub(crate) const META: Meta = Meta {
             Some("yes"),
             "Whether a node that may take over checks the servers as well; without, it relies on what the active director tells",
         ),
+        param(
+            "agreed_health",
+            "boolean",
+            Some("no"),
+            "Whether several active directors (a clone) act on the health that they agree on: all choose the same server",
+        ),
     ],
     actions: &[
         ("start", 15, None),
@@ -93,6 +100,9 @@ struct Inner {
     on_event: Arc<dyn Fn(Event) + Send + Sync>,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     board: Mutex<Board>,
+    /// Words of all directors, those of this node included: what can be agreed on.
+    words: Mutex<Board>,
+    members: Mutex<BTreeSet<NodeId>>,
     /// Resources of the configuration; `None` as long as nobody has said.
     configured: Mutex<Option<BTreeSet<String>>>,
     /// What gets which firewall mark, by the resource of the mark agent.
@@ -126,6 +136,8 @@ impl Directors {
             on_event,
             slots: Mutex::default(),
             board: Mutex::default(),
+            words: Mutex::default(),
+            members: Mutex::default(),
             configured: Mutex::default(),
             fwmarks: Mutex::default(),
             news: Arc::default(),
@@ -155,8 +167,9 @@ impl Directors {
     }
 
     /// Who is in the cluster now, this node included, and whether some are new.
-    pub fn set_members(&self, count: usize, newcomers: bool) {
-        self.inner.alone.store(count < 2, Ordering::Release);
+    pub fn set_members(&self, members: BTreeSet<NodeId>, newcomers: bool) {
+        self.inner.alone.store(members.len() < 2, Ordering::Release);
+        *lock(&self.inner.members) = members;
         self.inner.newcomers.fetch_or(newcomers, Ordering::AcqRel);
         self.inner.news.notify_one();
     }
@@ -172,11 +185,25 @@ impl Directors {
     /// A bulletin of another node's directors.
     pub fn receive(&self, from: NodeId, payload: &[u8]) -> Result<(), BulletinError> {
         let bulletin = bulletin::decode(payload)?;
+        self.hear(from, bulletin.clone());
         if lock(&self.inner.board).take(from, bulletin, kernel::clock::boottime()) {
             self.inner.marks_heard.store(true, Ordering::Release);
             self.inner.news.notify_one();
         }
         Ok(())
+    }
+
+    /// A bulletin of this node's own directors, as it was delivered to all.
+    pub fn receive_own(&self, me: NodeId, payload: &[u8]) -> Result<(), BulletinError> {
+        self.hear(me, bulletin::decode(payload)?);
+        Ok(())
+    }
+
+    fn hear(&self, from: NodeId, bulletin: bulletin::Bulletin) {
+        if !matches!(bulletin.body, bulletin::Body::Marks { .. }) {
+            lock(&self.inner.words).take(from, bulletin, kernel::clock::boottime());
+            self.inner.news.notify_one();
+        }
     }
 
     /// The resources that the cluster's configuration has. Those that are gone are forgotten: nobody checks for them.
@@ -193,6 +220,7 @@ impl Directors {
                 state.running = None;
                 lock(&self.inner.slots).remove(&slot.resource);
                 lock(&self.inner.board).forget(base_id(&slot.resource));
+                lock(&self.inner.words).forget(base_id(&slot.resource));
                 tracing::info!("{}: not configured any more; its servers are not checked any more", slot.resource);
             }
         }
@@ -333,6 +361,7 @@ impl Inner {
     /// Takes the parameters; what runs with another file ends.
     async fn note(&self, state: &mut State, settings: &Settings) {
         state.warm = settings.warm;
+        state.agrees = settings.agrees;
         if state.config != settings.config {
             state.config = settings.config.clone();
             if let Some(old) = state.running.take() {
@@ -413,12 +442,13 @@ impl Inner {
 pub(crate) struct Settings {
     pub config: PathBuf,
     warm: bool,
+    agrees: bool,
 }
 
 impl Settings {
     pub fn of(instance: &Instance) -> Settings {
         let config = PathBuf::from(instance.param("configfile").unwrap_or(DEFAULT_CONFIG));
-        Settings { config, warm: instance.flag("warm_standby", true) }
+        Settings { config, warm: instance.flag("warm_standby", true), agrees: instance.flag("agreed_health", false) }
     }
 }
 

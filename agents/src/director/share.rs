@@ -29,6 +29,7 @@ pub(super) async fn run(inner: Weak<Inner>, share: Share) {
         let Some(inner) = inner.upgrade() else { return };
         hear_marks(&inner).await;
         publish(&inner, &share).await;
+        inner.agree().await;
     }
 }
 

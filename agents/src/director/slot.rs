@@ -1,8 +1,8 @@
 //! One resource's director, in whatever role it is.
 
 use super::outbox::Outbox;
-use ldirectord::service::{Director, LoadError};
-use std::collections::BTreeSet;
+use ldirectord::service::{Director, LoadError, RealId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub(super) struct Slot {
 pub(super) struct State {
     pub config: PathBuf,
     pub warm: bool,
+    /// Acts on the health that all active directors agree on.
+    pub agrees: bool,
     pub running: Option<Running>,
     pub outbox: Outbox,
 }
@@ -40,6 +42,8 @@ pub(super) struct Running {
     pub role: Role,
     /// Addresses that have primed it.
     pub primed_for: BTreeSet<IpAddr>,
+    /// What it was last told that is agreed on.
+    pub agreed: BTreeMap<RealId, bool>,
     stamp: Option<Stamp>,
 }
 
@@ -60,7 +64,8 @@ impl Stamp {
 
 impl Slot {
     pub fn new(resource: &str) -> Slot {
-        let state = State { config: PathBuf::new(), warm: true, running: None, outbox: Outbox::default() };
+        let state =
+            State { config: PathBuf::new(), warm: true, agrees: false, running: None, outbox: Outbox::default() };
         Slot { resource: resource.to_owned(), state: Mutex::new(state) }
     }
 }
@@ -75,7 +80,7 @@ impl Running {
                 news.notify_one();
             }
         });
-        Running { director, role, primed_for: BTreeSet::new(), stamp }
+        Running { director, role, primed_for: BTreeSet::new(), agreed: BTreeMap::new(), stamp }
     }
 
     /// Reads the file if it has changed since. An error leaves everything as it was.

@@ -198,7 +198,7 @@ fn node() -> Node {
         true
     });
     let directors = Directors::new(data_plane, None, Some(share), Arc::new(|_| {}));
-    directors.set_members(2, true);
+    directors.set_members([NodeId(1), NodeId(2)].into(), true);
     Node { directors, table, sent }
 }
 
@@ -310,7 +310,7 @@ async fn a_drain_holds_at_the_next_director_and_after_a_restart() {
         let back = node();
         assert_eq!(back.call("monitor", &params).await, 7);
         lock(&new.sent).clear();
-        new.directors.set_members(2, true);
+        new.directors.set_members([NodeId(1), NodeId(2)].into(), true);
         until("it is told of the drain", || {
             new.tell(&back);
             !lock(&back.directors.inner.board).marks("lvs").is_empty()

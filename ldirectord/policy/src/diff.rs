@@ -54,7 +54,20 @@ fn diff_service(wanted: &WantedService, present: Option<&ServiceEntry>, ops: &mu
     for (dest_key, want) in &wanted.dests {
         let op = match there.get(dest_key) {
             None if want.only_if_present => continue,
-            None => Op::AddDest { service: key, dest: want.dest.clone(), role: want.role },
+            None => {
+                if let Some(weight) = want.first_weight {
+                    let dest = Dest { weight, ..want.dest.clone() };
+                    gain.push(Op::AddDest { service: key, dest, role: want.role });
+                    gain.push(Op::EditDest {
+                        service: key,
+                        dest: want.dest.clone(),
+                        role: want.role,
+                        weight_before: weight,
+                    });
+                    continue;
+                }
+                Op::AddDest { service: key, dest: want.dest.clone(), role: want.role }
+            }
             Some(has) if same_dest(&want.dest, has) => continue,
             Some(has) => {
                 Op::EditDest { service: key, dest: want.dest.clone(), role: want.role, weight_before: has.weight }

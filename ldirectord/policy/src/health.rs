@@ -75,6 +75,10 @@ pub struct Record {
     /// When the standing was last observed.
     pub observed: Option<Time>,
     pub maintenance: bool,
+    /// What the active directors have agreed on; it counts instead of the standing here.
+    pub agreed: Option<bool>,
+    /// Not with this one any more: the server has been down for this host for too long.
+    pub dissents: bool,
     /// Shared with servers that gave the same.
     pub answer: Arc<str>,
     pub latency_us: u64,
@@ -142,6 +146,8 @@ impl Record {
             since: now,
             observed: None,
             maintenance: false,
+            agreed: None,
+            dissents: false,
             answer: answer.clone(),
             latency_us: 0,
             placed: false,
@@ -151,7 +157,7 @@ impl Record {
 
     /// Whether it is in service: established connections go on, and new ones come unless it is drained.
     pub fn serves(&self) -> bool {
-        self.standing == Standing::Up && self.wanted()
+        self.agreed.filter(|_| !self.dissents).unwrap_or(self.standing == Standing::Up) && self.wanted()
     }
 
     /// Whether it takes new connections.
@@ -188,7 +194,7 @@ impl Record {
 
     /// Whether something is known of it.
     pub fn known(&self) -> bool {
-        self.standing != Standing::Unknown || !self.wanted()
+        self.standing != Standing::Unknown || self.agreed.is_some() || !self.wanted()
     }
 
     fn passed(&mut self, tuning: &Tuning, now: Time) -> Transition {

@@ -13,6 +13,7 @@
 //! maintenance is down at once; the fallback stands in exactly while nothing is up.
 
 mod agent;
+mod agreed;
 mod diff;
 mod health;
 mod marks;

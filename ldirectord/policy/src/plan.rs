@@ -1,7 +1,7 @@
 //! What the configuration asks for, in the terms of the kernel's table.
 
 use crate::tuning::Tuning;
-use base::ipvs::{Dest, DestKey, Service, ServiceKey};
+use base::ipvs::{Dest, DestKey, Service, ServiceKey, service_flags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -57,6 +57,11 @@ impl Plan {
 }
 
 impl VirtualPlan {
+    /// Whether the scheduler keeps the places of servers that have no weight (`mh` with `mh-fallback`).
+    pub(crate) fn masks(&self) -> bool {
+        self.service.scheduler == "mh" && self.service.flags & service_flags::SCHED1 != 0
+    }
+
     pub fn id(&self, real: &RealPlan) -> RealId {
         RealId { service: self.service.key, dest: real.dest.key }
     }

@@ -41,6 +41,16 @@ pub struct WantedDest {
     pub role: Role,
     /// If it is absent, it stays so (removed by hand while quiescent).
     pub only_if_present: bool,
+    /// If it is absent, it must have this weight for a moment. The kernel's `mh` shares its table out by the last weight that was not
+    /// 0, and passes over servers that never had one: with `mh-fallback` the table is a function of the configuration then, the same on
+    /// every director, and health only masks it.
+    pub first_weight: Option<u32>,
+}
+
+impl WantedDest {
+    pub fn new(dest: Dest, role: Role) -> WantedDest {
+        WantedDest { dest, role, only_if_present: false, first_weight: None }
+    }
 }
 
 pub fn wanted(plan: &Plan, health: &Health, now: Time) -> Wanted {
@@ -67,16 +77,20 @@ fn wanted_service(plan: &Plan, v: &VirtualPlan, health: &Health, now: Time) -> W
         let serves = record.is_some_and(|r| r.serves() || spares && r.spare(v.tuning.rise));
         if let Some(record) = record.filter(|_| serves) {
             let dest = Dest { weight: record.weight(real.dest.weight, &v.tuning, now), ..real.dest.clone() };
-            dests.push((real.dest.key, WantedDest { dest, role: Role::Real, only_if_present: false }));
+            dests.push((real.dest.key, WantedDest::new(dest, Role::Real)));
         } else if v.quiescent {
             let only_if_present = !plan.readd_quiescent && record.is_some_and(|r| r.placed);
             let dest = Dest { weight: 0, ..real.dest.clone() };
-            dests.push((real.dest.key, WantedDest { dest, role: Role::Real, only_if_present }));
+            let first_weight = Some(real.dest.weight).filter(|w| v.masks() && *w > 0);
+            dests.push((
+                real.dest.key,
+                WantedDest { only_if_present, first_weight, ..WantedDest::new(dest, Role::Real) },
+            ));
         }
     }
     let all_down = if spares { Some(false) } else { all_down(v, health, now) };
     if let Some(fallback) = v.fallback.as_ref().filter(|_| all_down == Some(true)) {
-        dests.push((fallback.key, WantedDest { dest: fallback.clone(), role: Role::Fallback, only_if_present: false }));
+        dests.push((fallback.key, WantedDest::new(fallback.clone(), Role::Fallback)));
     }
     // Of two for one destination the last counts. Built as a whole, the tree has no half empty nodes.
     let dests = dests.into_iter().collect();

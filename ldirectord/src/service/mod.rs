@@ -41,6 +41,7 @@ pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
 use kernel::ipvs::Ipvs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -178,6 +179,11 @@ impl Director {
     /// Takes what another director of the group knows of them; returns how many servers it changes.
     pub async fn import_marks(&self, entries: Vec<MarkEntry>) -> usize {
         self.ask(|done| core::Command::ImportMarks { entries, done }).await.unwrap_or(0)
+    }
+
+    /// Takes in what the active directors have agreed on: it counts instead of the checks here. Empty: nothing is agreed on.
+    pub async fn agree(&self, agreed: BTreeMap<RealId, bool>) {
+        let _ = self.commands.send(core::Command::Agree(agreed)).await;
     }
 
     /// Whether clients may be drawn to this director for this place; `None`: it has ended.

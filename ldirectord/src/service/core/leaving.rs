@@ -51,7 +51,7 @@ impl Core {
             let covers = last.since.elapsed() < COVER && !served.contains(&id.service);
             let weight = if covers { last.dest.weight } else { 0 };
             let dest = Dest { weight, ..last.dest.clone() };
-            let dest = WantedDest { dest, role: Role::Real, only_if_present: true };
+            let dest = WantedDest { only_if_present: true, ..WantedDest::new(dest, Role::Real) };
             service.dests.entry(id.dest).or_insert(dest);
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `agreed` | what the active directors have agreed on |
 //! | `counts` | connections of each server, as last read |
 //! | `findings` | takes in what checks and agents say |
 //! | `fitness` | whether clients may be drawn to this director |
@@ -11,6 +12,7 @@
 //! | `reconcile` | hands passes over the table to its thread, tells of their changes |
 //! | `reload` | new configurations |
 
+mod agreed;
 mod counts;
 mod findings;
 mod fitness;
@@ -89,6 +91,8 @@ pub enum Command {
         place: Place,
         done: oneshot::Sender<bool>,
     },
+    /// What the active directors have agreed on.
+    Agree(BTreeMap<RealId, bool>),
     Fitness {
         place: Place,
         done: oneshot::Sender<Fitness>,
@@ -166,6 +170,8 @@ pub struct Core {
     owned: Owned,
     /// Servers that have left the configuration, but not all of their clients.
     leaving: leaving::Leaving,
+    /// What the active directors have agreed on; empty: nothing, or there is nobody to agree with.
+    agreed: BTreeMap<RealId, bool>,
     /// Services whose health has changed since the last pass was handed over.
     dirty: BTreeSet<ServiceKey>,
     pub(super) whole_due: bool,
@@ -225,6 +231,7 @@ impl Core {
             dropped: owned.left(&plan.services()),
             owned,
             leaving: leaving::Leaving::default(),
+            agreed: BTreeMap::new(),
             dirty: BTreeSet::new(),
             whole_due: true,
             passing: false,
@@ -347,6 +354,7 @@ impl Core {
             Command::Settled { place, done } => {
                 let _ = done.send(self.is_settled(&place));
             }
+            Command::Agree(agreed) => self.agree(agreed),
             Command::Fitness { place, done } => {
                 let _ = done.send(self.fitness(&place));
             }

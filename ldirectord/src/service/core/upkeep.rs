@@ -14,6 +14,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(20);
 impl Core {
     pub(super) fn tick(&mut self) {
         self.whole_due = true;
+        self.follow_agreed();
         self.remind();
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;

@@ -382,6 +382,10 @@ impl Core {
     /// What directors of other nodes know of the servers; beside the cluster's state, and no part of it.
     fn bulletin(&mut self, sender: NodeId, payload: &[u8]) {
         if sender == self.me() {
+            // What this node's directors say counts for them when it has been delivered to all.
+            if !notices::is_notice(payload) && !agents::lan::is_card(payload) {
+                let _ = self.performer.agents.directors().receive_own(sender, payload);
+            }
             return;
         }
         if notices::is_notice(payload) {
@@ -399,7 +403,7 @@ impl Core {
     async fn view(&mut self, at: Time, view: totem::View) {
         let first = self.ring_id.is_none();
         self.ring_id = Some(view.id);
-        self.performer.agents.directors().set_members(view.members.len(), !view.joined.is_empty());
+        self.performer.agents.directors().set_members(view.members.iter().copied().collect(), !view.joined.is_empty());
         let me = self.me();
         self.performer.agents.lan().greet(view.members.iter().copied().filter(|n| *n != me).collect());
         if self.unreadable.iter().any(|(node, until)| *until > clock::now() && !view.members.contains(node)) {
