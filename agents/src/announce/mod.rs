@@ -301,11 +301,12 @@ impl Shared {
         Ok(None)
     }
 
-    /// Moves what is announced to the other interface, and serves what still comes. What is not fit is not worth it.
+    /// Moves what is announced to the other interface, and serves what still comes. What is not fit, or was lost, is not worth it.
     async fn drain(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
         let mut moved = false;
         for addr in tracks.announced() {
-            let drains = !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok();
+            let present = self.addresses.present(tracks.lease(addr, Place::Up).1).await?;
+            let drains = present && !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok();
             let at_once = tracks.settings.daemon.takes_two();
             if drains && at_once {
                 self.put(tracks, addr, Place::Drain).await?;

@@ -39,12 +39,15 @@ impl Inner {
         for slot in self.slots() {
             // One that is just being started or stopped has its turn in the next round.
             let Ok(mut state) = slot.state.try_lock() else { continue };
-            let state = &mut *state;
-            let Some(running) = state.running.as_mut().filter(|r| r.role == Role::Active && state.agrees) else {
-                continue;
+            let agrees = state.agrees;
+            let Some(running) = state.running.as_mut().filter(|r| r.role == Role::Active) else { continue };
+            let agreed = match agrees {
+                true => {
+                    let now = kernel::clock::boottime();
+                    lock(&self.words).agreed(base_id(&slot.resource), &lock(&self.members), now)
+                }
+                false => BTreeMap::new(),
             };
-            let now = kernel::clock::boottime();
-            let agreed = lock(&self.words).agreed(base_id(&slot.resource), &lock(&self.members), now);
             if running.agreed != agreed {
                 running.agreed = agreed.clone();
                 running.director.agree(agreed).await;

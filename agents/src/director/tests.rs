@@ -408,3 +408,42 @@ async fn who_was_fenced_leaves_none_of_its_own_entries_behind_and_all_others() {
     assert_eq!(node.directors.status().await.len(), 0, "nor is anything checked any more");
     assert_eq!(node.directors.abandon("once more").await, [] as [String; 0]);
 }
+
+/// Four active directors, each with its outbox; what they say goes to all in one order.
+#[test]
+fn active_directors_agree_by_what_is_delivered_to_all() {
+    let members: BTreeSet<NodeId> = (1..=4).map(NodeId).collect();
+    let mut outboxes: Vec<Outbox> = (0..4).map(|_| Outbox::default()).collect();
+    let mut boards: Vec<Board> = (0..4).map(|_| Board::default()).collect();
+    let say = |outboxes: &mut Vec<Outbox>, boards: &mut Vec<Board>, n: usize, up: bool, now: Duration| {
+        for body in outboxes[n].step(&verdicts([entry(1, up, 0), entry(2, true, 0)]), now, false) {
+            let account = outboxes[n].account();
+            let payload = encode(&Bulletin { director: "lvs".into(), life: 1, account, body });
+            for board in boards.iter_mut() {
+                board.take(NodeId(n as u32 + 1), decode(&payload).unwrap(), now);
+            }
+        }
+    };
+    let agreed = |boards: &[Board], now: Duration| {
+        let all: Vec<Vec<bool>> =
+            boards.iter().map(|b| b.agreed("lvs", &members, now).into_values().collect()).collect();
+        assert!(all.windows(2).all(|w| w[0] == w[1]), "{all:?}");
+        all[0].clone()
+    };
+    assert_eq!(agreed(&boards, s(10)), [] as [bool; 0], "nobody has said anything");
+    (0..4).for_each(|n| say(&mut outboxes, &mut boards, n, true, s(10)));
+    assert_eq!(agreed(&boards, s(10)), [true, true]);
+    say(&mut outboxes, &mut boards, 2, false, s(11));
+    assert_eq!(agreed(&boards, s(11)), [true, true], "one alone may be wrong");
+    say(&mut outboxes, &mut boards, 0, false, s(11));
+    assert_eq!(agreed(&boards, s(11)), [false, true], "half of them are not");
+    // The two that say "up" fall silent, the others go on: they alone are active then.
+    [0, 2].into_iter().for_each(|n| say(&mut outboxes, &mut boards, n, true, s(12)));
+    assert_eq!(agreed(&boards, s(12)), [true, true]);
+    [0, 2].into_iter().for_each(|n| say(&mut outboxes, &mut boards, n, n == 0, s(14)));
+    assert_eq!(agreed(&boards, s(14)), [false, true], "one of two");
+    // Who has left the ring counts no more.
+    let left: BTreeSet<NodeId> = [NodeId(1)].into();
+    assert!(boards[3].agreed("lvs", &left, s(14)).into_values().all(|up| up));
+    assert!(boards[3].agreed("lvs", &members, s(20)).is_empty(), "all are silent");
+}

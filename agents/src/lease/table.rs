@@ -272,6 +272,19 @@ mod tests {
     }
 
     #[test]
+    fn all_leases_of_a_resource_live_with_its_right_to_be_here() {
+        let mut table = empty();
+        table.set_owners(Names::from_iter(["announce"]));
+        let other = Vip { interface_index: 4, ..vip() };
+        let names = ["up", "drain"].map(|at| super::super::name_of("announce", at, vip().addr));
+        assert!(table.grant(&names[0], vip(), ms(1000)) && table.grant(&names[1], other.clone(), ms(1000)));
+        assert_eq!(table.expire(ms(2500)), []);
+        table.set_owners(Names::default());
+        let gone = [(names[1].clone(), other, Lost::NotOwner), (names[0].clone(), vip(), Lost::NotOwner)];
+        assert_eq!(table.expire(ms(2600)), gone);
+    }
+
+    #[test]
     fn the_permit_is_looked_at_for_each() {
         let table = held_at(ms(1000));
         assert_eq!(table.renewable("vip", ms(1399), ms(1400)), Some(&vip()));

@@ -4,6 +4,7 @@ use base::ipvs::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+mod agreed;
 mod tuning;
 
 fn dest(n: u8, weight: u32) -> Dest {

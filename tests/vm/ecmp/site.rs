@@ -31,7 +31,8 @@ impl Site {
         shell("for m in ip_vs ip_vs_mh dummy; do modprobe $m || echo \"no module $m\"; done")?;
         shell(&format!("rm -rf {DIR} && mkdir -p {DIR} && cp {FILES}/* {DIR}"))?;
         // Emulated processors stand still now and then; the servers of this scenario echo on another port.
-        shell(&format!("sed -i 's/version: 2/version: 2\\n    token: 5000/' {DIR}/corosync.conf"))?;
+        let link = r"interface {\n        knet_ping_interval: 1000\n        knet_ping_timeout: 6000\n    }";
+        shell(&format!(r"sed -i 's/version: 2/version: 2\n    token: 8000\n    {link}/' {DIR}/corosync.conf"))?;
         shell(&format!("sed -i 's/interval 100 ms/interval 300 ms/' {DIR}/bird-*.conf"))?;
         shell(&format!(
             "sed -i 's/:80/:{PORT}/; s/service = http/checktype = connect/; /request =/d; /receive =/d' {DIR}/ldirectord.cf"
@@ -139,7 +140,7 @@ impl Site {
 
     /// Route changes of the router with the time of each, into a file; ends with the namespace.
     pub fn watch_routes(&self) -> Result<(), String> {
-        self.router.run(&format!("setsid ip -ts monitor route >{DIR}/routes 2>&1 &")).map(drop)
+        self.router.run(&format!("setsid ip -ts -o monitor route >{DIR}/routes 2>&1 &")).map(drop)
     }
 
     pub fn routes_seen(&self) -> Vec<(Duration, String)> {

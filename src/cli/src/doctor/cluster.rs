@@ -23,6 +23,8 @@ pub struct Primitive {
     pub params: Vec<(String, String)>,
     /// The outermost resource that it belongs to, or itself.
     pub group: String,
+    /// It runs on several nodes at once.
+    pub cloned: bool,
 }
 
 /// Native agents whose work ends with the lease of an address, so that a lost node does no harm with them.
@@ -31,6 +33,11 @@ const HARMLESS: [&str; 5] = ["IPaddr2", "IPaddr", "ldirectord", "Dummy", "ping"]
 impl Primitive {
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// What it announces through a routing daemon.
+    pub fn announced(&self) -> Vec<IpAddr> {
+        self.param("ip").unwrap_or_default().split_whitespace().filter_map(|a| a.parse().ok()).collect()
     }
 
     pub fn is_address(&self) -> bool {
@@ -47,6 +54,10 @@ impl Cluster {
     /// Whether there is anybody who fences.
     pub fn fence_devices(&self) -> usize {
         self.primitives.iter().filter(|p| p.class == "stonith").count()
+    }
+
+    pub fn announcements(&self) -> impl Iterator<Item = &Primitive> {
+        self.primitives.iter().filter(|p| p.provider == "bascule" && p.agent == "announce")
     }
 
     /// The addresses that move.
@@ -72,14 +83,14 @@ pub fn read(cib: &Element) -> Cluster {
         let own = std::iter::once(top).filter(|e| e.name() == "primitive");
         for element in own.chain(inner) {
             if !cluster.primitives.iter().any(|p| Some(p.id.as_str()) == element.id()) {
-                cluster.primitives.push(primitive(element, group, &index));
+                cluster.primitives.push(primitive(element, group, matches!(top.name(), "clone" | "master"), &index));
             }
         }
     }
     cluster
 }
 
-fn primitive(element: &Element, group: &str, index: &Index<'_>) -> Primitive {
+fn primitive(element: &Element, group: &str, cloned: bool, index: &Index<'_>) -> Primitive {
     let text = |name: &str| element.attr(name).unwrap_or_default().to_owned();
     let params = config::values(element, "instance_attributes", index);
     Primitive {
@@ -89,5 +100,6 @@ fn primitive(element: &Element, group: &str, index: &Index<'_>) -> Primitive {
         agent: text("type"),
         params: params.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         group: group.to_owned(),
+        cloned,
     }
 }

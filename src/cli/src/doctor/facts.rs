@@ -1,6 +1,6 @@
 //! What was read of this host and its files. The rules see nothing else, so that tests can plant any of it.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Primitive};
 use super::corosync::Corosync;
 use super::firewall::Firewall;
 use ::ldirectord::config::{Config, Method, Real, Virtual};
@@ -42,6 +42,10 @@ pub struct Facts {
     pub daemon_warnings: Vec<String>,
     /// `None`: no CIB was given and no node daemon answers.
     pub cluster: Option<Cluster>,
+    /// Established sessions of the routing daemon that an announcing resource names, or why it does not answer.
+    pub routing: BTreeMap<String, Result<usize, String>>,
+    /// There are routes with several next hops.
+    pub multipath: bool,
     /// The local address from which this host would reach another; `None` without a route.
     pub sources: BTreeMap<IpAddr, Option<IpAddr>>,
 }
@@ -93,13 +97,20 @@ impl Facts {
         all.into_iter().flatten().collect()
     }
 
-    /// Virtual addresses of all services and of the cluster's address resources.
+    /// Addresses that routing daemons announce; none of them is on a LAN.
+    pub fn announced(&self) -> BTreeSet<IpAddr> {
+        self.cluster.iter().flat_map(Cluster::announcements).flat_map(Primitive::announced).collect()
+    }
+
+    /// Virtual addresses of all services and of the cluster's address resources, on the LANs of this host.
     pub fn vips(&self) -> BTreeSet<IpAddr> {
         let served = self.virtuals().filter_map(|(_, v)| match v.key {
             ServiceKey::Address { addr, .. } => Some(addr),
             ServiceKey::Fwmark { .. } => None,
         });
-        served.chain(self.cluster.iter().flat_map(|c| c.addresses().map(|(_, a)| a))).collect()
+        let all = served.chain(self.cluster.iter().flat_map(|c| c.addresses().map(|(_, a)| a)));
+        let announced = self.announced();
+        all.filter(|a| !announced.contains(a)).collect()
     }
 
     pub fn setting(&self, path: &str) -> Option<&str> {

@@ -9,9 +9,10 @@ use ::ldirectord::service::load;
 use kernel::host::{self, Network};
 use kernel::ipvs::{Ipvs, Kernel};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,7 +30,9 @@ const MAX_REALS: usize = 10_000;
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(3);
 /// Settings that each link has of its own.
 const LINK_SETTINGS: [&str; 5] = ["rp_filter", "arp_ignore", "arp_announce", "send_redirects", "promote_secondaries"];
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 7] = [
+    "net/ipv4/fib_multipath_hash_policy",
+    "net/ipv6/fib_multipath_hash_policy",
     "net/ipv4/ip_forward",
     "net/ipv6/conf/all/forwarding",
     "net/netfilter/nf_conntrack_max",
@@ -71,6 +74,12 @@ pub fn gather(args: &Doctor) -> Facts {
         unreadable,
         corosync,
         key,
+        routing: cluster
+            .iter()
+            .flat_map(cluster::Cluster::announcements)
+            .map(|p| (p.id.clone(), sessions(p)))
+            .collect(),
+        multipath: ["-4", "-6"].iter().any(|f| listing("ip", &[f, "route"]).is_some_and(|l| l.contains("nexthop "))),
         cluster,
         sources: BTreeMap::new(),
     };
@@ -224,6 +233,33 @@ fn firewall() -> Firewall {
         return Firewall::Rules(Vec::new());
     }
     Firewall::Unread("neither nft nor iptables-save is installed, or they may not read".to_owned())
+}
+
+/// Established BGP sessions of the daemon that an announcing resource names.
+fn sessions(primitive: &cluster::Primitive) -> Result<usize, String> {
+    if primitive.param("daemon") == Some("frr") {
+        let mut words = primitive.param("pathspace").map_or(Vec::new(), |p| vec!["-N", p]);
+        words.extend(["-d", "bgpd", "-c", "show bgp summary json"]);
+        let said = listing(primitive.param("vtysh").unwrap_or("vtysh"), &words);
+        let said = said.ok_or("vtysh is not installed, or bgpd does not answer it")?;
+        // Spaced as FRR writes it, or not at all.
+        return Ok(
+            said.matches("\"state\":\"Established\"").count() + said.matches("\"state\": \"Established\"").count()
+        );
+    }
+    let socket = primitive.param("socket").unwrap_or("/run/bird/bird.ctl");
+    let told = (|| {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(DAEMON_TIMEOUT))?;
+        stream.set_write_timeout(Some(DAEMON_TIMEOUT))?;
+        stream.write_all(b"show protocols\nquit\n")?;
+        let mut told = Vec::new();
+        stream.take(MAX_CONF_BYTES).read_to_end(&mut told)?;
+        Ok(String::from_utf8_lossy(&told).into_owned())
+    })();
+    let told = told.map_err(|e: std::io::Error| format!("{socket}: {e}"))?;
+    let up = |l: &&str| l.split_whitespace().nth(1) == Some("BGP") && l.contains("Established");
+    Ok(told.lines().filter(up).count())
 }
 
 /// Output of a program that succeeded.

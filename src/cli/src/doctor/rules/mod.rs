@@ -1,5 +1,6 @@
 //! The rules: each looks at the facts and adds what is wrong. None reads anything else.
 
+mod announced;
 mod cluster;
 mod cuts;
 mod firewall;
@@ -20,6 +21,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     forwarding::check(facts, &mut report);
     cluster::check(facts, &mut report);
     cuts::check(facts, &mut report);
+    announced::check(facts, &mut report);
     firewall::check(facts, &mut report);
     report.finish()
 }

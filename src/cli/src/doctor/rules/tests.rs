@@ -123,6 +123,8 @@ fn healthy() -> Facts {
         corosync: Some(conf(COROSYNC)),
         key: Some(KeyFile { file: "/etc/corosync/authkey".into(), missing: None, mode: 0o400, uid: 0, bytes: 256 }),
         cluster: Some(cluster::read(&xml::parse(CIB).unwrap())),
+        routing: BTreeMap::new(),
+        multipath: false,
         sources: [("192.0.2.11", "192.0.2.1"), ("10.1.0.11", "10.1.0.1"), ("10.2.0.11", "10.1.0.1")]
             .map(|(to, from)| (ip(to), Some(ip(from))))
             .into(),
@@ -247,6 +249,40 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
             .replace(r#"name="syncid" value="8""#, r#"name="ttl" value="2""#);
         f.cluster = Some(cluster::read(&xml::parse(&text).unwrap()))
     }),
+    ("routing-daemon", Severity::Error, |f| {
+        announcing(f);
+        f.routing.insert("announce".into(), Err("no such file".into()));
+    }),
+    ("routing-session", Severity::Error, |f| {
+        announcing(f);
+        f.routing.insert("announce".into(), Ok(0));
+    }),
+    ("announce-clone", Severity::Warning, |f| {
+        announcing(f);
+        f.cluster.as_mut().unwrap().primitives.iter_mut().for_each(|p| p.cloned = false);
+    }),
+    ("agreed-health", Severity::Warning, |f| {
+        announcing(f);
+        f.cluster.as_mut().unwrap().primitives.iter_mut().for_each(|p| p.params.retain(|(n, _)| n != "agreed_health"));
+    }),
+    ("announced-scheduler", Severity::Warning, |f| {
+        announcing(f);
+        f.directors = vec![services(&ECMP_SERVICES.replace("mh-port,mh-fallback", "mh-port"))];
+    }),
+    ("sloppy-tcp", Severity::Error, |f| {
+        announcing(f);
+        set(f, "net/ipv4/vs/sloppy_tcp", "0");
+    }),
+    ("announced-rp-filter", Severity::Warning, |f| {
+        announcing(f);
+        f.default_routes[0].link = Some(2);
+        set(f, "net/ipv4/conf/eth1/rp_filter", "1");
+    }),
+    ("hash-policy", Severity::Warning, |f| {
+        f.multipath = true;
+        set(f, "net/ipv4/fib_multipath_hash_policy", "0");
+    }),
+    ("resilient", Severity::Note, |f| f.multipath = true),
     ("ring-firewall", Severity::Error, |f| f.firewall = filter(&HOLES.replace("5405", "5406"))),
     ("ring-firewall", Severity::Note, |f| {
         f.firewall = filter(&HOLES.replace("--dport 5405", "--dport 5405 -m recent --set"))
@@ -261,6 +297,35 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
     ("no-cluster", Severity::Note, |f| f.corosync = None),
     ("no-cib", Severity::Note, |f| f.cluster = None),
 ];
+
+const ECMP_SERVICES: &str = include_str!("../../../../../configs/topologies/ecmp/ldirectord.cf");
+const ECMP_CIB: &str = include_str!("../../../../../configs/topologies/ecmp/cib.xml");
+
+/// One of four active directors, as the sample has them.
+fn announcing(f: &mut Facts) {
+    f.cluster = Some(cluster::read(&xml::parse(ECMP_CIB).unwrap()));
+    f.directors = vec![services(ECMP_SERVICES)];
+    f.routing.insert("announce".into(), Ok(2));
+    f.addresses.retain(|a| a.addr != ip("192.0.2.100"));
+    f.addresses.push(address(2, "2001:db8::1", 64, Lifetime::Permanent));
+    f.default_routes.push(DefaultRoute { v6: true, gateway: Some(ip("2001:db8::fe")), link: Some(2), advmss: None });
+    for n in 11..=16 {
+        f.sources.insert(ip(&format!("192.0.2.{n}")), Some(ip("192.0.2.1")));
+        f.sources.insert(ip(&format!("2001:db8::{n}")), Some(ip("2001:db8::1")));
+    }
+    f.modules_loaded.insert("ip_vs_mh".into());
+    f.modules_available.get_or_insert_default().insert("ip_vs_mh".into());
+    set(f, "net/ipv4/conf/eth1/rp_filter", "2");
+}
+
+#[test]
+fn nothing_is_wrong_with_one_of_four_active_directors() {
+    let mut facts = healthy();
+    announcing(&mut facts);
+    let findings = check(&facts);
+    let worst: Vec<_> = findings.iter().filter(|f| f.severity > Severity::Note).collect();
+    assert!(worst.is_empty(), "{worst:#?}");
+}
 
 /// With fencing enabled and this device.
 fn fenced(device: &str) -> Option<cluster::Cluster> {
