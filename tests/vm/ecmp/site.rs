@@ -31,7 +31,7 @@ impl Site {
         shell("for m in ip_vs ip_vs_mh dummy; do modprobe $m || echo \"no module $m\"; done")?;
         shell(&format!("rm -rf {DIR} && mkdir -p {DIR} && cp {FILES}/* {DIR}"))?;
         // Emulated processors stand still now and then; the servers of this scenario echo on another port.
-        let link = r"interface {\n        knet_ping_interval: 1000\n        knet_ping_timeout: 6000\n    }";
+        let link = r"interface {\n        linknumber: 0\n        knet_ping_interval: 1000\n        knet_ping_timeout: 6000\n    }";
         shell(&format!(r"sed -i 's/version: 2/version: 2\n    token: 8000\n    {link}/' {DIR}/corosync.conf"))?;
         shell(&format!("sed -i 's/interval 100 ms/interval 300 ms/' {DIR}/bird-*.conf"))?;
         shell(&format!(
