@@ -1,7 +1,7 @@
 //! One node's native agents: the registry, and the state that they share.
 
 use crate::agent::{Agent, Hosted, Native};
-use crate::announce::{self, Announcer};
+use crate::announce::{self, Announcer, Standing};
 use crate::attributes::{self, Attributes};
 use crate::director::{self, Director, Directors};
 use crate::dummy::{self, Dummy};
@@ -22,7 +22,6 @@ use base::{Names, Operation};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All agents of this crate, whether or not they run.
 const ALL: &[&Meta] = &[
@@ -97,7 +96,7 @@ struct Shared {
     addresses: Arc<Addresses>,
     directors: Directors,
     lan: Lan,
-    quorate: Arc<AtomicBool>,
+    standing: Arc<Standing>,
     /// By the agent's name; a name belongs to one agent, whatever its provider.
     registry: BTreeMap<&'static str, Box<dyn Native>>,
 }
@@ -113,6 +112,7 @@ impl Agents {
         );
         let on_event = options.on_event.clone();
         let lan = Lan::new(options.share, Arc::new(move |e| on_event(Event::Lan(e))));
+        let permit = options.permit.clone();
         let addresses = if options.leases {
             let guard = options.guard_program.map_or_else(GuardLink::none, GuardLink::start);
             let on_event = options.on_event.clone();
@@ -123,7 +123,7 @@ impl Agents {
             Addresses::Permanent(Net::open().map_err(std::io::Error::other)?)
         };
         let (addresses, attributes) = (Arc::new(addresses), Attributes::new(options.on_event));
-        let (dir, quorate) = (options.run_dir, Arc::new(AtomicBool::new(true)));
+        let (dir, standing) = (options.run_dir, Arc::new(Standing::new(options.leases.then_some(permit))));
         let all: Vec<Box<dyn Native>> = vec![
             hosted(VirtualAddress::new(&ipaddr2::IPADDR2, addresses.clone(), directors.clone(), lan.clone())),
             hosted(VirtualAddress::new(&ipaddr2::IPADDR, addresses.clone(), directors.clone(), lan.clone())),
@@ -132,11 +132,11 @@ impl Agents {
             hosted(ConnectionSync::new(options.data_plane, attributes.clone(), directors.clone())),
             hosted(DirectorSettings::new(&dir, attributes.clone())),
             hosted(FwMark(directors.clone())),
-            hosted(Announcer::new(addresses.clone(), directors.clone(), attributes.clone(), quorate.clone())),
+            hosted(Announcer::new(addresses.clone(), directors.clone(), attributes.clone(), standing.clone())),
             hosted(Ping::new(&dir, attributes)),
         ];
         let registry = all.into_iter().map(|agent| (agent.meta().name, agent)).collect();
-        Ok(Agents { shared: Arc::new(Shared { addresses, directors, lan, quorate, registry }) })
+        Ok(Agents { shared: Arc::new(Shared { addresses, directors, lan, standing, registry }) })
     }
 
     /// Whether `ocf:PROVIDER:AGENT` is native here.
@@ -155,12 +155,13 @@ impl Agents {
 
     /// The resources that the applied cluster state gives to this node: only their addresses are renewed.
     pub async fn set_owners(&self, owners: Names) {
+        self.shared.standing.set_owners(owners.clone());
         self.shared.addresses.set_owners(owners).await;
     }
 
     /// Whether this node's part of the cluster has quorum.
     pub fn set_quorate(&self, quorate: bool) {
-        self.shared.quorate.store(quorate, Ordering::Release);
+        self.shared.standing.set_quorate(quorate);
     }
 
     /// Announces all held addresses again, for instance after a merge.

@@ -5,6 +5,7 @@ mod carrier;
 mod cuts;
 mod demo;
 mod doctor;
+mod ecmp;
 mod fixture;
 mod guard;
 mod lease;

@@ -16,6 +16,8 @@
 //!   stopped or lose the cluster's permit, the kernel's own expiry does so within the lease's lifetime. A route put into the
 //!   daemon by command would stay until somebody came to take it out: exactly what nobody is there for.
 //! - A route cannot outlive the routing daemon either: sessions to the routers end with it, and BFD tells within its own time.
+//! - A lease that has lapsed comes back by itself once the cluster's state still gives the resource to this node and lets it renew
+//!   leases: other than an address that moves, nobody else has taken it instead.
 //! - Packets and route agree: where the address is not, IPVS does not take its packets.
 //! - One way for both daemons (and any other that reads addresses); their configuration stays the operator's, no reload of it races
 //!   with his own.
@@ -33,6 +35,7 @@
 
 mod routing;
 mod settings;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -53,9 +56,9 @@ use kernel::links::{LinkError, Links};
 use routing::View;
 pub(crate) use settings::META;
 use settings::Settings;
+pub(crate) use standing::Standing;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -79,7 +82,7 @@ struct Shared {
     addresses: Arc<Addresses>,
     directors: Directors,
     attributes: Attributes,
-    quorate: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 struct Running {
@@ -101,9 +104,9 @@ impl Announcer {
         addresses: Arc<Addresses>,
         directors: Directors,
         attributes: Attributes,
-        quorate: Arc<AtomicBool>,
+        standing: Arc<Standing>,
     ) -> Announcer {
-        let shared = Shared { addresses, directors, attributes, quorate };
+        let shared = Shared { addresses, directors, attributes, standing };
         Announcer { shared: Arc::new(shared), running: Mutex::default() }
     }
 
@@ -163,9 +166,6 @@ impl Announcer {
             };
         };
         let mut tracks = tracks.lock().await;
-        if let Some(lost) = self.shared.lost(&tracks).await? {
-            return Ok(AgentOutcome::new(OcfCode::NOT_RUNNING, format!("{lost} is not here any more")));
-        }
         self.shared.look(&mut tracks, false).await?;
         let view = tracks.settings.daemon.view(&[]).await?;
         let view = self.seen(&tracks, view).await?;
@@ -242,9 +242,13 @@ impl Shared {
     /// Brings every address to where it belongs now. `first`: what is fit is announced without waiting for `settle`.
     async fn look(&self, tracks: &mut Tracks, first: bool) -> Result<(), Trouble> {
         let now = boottime();
+        self.note_lapsed(tracks).await?;
         let addresses: Vec<IpAddr> = tracks.all.keys().copied().collect();
         for addr in addresses {
-            let fit = self.fit(&tracks.settings, addr).await;
+            let mut fit = self.fit(&tracks.settings, addr).await;
+            if !first && !self.standing.grants(&tracks.id) && tracks.all.get(&addr).is_some_and(Track::has_lapsed) {
+                fit = Err("its lease has lapsed, and the cluster does not let this node take it up again".to_owned());
+            }
             let (settle, id) = (tracks.settings.settle, tracks.id.clone());
             let Some(track) = tracks.all.get_mut(&addr) else { continue };
             let settle = if first { Duration::ZERO } else { settle };
@@ -265,7 +269,7 @@ impl Shared {
 
     /// Whether clients may be drawn here for the address; else why not.
     async fn fit(&self, settings: &Settings, addr: IpAddr) -> Result<(), String> {
-        if settings.needs_quorum && !self.quorate.load(Ordering::Acquire) {
+        if settings.needs_quorum && !self.standing.is_quorate() {
             return Err("this part of the cluster has no quorum".to_owned());
         }
         self.directors.fit(addr, settings.director.as_deref()).await
@@ -291,14 +295,22 @@ impl Shared {
         Ok(())
     }
 
-    /// An address that ought to be here and is not.
-    async fn lost(&self, tracks: &Tracks) -> Result<Option<IpAddr>, Trouble> {
+    /// Addresses that ought to be here and are not: leases that ran out while this process or the cluster stood still, or were taken
+    /// away by hand. Nobody else holds them instead, so they come back as soon as they may, without a failure.
+    async fn note_lapsed(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
         for addr in tracks.announced() {
-            if !self.addresses.present(tracks.lease(addr, Place::Up).1).await? {
-                return Ok(Some(addr));
+            let (name, vip) = tracks.lease(addr, Place::Up);
+            if self.addresses.present(vip.clone()).await? {
+                continue;
+            }
+            tracing::warn!(resource = tracks.id, "{addr} has lapsed: routers send elsewhere");
+            // What was lost counts as lost until it is released.
+            self.addresses.remove(&name, Some(vip)).await?;
+            if let Some(track) = tracks.all.get_mut(&addr) {
+                track.lapsed();
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Moves what is announced to the other interface, and serves what still comes. What is not fit, or was lost, is not worth it.

@@ -314,12 +314,21 @@ async fn come_drain_and_go(daemon: Beside, dir: &Path) {
     let outcome = agents.run(&operation("announce", "announce", "monitor", &announce)).await;
     assert_eq!(outcome.code, OcfCode::NOT_RUNNING, "{}", outcome.reason);
 
-    // The permit ends, as when the cluster's loop hangs: the lease takes the route along.
+    // The permit ends, as when the cluster's loop hangs: the lease takes the route along. With the permit it comes back.
     run("announce", "start", &announce).await;
     daemon.sees(dir, "bascule-up").await;
     permit.revoke();
     daemon.sees(dir, "").await;
-    let outcome = agents.run(&operation("announce", "announce", "monitor", &announce)).await;
-    assert_eq!(outcome.code, OcfCode::NOT_RUNNING, "{}", outcome.reason);
+    tokio::time::sleep(ms(500)).await;
+    let said = run("announce", "monitor", &announce).await;
+    assert!(said.contains("0 of 2") && said.contains("has lapsed"), "{said}");
+    permit.set_until(boottime() + Duration::from_secs(3600));
+    daemon.sees(dir, "bascule-up").await;
+
+    // Not any more once the cluster gives it to nobody here.
+    agents.set_owners(Default::default()).await;
+    daemon.sees(dir, "").await;
+    tokio::time::sleep(ms(1_000)).await;
+    daemon.sees(dir, "").await;
     run("announce", "stop", &announce).await;
 }

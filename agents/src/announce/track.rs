@@ -23,6 +23,8 @@ pub(super) struct Track {
     announced: bool,
     fit_since: Option<Duration>,
     why_not: Option<String>,
+    /// It went without being withdrawn.
+    lapsed: bool,
 }
 
 impl Track {
@@ -51,8 +53,17 @@ impl Track {
     pub fn placed(&mut self, place: Place, there: bool) {
         if place == Place::Up {
             self.announced = there;
+            self.lapsed &= !there;
             self.why_not = self.why_not.take().filter(|_| !there);
         }
+    }
+
+    pub fn lapsed(&mut self) {
+        *self = Track { lapsed: true, ..Track::default() };
+    }
+
+    pub fn has_lapsed(&self) -> bool {
+        self.lapsed
     }
 
     pub fn is_announced(&self) -> bool {

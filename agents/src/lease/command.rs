@@ -22,6 +22,12 @@ pub enum KeeperEvent {
         vip: Vip,
         why: Lost,
     },
+    /// The same, where its resource holds several and takes it up again itself, if it may.
+    Lapsed {
+        resource: String,
+        vip: Vip,
+        why: Lost,
+    },
     RenewFailed {
         resource: String,
         vip: Vip,
@@ -41,9 +47,15 @@ pub enum KeeperEvent {
 impl KeeperEvent {
     /// The lease's name becomes the resource's.
     pub(super) fn of_resource(mut self) -> KeeperEvent {
+        if let KeeperEvent::Dropped { resource, vip, why } = &self
+            && super::owner_of(resource) != resource
+        {
+            self = KeeperEvent::Lapsed { resource: resource.clone(), vip: vip.clone(), why: *why };
+        }
         let (KeeperEvent::Added { resource, .. }
         | KeeperEvent::Announced { resource, .. }
         | KeeperEvent::Dropped { resource, .. }
+        | KeeperEvent::Lapsed { resource, .. }
         | KeeperEvent::RenewFailed { resource, .. }
         | KeeperEvent::LinkDown { resource, .. }
         | KeeperEvent::LinkFit { resource }) = &mut self;

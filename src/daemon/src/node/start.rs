@@ -401,6 +401,9 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
         KeeperEvent::Dropped { resource, vip, why } => {
             ("address_dropped", resource.clone(), format!("{}: {why}", vip.addr))
         }
+        KeeperEvent::Lapsed { resource, vip, why } => {
+            ("address_lapsed", resource.clone(), format!("{}: {why}", vip.addr))
+        }
         KeeperEvent::RenewFailed { resource, vip, reason } => {
             ("renew_failed", resource.clone(), format!("{}: {reason}", vip.addr))
         }
