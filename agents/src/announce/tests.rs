@@ -71,7 +71,7 @@ async fn bird_is_understood_and_refusals_name_their_cure() {
     for (answers, word) in [
         (&["HTTP/1.1 400 Bad Request\n"][..], "no BIRD"),
         (&["0001 BIRD 2.0.12 ready.\n", "9001 There is no such thing\n"][..], "no such thing"),
-        (&["0001 BIRD 2.0.12"][..], "no BIRD"),
+        (&["0001 BIRD 2.0.12"][..], "did not answer"),
         (&["+++++\n12x4 no\n"][..], "no BIRD"),
     ] {
         let why = pretend(dir.path(), answers).view(&asked).await.expect_err("refused").to_string();
@@ -171,7 +171,7 @@ const BIRD: Beside = Beside {
 const FRR: Beside = Beside {
     name: "frr",
     package: "frr",
-    probe: "vtysh --version",
+    probe: "test -x /usr/lib/frr/bgpd",
     start: "cp $C/frr-director.conf $D/frr.conf && chmod 755 $D && chown -R frr:frr $D && \
             for d in zebra bgpd; do /usr/lib/frr/$d -d -f $D/frr.conf -i $D/$d.pid -z $D/zserv.api --vty_socket $D || exit 1; done",
     stop: "kill $(cat $D/zebra.pid $D/bgpd.pid)",

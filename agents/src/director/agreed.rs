@@ -34,11 +34,15 @@ impl Board {
 }
 
 impl Inner {
-    /// Gives every director here that wants it what is agreed on now.
-    pub(super) async fn agree(&self) {
+    /// Gives every director here that wants it what is agreed on now; `false` if one was busy.
+    pub(super) async fn agree(&self) -> bool {
+        let mut all = true;
         for slot in self.slots() {
-            // One that is just being started or stopped has its turn in the next round.
-            let Ok(mut state) = slot.state.try_lock() else { continue };
+            // One that is just being started or stopped, or is asked something, has its turn in the next round.
+            let Ok(mut state) = slot.state.try_lock() else {
+                all = false;
+                continue;
+            };
             let agrees = state.agrees;
             let Some(running) = state.running.as_mut().filter(|r| r.role == Role::Active) else { continue };
             let agreed = match agrees {
@@ -53,5 +57,6 @@ impl Inner {
                 running.director.agree(agreed).await;
             }
         }
+        all
     }
 }

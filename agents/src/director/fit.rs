@@ -1,7 +1,7 @@
 //! Whether clients may be drawn to this node for an address: for those who announce it.
 
 use super::slot::Role;
-use super::{Directors, Inner, base_id};
+use super::{Directors, base_id};
 use std::net::IpAddr;
 
 impl Directors {
@@ -12,10 +12,17 @@ impl Directors {
             if director.is_some_and(|d| d != slot.resource && d != base_id(&slot.resource)) {
                 continue;
             }
-            let state = slot.state.lock().await;
-            let Some(running) = state.running.as_ref().filter(|r| r.role == Role::Active) else { continue };
-            let place = Inner::place(&self.inner, addr);
-            let Some(found) = running.director.fitness(place).await else {
+            // Asked often, so nobody waits for the slot meanwhile.
+            let active = slot
+                .state
+                .lock()
+                .await
+                .running
+                .as_ref()
+                .filter(|r| r.role == Role::Active)
+                .map(|r| r.director.handle());
+            let Some(director) = active else { continue };
+            let Some(found) = director.fitness(self.inner.place(addr)).await else {
                 return Err(format!("director {} has ended unexpectedly", slot.resource));
             };
             if found.services > 0

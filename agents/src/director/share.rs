@@ -13,6 +13,8 @@ use tokio::time::MissedTickBehavior;
 /// Sends a payload as an ordered message to all nodes; `false`: not now.
 pub type Share = Arc<dyn Fn(Vec<u8>) -> bool + Send + Sync>;
 
+/// Before a director that was busy is looked at again.
+const BUSY: Duration = Duration::from_millis(100);
 /// Changes that come within this time travel together.
 const COALESCE: Duration = Duration::from_millis(20);
 
@@ -21,15 +23,17 @@ pub(super) async fn run(inner: Weak<Inner>, share: Share) {
     let mut tick = tokio::time::interval(FRESH_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let Some(news) = inner.upgrade().map(|i| i.news.clone()) else { return };
+    let mut again = false;
     loop {
         tokio::select! {
             () = news.notified() => tokio::time::sleep(COALESCE).await,
             _ = tick.tick() => {}
+            () = tokio::time::sleep(BUSY), if again => {}
         }
         let Some(inner) = inner.upgrade() else { return };
         hear_marks(&inner).await;
-        publish(&inner, &share).await;
-        inner.agree().await;
+        let published = publish(&inner, &share).await;
+        again = !inner.agree().await || !published;
     }
 }
 
@@ -51,15 +55,18 @@ async fn hear_marks(inner: &Inner) {
     }
 }
 
-async fn publish(inner: &Inner, share: &Share) {
+/// `false` if a director was busy: what it knows is told later.
+async fn publish(inner: &Inner, share: &Share) -> bool {
+    let mut all = true;
     let newcomers = inner.newcomers.swap(false, Ordering::AcqRel);
     if inner.alone.load(Ordering::Acquire) {
-        return;
+        return true;
     }
     for slot in inner.slots() {
         // A director that is just being started or stopped has its turn in the next round.
         let Ok(mut state) = slot.state.try_lock() else {
             inner.newcomers.fetch_or(newcomers, Ordering::AcqRel);
+            all = false;
             continue;
         };
         let state = &mut *state;
@@ -79,6 +86,7 @@ async fn publish(inner: &Inner, share: &Share) {
             }
         }
     }
+    all
 }
 
 async fn verdicts(resource: &str, outbox: &mut Outbox, running: &Running, newcomers: bool) -> Vec<Body> {

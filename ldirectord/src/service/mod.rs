@@ -186,11 +186,6 @@ impl Director {
         let _ = self.commands.send(core::Command::Agree(agreed)).await;
     }
 
-    /// Whether clients may be drawn to this director for this place; `None`: it has ended.
-    pub async fn fitness(&self, place: Place) -> Option<Fitness> {
-        self.ask(|done| core::Command::Fitness { place, done }).await
-    }
-
     pub async fn status(&self) -> Option<Status> {
         self.ask(core::Command::Status).await
     }
@@ -226,6 +221,11 @@ impl Handle {
 
     pub async fn status(&self) -> Option<Status> {
         self.ask(core::Command::Status).await
+    }
+
+    /// Whether clients may be drawn to this director for this place; `None`: it has ended.
+    pub async fn fitness(&self, place: Place) -> Option<Fitness> {
+        self.ask(|done| core::Command::Fitness { place, done }).await
     }
 
     /// Drains a server or puts it into maintenance, or ends that; returns when it is saved and in the table.
