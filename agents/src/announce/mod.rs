@@ -50,6 +50,7 @@ use crate::net::{Announce, Net, NetError};
 use crate::outcome::AgentOutcome;
 use base::Instance;
 use base::exit::OcfCode;
+use base::lease::Bounds;
 use kernel::announce::Burst;
 use kernel::clock::boottime;
 use kernel::links::{LinkError, Links};
@@ -300,7 +301,9 @@ impl Shared {
     async fn note_lapsed(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
         for addr in tracks.announced() {
             let (name, vip) = tracks.lease(addr, Place::Up);
-            if self.addresses.present(vip.clone()).await? {
+            let there = self.addresses.present(vip.clone()).await?;
+            // Seen twice: a stop that is on its way drains what the cluster's state has just disowned.
+            if !tracks.all.get_mut(&addr).is_some_and(|t| t.missed(there)) {
                 continue;
             }
             tracing::warn!(resource = tracks.id, "{addr} has lapsed: routers send elsewhere");
@@ -313,12 +316,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Moves what is announced to the other interface, and serves what still comes. What is not fit, or was lost, is not worth it.
+    /// Moves what is announced to the other interface, and serves what still comes. What is not fit is not worth it.
     async fn drain(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
         let mut moved = false;
         for addr in tracks.announced() {
-            let present = self.addresses.present(tracks.lease(addr, Place::Up).1).await?;
-            let drains = present && !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok();
+            // Its lease may have ended a moment ago: with the word to stop, the cluster's state names no owner any more.
+            let drains = !tracks.settings.drain.is_zero() && self.fit(&tracks.settings, addr).await.is_ok();
             let at_once = tracks.settings.daemon.takes_two();
             if drains && at_once {
                 self.put(tracks, addr, Place::Drain).await?;
@@ -331,9 +334,27 @@ impl Shared {
         }
         if moved {
             tracing::info!(resource = tracks.id, "draining for {} ms", tracks.settings.drain.as_millis());
-            tokio::time::sleep(tracks.settings.drain).await;
+            self.drained(tracks).await?;
         }
         Ok(())
+    }
+
+    /// Until the time is over. The cluster's state names no owner meanwhile, so the leases are granted anew within its grace.
+    async fn drained(&self, tracks: &mut Tracks) -> Result<(), Trouble> {
+        let end = tokio::time::Instant::now() + tracks.settings.drain;
+        loop {
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            tokio::time::sleep(left.min(Bounds::STANDARD.owner_grace / 2)).await;
+            if tokio::time::Instant::now() >= end {
+                return Ok(());
+            }
+            let addresses: Vec<IpAddr> = tracks.all.keys().copied().collect();
+            for addr in addresses {
+                if tracks.all.get(&addr).is_some_and(|t| t.drains()) {
+                    self.put(tracks, addr, Place::Drain).await?;
+                }
+            }
+        }
     }
 
     async fn withdraw(&self, tracks: &mut Tracks) -> Result<(), Trouble> {

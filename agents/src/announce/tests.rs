@@ -4,7 +4,7 @@ use super::routing::{Daemon, RoutingError};
 use super::track::{Place, Track};
 use super::*;
 use crate::{Agents, Options};
-use base::Operation;
+use base::{Names, Operation};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
@@ -34,6 +34,18 @@ fn what_is_not_fit_goes_at_once_and_comes_back_when_it_stays_fit() {
     track.step(&unfit, settle, ms(4_000));
     assert_eq!(track.step(&Ok(()), settle, ms(5_500)), None);
     assert_eq!(track.step(&Ok(()), settle, ms(7_500)), Some(true));
+}
+
+#[test]
+fn one_look_that_misses_it_is_not_a_loss_yet() {
+    let mut track = Track::default();
+    track.placed(Place::Up, true);
+    assert!(!track.missed(false) && track.is_announced(), "a stop that is on its way finds it to be drained");
+    assert!(!track.missed(true) && !track.missed(false) && track.missed(false));
+    track.lapsed();
+    assert!(track.has_lapsed() && !track.is_announced());
+    track.placed(Place::Up, true);
+    assert!(!track.has_lapsed());
 }
 
 /// A control socket that answers each question in turn.
@@ -323,6 +335,17 @@ async fn come_drain_and_go(daemon: Beside, dir: &Path) {
     let said = run("announce", "monitor", &announce).await;
     assert!(said.contains("0 of 2") && said.contains("has lapsed"), "{said}");
     permit.set_until(boottime() + Duration::from_secs(3600));
+    daemon.sees(dir, "bascule-up").await;
+
+    // With the word to stop, the cluster's state names no owner any more: it drains all the same.
+    let disowned = async {
+        agents.set_owners(Default::default()).await;
+        run("announce", "stop", &announce).await
+    };
+    tokio::join!(disowned, daemon.sees(dir, "bascule-drain"));
+    daemon.sees(dir, "").await;
+    agents.set_owners(Names::from_iter(["announce"])).await;
+    run("announce", "start", &announce).await;
     daemon.sees(dir, "bascule-up").await;
 
     // Not any more once the cluster gives it to nobody here.

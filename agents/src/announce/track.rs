@@ -23,8 +23,11 @@ pub(super) struct Track {
     announced: bool,
     fit_since: Option<Duration>,
     why_not: Option<String>,
+    /// It was not there when last looked at.
+    missing: bool,
     /// It went without being withdrawn.
     lapsed: bool,
+    draining: bool,
 }
 
 impl Track {
@@ -51,11 +54,25 @@ impl Track {
     }
 
     pub fn placed(&mut self, place: Place, there: bool) {
-        if place == Place::Up {
+        if place == Place::Drain {
+            self.draining = there;
+        } else {
+            self.missing = false;
             self.announced = there;
             self.lapsed &= !there;
             self.why_not = self.why_not.take().filter(|_| !there);
         }
+    }
+
+    /// Takes in whether it is there; tells whether it was missing before, too.
+    pub fn missed(&mut self, there: bool) -> bool {
+        let twice = self.missing && !there;
+        self.missing = !there;
+        twice
+    }
+
+    pub fn drains(&self) -> bool {
+        self.draining
     }
 
     pub fn lapsed(&mut self) {
