@@ -6,6 +6,7 @@ pub mod agent;
 pub mod applet;
 pub mod dates;
 pub mod exit;
+pub mod fencing;
 pub mod ids;
 pub mod ipvs;
 pub mod lease;
@@ -19,6 +20,7 @@ pub mod shared;
 pub mod text;
 pub mod time;
 
+pub use fencing::FenceAction;
 pub use ids::NodeId;
 pub use names::Names;
 pub use operation::{Instance, Operation};

@@ -49,6 +49,7 @@ pub mod state;
 pub mod topology;
 mod wants;
 
+pub use base::FenceAction;
 pub use wants::{Over, Wanted, Wants};
 
 #[cfg(test)]
@@ -62,44 +63,6 @@ use std::fmt;
 
 /// Who asks for what the scheduler wants.
 pub const CLUSTER: &str = "bascule-controld";
-
-/// What is done to a target. A later one is stronger: what asks for less can join it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum FenceAction {
-    On,
-    Reboot,
-    Off,
-}
-
-impl FenceAction {
-    pub fn name(self) -> &'static str {
-        match self {
-            FenceAction::On => "on",
-            FenceAction::Reboot => "reboot",
-            FenceAction::Off => "off",
-        }
-    }
-
-    /// As properties and the graph have it; `poweroff` is the old word for `off`.
-    pub fn parse(text: &str) -> Option<FenceAction> {
-        match text {
-            "on" => Some(FenceAction::On),
-            "reboot" => Some(FenceAction::Reboot),
-            "off" | "poweroff" => Some(FenceAction::Off),
-            _ => None,
-        }
-    }
-
-    /// Whether the target is down at some time, if it succeeds.
-    pub fn kills(self) -> bool {
-        self != FenceAction::On
-    }
-
-    /// Whether what `self` does is enough for who asks for `other`.
-    pub fn covers(self, other: FenceAction) -> bool {
-        self.kills() == other.kills() && self >= other
-    }
-}
 
 /// Names a request, and the fencing that it began: node, life of the node, number within it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use controller::fencing::topology::{Level, Target};
 use controller::{FenceRequest, Request, Response as Answer};
 use std::time::Duration;
 use wire::api::{
-    FenceAction, FenceDevice, FenceEvent, FenceLevel, FenceLevelTarget, FenceState, FenceTarget, FencingCall,
-    FencingOp, FencingReply,
+    FenceDevice, FenceEvent, FenceLevel, FenceLevelTarget, FenceState, FenceTarget, FencingCall, FencingOp,
+    FencingReply,
 };
 
 /// A fencing may take several devices' time; its asker's own patience ends it sooner.
@@ -30,11 +30,6 @@ pub(super) async fn run(caller: &Caller, call: FencingCall) -> FencingReply {
         FencingOp::Cleanup { target } => (Request::ForgetFencing { target }, ANSWER_WITHIN),
         FencingOp::Fence { target, action, delay_ms, tolerance_ms, tag } => {
             let client = tag.map_or(client.clone(), |tag| Word::cleaned(&format!("{client} ({tag})")));
-            let action = match action {
-                FenceAction::On => controller::fencing::FenceAction::On,
-                FenceAction::Reboot => controller::fencing::FenceAction::Reboot,
-                FenceAction::Off => controller::fencing::FenceAction::Off,
-            };
             let request = FenceRequest { target, action, timeout_ms, delay_ms, tolerance_ms, client };
             (Request::Fence(request), VERDICT_WITHIN)
         }

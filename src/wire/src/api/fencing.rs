@@ -3,6 +3,7 @@
 //! Devices and levels are configuration: they are registered and changed through `/v1/cib`. Agents that are installed, and what they
 //! say of themselves, are found without a daemon. All other questions are here.
 
+pub use base::FenceAction;
 use base::outside::Word;
 use serde::{Deserialize, Serialize};
 
@@ -50,24 +51,6 @@ pub enum FencingOp {
     Confirm { target: Word },
     /// Forgets the history, all or of one target, and that attempts have failed (`--history=X --cleanup`).
     Cleanup { target: Option<Word> },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FenceAction {
-    On,
-    Reboot,
-    Off,
-}
-
-impl FenceAction {
-    pub fn name(self) -> &'static str {
-        match self {
-            FenceAction::On => "on",
-            FenceAction::Reboot => "reboot",
-            FenceAction::Off => "off",
-        }
-    }
 }
 
 /// Fields of other questions than the one asked are empty.
