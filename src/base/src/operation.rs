@@ -41,8 +41,7 @@ pub struct Operation {
 /// Secrets do not appear, wherever it is printed.
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let params: BTreeMap<&str, &str> =
-            self.params.iter().map(|(name, value)| (name.as_str(), secret::shown(name, value))).collect();
+        let params = secret::all_shown(&self.params);
         let mut out = f.debug_struct("Instance");
         out.field("id", &self.id).field("class", &self.class).field("provider", &self.provider);
         out.field("agent", &self.agent).field("params", &params).finish()

@@ -21,5 +21,6 @@ pub mod output;
 pub mod policy_route;
 pub mod realtime;
 pub mod relay;
+pub mod secrets;
 pub mod settings;
 pub mod watchdog;

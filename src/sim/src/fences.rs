@@ -46,7 +46,7 @@ pub struct Switching {
 }
 
 fn value<'a>(run: &'a AgentCall, name: &str) -> Option<&'a str> {
-    let AgentKind::Run(input) = &run.kind else { return None };
+    let AgentKind::Run { input, .. } = &run.kind else { return None };
     input.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }
 
@@ -126,7 +126,7 @@ fn answer(run: &AgentCall) -> AgentResult {
                 ["on", "off", "reboot", "status", "monitor"].map(|a| format!("<action name=\"{a}\"/>")).concat();
             format!("<resource-agent name=\"{AGENT}\"><actions>{actions}</actions></resource-agent>")
         }
-        AgentKind::Run(_) => String::new(),
+        AgentKind::Run { .. } => String::new(),
     };
     AgentResult { output, ..AgentResult::code(0) }
 }

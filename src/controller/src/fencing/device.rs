@@ -6,9 +6,10 @@
 use super::FenceAction;
 use base::Score;
 use base::ids::same_node;
-use base::text;
+use base::{secret, text};
 use cib::config::{self, Index};
 use std::collections::BTreeMap;
+use std::fmt;
 use xml::Element;
 
 /// Name of the device that stands for a target's own watchdog; it needs no primitive.
@@ -64,7 +65,7 @@ pub enum Covers {
     No,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     pub id: String,
     pub agent: String,
@@ -77,6 +78,15 @@ pub struct Device {
     pub priority: i64,
     /// Why it is not to be used.
     pub disabled: Option<String>,
+}
+
+/// Secrets do not appear, wherever it is printed.
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Device");
+        out.field("id", &self.id).field("agent", &self.agent).field("params", &secret::all_shown(&self.params));
+        out.field("priority", &self.priority).field("disabled", &self.disabled).finish()
+    }
 }
 
 /// All devices in the order of the document.

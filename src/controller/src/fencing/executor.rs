@@ -13,8 +13,9 @@ use super::driver::QUERY_WITHIN;
 use super::state::Fencing;
 use super::{Ended, FenceAction, FenceId, FenceOrder, Outcome};
 use base::outside::Reason;
-use base::{NodeId, Time};
+use base::{NodeId, Time, secret};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 use xml::Element;
 
@@ -35,12 +36,32 @@ pub struct AgentCall {
     pub timeout_ms: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum AgentKind {
     /// What it is; nothing may be done to anybody.
     Metadata,
-    /// With these parameters, the action among them.
-    Run(Vec<(String, String)>),
+    /// The device's id, by which its secrets are found where they are not in the configuration, and its parameters, the action
+    /// among them.
+    Run { device: String, input: Vec<(String, String)> },
+}
+
+/// Secrets do not appear, wherever it is printed.
+impl fmt::Debug for AgentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentKind::Metadata => f.write_str("Metadata"),
+            AgentKind::Run { device, input } => {
+                let input = secret::all_shown(input.iter().map(|(name, value)| (name, value)));
+                f.debug_struct("Run").field("device", device).field("input", &input).finish()
+            }
+        }
+    }
+}
+
+impl AgentKind {
+    pub fn of(device: &Device, action: &str, target: Option<&str>, facts: Option<&Facts>) -> AgentKind {
+        AgentKind::Run { device: device.id.clone(), input: device.input(action, target, facts) }
+    }
 }
 
 /// How a run has ended.
@@ -234,8 +255,8 @@ impl Executor {
     /// Runs `action` of a device for a query.
     pub fn ask(&mut self, number: u64, device: &Device, action: &str, timeout_ms: u64) -> Work {
         let mut work = Work::default();
-        let input = device.input(action, None, self.facts(&device.agent));
-        let call = AgentCall { agent: device.agent.clone(), kind: AgentKind::Run(input), timeout_ms };
+        let kind = AgentKind::of(device, action, None, self.facts(&device.agent));
+        let call = AgentCall { agent: device.agent.clone(), kind, timeout_ms };
         self.call(For::Query { number, device: device.id.clone(), lists: action == "list" }, call, &mut work);
         work
     }
@@ -363,8 +384,8 @@ impl Executor {
         };
         let limit =
             device.timeout_ms(query.0, QUERY_WITHIN.as_millis() as u64).min(QUERY_WITHIN.as_millis() as u64 / 2);
-        let input = device.input(query.0, query.1.as_deref(), facts);
-        let call = AgentCall { agent: device.agent.clone(), kind: AgentKind::Run(input), timeout_ms: limit };
+        let kind = AgentKind::of(&device, query.0, query.1.as_deref(), facts);
+        let call = AgentCall { agent: device.agent.clone(), kind, timeout_ms: limit };
         if let Some(job) = self.jobs.get_mut(&id) {
             job.stage = Stage::Check;
         }
@@ -383,9 +404,9 @@ impl Executor {
         (job.stage, job.tries) = (Stage::Run, job.tries + 1);
         let facts = self.facts.get(&device.agent).and_then(Option::as_ref);
         let action = device.mapped(job.order.step.action, facts);
-        let input = device.input(action.name(), Some(&job.target), facts);
+        let kind = AgentKind::of(&device, action.name(), Some(&job.target), facts);
         let timeout_ms = job.until.since(now).as_millis() as u64;
-        let call = AgentCall { agent: device.agent.clone(), kind: AgentKind::Run(input), timeout_ms };
+        let call = AgentCall { agent: device.agent.clone(), kind, timeout_ms };
         self.call(For::Job(id), call, work);
     }
 

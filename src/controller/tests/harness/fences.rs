@@ -47,7 +47,7 @@ pub struct Fence {
 }
 
 fn value<'a>(run: &'a AgentCall, name: &str) -> Option<&'a str> {
-    let AgentKind::Run(input) = &run.kind else { return None };
+    let AgentKind::Run { input, .. } = &run.kind else { return None };
     input.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }
 

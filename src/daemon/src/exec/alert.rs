@@ -1,6 +1,7 @@
 //! One call of an alert agent.
 
 use super::child::{self, ChildError, Program};
+use super::secrets::Secrets;
 use super::{MAX_REASON_BYTES, Places, env, lsb};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(crate) async fn run(
     user: Option<&User>,
     limit: Duration,
 ) -> Result<(), String> {
+    let secrets = Secrets::among(variables.iter());
     let mut env = env::common(places, Some(node));
     env.extend(variables.into_iter().filter(|(_, v)| !v.contains('\0')).map(|(name, value)| (name, value.into())));
     let program = Program { file: path.into(), args: Vec::new(), env };
@@ -49,7 +51,7 @@ pub(crate) async fn run(
         Ok(output) if output.code == 0 => Ok(()),
         Ok(output) => {
             let said = format!("exit code {} {}", output.code, lsb::last_line(&output.stderr));
-            Err(base::text::one_line(&said, MAX_REASON_BYTES))
+            Err(base::text::one_line(&secrets.hide(&said), MAX_REASON_BYTES))
         }
         Err(ChildError::Deadline) => Err(format!("did not end within {} ms and was killed", limit.as_millis())),
         Err(error) => Err(error.to_string()),

@@ -4,6 +4,7 @@
 //! bounded.
 
 use super::child::{ChildError, Output, Program};
+use super::secrets::{self, Secrets};
 use super::{Ended, MAX_REASON_BYTES, Places, child, env};
 use base::agent::MetadataQuery;
 use base::exit::OcfCode;
@@ -13,6 +14,7 @@ use controller::fencing::device::Device;
 use controller::fencing::executor::{AgentCall, AgentEnd, AgentKind, AgentResult};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Runs an agent to its end or the end of its time.
 pub async fn run(places: &Places, call: &AgentCall) -> AgentResult {
@@ -21,10 +23,18 @@ pub async fn run(places: &Places, call: &AgentCall) -> AgentResult {
         let reason = format!("{}/{} is not there", places.fence_agents.display(), call.agent);
         return result(AgentEnd::NotInstalled, String::new(), &reason);
     };
+    let mut secrets = Secrets::default();
     let ran = match &call.kind {
         AgentKind::Metadata => metadata(places, file, deadline).await,
-        AgentKind::Run(input) => {
-            let text: String = input.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        AgentKind::Run { device, input } => {
+            let mut input = input.clone();
+            let params = input.iter_mut().map(|(name, value)| (name.as_str(), value));
+            secrets = match secrets::reveal(&places.secrets, device, params) {
+                Ok(secrets) => secrets,
+                Err(why) => return result(AgentEnd::NotStarted, String::new(), &why),
+            };
+            let lines = input.into_iter().map(|(name, value)| format!("{name}={value}\n"));
+            let text = Zeroizing::new(lines.collect::<String>());
             let program = Program { file, args: Vec::new(), env: env::common(places, None) };
             child::run(&places.groups, &program, text.as_bytes(), deadline).await
         }
@@ -33,7 +43,7 @@ pub async fn run(places: &Places, call: &AgentCall) -> AgentResult {
         Ok(output) => {
             let reason =
                 if output.code == 0 { String::new() } else { super::lsb::last_line(&output.stderr).to_owned() };
-            result(AgentEnd::Code(output.code), without_doctype(&output.stdout), &reason)
+            result(AgentEnd::Code(output.code), without_doctype(&output.stdout), &secrets.hide(&reason))
         }
         Err(ChildError::Deadline) => result(AgentEnd::Timeout, String::new(), ""),
         Err(error) => result(AgentEnd::NotStarted, String::new(), &error.to_string()),
@@ -70,7 +80,7 @@ pub(super) async fn resource(places: &Places, operation: &Operation, deadline: I
         "monitor" if operation.interval_ms == 0 => Ended::done(OcfCode::NOT_RUNNING, ""),
         "start" | "monitor" => {
             let timeout_ms = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
-            let kind = AgentKind::Run(device.input("monitor", None, None));
+            let kind = AgentKind::of(&device, "monitor", None, None);
             let result = run(places, &AgentCall { agent: device.agent, kind, timeout_ms }).await;
             match result.end {
                 AgentEnd::Code(0) => Ended::done(OcfCode::OK, ""),

@@ -60,7 +60,7 @@ impl Places {
                 .map_or_else(|| base::agent::FENCE_AGENTS_DIR.into(), PathBuf::from),
             helpers: None,
             run_dir,
-            secrets: secrets::directory(),
+            secrets: kernel::secrets::directory(),
             groups: Groups::here(),
         }
     }
@@ -145,9 +145,11 @@ impl Runner {
     pub async fn run(&self, operation: &Operation) -> ExecResult {
         let begun = Instant::now();
         let deadline = begun + operation.timeout().max(Duration::from_millis(1));
-        let ended = match secrets::reveal(&self.places.secrets, operation) {
-            Ok(Some(revealed)) => self.dispatch(&revealed, deadline).await,
-            Ok(None) => self.dispatch(operation, deadline).await,
+        let ended = match secrets::revealed(&self.places.secrets, operation) {
+            Ok((revealed, secrets)) => {
+                let ended = self.dispatch(&revealed, deadline).await;
+                Ended { reason: secrets.hide(&ended.reason), ..ended }
+            }
             // What runs has to be stopped, with or without them.
             Err(_) if operation.action == "stop" => self.dispatch(operation, deadline).await,
             Err(why) => Ended::new(OcfCode::ERROR, OpStatus::Error, why),

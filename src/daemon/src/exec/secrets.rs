@@ -1,62 +1,66 @@
-//! Parameters whose value in the CIB is `lrm://`: the value proper stands in a file of each node, as `cibsecret` puts it there.
+//! Parameters whose value in the CIB is `lrm://`: the value proper stands in a file of each node ([`kernel::secrets`]).
 //!
-//! `DIR/RESOURCE/PARAMETER` holds the value, `PARAMETER.sign` its MD5 in hexadecimal; both are root's alone. It is put in right
-//! before an agent runs, so that it gets into no digest, record, history, log or other node.
+//! It is put in right before an agent runs, so that it gets into no digest, record, history, log or other node. Nor does it by way
+//! of what the agent says: [`Secrets::hide`] takes every secret out of an agent's words.
 
 use base::Operation;
-use base::secret::ELSEWHERE;
-use md5::{Digest, Md5};
-use std::path::{Path, PathBuf};
+use base::secret::{ELSEWHERE, HIDDEN, is_secret};
+use std::path::Path;
+use zeroize::Zeroizing;
 
-/// Where Pacemaker's `cibsecret` keeps them; `BASCULE_SECRETS_DIR` says otherwise.
-const DIR: &str = "/var/lib/pacemaker/lrm/secrets";
-/// Longest value.
-const MAX_BYTES: u64 = 64 * 1024;
+/// Shorter ones would be found in ordinary words.
+const SHORTEST: usize = 4;
 
-pub(super) fn directory() -> PathBuf {
-    std::env::var_os("BASCULE_SECRETS_DIR").map_or_else(|| DIR.into(), PathBuf::from)
-}
+/// The secrets of one run, in memory for as long as it lasts.
+#[derive(Default)]
+pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
-/// The operation with its secrets; `None` if it has none.
-pub(super) fn reveal(dir: &Path, operation: &Operation) -> Result<Option<Operation>, String> {
-    if !operation.instance.params.values().any(|v| v == ELSEWHERE) {
-        return Ok(None);
+impl Secrets {
+    /// Those that their names tell.
+    pub fn among<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Secrets {
+        let mut secrets = Secrets::default();
+        pairs.for_each(|(name, value)| secrets.note(name, value, false));
+        secrets
     }
-    let mut revealed = operation.clone();
-    // All instances of a clone are one resource.
-    let id = operation.instance.id.split(':').next().unwrap_or_default();
-    for (name, value) in revealed.instance.params.iter_mut().filter(|(_, v)| *v == ELSEWHERE) {
-        *value =
-            read(dir, id, name).map_err(|why| format!("parameter {name} is kept elsewhere (lrm://), and {why}"))?;
-    }
-    Ok(Some(revealed))
-}
 
-fn read(dir: &Path, resource: &str, parameter: &str) -> Result<String, String> {
-    let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']);
-    if !plain(resource) || !plain(parameter) {
-        return Err("its name is no name of a file".to_owned());
+    /// What agents say, as it may be logged and shown.
+    pub fn hide(&self, text: &str) -> String {
+        let long = self.0.iter().filter(|s| s.len() >= SHORTEST);
+        long.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
     }
-    let file = dir.join(resource).join(parameter);
-    let mut sign = file.clone().into_os_string();
-    sign.push(".sign");
-    let value = text_of(&file)?;
-    let sign = text_of(Path::new(&sign))?;
-    let sum: String = Md5::digest(value.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-    match sign.split_whitespace().next() {
-        Some(signed) if signed == sum => Ok(value),
-        _ => Err(format!("{} does not fit its .sign: run cibsecret check {resource} {parameter}", file.display())),
+
+    fn note(&mut self, name: &str, value: &str, elsewhere: bool) {
+        if elsewhere || is_secret(name) {
+            self.0.push(Zeroizing::new(value.to_owned()));
+        }
     }
 }
 
-/// Without the line's end.
-fn text_of(file: &Path) -> Result<String, String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let open = std::fs::File::open(file);
-    let read = open.and_then(|f| f.take(MAX_BYTES).read_to_string(&mut text));
-    read.map_err(|e| format!("{}: {e}", file.display()))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+/// Puts the values of `resource` in that stand elsewhere. The error says which is not to be had, and why.
+pub(super) fn reveal<'a>(
+    dir: &Path,
+    resource: &str,
+    params: impl Iterator<Item = (&'a str, &'a mut String)>,
+) -> Result<Secrets, String> {
+    let mut secrets = Secrets::default();
+    for (name, value) in params {
+        let elsewhere = value == ELSEWHERE;
+        if elsewhere {
+            let found = kernel::secrets::read(dir, resource, name);
+            *value = found.map_err(|why| format!("parameter {name} is kept elsewhere (lrm://), and {why}"))?;
+        }
+        secrets.note(name, value, elsewhere);
+    }
+    Ok(secrets)
+}
+
+/// The operation with its secrets.
+pub(super) fn revealed(dir: &Path, operation: &Operation) -> Result<(Operation, Secrets), String> {
+    let mut operation = operation.clone();
+    let id = operation.instance.id.clone();
+    let params = operation.instance.params.iter_mut().map(|(name, value)| (name.as_str(), value));
+    let secrets = reveal(dir, &id, params)?;
+    Ok((operation, secrets))
 }
 
 #[cfg(test)]
@@ -66,22 +70,20 @@ mod tests {
     #[test]
     fn a_value_kept_elsewhere_is_put_in_and_one_that_was_altered_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
-        let of = |resource: &str| dir.path().join(resource);
-        std::fs::create_dir(of("db")).expect("made");
-        std::fs::write(of("db/passwd"), "s3cret\n").expect("written");
-        // echo -n s3cret | md5sum
-        std::fs::write(of("db/passwd.sign"), "33e1b232a4e6fa0028a6670753749a17\n").expect("written");
+        kernel::secrets::keep(dir.path(), "db", "passwd", "s3cret").expect("kept");
         let mut operation = Operation { action: "start".to_owned(), ..Operation::default() };
         operation.instance.id = "db:1".to_owned();
-        operation.instance.params.insert("user".to_owned(), "u".to_owned());
-        assert_eq!(reveal(dir.path(), &operation), Ok(None));
-        operation.instance.params.insert("passwd".to_owned(), ELSEWHERE.to_owned());
-        let revealed = reveal(dir.path(), &operation).expect("readable").expect("secrets");
+        for (name, value) in [("user", "u"), ("passwd", ELSEWHERE), ("password2", "0ther"), ("pass", "x")] {
+            operation.instance.params.insert(name.to_owned(), value.to_owned());
+        }
+        let (revealed, secrets) = revealed(dir.path(), &operation).expect("readable");
         assert_eq!(revealed.instance.params["passwd"], "s3cret");
         assert!(!format!("{revealed:?}").contains("s3cret"));
-        std::fs::write(of("db/passwd"), "other").expect("written");
-        assert!(reveal(dir.path(), &operation).is_err_and(|e| e.contains(".sign") && !e.contains("other")));
+        assert_eq!(secrets.hide("u: s3cret or 0ther? exit"), "u: (hidden) or (hidden)? exit");
+        std::fs::write(dir.path().join("db/passwd"), "other").expect("written");
+        let refused = super::revealed(dir.path(), &operation).err().expect("altered");
+        assert!(refused.contains(".sign") && !refused.contains("other"), "{refused}");
         operation.instance.id = "../db".to_owned();
-        assert!(reveal(dir.path(), &operation).is_err_and(|e| e.contains("no name of a file")));
+        assert!(super::revealed(dir.path(), &operation).is_err_and(|e| e.contains("`../db`")));
     }
 }

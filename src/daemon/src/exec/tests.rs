@@ -389,8 +389,8 @@ async fn a_native_agents_panic_and_delay_are_its_own() {
 fn reboot(agent: &str, params: &[(&str, &str)], target: &str) -> AgentCall {
     let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let device = Device::new("d", agent, params);
-    let input = device.input("reboot", Some(target), None);
-    AgentCall { agent: agent.to_owned(), kind: AgentKind::Run(input), timeout_ms: 20_000 }
+    let kind = AgentKind::of(&device, "reboot", Some(target), None);
+    AgentCall { agent: agent.to_owned(), kind, timeout_ms: 20_000 }
 }
 
 #[tokio::test]
@@ -410,6 +410,19 @@ async fn fence_agents_get_their_parameters_on_standard_input() {
     assert_eq!((result.end, result.reason.as_str()), (AgentEnd::Code(1), "no route to the device"));
     let result = fence::run(&host.runner.places(), &reboot("fence_c", &[], "n2")).await;
     assert_eq!(result.end, AgentEnd::NotInstalled);
+    // A secret that stands in a file of this node: the agent has it, its words and the call do not tell it.
+    kernel::secrets::keep(&host.dir.join("secrets"), "d", "passwd", "k3pt-elsewhere").unwrap();
+    host.script("fence_s", "cat > \"$0.in\"; echo \"cannot log in with k3pt-elsewhere\" >&2; exit 1");
+    let call = reboot("fence_s", &[("passwd", "lrm://")], "n2");
+    let result = fence::run(&host.runner.places(), &call).await;
+    let input = std::fs::read_to_string(host.dir.join("fence_s.in")).unwrap();
+    assert!(input.lines().any(|l| l == "passwd=k3pt-elsewhere"), "{input}");
+    assert_eq!(result.reason.as_str(), "cannot log in with (hidden)");
+    let call = reboot("fence_s", &[("passwd", "told-in-the-CIB"), ("passwd_script", "lrm://")], "n2");
+    assert!(!format!("{call:?}").contains("told-in"), "{call:?}");
+    let result = fence::run(&host.runner.places(), &call).await;
+    assert_eq!(result.end, AgentEnd::NotStarted, "a node without the file is no place for this device: {result:?}");
+    assert!(result.reason.as_str().contains("parameter passwd_script is kept elsewhere"), "{}", result.reason);
     host.script("fence_h", "sleep 60");
     let hanging = AgentCall { timeout_ms: 100, ..reboot("fence_h", &[], "n2") };
     assert_eq!(fence::run(&host.runner.places(), &hanging).await.end, AgentEnd::Timeout);
