@@ -5,24 +5,63 @@
 
 use crate::frame::Session;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use base::NodeId;
 
 /// Bytes that sealing adds to the body.
 pub const OVERHEAD: usize = 16;
 
-/// The cluster's secret, from which the others come. Holds no copy of the authkey itself.
+/// What is made of the authkey as soon as it is read, so that the bytes of the file need not stay in memory. Wiped by the library
+/// that seals when it is dropped; two of the same authkey are equal.
+#[derive(Clone)]
+pub struct Root {
+    prk: Prk,
+    /// Says which it is without saying it.
+    mark: [u8; 16],
+}
+
+impl Root {
+    /// `authkey`: the file's bytes as they are (corosync's are 128 to 4096). Empty for a cluster without authentication:
+    /// packets are then only protected against accidents.
+    pub fn new(authkey: &[u8]) -> Root {
+        let prk = Salt::new(HKDF_SHA256, b"bascule wire 1").extract(authkey);
+        let mut mark = [0; 16];
+        // Of so few bytes it cannot fail; if it did, all would be alike, and a changed key would not be told.
+        let _ = prk.expand(&[b"mark"], Mark).and_then(|okm| okm.fill(&mut mark));
+        Root { prk, mark }
+    }
+}
+
+impl PartialEq for Root {
+    fn eq(&self, other: &Root) -> bool {
+        self.mark == other.mark
+    }
+}
+
+impl std::fmt::Debug for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Root(of an authkey)")
+    }
+}
+
+/// Length of [`Root`]'s mark.
+struct Mark;
+
+impl KeyType for Mark {
+    fn len(&self) -> usize {
+        16
+    }
+}
+
+/// The cluster's secret, from which the others come.
 pub struct Master {
     prk: Prk,
     cluster: Vec<u8>,
 }
 
 impl Master {
-    /// `authkey`: the file's bytes as they are (corosync's are 128 to 4096). Empty for a cluster without authentication:
-    /// packets are then only protected against accidents.
-    pub fn new(authkey: &[u8], cluster: &str) -> Master {
-        let prk = Salt::new(HKDF_SHA256, b"bascule wire 1").extract(authkey);
-        Master { prk, cluster: cluster.as_bytes().to_vec() }
+    pub fn new(root: &Root, cluster: &str) -> Master {
+        Master { prk: root.prk.clone(), cluster: cluster.as_bytes().to_vec() }
     }
 
     /// For hellos: bound to the sender's session only, since the receiver's is not known yet.

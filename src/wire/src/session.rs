@@ -14,7 +14,7 @@
 
 use crate::frame::{self, Header, HeaderError, MAX_PACKET, Session};
 use crate::replay::ReplayWindow;
-use crate::seal::{Key, Master, OVERHEAD};
+use crate::seal::{Key, Master, OVERHEAD, Root};
 use base::{NodeId, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,10 +139,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `session` must be random and new; `authkey` as in [`Master::new`].
-    pub fn new(authkey: &[u8], me: NodeId, cluster: &str, session: Session) -> Endpoint {
+    /// `session` must be random and new.
+    pub fn new(root: &Root, me: NodeId, cluster: &str, session: Session) -> Endpoint {
         Endpoint {
-            master: Master::new(authkey, cluster),
+            master: Master::new(root, cluster),
             me,
             session,
             peers: BTreeMap::new(),

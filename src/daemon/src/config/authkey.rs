@@ -1,7 +1,8 @@
 //! The authkey: raw random bytes, 128 to 4096 of them, that nobody but root may read.
 
-use super::{Config, read_bounded};
+use super::Config;
 use std::fmt;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -11,16 +12,11 @@ pub const DEFAULT_KEYFILE: &str = "/etc/corosync/authkey";
 pub const MIN_KEY_BYTES: usize = 128;
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// Key bytes; never printed, and wiped when they are no longer needed. What the ring makes of them is wiped by the library that
-/// seals.
-#[derive(Clone, PartialEq, Eq)]
+/// Key bytes; never printed, never copied, and wiped as soon as the ring's own key is made of them ([`wire::seal::Root`]).
+#[derive(PartialEq, Eq)]
 pub struct Key(Zeroizing<Vec<u8>>);
 
 impl Key {
-    pub fn new(bytes: Vec<u8>) -> Key {
-        Key(Zeroizing::new(bytes))
-    }
-
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -50,15 +46,14 @@ pub fn read_key(config: &Config, chosen: Option<&Path>) -> Result<(Key, Option<S
         (Some(path), _, _) => path.to_path_buf(),
         (None, Some(path), _) => path.clone(),
         (None, None, Some(inline)) => {
-            let key = checked(Path::new(&config.file), inline.as_bytes().to_vec())?;
+            let key = checked(Path::new(&config.file), Zeroizing::new(inline.as_bytes().to_vec()))?;
             return Ok((key, Some("the key stands in corosync.conf itself: anyone who may read the file can join the cluster; move it to a keyfile".to_owned())));
         }
         (None, None, None) => {
             std::env::var_os("COROSYNC_TOTEM_AUTHKEY_FILE").map_or_else(|| DEFAULT_KEYFILE.into(), PathBuf::from)
         }
     };
-    let bytes =
-        read_bounded(&file, MAX_KEY_BYTES as u64 * 4).map_err(|error| KeyError::Read { file: file.clone(), error })?;
+    let bytes = read_once(&file).map_err(|error| KeyError::Read { file: file.clone(), error })?;
     let key = checked(&file, bytes)?;
     let warning = match std::fs::metadata(&file).map(|m| (m.mode(), m.gid())) {
         Ok((mode, gid)) if mode & 0o007 != 0 || (mode & 0o070 != 0 && gid != 0) => {
@@ -70,9 +65,27 @@ pub fn read_key(config: &Config, chosen: Option<&Path>) -> Result<(Key, Option<S
     Ok((key, warning))
 }
 
-fn checked(file: &Path, bytes: Vec<u8>) -> Result<Key, KeyError> {
+/// Into room that is large enough from the beginning: what a buffer leaves behind as it grows is wiped by nobody.
+fn read_once(file: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    const ROOM: usize = MAX_KEY_BYTES * 4;
+    let mut bytes = Zeroizing::new(vec![0; ROOM]);
+    let mut file = std::fs::File::open(file)?;
+    let mut length = 0;
+    while length < ROOM {
+        match file.read(&mut bytes[length..])? {
+            0 => {
+                bytes.truncate(length);
+                return Ok(bytes);
+            }
+            more => length += more,
+        }
+    }
+    Err(std::io::Error::other(format!("the file is larger than {ROOM} bytes")))
+}
+
+fn checked(file: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Key, KeyError> {
     if (MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&bytes.len()) {
-        Ok(Key::new(bytes))
+        Ok(Key(bytes))
     } else {
         Err(KeyError::Length { file: file.to_path_buf(), found: bytes.len() })
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) struct Settings {
     pub config: Config,
     pub resolved: Resolved,
-    pub key: config::Key,
+    pub key: wire::seal::Root,
     /// Findings that do not stop the node.
     pub warnings: Vec<String>,
     /// Warnings that status keeps showing.
@@ -62,7 +62,8 @@ pub(super) fn read(args: &Args) -> Result<Settings, Refusal> {
         match config::read_key(&config, args.authkey.as_deref()) {
             Ok((key, warning)) => {
                 warnings.extend(warning);
-                key
+                // The file's own bytes are wiped here.
+                wire::seal::Root::new(key.bytes())
             }
             Err(_) if args.allow_unauthenticated => unauthenticated(&mut standing),
             Err(error) => {
@@ -81,9 +82,9 @@ pub(super) fn read(args: &Args) -> Result<Settings, Refusal> {
     Ok(Settings { config, resolved, key, warnings, standing })
 }
 
-fn unauthenticated(standing: &mut Vec<String>) -> config::Key {
+fn unauthenticated(standing: &mut Vec<String>) -> wire::seal::Root {
     standing.push("packets are not authenticated: anyone on the network can join this cluster (--allow-unauthenticated); cure: corosync-keygen, copy the key to every node, restart without the option".to_owned());
-    config::Key::new(PUBLIC_KEY.to_vec())
+    wire::seal::Root::new(&PUBLIC_KEY)
 }
 
 /// The ring's configuration. An explicit `token` asks for patience; without it a dead node is noticed by its heartbeats.

@@ -322,7 +322,7 @@ fn start_claims(
     standing: watch::Receiver<crate::claims::Standing>,
 ) -> tokio::task::JoinHandle<()> {
     let (me, cluster) = (settings.me(), format!("{} lan", settings.config.totem.cluster_name));
-    let mut endpoint = wire::session::Endpoint::new(settings.key.bytes(), me, &cluster, session);
+    let mut endpoint = wire::session::Endpoint::new(&settings.key, me, &cluster, session);
     endpoint.set_peers(clock::now(), settings.resolved.nodes.iter().map(|n| n.id));
     let (agents, timeline) = (agents.clone(), timeline.clone());
     tokio::spawn(crate::claims::Claims { me, endpoint, agents, timeline, standing }.run())

@@ -47,7 +47,7 @@ pub const LEAVE_AFTER: Duration = Duration::from_secs(5);
 pub struct Options {
     pub core: totem::Config,
     pub nodes: Vec<ResolvedNode>,
-    pub key: crate::config::Key,
+    pub key: wire::seal::Root,
     pub cluster_name: String,
     /// Random, new at every start.
     pub session: [u8; 16],

@@ -29,7 +29,7 @@ fn start(id: u32, net: u8, key: u8) -> End {
     let options = Options {
         core: totem::Config::new(NodeId(id), [NodeId(1), NodeId(2)], u64::from(id)),
         nodes: vec![node(1, net), node(2, net)],
-        key: crate::config::Key::new(vec![key; 128]),
+        key: wire::seal::Root::new(&[key; 128]),
         cluster_name: "t".into(),
         session: [id as u8; 16],
         block_unlisted: true,

@@ -78,7 +78,7 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
         }
     }
     let now = clock::now();
-    let mut endpoint = Endpoint::new(options.key.bytes(), me, &options.cluster_name, options.session);
+    let mut endpoint = Endpoint::new(&options.key, me, &options.cluster_name, options.session);
     endpoint.set_peers(now, options.nodes.iter().map(|n| n.id));
     let node = totem::Node::new(options.core.clone(), now);
     let mut thread = Thread {

@@ -7,7 +7,7 @@ const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 
 fn endpoint(me: NodeId, session: u8) -> Endpoint {
-    let mut e = Endpoint::new(KEY, me, "web", [session; 16]);
+    let mut e = Endpoint::new(&Root::new(KEY), me, "web", [session; 16]);
     e.set_peers(Time::ZERO, [A, B, NodeId(3)]);
     e
 }
@@ -92,7 +92,7 @@ fn every_flipped_bit_of_a_hello_is_dropped() {
 #[test]
 fn a_peer_that_comes_back_with_another_key_hears_a_hello_that_it_cannot_open() {
     let (mut a, _) = pair();
-    let mut odd = Endpoint::new(&[9; 256], B, "web", [30; 16]);
+    let mut odd = Endpoint::new(&Root::new(&[9; 256]), B, "web", [30; 16]);
     odd.set_peers(NOW, [A, B]);
     let (mut shown, mut sent) = (0, 0);
     for ms in 0..3000 {
@@ -214,8 +214,8 @@ fn a_hello_held_back_by_the_network_does_not_bring_an_old_session_back() {
 #[test]
 fn other_keys_clusters_nodes_and_directions_do_not_open() {
     let (mut a, mut b) = pair();
-    let mut other_key = Endpoint::new(&[8; 256], B, "web", [20; 16]);
-    let mut other_name = Endpoint::new(KEY, B, "web2", [20; 16]);
+    let mut other_key = Endpoint::new(&Root::new(&[8; 256]), B, "web", [20; 16]);
+    let mut other_name = Endpoint::new(&Root::new(KEY), B, "web2", [20; 16]);
     for e in [&mut other_key, &mut other_name] {
         e.set_peers(Time::ZERO, [A]);
         let (mut a2, _) = (endpoint(A, 10), ());
@@ -289,7 +289,7 @@ fn who_uses_a_taken_number_is_told_so_by_one_who_has_the_key() {
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(third.open(NOW, &bad).is_err(), "bit {bit}");
     }
-    let mut stranger = Endpoint::new(&[9; 256], B, "web", [40; 16]);
+    let mut stranger = Endpoint::new(&Root::new(&[9; 256]), B, "web", [40; 16]);
     stranger.set_peers(Time::ZERO, [A]);
     let (_, foreign) = stranger.poll_transmit(Time::ZERO).unwrap();
     assert_eq!(one.refuse(&foreign), None, "nothing is answered to who has no key");
