@@ -6,10 +6,10 @@ use std::io::{Error, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Who may read the cluster's files beside their owner, where the group exists; as with Pacemaker.
+/// Who may look into the cluster's directories beside their owner, where the group exists; as with Pacemaker.
 pub const GROUP: &str = "haclient";
-/// Owner writes, group reads, nobody else.
-pub const PRIVATE_FILE: u32 = 0o640;
+/// The owner alone: whoever of the group could read the CIB's file would need no permission of an ACL.
+pub const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIR: u32 = 0o750;
 
 /// Makes a directory if it is absent, and takes it from everyone but owner and group, whatever the umask.

@@ -1,14 +1,11 @@
 //! The few file operations that [`super::Store`] is made of, so that tests can cut each of them short.
 
+use kernel::files::{GROUP, PRIVATE_FILE};
 use nix::unistd::{Gid, Group};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Who may read state beside its owner, where the group exists; as with Pacemaker.
-const GROUP: &str = "haclient";
-/// Owner writes, group reads, nobody else: the CIB holds passwords of fence devices.
-const FILE_MODE: u32 = 0o640;
 const DIR_MODE: u32 = 0o750;
 
 /// Operations whose order decides what survives a crash.
@@ -53,11 +50,7 @@ impl Disk for Real {
     fn write(&mut self, file: &Path, bytes: &[u8]) -> io::Result<()> {
         // A name of its own: what stood there was left by a crash, perhaps with another owner or as a link.
         let _ = std::fs::remove_file(file);
-        let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(file)?;
-        if let Some(group) = self.group {
-            // Without the right to do so the owner alone reads it.
-            let _ = std::os::unix::fs::fchown(&open, None, Some(group.as_raw()));
-        }
+        let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(file)?;
         open.write_all(bytes)?;
         open.sync_all()
     }
@@ -98,7 +91,7 @@ fn close(dir: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            narrow(&entry.path(), FILE_MODE)?;
+            narrow(&entry.path(), PRIVATE_FILE)?;
         }
     }
     narrow(dir, mode)
