@@ -32,6 +32,34 @@ fn heard(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
     }
 }
 
+/// As systemd reads them: an unknown key or value is a warning there, and no hardening.
+#[test]
+fn systemd_understands_all_of_the_shipped_units() {
+    if std::process::Command::new("systemd-analyze").arg("--version").output().is_err() {
+        return eprintln!("SKIPPED: there is no systemd-analyze (Debian: systemd)");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let units = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd")).expect("units");
+    let mut count = 0;
+    for unit in units.map(|u| u.expect("a file").path()) {
+        let name = unit.file_name().expect("a name").to_string_lossy().into_owned();
+        // Not installed here.
+        let text = std::fs::read_to_string(&unit).expect("text").replace("/usr/sbin/bascule", fixture::BASCULE);
+        let copy = dir.path().join(&name);
+        std::fs::write(&copy, text).expect("written");
+        let out = std::process::Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "--recursive-errors=no"])
+            .arg(&copy)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let about: Vec<&str> = said.lines().filter(|l| l.contains(&name)).collect();
+        assert!(out.status.success() && about.is_empty(), "{name}: {said}");
+        count += 1;
+    }
+    assert!(count >= 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_unit_says_what_the_program_does() {
     let Some(()) = root() else { return };

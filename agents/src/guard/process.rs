@@ -34,7 +34,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let confined = [
         kernel::confine::no_core_dump(),
         kernel::confine::keep_capabilities(kernel::confine::GUARD),
-        kernel::confine::refuse_calls(),
+        kernel::confine::refuse_calls(kernel::confine::Filter::Guard),
     ];
     // It guards all the same: an address that stays is the greater danger.
     confined.into_iter().filter_map(Result::err).for_each(|e| kernel::errln!("guard: not confined: {e}"));

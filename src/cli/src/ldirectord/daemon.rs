@@ -48,8 +48,12 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
         let _ = nix::unistd::setsid();
     }
     // Before there are threads. An ordinary user has none to give up.
-    let confined =
-        [kernel::confine::no_core_dump(), kernel::confine::keep_capabilities(kernel::confine::DIRECTOR)].into_iter();
+    let confined = [
+        kernel::confine::no_core_dump(),
+        kernel::confine::refuse_calls(kernel::confine::Filter::Director),
+        kernel::confine::keep_capabilities(kernel::confine::DIRECTOR),
+    ]
+    .into_iter();
     if nix::unistd::geteuid().is_root() {
         confined.filter_map(Result::err).for_each(|e| kernel::errln!("ldirectord: not confined: {e}"));
     }
