@@ -11,6 +11,23 @@ static NATIVES: OnceLock<&'static Natives> = OnceLock::new();
 
 /// Parameters that agents' shell library takes for every agent, and no document names.
 const TRACING: [&str; 2] = ["trace_ra", "trace_file"];
+/// Parameters of fence devices that are the cluster's and that no agent names.
+const FENCING: [&str; 10] = [
+    "pcmk_host_argument",
+    "pcmk_host_map",
+    "pcmk_host_list",
+    "pcmk_host_check",
+    "pcmk_delay_max",
+    "pcmk_delay_base",
+    "pcmk_action_limit",
+    "priority",
+    "provides",
+    "stonith-timeout",
+];
+/// Each with `_action`, `_timeout` and `_retries`.
+const FENCING_ACTIONS: [&str; 7] = ["reboot", "off", "on", "list", "monitor", "status", "validate-all"];
+/// The cluster fills them in, whatever the agent demands.
+const FILLED_IN: [&str; 4] = ["action", "port", "plug", "nodename"];
 
 /// The agents that the program has in itself; said once, by who makes the program.
 pub fn know(natives: &'static Natives) {
@@ -31,11 +48,15 @@ pub fn native_document(agent: &str) -> Option<String> {
 pub struct Parameter {
     pub name: String,
     pub required: bool,
+    /// A former name of it, which will do.
+    pub former: Option<String>,
 }
 
 /// Of an agent's document, what a configuration is checked against.
 #[derive(Debug)]
 pub struct Described {
+    /// In pcs's words: `resource` or `stonith`.
+    pub kind: &'static str,
     pub parameters: Vec<Parameter>,
     /// Name, interval, timeout.
     pub actions: Vec<(String, Option<String>, Option<String>)>,
@@ -47,20 +68,27 @@ pub fn describe(agent: &str) -> Result<Described, Failure> {
         Some(document) => document,
         None => listing::metadata(agent)?,
     };
-    read(&document).ok_or_else(|| Failure::new(crm::ERROR, format!("{agent} gives no valid metadata")))
+    let kind = if agent.starts_with("stonith:") { "stonith" } else { "resource" };
+    read(&document, kind).ok_or_else(|| Failure::new(crm::ERROR, format!("{agent} gives no valid metadata")))
 }
 
-fn read(document: &str) -> Option<Described> {
+fn read(document: &str, kind: &'static str) -> Option<Described> {
     // Document types say nothing that is needed, and our parser takes none.
     let root = xml::parse(document.get(document.find("<resource-agent")?..)?).ok()?;
     let yes = |e: &Element, name: &str| matches!(e.attr(name), Some("1" | "true" | "yes" | "on"));
-    let parameter = |e: &Element| Some(Parameter { name: e.attr("name")?.to_owned(), required: yes(e, "required") });
+    let filled_in = |name: &str| kind == "stonith" && FILLED_IN.contains(&name);
+    let parameter = |e: &Element| {
+        let name = e.attr("name")?.to_owned();
+        let required = yes(e, "required") && !yes(e, "deprecated") && !filled_in(&name);
+        Some(Parameter { name, required, former: e.attr("obsoletes").map(str::to_owned) })
+    };
     let action = |e: &Element| {
         let text = |name: &str| e.attr(name).map(str::to_owned);
         Some((text("name")?, text("interval"), text("timeout")))
     };
     let list = |name: &str, of: &'static str| root.child(name).into_iter().flat_map(move |l| l.elements_named(of));
     Some(Described {
+        kind,
         parameters: list("parameters", "parameter").filter_map(parameter).collect(),
         actions: list("actions", "action").filter_map(action).collect(),
     })
@@ -70,24 +98,43 @@ impl Described {
     /// What is wrong with parameters that somebody wants to set: unknown ones, and, of `all` that the resource then has, required
     /// ones that are missing. In pcs's words.
     pub fn problems(&self, set: &[(String, String)], all: &[String]) -> Vec<String> {
-        let known = |name: &str| self.parameters.iter().any(|p| p.name == name) || TRACING.contains(&name);
+        let mut allowed: Vec<String> = self.parameters.iter().map(|p| p.name.clone()).collect();
+        allowed.extend(self.clusters_own());
+        let known = |name: &str| allowed.iter().any(|n| n == name);
         let unknown: Vec<&str> =
             set.iter().filter(|(n, v)| !v.is_empty() && !known(n)).map(|(n, _)| n.as_str()).collect();
+        let has = |p: &Parameter| all.contains(&p.name) || p.former.as_ref().is_some_and(|f| all.contains(f));
         let missing: Vec<&str> =
-            self.parameters.iter().filter(|p| p.required && !all.contains(&p.name)).map(|p| p.name.as_str()).collect();
+            self.parameters.iter().filter(|p| p.required && !has(p)).map(|p| p.name.as_str()).collect();
+        let kind = self.kind;
         let mut problems = Vec::new();
         if !unknown.is_empty() {
             let word = if unknown.len() == 1 { "option" } else { "options:" };
-            let allowed: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).chain(TRACING).collect();
-            let (unknown, allowed) = (quoted(unknown), quoted(allowed));
-            problems.push(format!("invalid resource {word} {unknown}, allowed options are: {allowed}"));
+            let (unknown, allowed) = (quoted(unknown), quoted(allowed.iter().map(String::as_str).collect()));
+            problems.push(format!("invalid {kind} {word} {unknown}, allowed options are: {allowed}"));
         }
         match missing.as_slice() {
             [] => {}
-            [one] => problems.push(format!("required resource option '{one}' is missing")),
-            _ => problems.push(format!("required resource options {} are missing", quoted(missing))),
+            [one] => problems.push(format!("required {kind} option '{one}' is missing")),
+            _ => problems.push(format!("required {kind} options {} are missing", quoted(missing))),
+        }
+        if kind == "stonith" && set.iter().any(|(n, v)| n == "action" && !v.is_empty()) {
+            problems.push(
+                "stonith option 'action' is deprecated and might be removed in a future release, therefore it should not be \
+                 used, use 'pcmk_off_action', 'pcmk_reboot_action' instead"
+                    .to_owned(),
+            );
         }
         problems
+    }
+
+    /// What is taken beside what the agent names.
+    fn clusters_own(&self) -> Vec<String> {
+        if self.kind != "stonith" {
+            return TRACING.map(str::to_owned).to_vec();
+        }
+        let of_action = |a: &&str| ["action", "timeout", "retries"].map(|what| format!("pcmk_{a}_{what}"));
+        FENCING.iter().map(|n| (*n).to_owned()).chain(FENCING_ACTIONS.iter().flat_map(of_action)).collect()
     }
 }
 
@@ -111,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_the_document_does_not_have_is_named_and_what_it_demands() {
-        let described = read(DOCUMENT).expect("a document");
+        let described = read(DOCUMENT, "resource").expect("a document");
         let all = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let none = Vec::<String>::new();
         assert_eq!(described.problems(&pairs(&[("ip", "1"), ("trace_ra", "1")]), &all(&["ip", "key"])), none);
@@ -123,6 +170,30 @@ mod tests {
         assert_eq!(gone, ["required resource option 'ip' is missing"], "an unknown one may be taken away");
         assert_eq!(described.problems(&[], &[]), ["required resource options 'ip', 'key' are missing"]);
         assert_eq!(described.actions, [("monitor".to_owned(), Some("10s".to_owned()), Some("20s".to_owned()))]);
-        assert!(read("nothing").is_none() && read("<resource-agent").is_none());
+        assert!(read("nothing", "resource").is_none() && read("<resource-agent", "resource").is_none());
+    }
+
+    #[test]
+    fn fence_devices_have_the_clusters_parameters_too_and_the_target_is_filled_in() {
+        let document = "<resource-agent name=\"fence_x\"><parameters><parameter name=\"action\" required=\"1\"/>\
+            <parameter name=\"ip\" required=\"1\" obsoletes=\"ipaddr\"/><parameter name=\"ipaddr\" required=\"1\" deprecated=\"1\"/>\
+            <parameter name=\"plug\" required=\"1\"/></parameters></resource-agent>";
+        let described = read(document, "stonith").expect("a document");
+        let problems = |set: &[(&str, &str)]| {
+            let names: Vec<String> = set.iter().map(|(n, _)| (*n).to_owned()).collect();
+            described.problems(&pairs(set), &names)
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(
+            problems(&[("ip", "1"), ("pcmk_host_list", "a"), ("pcmk_reboot_timeout", "9"), ("priority", "2")]),
+            none
+        );
+        assert_eq!(problems(&[("ipaddr", "1")]), none, "the former name will do");
+        assert_eq!(problems(&[]), ["required stonith option 'ip' is missing"]);
+        let wrong = problems(&[("ip", "1"), ("pcmk_hostlist", "a"), ("trace_ra", "1")]);
+        assert!(wrong[0].starts_with(
+            "invalid stonith options: 'pcmk_hostlist', 'trace_ra', allowed options are: 'action', 'ip', "
+        ));
+        assert!(problems(&[("ip", "1"), ("action", "off")])[0].contains("use 'pcmk_off_action'"));
     }
 }

@@ -10,7 +10,7 @@ mod table;
 mod topology;
 
 use crate::crm_mon::CrmMon;
-use crate::edit::{self, error, put_back};
+use crate::edit::{self, error, masked, put_back};
 use crate::grammar::{Line, Refused};
 use crate::report::put;
 use crate::source::{Failure, Source};
@@ -103,6 +103,13 @@ const LEVELS: [&str; 4] = ["configure", "resource", "node", "ra"];
 /// Longest time that `-w` waits.
 const WAIT_MS: u64 = 3_600_000;
 
+/// Secrets stand in it as they are, so that it can be loaded: for its owner alone.
+fn save(file: &str, text: &str) -> Result<String, Failure> {
+    let cannot = |e: std::io::Error| Failure::new(codes::CANTCREAT, format!("cannot write {file}: {e}"));
+    kernel::files::replace(std::path::Path::new(file), text.as_bytes(), 0o600).map_err(cannot)?;
+    Ok(String::new())
+}
+
 impl Shell {
     fn single(&mut self, words: &[String]) -> Result<String, Failure> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -122,7 +129,7 @@ impl Shell {
         };
         let words = line.words();
         let text = self.level(words[0], &words[1..])?;
-        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "verify", ..]) {
+        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "save" | "verify", ..]) {
             self.commit()?;
         }
         if self.wait {
@@ -219,8 +226,10 @@ impl Shell {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration))
             }
-            ["show", "xml"] => Ok(self.working()?.configuration.to_pretty()),
-            ["show", ids @ ..] => show::configuration(&self.working()?.configuration, ids),
+            ["show", "xml"] => Ok(masked(&self.working()?.configuration).to_pretty()),
+            ["show", ids @ ..] => show::configuration(&masked(&self.working()?.configuration), ids),
+            ["save", file] => save(file, &show::configuration(&self.working()?.configuration, &[])?),
+            ["save", "xml", file] => save(file, &self.working()?.configuration.to_pretty()),
             ["edit", ..] => Err(error("edit a copy instead: cibadmin -Q > cib.xml, change it, cibadmin -R -x cib.xml")),
             words => configure::run(&mut self.working()?.configuration, words),
         }

@@ -11,6 +11,7 @@ use crate::attributes::sign;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
 use base::exit::crm;
+use base::secret;
 use cib::{Expected, Op, Request, Target, Version};
 use xml::{Element, Node};
 
@@ -126,9 +127,43 @@ pub fn set_pairs(holder: &mut Element, kind: &str, default_set: &str, pairs: &[(
     }
 }
 
+/// As people may look at it: every list of parameters goes through here. What is read back by a command or a program is not
+/// masked, since it would destroy what it cannot tell: `cibadmin`, `crm configure save`, the files of `pcs cluster cib`, and the
+/// one value that was asked for by its name.
+pub fn masked(e: &Element) -> Element {
+    let mut shown = e.clone();
+    mask(&mut shown);
+    shown
+}
+
+fn mask(e: &mut Element) {
+    let is_secret = |p: &Element| {
+        let name = p.attr("name").unwrap_or_default();
+        p.name() == "nvpair"
+            && secret::is_secret(name)
+            && !matches!(p.attr("value"), None | Some("" | secret::ELSEWHERE))
+    };
+    if is_secret(e) {
+        e.set("value", secret::MASK);
+    }
+    // Only what holds one is copied.
+    for at in 0..e.nodes().len() {
+        if e.at(&[at]).is_some_and(|c| c.descendants().any(is_secret))
+            && let Some(child) = e.at_mut(&[at])
+        {
+            mask(child);
+        }
+    }
+}
+
 /// Splits `name=value` words.
 pub fn pair(word: &str) -> Result<(String, String), Failure> {
     match word.split_once('=') {
+        Some((name, secret::MASK)) if secret::is_secret(name) => Err(error(format!(
+            "{name}: {} stands in lists in place of a secret, and is none; give the value itself (lists that can be loaded again: \
+             crm configure save, pcs cluster cib, cibadmin -Q)",
+            secret::MASK
+        ))),
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(error(format!("missing value of '{word}' option"))),
     }
@@ -225,7 +260,7 @@ pub fn agent_is_there(agent: &str) -> bool {
     match parts.as_slice() {
         ["ocf", provider, name] => root.join(provider).join(name).is_file(),
         ["lsb", name] => std::path::Path::new("/etc/init.d").join(name).is_file(),
-        ["stonith", name] => std::path::Path::new("/usr/sbin").join(name).is_file(),
+        ["stonith", name] => crate::fence_agent::find(name).is_some(),
         ["systemd" | "service", name] => ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
             .iter()
             .any(|dir| std::path::Path::new(dir).join(format!("{name}.service")).is_file()),
@@ -239,9 +274,9 @@ pub fn agent_of(primitive: &Element) -> String {
 }
 
 /// What speaks against these parameters, as the agent describes itself: `set` are the new ones, `all` the names that the
-/// resource then has. Only of resource agents: fence devices have parameters of the cluster's beside the agent's.
+/// resource then has.
 pub fn problems_of(agent: &str, set: &[(String, String)], all: &[String]) -> Vec<String> {
-    if !agent.starts_with("ocf:") {
+    if !agent.starts_with("ocf:") && !agent.starts_with("stonith:") {
         return Vec::new();
     }
     agents::describe(agent).map(|described| described.problems(set, all)).unwrap_or_default()

@@ -6,8 +6,11 @@ mod acl;
 mod alert;
 mod cluster;
 mod constraint;
+mod defaults;
 mod node;
+mod operations;
 mod resource;
+mod sbd;
 mod stonith;
 mod table;
 

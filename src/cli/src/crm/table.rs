@@ -10,6 +10,8 @@ pub const TABLE: Table = Table {
         "version",
         "configure show [ID...]",
         "configure show xml",
+        "configure save FILE",
+        "configure save xml FILE",
         "configure verify/validate-all",
         "configure commit [FORCE]",
         "configure refresh",

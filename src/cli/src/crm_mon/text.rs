@@ -430,12 +430,13 @@ fn attributes(options: &CrmMon, view: &View<'_>) -> String {
 }
 
 /// Those that an operator set; not what the cluster keeps for itself.
-pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&String, &String)> {
+pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&str, &str)> {
     let own = ["standby", "shutdown", "probe_complete", "terminate", "maintenance"];
     let is_own = move |name: &str| {
         own.contains(&name) || ["#", "fail-count-", "last-failure-"].iter().any(|stem| name.starts_with(stem))
     };
-    node.attributes.iter().filter(move |(name, _)| !is_own(name))
+    let visible = node.attributes.iter().filter(move |(name, _)| !is_own(name));
+    visible.map(|(name, value)| (name.as_str(), base::secret::shown(name, value)))
 }
 
 /// `rsc: migration-threshold=3 fail-count=1 last-failure='…'`.

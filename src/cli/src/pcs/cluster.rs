@@ -245,7 +245,9 @@ pub fn config(source: &Source) -> Result<String, Failure> {
     let indented: String = resources.lines().map(|l| format!("  {l}\n")).collect();
     let _ = write!(out, "\nResources:\n{indented}\n");
     out += &constraint::list(source, false, &["location", "order", "colocation", "ticket"])?;
-    let _ = write!(out, "\nResources Defaults:\n{}\n", resource::run(source, &Line::default(), &["defaults"])?);
+    let defaults = resource::run(source, &Line::default(), &["defaults"])?;
+    let indented: String = defaults.lines().map(|l| format!("  {l}\n")).collect();
+    let _ = write!(out, "\nResources Defaults:\n{indented}\n");
     out += &node::property(source, &["config"], false)?;
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! `pcs resource` and `pcs stonith`.
 
+use super::{defaults, operations};
 use crate::crm_mon::View;
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, NewPrimitive, edit, error, pair};
@@ -35,7 +36,9 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["clone", id, rest @ ..] => clone(source, id, rest, false),
         ["promotable", id, rest @ ..] => clone(source, id, rest, true),
         ["unclone", id] => unclone(source, id),
-        ["defaults", rest @ ..] => defaults(source, rest),
+        ["defaults", rest @ ..] => defaults::run(source, line, defaults::Of::Resources, rest),
+        ["op", "defaults", rest @ ..] => defaults::run(source, line, defaults::Of::Operations, rest),
+        ["op", rest @ ..] => operations::run(source, line, rest),
         ["standards"] => Ok(listing::standards()),
         ["providers"] => Ok(listing::ocf_providers()),
         ["agents"] => listing::agents("ocf"),
@@ -57,6 +60,7 @@ pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, F
         ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
         ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
         ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
+        ["meta" | "defaults" | "op", ..] => run(source, line, words),
         _ => Err(error(format!("unknown stonith command '{}' (see: pcs help)", words.join(" ")))),
     }
 }
@@ -76,7 +80,7 @@ fn status(source: &Source) -> Result<String, Failure> {
 
 /// The configuration of resources in pcs's words.
 pub fn config(source: &Source, ids: &[&str], which: fn(&Element) -> bool) -> Result<String, Failure> {
-    let cib = source.cib()?;
+    let cib = edit::masked(&source.cib()?);
     let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
     let mut out = String::new();
     let top: Vec<&Element> = match ids {
@@ -535,27 +539,5 @@ fn unclone(source: &Source, id: &str) -> Result<String, Failure> {
         let at = at.min(resources.nodes().len());
         resources.nodes_mut().insert(at, Node::Element(inner));
         Ok(String::new())
-    })
-}
-
-fn defaults(source: &Source, words: &[&str]) -> Result<String, Failure> {
-    let pairs = match words {
-        ["update" | "set" | "config", rest @ ..] => rest,
-        pairs => pairs,
-    };
-    if pairs.is_empty() {
-        let cib = source.cib()?;
-        let section = cib.child("configuration").and_then(|c| c.child("rsc_defaults"));
-        let pairs = section
-            .map(|s| cib::config::values(s, "meta_attributes", &cib::config::Index::new(&cib)))
-            .unwrap_or_default();
-        let lines: String = pairs.iter().map(|(n, v)| format!("{n}={v}\n")).collect();
-        return Ok(if lines.is_empty() { "No defaults set\n".to_owned() } else { lines });
-    }
-    let pairs = pairs.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
-    edit(source, |configuration| {
-        let section = configuration.child_or_insert("rsc_defaults");
-        edit::set_pairs(section, "meta_attributes", "rsc_defaults-meta_attributes", &pairs);
-        Ok("Warning: Defaults do not apply to resources which override them with their own defined values\n".to_owned())
     })
 }

@@ -1,6 +1,6 @@
 //! `pcs stonith`: devices are resources, and fencing is asked of the node.
 
-use super::{resource, unable};
+use super::{resource, sbd, unable};
 use crate::edit::levels::{self, Target};
 use crate::edit::{edit, error};
 use crate::fencing::{self, Form};
@@ -31,6 +31,8 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["level", "remove" | "delete", number, rest @ ..] => remove(source, number, rest),
         ["level", "clear", rest @ ..] => clear(source, rest),
         ["level", "verify"] => verify(source),
+        ["sbd", rest @ ..] => sbd::run(line, rest),
+        ["meta", id, ..] if !is_there(source, id)? => Err(error(format!("Unable to find stonith device '{id}'"))),
         ["config", ids @ ..] if !ids.is_empty() => described(source, ids),
         ["enable" | "disable", ids @ ..] => {
             warn_of_resources(source, words[0], ids)?;
@@ -42,6 +44,10 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
 
 fn is_device(configuration: &xml::Element, id: &str) -> bool {
     crate::edit::find_resource(configuration, id).is_some_and(|e| e.attr("class") == Some("stonith"))
+}
+
+fn is_there(source: &Source, id: &str) -> Result<bool, Failure> {
+    Ok(source.cib()?.child("configuration").is_some_and(|c| is_device(c, id)))
 }
 
 /// Devices that are there; the others are named.
