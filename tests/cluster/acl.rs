@@ -4,6 +4,8 @@
 use crate::fixture::{BASCULE, Cluster, PATIENCE, cib_call, post};
 use crate::root::root;
 use base::exit::crm;
+use case::Case;
+use cib::{Op, Request, Target};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +16,9 @@ use std::process::Command;
 use wire::api::{CibOp, CibReply};
 use xml::Element;
 
+#[path = "../../src/cib/src/acl/cases/case.rs"]
+mod case;
+
 const NODES: [&str; 2] = ["n1", "n2"];
 const CASES: [(&str, &str); 3] = [
     ("cts", include_str!("../../src/cib/src/acl/cases/cts.txt")),
@@ -23,66 +28,19 @@ const CASES: [(&str, &str); 3] = [
 /// Numbers of users that no system has; the users of the cases are called so.
 const FIRST_UID: u32 = 61_000;
 
-struct Case<'a> {
-    line: &'a str,
-    user: &'a str,
-    operation: &'a str,
-    target: &'a str,
-    code: i32,
-    xml: &'a str,
-    look: &'a str,
-}
-
-impl<'a> Case<'a> {
-    fn of(line: &'a str) -> Case<'a> {
-        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
-        let field = |n: usize| fields.get(n).copied().unwrap_or_default();
-        let code = field(3).parse().expect("a code");
-        Case { line, user: field(0), operation: field(1), target: field(2), code, xml: field(4), look: field(5) }
+/// A case as the API takes it.
+fn call_of(case: &Case<'_>) -> Value {
+    let mut call = call(case.operation, case.target, (!case.xml.is_empty()).then(|| case.xml.to_owned()));
+    if case.operation == "steps" {
+        let steps = case.payload().expect("steps");
+        let step = |s: &Element| {
+            let payload = s.elements().next().map(Element::to_compact);
+            self::call(s.attr("op").expect("an operation"), s.attr("target").expect("a target"), payload)
+        };
+        call["steps"] = steps.elements().map(step).collect();
+        call["xml"] = Value::Null;
     }
-
-    fn call(&self) -> Value {
-        let mut call = call(self.operation, self.target, (!self.xml.is_empty()).then(|| self.xml.to_owned()));
-        if self.operation == "steps" {
-            let steps = xml::parse(self.xml).expect("XML");
-            let step = |s: &Element| {
-                let payload = s.elements().next().map(Element::to_compact);
-                self::call(s.attr("op").expect("an operation"), s.attr("target").expect("a target"), payload)
-            };
-            call["steps"] = steps.elements().map(step).collect();
-            call["xml"] = Value::Null;
-        }
-        call
-    }
-
-    /// As an operator types it; a transaction cannot be typed.
-    fn words(&self) -> Option<Vec<&'a str>> {
-        let mut words = vec!["cibadmin"];
-        words.extend(match self.operation {
-            "query" => ["-Q"].iter(),
-            "create" => ["-C"].iter(),
-            "modify" => ["-M"].iter(),
-            "upsert" => ["-M", "-c"].iter(),
-            "score" => ["-M", "--score"].iter(),
-            "replace" => ["-R", "--force"].iter(),
-            "delete" => ["-D"].iter(),
-            "delete-all" => ["-d"].iter(),
-            "patch" => ["-P"].iter(),
-            "bump" => ["-B"].iter(),
-            "erase" => ["-E", "--force"].iter(),
-            "upgrade" => ["-u"].iter(),
-            _ => return None,
-        });
-        match self.target {
-            "-" => {}
-            path if path.starts_with('/') => words.extend(["-A", path]),
-            section => words.extend(["-o", section]),
-        }
-        if !self.xml.is_empty() {
-            words.extend(["-X", self.xml]);
-        }
-        Some(words)
-    }
+    call
 }
 
 fn call(operation: &str, target: &str, xml: Option<String>) -> Value {
@@ -127,12 +85,6 @@ fn configuration(run_dir: &Path) -> String {
     reply.xml.expect("a section")
 }
 
-fn looks(document: &Element, look: &str) -> bool {
-    let (wanted, path) = look.strip_prefix('!').map_or((true, look), |path| (false, path));
-    let found = xml::Path::parse(path).expect("a path").find(document).expect("small");
-    wanted != found.is_empty()
-}
-
 /// The document of the cases, in place of what was there.
 fn load(run_dir: &Path, document: &str) {
     let call = json!({"op": "replace", "xml": document, "options": {"force": true}});
@@ -147,7 +99,7 @@ fn run(
     name_of: &dyn Fn(&str) -> String,
     asked: &dyn Fn(&Case<'_>) -> Option<(i32, String)>,
 ) -> usize {
-    let (document, lines) = text.split_once("\n====\n").expect("a document and cases");
+    let (document, cases) = case::read(text);
     let mut document = document.to_owned();
     for user in targets(&document) {
         let (by_id, named) =
@@ -158,7 +110,7 @@ fn run(
     }
     load(run_dir, &document);
     let mut count = 0;
-    for case in lines.lines().map(Case::of) {
+    for case in cases {
         let before = configuration(run_dir);
         let Some((code, answer)) = asked(&case) else { continue };
         count += 1;
@@ -169,7 +121,7 @@ fn run(
         } else if !case.look.is_empty() {
             let text =
                 if case.operation == "query" { answer } else { format!("<cib>{}</cib>", configuration(run_dir)) };
-            assert!(looks(&xml::parse(&text).expect("XML"), case.look), "{}\n{text}", case.line);
+            assert!(case::looks(&xml::parse(&text).expect("XML"), case.look), "{}\n{text}", case.line);
         }
     }
     count
@@ -189,7 +141,7 @@ async fn acls_are_held_to_whoever_asks_and_however() {
     let mut counts = Vec::new();
     for (name, text) in CASES {
         let in_place = |case: &Case<'_>| {
-            let answer = ask(&dir, case.user, "POST", "cib", &case.call());
+            let answer = ask(&dir, case.user, "POST", "cib", &call_of(case));
             let text = answer["xml"].as_str().or(answer["message"].as_str()).unwrap_or_default().to_owned();
             Some((code(&answer), text))
         };

@@ -57,16 +57,45 @@ impl Original {
 
     /// Runs a command on the first node.
     pub fn run(&self, words: &[&str]) -> Option<Output> {
-        // The script, and below it the namespace's first process.
-        let unshare = self.nodes.first()?.id()?;
-        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
-        let inside = children.split_whitespace().next()?;
-        Command::new("nsenter").args(["-t", inside, "-n", "-m", "-u", "-p"]).args(words).output().ok()
+        inside(self.nodes.first()?.id()?)?.args(words).output().ok()
     }
 
     pub fn text(&self, words: &[&str]) -> String {
         self.run(words).map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
     }
+}
+
+/// The original's commands on a file, as its own regression tests run them.
+pub struct Tools {
+    packages: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl Tools {
+    /// `Err` says why they cannot be had here.
+    pub fn new() -> Result<Tools, String> {
+        Ok(Tools { packages: packages()?, file: tempfile::NamedTempFile::new().map_err(|e| e.to_string())? })
+    }
+
+    /// The CIB that the commands work on from now on.
+    pub fn load(&self, cib: &str) -> std::io::Result<()> {
+        std::fs::write(self.file.path(), cib)
+    }
+
+    /// Runs a command in this user's place.
+    pub fn run(&self, user: &str, words: &[&str]) -> std::io::Result<Output> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/original-tool");
+        let mut command = Command::new(script);
+        command.arg(&self.packages).args(words).env("CIB_file", self.file.path()).env("CIB_user", user).output()
+    }
+}
+
+/// A command within the namespaces of a script.
+fn inside(unshare: u32) -> Option<Command> {
+    let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).ok()?;
+    let mut command = Command::new("nsenter");
+    command.args(["-t", children.split_whitespace().next()?, "-n", "-m", "-u", "-p"]);
+    Some(command)
 }
 
 fn corosync_conf(names: &[&str]) -> String {

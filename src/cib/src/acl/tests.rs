@@ -4,65 +4,8 @@ use super::*;
 use crate::{Cib, CibError, Op, Request, Target};
 use base::exit::crm;
 
-/// One line of a file of `cases/`.
-struct Case {
-    line: String,
-    user: String,
-    request: Request,
-    code: i32,
-    look: String,
-}
-
-fn target(text: &str) -> Target {
-    match text {
-        "-" => Target::Whole,
-        path if path.starts_with('/') => Target::XPath(path.to_owned()),
-        section => Target::Section(section.to_owned()),
-    }
-}
-
-fn request(operation: &str, place: &str, payload: Option<Element>) -> Request {
-    let op = match operation {
-        "upsert" | "score" => Op::Modify,
-        "delete-all" => Op::Delete,
-        "steps" => Op::Transaction,
-        name => Op::from_name(name).unwrap_or_else(|| panic!("operation {name}")),
-    };
-    if op == Op::Transaction {
-        let steps = payload.into_iter().flat_map(|p| p.elements().cloned().collect::<Vec<_>>());
-        let step = |s: Element| {
-            request(
-                s.attr("op").unwrap_or_default(),
-                s.attr("target").unwrap_or_default(),
-                s.elements().next().cloned(),
-            )
-        };
-        return Request::transaction(steps.map(step).collect());
-    }
-    let mut request = Request::new(op, target(place), payload);
-    request.options.allow_create = operation == "upsert";
-    request.options.score_update = operation == "score";
-    request.options.multiple = operation == "delete-all";
-    request.options.force = true;
-    request
-}
-
-fn cases(text: &str) -> (Cib, Vec<Case>) {
-    let (document, lines) = text.split_once("\n====\n").expect("a document and cases");
-    let case = |line: &str| {
-        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
-        let field = |n: usize| fields.get(n).copied().unwrap_or_default();
-        let payload = (!field(4).is_empty()).then(|| xml::parse(field(4)).expect("XML"));
-        Case {
-            line: line.to_owned(),
-            user: field(0).to_owned(),
-            request: request(field(1), field(2), payload),
-            code: field(3).parse().expect("a code"),
-            look: field(5).to_owned(),
-        }
-    };
-    (Cib::parse(document).expect("a CIB"), lines.lines().map(case).collect())
-}
+#[path = "cases/case.rs"]
+mod case;
 
 /// As the system has it: who is called nobody is in nogroup.
 fn subject(user: &str) -> Option<Subject> {
@@ -70,19 +13,17 @@ fn subject(user: &str) -> Option<Subject> {
     Subject::new(user, groups)
 }
 
-fn looks(document: &Element, look: &str) -> bool {
-    let (wanted, path) = look.strip_prefix('!').map_or((true, look), |path| (false, path));
-    let found = Path::parse(path).expect("a path").find(document).expect("small");
-    wanted != found.is_empty()
+fn loaded(text: &str) -> Cib {
+    Cib::parse(case::read(text).0).expect("a CIB")
 }
 
 fn run(text: &str) -> usize {
-    let (mut cib, cases) = cases(text);
+    let (mut cib, cases) = (loaded(text), case::read(text).1);
     for case in &cases {
         let before = cib.clone();
-        let done = match subject(&case.user) {
-            Some(subject) => cib.apply_as(&case.request, &subject),
-            None => cib.apply(&case.request),
+        let done = match subject(case.user) {
+            Some(subject) => cib.apply_as(&case.request(), &subject),
+            None => cib.apply(&case.request()),
         };
         let code = done.as_ref().map_or_else(CibError::exit_code, |_| 0);
         assert_eq!(code, case.code, "{}\n{done:?}", case.line);
@@ -93,7 +34,7 @@ fn run(text: &str) -> usize {
         if !case.look.is_empty() {
             let answer = done.ok().and_then(|d| d.answer);
             let document = answer.as_ref().unwrap_or_else(|| cib.root());
-            assert!(looks(document, &case.look), "{}\n{}", case.line, document.to_pretty());
+            assert!(case::looks(document, case.look), "{}\n{}", case.line, document.to_pretty());
         }
     }
     cases.len()
@@ -116,7 +57,7 @@ fn no_way_around_a_permission_is_open() {
 
 #[test]
 fn a_refusal_names_the_rule_and_what_it_forbids() {
-    let (mut cib, _) = cases(include_str!("cases/evasions.txt"));
+    let mut cib = loaded(include_str!("cases/evasions.txt"));
     let eve = subject("eve").expect("not exempt");
     let mut refusal = |xml: &str| {
         let payload = xml::parse(xml).expect("XML");
@@ -137,7 +78,7 @@ fn a_refusal_names_the_rule_and_what_it_forbids() {
 
 #[test]
 fn values_that_may_not_be_read_are_whole_after_a_change_beside_them() {
-    let (mut cib, _) = cases(include_str!("cases/evasions.txt"));
+    let mut cib = loaded(include_str!("cases/evasions.txt"));
     let eve = subject("eve").expect("not exempt");
     let payload = xml::parse("<nvpair id='db-role' value='Stopped'/>").expect("XML");
     cib.apply_as(&Request::new(Op::Modify, Target::Whole, Some(payload)), &eve).expect("allowed");
@@ -147,7 +88,7 @@ fn values_that_may_not_be_read_are_whole_after_a_change_beside_them() {
 
 #[test]
 fn a_change_of_the_status_is_guarded_as_any_other() {
-    let (mut cib, _) = cases(include_str!("cases/cts.txt"));
+    let mut cib = loaded(include_str!("cases/cts.txt"));
     let mut write = |user: &str| {
         let subject = subject(user).expect("not exempt");
         let before = cib.clone();
@@ -169,7 +110,7 @@ fn a_change_of_the_status_is_guarded_as_any_other() {
 
 #[test]
 fn what_cannot_be_evaluated_is_closed() {
-    let (mut cib, _) = cases(include_str!("cases/cts.txt"));
+    let mut cib = loaded(include_str!("cases/cts.txt"));
     let bad =
         "<acl_role id='observer'><acl_permission id='odd' kind='deny' xpath='//nvpair[translate(@name)]'/></acl_role>";
     let request = Request::new(Op::Replace, Target::Section("acls".into()), Some(xml::parse(bad).expect("XML")));

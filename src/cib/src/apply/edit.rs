@@ -161,9 +161,10 @@ fn modify(root: &mut Element, request: &Request, visits: &mut usize) -> Result<b
     }
 }
 
-/// Same name, and the same id where the criteria have one.
+/// Same name, and the same id where the criteria have one; what refers to another element is told by that one's id.
 fn fits(e: &Element, criteria: &Element) -> bool {
-    e.name() == criteria.name() && (criteria.id().is_none() || e.id() == criteria.id())
+    let same = |name: &str| criteria.attr(name).map(|value| e.attr(name) == Some(value));
+    e.name() == criteria.name() && same("id").or_else(|| same("id-ref")).unwrap_or(true)
 }
 
 /// Merges `update` into the first element in document order that fits it; `None` if none does.
@@ -187,7 +188,7 @@ pub fn merge(here: &mut Element, update: &Element, score: bool) -> bool {
             Node::Element(child) => {
                 let there = match child.id() {
                     Some(id) => here.child_by_id_mut(child.name(), id),
-                    None => here.child_mut(child.name()),
+                    None => here.find_mut(|e| fits(e, child)),
                 };
                 let there = there.map(|there| merge(there, child, score));
                 if there.is_none() {

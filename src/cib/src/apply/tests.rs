@@ -20,6 +20,22 @@ fn request(op: Op, target: Target, payload: &str) -> Request {
     Request { at: base::WallTime::from_secs(0), ..Request::new(op, target, payload) }
 }
 
+/// It became a value of the first pair there, whichever that was.
+#[test]
+fn a_pair_that_refers_to_another_is_added_beside_those_that_are_there() {
+    let mut cib = cib();
+    let with = |pair: &str| {
+        let text = format!("<primitive id='vip'><instance_attributes id='p'>{pair}</instance_attributes></primitive>");
+        Request::upsert("resources", parse(&text).expect("xml"))
+    };
+    cib.apply(&with("<nvpair id='a' name='passwd' value='x'/>")).expect("accepted");
+    let refers = with("<nvpair id-ref='a' name='password'/>");
+    assert!(cib.apply(&refers).expect("accepted").changed);
+    let pairs: Vec<String> = cib.root().find_id("p").expect("there").elements().map(xml::Element::to_compact).collect();
+    assert_eq!(pairs, ["<nvpair id=\"a\" name=\"passwd\" value=\"x\"/>", "<nvpair id-ref=\"a\" name=\"password\"/>"]);
+    assert!(!cib.apply(&refers).expect("accepted").changed, "a second time it is there");
+}
+
 #[test]
 fn configuration_raises_epoch_and_status_raises_num_updates() {
     let mut cib = cib();
