@@ -17,6 +17,7 @@ use wire::api::{CibOp, CibReply};
 use xml::Element;
 
 #[path = "../../src/cib/src/acl/cases/case.rs"]
+#[allow(dead_code, reason = "the node makes its own requests")]
 mod case;
 
 const NODES: [&str; 2] = ["n1", "n2"];

@@ -5,11 +5,14 @@
 
 use crate::frame::Session;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
+use aws_lc_rs::hmac;
 use base::NodeId;
 
 /// Bytes that sealing adds to the body.
 pub const OVERHEAD: usize = 16;
+
+const SALT: &[u8] = b"bascule wire 1";
 
 /// What is made of the authkey as soon as it is read, so that the bytes of the file need not stay in memory. Wiped by the library
 /// that seals when it is dropped; two of the same authkey are equal.
@@ -24,7 +27,9 @@ impl Root {
     /// `authkey`: the file's bytes as they are (corosync's are 128 to 4096). Empty for a cluster without authentication:
     /// packets are then only protected against accidents.
     pub fn new(authkey: &[u8]) -> Root {
-        let prk = Salt::new(HKDF_SHA256, b"bascule wire 1").extract(authkey);
+        // HKDF's extraction (RFC 5869, 2.2) done by itself: the library's own keeps the authkey for as long as what it makes of it.
+        let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SALT), authkey);
+        let prk = Prk::new_less_safe(HKDF_SHA256, extracted.as_ref());
         let mut mark = [0; 16];
         // Of so few bytes it cannot fail; if it did, all would be alike, and a changed key would not be told.
         let _ = prk.expand(&[b"mark"], Mark).and_then(|okm| okm.fill(&mut mark));
@@ -112,4 +117,24 @@ fn nonce(counter: u64) -> Nonce {
     let mut bytes = [0u8; 12];
     bytes[4..].copy_from_slice(&counter.to_be_bytes());
     Nonce::assume_unique_for_key(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_what_hkdf_extracts_and_tells_keys_apart() {
+        let okm = |prk: &Prk| {
+            let mut out = [0; 16];
+            prk.expand(&[b"x"], Mark).and_then(|okm| okm.fill(&mut out)).expect("short");
+            out
+        };
+        for key in [&[][..], &[7; 128], &[9; 4096]] {
+            let of_library = aws_lc_rs::hkdf::Salt::new(HKDF_SHA256, SALT).extract(key);
+            assert_eq!(okm(&Root::new(key).prk), okm(&of_library));
+            assert_eq!(Root::new(key), Root::new(key));
+            assert_ne!(Root::new(key), Root::new(&[8; 128]));
+        }
+    }
 }

@@ -78,7 +78,8 @@ fn done(what: &str, out: Output) -> Result<String, Failure> {
 
 /// `None` where systemd cannot be asked.
 fn unit(question: &str) -> Option<bool> {
-    Command::new("systemctl").args([question, "--quiet", "sbd.service"]).status().ok().map(|s| s.success())
+    // Its own words are for its own callers.
+    Command::new("systemctl").args([question, "--quiet", "sbd.service"]).output().ok().map(|o| o.status.success())
 }
 
 fn status(full: bool) -> String {
