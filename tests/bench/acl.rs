@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use xml::{Element, Node};
 
 #[path = "../../src/cib/src/acl/cases/case.rs"]
+#[allow(dead_code, reason = "results are compared whole")]
 mod case;
 #[path = "../support/original.rs"]
 #[allow(dead_code, reason = "the whole cluster is for others")]
