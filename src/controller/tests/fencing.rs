@@ -593,6 +593,17 @@ fn without_a_device_the_watchdog_of_a_node_without_quorum_is_counted_on() {
     lab.run_ms(20_000);
     let after = moved_after(&lab, cut);
     assert!((10_000..10_200).contains(&after), "twice the watchdog's own time: {after} ms");
+    // A shorter time than a frozen node may live on is not believed.
+    let hasty = fenced(&[("stonith-watchdog-timeout", "3s")], GROUP, "", "");
+    let mut lab = Lab::watched(&[1, 1, 1], &hasty, schedule, BTreeMap::new(), 5000);
+    lab.run_ms(3000);
+    let owner = lab.where_is("vip")[0];
+    let rest: Vec<u32> = (1..=3).filter(|n| *n != owner).collect();
+    lab.partition(&[&[owner], &rest]);
+    let cut = lab.now;
+    lab.run_ms(20_000);
+    let after = moved_after(&lab, cut);
+    assert!((10_000..10_200).contains(&after), "twice the watchdog's own time: {after} ms");
     // A member is told to reset itself, whatever its quorum.
     let mut lab = watched();
     let owner = lab.where_is("vip")[0];

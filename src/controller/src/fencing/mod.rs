@@ -198,14 +198,14 @@ pub fn panics(cib: &xml::Element) -> bool {
     property(cib, "fencing-reaction", "fence-reaction") == Some("panic")
 }
 
-/// `fencing-watchdog-timeout`: how long after a node was lost its watchdog has certainly reset it. Negative: twice the watchdog's own
-/// time, which is `watchdog_ms`. `None` if that way of fencing is not in use.
+/// `fencing-watchdog-timeout`: how long after a node was lost its watchdog has certainly reset it. Never less than twice the watchdog's
+/// own time, which is `watchdog_ms`: a node that was frozen feeds it once more when it goes on, before it learns that it was lost. A
+/// negative value is just that. `None` if that way of fencing is not in use.
 pub fn watchdog_timeout_ms(cib: &xml::Element, watchdog_ms: u64) -> Option<u64> {
     let value = property(cib, "fencing-watchdog-timeout", "stonith-watchdog-timeout")?;
     match text::parse_ms(value)? {
         0 => None,
-        ms if ms < 0 => Some(watchdog_ms.saturating_mul(2)).filter(|ms| *ms > 0),
-        ms => u64::try_from(ms).ok(),
+        ms => Some(u64::try_from(ms).unwrap_or(0).max(watchdog_ms.saturating_mul(2))).filter(|ms| *ms > 0),
     }
 }
 
