@@ -14,6 +14,7 @@ pub mod host;
 pub mod inquiry;
 pub mod ipvs;
 pub mod links;
+pub mod machine;
 pub mod memory;
 pub mod names;
 pub mod netns;

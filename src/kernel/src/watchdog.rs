@@ -39,16 +39,27 @@ impl Watchdog {
         let file = OpenOptions::new().write(true).open(path);
         let file = file.map_err(|source| WatchdogError::Open { path: path.to_owned(), source })?;
         let mut dog = Watchdog { path: path.to_owned(), file, timeout_s };
+        match dog.set_timeout(timeout_s) {
+            Ok(()) => Ok(dog),
+            Err(error) => {
+                let _ = dog.disarm();
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on it bites after this time, which begins anew: for an end that must not wait for the whole timeout. A device
+    /// that cannot keeps its own.
+    pub fn set_timeout(&mut self, timeout_s: u32) -> Result<(), WatchdogError> {
         let mut seconds = i32::try_from(timeout_s).unwrap_or(i32::MAX);
         // SAFETY: the descriptor is open, and the request reads and writes one int, which lives through the call.
-        let answer = unsafe { libc::ioctl(dog.file.as_raw_fd(), SET_TIMEOUT, &mut seconds) };
+        let answer = unsafe { libc::ioctl(self.file.as_raw_fd(), SET_TIMEOUT, &mut seconds) };
         if answer != 0 {
             let source = std::io::Error::last_os_error();
-            let _ = dog.disarm();
-            return Err(WatchdogError::Timeout { path: path.to_owned(), timeout_s, source });
+            return Err(WatchdogError::Timeout { path: self.path.clone(), timeout_s, source });
         }
-        dog.timeout_s = u32::try_from(seconds).unwrap_or(timeout_s);
-        Ok(dog)
+        self.timeout_s = u32::try_from(seconds).unwrap_or(timeout_s);
+        Ok(())
     }
 
     /// Seconds without food until the reset, as the device has them.
