@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use wire::api::{CibOp, CibReply, FenceAction, FenceState, FencingCall, FencingOp, FencingReply};
 
-const NODES: [&str; 3] = ["n1", "n2", "n3"];
+pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const VIP: &str = "10.55.1.7";
 /// Longest wait for what involves several devices' times.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -59,18 +59,18 @@ fn pairs(id: &str, all: &[(&str, &str)]) -> String {
     all.iter().map(|(n, v)| format!("<nvpair id=\"{id}-{n}\" name=\"{n}\" value=\"{v}\"/>")).collect()
 }
 
-struct World {
-    cluster: Cluster,
+pub struct World {
+    pub cluster: Cluster,
     /// How long the address was seen on two nodes.
-    double: Duration,
+    pub double: Duration,
     /// Machines without power: what they had is nowhere.
     dead: Vec<&'static str>,
     looked: Instant,
     began: Instant,
 }
 
-/// A fence device: its name, how its agent acts, further parameters.
-type Device<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+/// A fence device: its name, how its agent acts (or the name of a stock agent), further parameters.
+pub type Device<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 impl World {
     /// Nodes with an address, and fencing by these devices: name, how they act, further parameters.
@@ -81,6 +81,13 @@ impl World {
         levels: &str,
         more: &str,
     ) -> World {
+        let mut world = World::prepare(names).await;
+        world.begin(properties, devices, levels, more).await;
+        world
+    }
+
+    /// Hosts and agents; no node runs.
+    pub async fn prepare(names: &[&'static str]) -> World {
         let mut cluster = Cluster::prepare(names).await;
         let script = |path: std::path::PathBuf, text: &str| {
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -90,15 +97,21 @@ impl World {
         script(cluster.path("agents/fence_lab"), AGENT);
         script(cluster.path("ocf/resource.d/test/Stuck"), STUCK);
         cluster.env.insert("BASCULE_FENCE_AGENTS", cluster.path("agents").display().to_string());
-        let mut world =
-            World { cluster, double: Duration::ZERO, dead: Vec::new(), looked: Instant::now(), began: Instant::now() };
-        names.iter().for_each(|n| world.boot(n));
-        world.cluster.wait_for_ring(names).await;
-        let dir = world.cluster.path("").display().to_string();
+        World { cluster, double: Duration::ZERO, dead: Vec::new(), looked: Instant::now(), began: Instant::now() }
+    }
+
+    /// The nodes start, get this configuration, and come to rest.
+    pub async fn begin(&mut self, properties: &[(&str, &str)], devices: &[Device<'_>], levels: &str, more: &str) {
+        let names = self.cluster.names.clone();
+        names.iter().for_each(|n| self.boot(n));
+        self.cluster.wait_for_ring(&names).await;
+        let dir = self.cluster.path("").display().to_string();
         let device = |(id, how, params): &(&str, &str, &[(&str, &str)])| {
-            let params = pairs(id, params) + &pairs(id, &[("how", how), ("dir", &dir), ("id", id)]);
+            let own = [("how", *how), ("dir", &dir), ("id", id)];
+            let (agent, own) = if how.starts_with("fence_") { (*how, &own[..0]) } else { ("fence_lab", &own[..]) };
+            let params = pairs(id, params) + &pairs(id, own);
             format!(
-                "<primitive id=\"{id}\" class=\"stonith\" type=\"fence_lab\"><instance_attributes id=\"{id}-i\">{params}</instance_attributes></primitive>"
+                "<primitive id=\"{id}\" class=\"stonith\" type=\"{agent}\"><instance_attributes id=\"{id}-i\">{params}</instance_attributes></primitive>"
             )
         };
         let vip = format!(
@@ -115,28 +128,26 @@ impl World {
         );
         let call = cib_call(CibOp::Replace, "configuration", Some(config));
         let reply: CibReply =
-            post(&world.cluster.run_dir(names[0]), "cib", &call, fixture::PATIENCE).expect("an answer");
+            post(&self.cluster.run_dir(names[0]), "cib", &call, fixture::PATIENCE).expect("an answer");
         assert_eq!(reply.code, 0, "{reply:?}");
-        world.owner(names).await;
+        self.owner(&names).await;
         // Devices are monitored, and nothing is under way any more.
         let first = names[0];
-        world
-            .watch("the cluster is at rest", |c| {
-                let all: Vec<_> = names.iter().map(|n| c.status(n)).collect::<Option<_>>()?;
-                all.iter().any(|s| s.controller == "idle").then_some(())?;
-                c.status(first).map(|_| ())
-            })
-            .await;
-        world
+        self.watch("the cluster is at rest", |c| {
+            let all: Vec<_> = names.iter().map(|n| c.status(n)).collect::<Option<_>>()?;
+            all.iter().any(|s| s.controller == "idle").then_some(())?;
+            c.status(first).map(|_| ())
+        })
+        .await;
     }
 
-    fn boot(&mut self, name: &'static str) {
+    pub fn boot(&mut self, name: &'static str) {
         self.dead.retain(|n| *n != name);
         self.cluster.start_node(name);
     }
 
     /// Looks who has the address, and takes the power from whom the agent has chosen.
-    async fn glance(&mut self) {
+    pub async fn glance(&mut self) {
         for name in self.cluster.names.clone() {
             let switch = self.cluster.path(&format!("power.{name}"));
             if switch.exists() {
@@ -155,7 +166,7 @@ impl World {
     }
 
     /// Waits, and looks meanwhile who has the address.
-    async fn watch<T>(&mut self, what: &str, mut ask: impl FnMut(&Cluster) -> Option<T>) -> T {
+    pub async fn watch<T>(&mut self, what: &str, mut ask: impl FnMut(&Cluster) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         self.looked = Instant::now();
         loop {
@@ -168,13 +179,13 @@ impl World {
     }
 
     /// Looks on for that long.
-    async fn look_on(&mut self, for_ms: u64) {
+    pub async fn look_on(&mut self, for_ms: u64) {
         let until = Instant::now() + Duration::from_millis(for_ms);
         self.watch("time passes", |_| (Instant::now() >= until).then_some(())).await;
     }
 
     /// The one of these nodes whose status says that the address runs there.
-    async fn owner(&mut self, among: &[&'static str]) -> &'static str {
+    pub async fn owner(&mut self, among: &[&'static str]) -> &'static str {
         self.watch(&format!("one of {among:?} has the address"), |cluster| {
             let has = |n: &&&str| cluster.run_dir(n).join("api.sock").exists() && holds(cluster, n);
             let all: Vec<&'static str> = among.iter().filter(has).copied().collect();
@@ -184,7 +195,7 @@ impl World {
     }
 
     /// What the agent was asked to do: device, action, target.
-    fn fences(&self) -> Vec<String> {
+    pub fn fences(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.cluster.path("fences")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
@@ -194,7 +205,7 @@ impl World {
     }
 
     /// Events of all nodes that answer, in order of time.
-    fn timeline(&self) -> String {
+    pub fn timeline(&self) -> String {
         let kinds = [
             "node_lost",
             "node_joined",
@@ -231,7 +242,7 @@ impl World {
     }
 
     /// The address came to its new owner only after the verdict on the old one, and was never on two.
-    fn verify(&self, title: &str, victim: &str, since_us: i64) {
+    pub fn verify(&self, title: &str, victim: &str, since_us: i64) {
         println!("== {title}, after {} ms\n{}", self.began.elapsed().as_millis(), self.timeline());
         let verdict = self.first("fence_end", victim, since_us).expect("a verdict");
         // It may have been on a node that lives.
@@ -247,7 +258,7 @@ impl World {
     }
 
     /// Waits for the end of a node's process; its exit code, none if it was killed.
-    async fn ended(&mut self, name: &'static str) -> Option<i32> {
+    pub async fn ended(&mut self, name: &'static str) -> Option<i32> {
         let end = Instant::now() + PATIENCE;
         loop {
             self.glance().await;
@@ -283,16 +294,16 @@ fn word(text: &str) -> base::outside::Word {
     base::outside::Word::cleaned(text)
 }
 
-fn now_us() -> i64 {
+pub fn now_us() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     i64::try_from(now.as_micros()).expect("before 290000")
 }
 
-fn others(of: &[&'static str], node: &str) -> Vec<&'static str> {
+pub fn others(of: &[&'static str], node: &str) -> Vec<&'static str> {
     of.iter().copied().filter(|n| *n != node).collect()
 }
 
-fn history(world: &World, node: &str, target: &str) -> Vec<(FenceState, Option<String>)> {
+pub fn history(world: &World, node: &str, target: &str) -> Vec<(FenceState, Option<String>)> {
     let reply = world.fencing(node, FencingOp::History { target: Some(word(target)) });
     reply.history.into_iter().map(|e| (e.state, e.device)).collect()
 }

@@ -23,6 +23,7 @@ mod secrets;
 mod service;
 mod stale;
 mod start;
+mod stock_fences;
 mod stops;
 
 #[path = "../support/root.rs"]
