@@ -2,21 +2,26 @@
 //!
 //! The watchdog is fed by the core task's tick, so that a machine whose core hangs is reset; and only while the controller says that
 //! this node may live ([`controller::Controller::may_feed`]).
+//!
+//! A node that must die, and not only end (`fencing-reaction=panic`, or the others count on its watchdog), goes in this order: the
+//! watchdog is left with [`LAST_S`], since it works whatever else hangs; what is held is dropped; the kernel resets the machine
+//! (sysrq, then `reboot(2)`). A machine that is not this node's own is never touched ([`kernel::machine`]).
 
 use super::core::Core;
 use crate::clock;
 use base::{Names, Time};
+use kernel::machine::{self, Place};
 use kernel::watchdog::Watchdog;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long the ring may take to let a fenced node go; then the process ends all the same.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the directors' tables: without its address nobody reaches one any more.
 const TABLES_WITHIN: Duration = Duration::from_secs(5);
-/// What resets the machine at once, unless [`TRIGGER_VAR`] names another file.
-const TRIGGER: &str = "/proc/sysrq-trigger";
-const TRIGGER_VAR: &str = "BASCULE_SYSRQ_TRIGGER";
+/// What the watchdog leaves a node that must die.
+const LAST_S: u32 = 1;
+/// With this variable the kernel's own way is not tried, only the watchdog's: for whoever wants to see that it works.
+const WATCHDOG_ONLY_VAR: &str = "BASCULE_RESET_BY_WATCHDOG";
 
 /// Why the node has ended, other than in good order.
 pub(super) struct End {
@@ -53,8 +58,13 @@ pub(super) struct Dog {
 
 impl Dog {
     /// Opens the device, which arms it; a node that should have one and has none says so.
-    pub fn open(wanted: Option<&(std::path::PathBuf, u32)>) -> (Dog, Option<String>) {
+    pub fn open(wanted: Option<&(std::path::PathBuf, u32)>, place: &Place) -> (Dog, Option<String>) {
         let Some((device, timeout_s)) = wanted else { return (Dog::default(), None) };
+        if let Place::Namespaces(why) = place {
+            let why =
+                format!("the machine around this node is not its own ({why}): {} is left alone", device.display());
+            return (Dog::default(), Some(format!("there is no watchdog: {why}")));
+        }
         match Watchdog::open(device, *timeout_s) {
             Ok(watchdog) => {
                 tracing::info!(
@@ -62,9 +72,17 @@ impl Dog {
                     device.display(),
                     watchdog.timeout_s()
                 );
-                (Dog { watchdog: Some(watchdog), starved: false }, None)
+                (Dog { watchdog: Some(watchdog), ..Dog::default() }, None)
             }
             Err(error) => (Dog::default(), Some(format!("there is no watchdog: {error}"))),
+        }
+    }
+
+    /// The machine is to go down as soon as the device can bring it about.
+    fn hasten(&mut self) {
+        let Some(watchdog) = &mut self.watchdog else { return };
+        if let Err(error) = watchdog.set_timeout(LAST_S) {
+            tracing::warn!("{error}");
         }
     }
 
@@ -101,10 +119,13 @@ impl Core {
     pub(super) async fn obey(&mut self, why: String, panic: bool) {
         tracing::error!("{why}: dropping all addresses and directors, and ending");
         self.timeline.add("obey", "", &why);
+        if panic {
+            self.dog.hasten();
+        }
         self.ring.set_owners_current(false);
         self.performer.drop_everything().await;
-        if panic {
-            reset();
+        if panic && std::env::var_os(WATCHDOG_ONLY_VAR).is_none() {
+            tracing::error!("{}: only its watchdog can end it now", machine::reset(&Place::here()));
         }
         let (directors, reason) = (self.performer.agents.directors().clone(), why.clone());
         let tables = tokio::spawn(async move { directors.abandon(&reason).await });
@@ -121,18 +142,26 @@ impl Core {
     }
 }
 
-/// Resets the machine without a sync: what it holds must not reach anybody any more.
-fn reset() {
-    let trigger = std::env::var_os(TRIGGER_VAR).unwrap_or_else(|| TRIGGER.into());
-    if let Err(error) = std::fs::write(Path::new(&trigger), "b") {
-        tracing::error!("{}: {error}: the machine is not reset", Path::new(&trigger).display());
-    }
-}
-
 impl super::perform::Performer {
     /// Addresses first, then what was started by this process.
     pub(super) async fn drop_everything(&mut self) {
         self.owners(Names::default()).await;
         self.cancel_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_in_a_laboratory_leaves_the_machines_watchdog_alone() {
+        let wanted = (std::path::PathBuf::from("/nonexistent/watchdog"), 5);
+        let (dog, why) = Dog::open(Some(&wanted), &Place::Namespaces("a laboratory".to_owned()));
+        assert!(why.is_some_and(|w| w.contains("is left alone")), "it is not even opened");
+        assert_eq!(dog.timeout_ms(), 0);
+        let (_, why) = Dog::open(Some(&wanted), &Place::Machine);
+        assert!(why.is_some_and(|w| w.contains("modprobe softdog")), "it was tried");
+        assert_eq!(Dog::open(None, &Place::Machine).1, None);
     }
 }

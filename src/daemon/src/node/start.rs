@@ -149,17 +149,12 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     config.two_node = quorum.config().two_node_effective();
     config.votes = quorum.config().votes.clone();
     config.expected_votes = quorum.config().expected_votes();
-    let (dog, no_dog) = Dog::open(settings.config.system.watchdog.as_ref());
-    config.watchdog_ms = dog.timeout_ms();
-    let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
     let instances = run_dir.join("instances");
     let (records, problems) = records::load(&instances);
-    controller.restore(clock::wall(), records);
     let mut standing = settings.standing.clone();
     standing.extend(loaded.damage.iter().map(|d| format!("state directory: {d}")));
     standing.extend(problems.iter().map(|p| format!("record of an instance: {p}")));
     standing.extend(data_plane_warning(&args));
-    standing.extend(no_dog);
 
     let (executed_to, executed) = mpsc::unbounded_channel();
     let (facts_to, facts) = mpsc::unbounded_channel();
@@ -193,8 +188,16 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     );
     let reach = crate::reach::start(settings.config.quorum.ping_targets.clone());
     let data_plane = args.data_plane.name();
+    let session = random()?;
+    // From here on the watchdog bites: nothing that is slow or can fail may stand between it and the first tick.
+    let (dog, no_dog) = Dog::open(settings.config.system.watchdog.as_ref(), &kernel::machine::Place::here());
+    no_dog.iter().for_each(|why| tracing::error!("{why}"));
+    standing.extend(no_dog);
+    config.watchdog_ms = dog.timeout_ms();
+    let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
+    controller.restore(clock::wall(), records);
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
-    let claims = start_claims(&identity.settings, random()?, &performer.agents, &timeline, known);
+    let claims = start_claims(&identity.settings, session, &performer.agents, &timeline, known);
     let core = Core::new(controller, quorum, ring, performer, identity, board, dog);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })

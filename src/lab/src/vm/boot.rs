@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Lines of the guest's console that an error shows.
 const CONSOLE_LINES: usize = 60;
 
+/// What the guest's kernel says, in the directory of the guest.
+pub const CONSOLE: &str = "console.log";
+
 /// A guest that does not add to its pulse for this long stands still: it does so every few seconds.
 const SILENCE: Duration = Duration::from_secs(180);
 
@@ -35,14 +38,11 @@ pub struct JobResult {
 /// Everything the job prints goes to `on_output` as it comes, in pieces.
 pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)) -> Result<JobResult, VmError> {
     let _ = fs::remove_dir_all(dir);
-    fs::create_dir_all(dir).map_err(io_at(dir))?;
+    let mut emulator = emulator(image, dir, &job.script, job.memory_mb)?;
     let dir = dir.canonicalize().map_err(io_at(dir))?;
-    let cwd = std::env::current_dir().map_err(io_at("."))?;
-    write(&dir.join("start"), &start_script(image, &cwd))?;
-    write(&dir.join("job"), &job.script)?;
-    let console = dir.join("console.log");
+    let console = dir.join(CONSOLE);
     let began = Instant::now();
-    let mut guest = Guest(spawn(image, &dir, job, &console)?);
+    let mut guest = Guest(emulator.spawn().map_err(io_at("qemu-system-x86_64"))?);
     let mut log = Follower { path: dir.join("output.log"), at: 0 };
     let mut pulse = Follower { path: dir.join("pulse"), at: 0 };
     let mut last_pulse = Instant::now();
@@ -70,6 +70,36 @@ pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)
     let code = fs::read_to_string(dir.join("exit-code")).ok().and_then(|t| t.trim().parse().ok());
     let exit_code = code.ok_or_else(|| VmError::NoResult { last_words: last_lines(&console), console })?;
     Ok(JobResult { exit_code, dir, took: began.elapsed() })
+}
+
+/// The emulator that boots a guest for this script, not started: for whoever gives it further devices, or a namespace to run in.
+/// `dir` is what the guest sees as `/result`; what lies there already stays.
+pub fn emulator(image: &Image, dir: &Path, script: &str, memory_mb: u32) -> Result<Command, VmError> {
+    fs::create_dir_all(dir).map_err(io_at(dir))?;
+    let dir = dir.canonicalize().map_err(io_at(dir))?;
+    let cwd = std::env::current_dir().map_err(io_at("."))?;
+    write(&dir.join("start"), &start_script(image, &cwd))?;
+    write(&dir.join("job"), script)?;
+    let console = dir.join(CONSOLE);
+    let log = fs::File::create(&console).map_err(io_at(&console))?;
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", "2"])
+        .args(["-nographic", "-no-reboot", "-nic", "none", "-m", &memory_mb.to_string()])
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .arg("-initrd")
+        .arg(&image.initramfs)
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off nopti"])
+        .args(["-fsdev", "local,id=h,path=/,security_model=none,readonly=on,multidevs=remap"])
+        .args(["-device", "virtio-9p-pci,fsdev=h,mount_tag=host"])
+        .arg("-fsdev")
+        .arg(format!("local,id=r,path={},security_model=none", dir.display()))
+        .args(["-device", "virtio-9p-pci,fsdev=r,mount_tag=result"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(io_at(&console))?)
+        .stderr(log);
+    Ok(command)
 }
 
 /// The end of what the guest's kernel said: on another machine nobody can look into the file.
@@ -104,39 +134,6 @@ impl Follower {
         self.at += text.len() as u64;
         String::from_utf8_lossy(&text).into_owned()
     }
-}
-
-fn spawn(image: &Image, dir: &Path, job: &Job, console: &Path) -> Result<Child, VmError> {
-    let log = fs::File::create(console).map_err(io_at(console))?;
-    Command::new("qemu-system-x86_64")
-        .args([
-            "-accel",
-            "tcg,thread=multi,tb-size=1024",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-nographic",
-            "-no-reboot",
-            "-nic",
-            "none",
-        ])
-        .args(["-m", &job.memory_mb.to_string()])
-        .arg("-kernel")
-        .arg(&image.kernel)
-        .arg("-initrd")
-        .arg(&image.initramfs)
-        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off nopti"])
-        .args(["-fsdev", "local,id=h,path=/,security_model=none,readonly=on,multidevs=remap"])
-        .args(["-device", "virtio-9p-pci,fsdev=h,mount_tag=host"])
-        .arg("-fsdev")
-        .arg(format!("local,id=r,path={},security_model=none", dir.display()))
-        .args(["-device", "virtio-9p-pci,fsdev=r,mount_tag=result"])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(io_at(console))?)
-        .stderr(log)
-        .spawn()
-        .map_err(io_at("qemu-system-x86_64"))
 }
 
 fn start_script(image: &Image, cwd: &Path) -> String {
