@@ -39,10 +39,12 @@ pub fn check(configuration: &Element) -> Vec<Advice> {
         .filter_map(|n| n.attr("uname"))
         .collect();
     if devices.is_empty() {
-        let watchdog = property("fencing-watchdog-timeout").or(property("stonith-watchdog-timeout"));
         let has_resources = configuration.child("resources").is_some_and(|r| r.elements().next().is_some());
-        let lone = watchdog.and_then(base::text::parse_ms).is_none_or(|ms| ms == 0);
-        return if has_resources && lone { vec![none_at_all()] } else { Vec::new() };
+        return match watchdog_timeout_ms(configuration) {
+            Some(_) if property("have-watchdog") == Some("false") => vec![no_watchdog()],
+            None if has_resources => vec![none_at_all()],
+            _ => Vec::new(),
+        };
     }
     let mut all = Vec::new();
     all.extend(uncovered(&devices, &nodes));
@@ -50,6 +52,23 @@ pub fn check(configuration: &Element) -> Vec<Advice> {
     all.extend(harmless_levels(configuration, &devices));
     all.extend(undelayed(configuration, &devices, &nodes));
     all
+}
+
+/// `fencing-watchdog-timeout` by that or its old name; `None` if no watchdog is counted on.
+pub fn watchdog_timeout_ms(configuration: &Element) -> Option<i64> {
+    let property = |name: &str| config::property_of(configuration, name);
+    let set = property("fencing-watchdog-timeout").or(property("stonith-watchdog-timeout"));
+    set.and_then(base::text::parse_ms).filter(|ms| *ms != 0)
+}
+
+/// The cluster says so itself.
+fn no_watchdog() -> Advice {
+    Advice {
+        what: "stonith-watchdog-timeout is set, there is no fence device, and no node has a watchdog".to_owned(),
+        consequence: "nobody is counted dead by it: after the loss of a node its resources are started nowhere",
+        cure: "in corosync.conf of every node: resources { watchdog_device: /dev/watchdog }   (sbd's own settings are not read)"
+            .to_owned(),
+    }
 }
 
 fn none_at_all() -> Advice {
@@ -210,6 +229,10 @@ mod tests {
         assert_eq!(found("stonith-enabled=false", &[], ""), [""; 0]);
         assert_eq!(found("", &[], ""), ["fencing is enabled and there is no fence device"]);
         assert_eq!(found("stonith-watchdog-timeout=10", &[], ""), [""; 0], "the watchdog is the device");
+        assert_eq!(found("stonith-watchdog-timeout=10 have-watchdog=true", &[], ""), [""; 0]);
+        assert_eq!(found("stonith-watchdog-timeout=0 have-watchdog=true", &[], "").len(), 1, "it is off");
+        let without = found("stonith-watchdog-timeout=10 have-watchdog=false", &[], "");
+        assert!(without.len() == 1 && without[0].contains("no node has a watchdog"), "{without:?}");
         assert_eq!(
             found("", &[("f", "fence_ipmilan", delay)], ""),
             [""; 0],

@@ -10,6 +10,9 @@ pub struct Cluster {
     /// `fencing-enabled`, by that or its old name.
     pub fencing_enabled: bool,
     pub no_quorum_policy: Option<String>,
+    /// `fencing-watchdog-timeout`, by that or its old name, if nodes are to be counted dead by their watchdogs. Negative: the
+    /// cluster sets it.
+    pub watchdog_timeout_ms: Option<i64>,
     /// What is wrong with fencing.
     pub fencing: Vec<crate::fence_check::Advice>,
 }
@@ -74,6 +77,7 @@ pub fn read(cib: &Element) -> Cluster {
     let property = |name: &str| config::property_of(configuration, name);
     let fencing = property("fencing-enabled").or(property("stonith-enabled"));
     cluster.fencing_enabled = fencing.and_then(base::text::parse_bool).unwrap_or(true);
+    cluster.watchdog_timeout_ms = crate::fence_check::watchdog_timeout_ms(configuration);
     cluster.no_quorum_policy = property("no-quorum-policy").map(str::to_owned);
     cluster.fencing = crate::fence_check::check(configuration);
     let index = Index::new(configuration);

@@ -25,6 +25,9 @@ pub struct Corosync {
     pub ports: Vec<Option<u16>>,
     pub quorum_provider: bool,
     pub token_ms: Option<u64>,
+    /// `resources { watchdog_device }`; an empty one and `off` are none.
+    pub watchdog_device: Option<String>,
+    pub watchdog_timeout_s: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -122,6 +125,10 @@ fn plain_key(conf: &mut Corosync, path: &str, value: &str) {
         "quorum.provider" => conf.quorum_provider = true,
         "totem.keyfile" => conf.keyfile = Some(value.into()),
         "totem.key" => conf.inline_key = true,
+        "resources.watchdog_device" => {
+            conf.watchdog_device = Some(value.to_owned()).filter(|d| !d.is_empty() && d != "off");
+        }
+        "resources.watchdog_timeout" => conf.watchdog_timeout_s = value.parse().ok(),
         "totem.token" => conf.token_ms = value.parse().ok(),
         _ => {}
     }

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, Primitive};
 use super::corosync::Corosync;
 use super::firewall::Firewall;
+use super::sbd::Sbd;
 use ::ldirectord::config::{Config, Method, Real, Virtual};
 use base::ipvs::{Family, ServiceKey, SyncDaemon};
 use kernel::addr::{Address, Lifetime, Link};
@@ -38,6 +39,8 @@ pub struct Facts {
     pub key: Option<KeyFile>,
     /// There is a watchdog device.
     pub watchdog: bool,
+    /// Settings of Debian's `sbd`, if it is installed.
+    pub sbd: Option<Sbd>,
     /// What the node daemon's status warns of; empty if none answers.
     pub daemon_warnings: Vec<String>,
     /// `None`: no CIB was given and no node daemon answers.

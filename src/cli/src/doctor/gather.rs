@@ -3,7 +3,7 @@
 use super::corosync::{self, Corosync};
 use super::facts::{Director, Facts, KeyFile};
 use super::firewall::{Firewall, iptables, nft};
-use super::{Doctor, cluster};
+use super::{Doctor, cluster, sbd};
 use crate::source::{Source, host_name};
 use ::ldirectord::service::load;
 use kernel::host::{self, Network};
@@ -55,6 +55,7 @@ pub fn gather(args: &Doctor) -> Facts {
     let ipvs = kernel.info().map(|i| i.version).map_err(|e| e.to_string());
     let mut facts = Facts {
         watchdog: ["/dev/watchdog", "/dev/watchdog0"].iter().any(|d| std::path::Path::new(d).exists()),
+        sbd: read_bounded(Path::new(sbd::FILE)).ok().map(|text| sbd::read(sbd::FILE.into(), &text)),
         daemon_warnings,
         hostname: host_name(),
         root: nix::unistd::geteuid().is_root(),

@@ -15,6 +15,7 @@ mod finding;
 mod firewall;
 mod gather;
 mod rules;
+mod sbd;
 mod script;
 
 use crate::report::put;

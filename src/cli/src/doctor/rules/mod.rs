@@ -9,6 +9,7 @@ mod kernel;
 mod network;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use super::facts::Facts;
 use super::finding::{Finding, Report, note};
@@ -22,6 +23,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     cluster::check(facts, &mut report);
     cuts::check(facts, &mut report);
     announced::check(facts, &mut report);
+    watchdog::check(facts, &mut report);
     firewall::check(facts, &mut report);
     report.finish()
 }

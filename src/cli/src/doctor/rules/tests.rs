@@ -6,6 +6,7 @@ use crate::doctor::corosync;
 use crate::doctor::facts::{Director, Facts, KeyFile};
 use crate::doctor::finding::Severity;
 use crate::doctor::firewall::{Firewall, iptables};
+use crate::doctor::sbd;
 use ::kernel::addr::{Address, Lifetime, Link};
 use ::kernel::host::{ClockState, DefaultRoute};
 use ::ldirectord::config::{System, parse};
@@ -98,6 +99,7 @@ fn healthy() -> Facts {
     };
     Facts {
         watchdog: true,
+        sbd: Some(sbd::read(sbd::FILE.into(), "SBD_PACEMAKER=yes")),
         daemon_warnings: Vec::new(),
         hostname: "d1".into(),
         root: true,
@@ -239,6 +241,33 @@ const FAULTS: &[(&str, Severity, Plant)] = &[
         f.cluster = fenced(r#"<primitive id="h" class="stonith" type="fence_heuristics_ping"/>"#)
     }),
     ("fencing", Severity::Warning, |f| f.cluster.as_mut().unwrap().primitives[0].agent = "Filesystem".into()),
+    ("watchdog-timeout", Severity::Error, |f| f.cluster.as_mut().unwrap().watchdog_timeout_ms = Some(-1)),
+    ("watchdog-timeout", Severity::Warning, |f| {
+        f.cluster.as_mut().unwrap().watchdog_timeout_ms = Some(10_000);
+        f.corosync = Some(conf(&watched("watchdog_timeout: 6")));
+    }),
+    ("watchdog-timeout", Severity::Warning, |f| {
+        f.cluster.as_mut().unwrap().watchdog_timeout_ms = Some(12_000);
+        f.corosync = Some(conf(&watched("")));
+    }),
+    ("sbd", Severity::Warning, |f| {
+        f.cluster = fenced(SBD_AGENT);
+        f.sbd.as_mut().unwrap().disk = true;
+    }),
+    ("sbd", Severity::Error, |f| {
+        f.cluster = fenced(SBD_AGENT);
+        f.sbd = Some(sbd::read(sbd::FILE.into(), "SBD_PACEMAKER=no\nSBD_SYNC_RESOURCE_STARTUP=no"));
+    }),
+    ("sbd", Severity::Error, |f| {
+        f.cluster = fenced(SBD_AGENT);
+        f.sbd = Some(sbd::read(sbd::FILE.into(), "SBD_PACEMAKER=no\nSBD_DEVICE=/dev/sda"));
+    }),
+    ("sbd", Severity::Warning, |f| {
+        f.cluster = fenced(SBD_AGENT);
+        f.corosync = Some(conf(&watched("")));
+        f.sbd =
+            Some(sbd::read(sbd::FILE.into(), "SBD_PACEMAKER=no\nSBD_SYNC_RESOURCE_STARTUP=no\nSBD_DEVICE=/dev/sda"));
+    }),
     ("split-brain", Severity::Error, |f| f.cluster.as_mut().unwrap().no_quorum_policy = Some("ignore".into())),
     ("sync-id", Severity::Error, |f| {
         f.cluster = Some(cluster::read(&xml::parse(&CIB.replace(r#"value="8""#, r#"value="7""#)).unwrap()))
@@ -325,6 +354,13 @@ fn nothing_is_wrong_with_one_of_four_active_directors() {
     let findings = check(&facts);
     let worst: Vec<_> = findings.iter().filter(|f| f.severity > Severity::Note).collect();
     assert!(worst.is_empty(), "{worst:#?}");
+}
+
+const SBD_AGENT: &str = r#"<primitive id="disk" class="stonith" type="fence_sbd"/>"#;
+
+/// With a watchdog in corosync.conf, and this beside it.
+fn watched(more: &str) -> String {
+    format!("{COROSYNC}\nresources {{\n    watchdog_device: /dev/watchdog\n    {more}\n}}\n")
 }
 
 /// With fencing enabled and this device.
