@@ -11,6 +11,8 @@ mod hold;
 mod ipvsadm;
 mod ldirectord;
 mod many;
+mod machine;
+mod power;
 mod probe;
 mod reload;
 mod scenarios;
@@ -18,6 +20,10 @@ mod takeover;
 mod topology;
 mod tunnels;
 mod watchdog;
+
+#[allow(dead_code)] // The clusters' tests use all of it.
+#[path = "../cluster/fixture.rs"]
+mod fixture;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -70,6 +76,12 @@ fn on_host(wanted: &[String]) -> ExitCode {
         println!("SKIPPED: all VM scenarios; install the Debian packages {}", missing.join(" "));
         return if std::env::var_os("CI").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
+    if let Err(code) = power(wanted) {
+        return code;
+    }
+    if !wanted.is_empty() && !scenarios::ALL.iter().any(|(name, _)| wanted.iter().any(|w| name.contains(w.as_str()))) {
+        return ExitCode::SUCCESS;
+    }
     let mut result = boot(wanted);
     if let Err(why @ lab::vm::VmError::Silent { .. }) = &result {
         // Nothing in user space can stop a whole kernel: that was the emulator, and says nothing of what is tested.
@@ -87,6 +99,28 @@ fn on_host(wanted: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The scenarios whose guests go down.
+fn power(wanted: &[String]) -> Result<(), ExitCode> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
+    for (name, run) in power::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
+            continue;
+        }
+        let began = Instant::now();
+        println!("run  {name}");
+        let image = lab::vm::prepare(&target).map_err(|why| {
+            println!("{why}");
+            ExitCode::FAILURE
+        })?;
+        if let Err(why) = run(&image, &target.join("power")) {
+            println!("FAIL {name} ({:.1} s)\n{why}", began.elapsed().as_secs_f32());
+            return Err(ExitCode::FAILURE);
+        }
+        println!("ok   {name} ({:.1} s)", began.elapsed().as_secs_f32());
+    }
+    Ok(())
 }
 
 fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
