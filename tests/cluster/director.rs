@@ -72,7 +72,7 @@ async fn active(cluster: &Cluster, among: &[&'static str], file: &PathBuf) -> &'
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drains_and_maintenance_by_command_hold_after_a_take_over() {
+async fn what_operators_ask_for_by_command_holds_after_a_take_over() {
     let Some(()) = root() else { return };
     let mut cluster = Cluster::prepare(&NODES).await;
     cluster.words = vec!["--data-plane", "relay"];
@@ -88,6 +88,10 @@ async fn drains_and_maintenance_by_command_hold_after_a_take_over() {
     let said: Value = serde_json::from_slice(&drained.stdout).expect("JSON");
     assert!(drained.status.success() && said["marked"][0]["changed"] == true && said["left"] == Value::Array(vec![]));
     assert!(ldirectord(&cluster, old, &a, &["maintenance", "10.78.1.2:80", "on"]).status.success());
+    for words in [&["real", "weight", "10.78.1.3:80", "9"][..], &["real", "add", "10.78.1.4:80", "masq", "2"]] {
+        let done = ldirectord(&cluster, old, &a, words);
+        assert!(done.status.success(), "{words:?}: {done:?}");
+    }
     let long = ldirectord(&cluster, old, &a, &["status", "--long"]).stdout;
     let long = String::from_utf8_lossy(&long);
     assert!(long.contains("drained") && long.contains("maintenance (command)"), "{long}");
@@ -96,9 +100,10 @@ async fn drains_and_maintenance_by_command_hold_after_a_take_over() {
         let known = || {
             let found = status(&cluster, node, &a)?;
             let reals = &found["virtuals"][0]["reals"];
-            (reals[0]["drained"] == true && reals[1]["maintenance_by"][0] == "command").then_some(())
+            let edits = found["differences"].as_array().map_or(0, Vec::len);
+            (reals[0]["drained"] == true && reals[1]["maintenance_by"][0] == "command" && edits == 2).then_some(())
         };
-        cluster.until(&format!("{node} knows of both"), known).await;
+        cluster.until(&format!("{node} knows of all"), known).await;
     }
     let other = status(&cluster, active(&cluster, &NODES, &b).await, &b).expect("it runs");
     assert_eq!(weights(&other), [5, 5, 5], "the other file of this name has nothing to do with it");
@@ -107,17 +112,19 @@ async fn drains_and_maintenance_by_command_hold_after_a_take_over() {
     cluster.daemons.get_mut(old).expect("a daemon").wait().await.expect("it ended");
     let rest: Vec<&'static str> = NODES.iter().copied().filter(|n| *n != old).collect();
     let new = active(&cluster, &rest, &a).await;
-    assert_eq!(weights(&status(&cluster, new, &a).expect("it runs")), [0, -1, 5], "from its first table on");
+    assert_eq!(weights(&status(&cluster, new, &a).expect("it runs")), [0, -1, 9, 2], "from its first table on");
 
     // Taken back while the first director is away: what its file says does not bring it back.
     assert!(ldirectord(&cluster, new, &a, &["undrain", "10.78.1.1"]).status.success());
-    assert_eq!(weights(&status(&cluster, new, &a).expect("it runs")), [5, -1, 5]);
+    assert!(ldirectord(&cluster, new, &a, &["real", "reset", "10.78.1.3:80"]).status.success());
+    assert_eq!(weights(&status(&cluster, new, &a).expect("it runs")), [5, -1, 5, 2]);
     cluster.start_node(old);
     cluster.wait_for_ring(&NODES).await;
     let again = || {
         let found = status(&cluster, old, &a)?;
         let reals = &found["virtuals"][0]["reals"];
-        (reals[0]["drained"] == false && reals[1]["maintenance_by"][0] == "command").then_some(())
+        let edits = found["differences"].as_array().map_or(0, Vec::len);
+        (reals[0]["drained"] == false && reals[1]["maintenance_by"][0] == "command" && edits == 1).then_some(())
     };
     cluster.until("the first one knows what has changed meanwhile", again).await;
 }

@@ -263,6 +263,68 @@ fn servers_are_taken_out_and_in_by_command() {
     assert_eq!(sockets.filter(|e| e.path().extension().is_some_and(|x| x == "sock")).count(), 0);
 }
 
+#[test]
+fn servers_are_changed_against_the_file_by_command() {
+    let (one, two, more) = (Server::start(), Server::start(), Server::start());
+    let place = Place::new(&config(&[&one, &two]));
+    let said = |words: &[&str]| {
+        let output = place.run(words);
+        let text = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+        (output.status.code().unwrap(), text)
+    };
+    assert_eq!(place.code(&["real", "list"]), 1, "nobody runs");
+    assert_eq!(place.code(&["start"]), 0);
+    place.wait("both servers", || place.table().matches(" -w 4").count() == 2);
+    assert_eq!(said(&["real", "list"]), (0, "All servers are as the file says\n".to_owned()));
+    assert_eq!(place.code(&["real", "add", &more.real(), "2"]), 0);
+    place.wait("the new one, once checked", || place.table().contains(&format!("{} -m -w 2", more.real())));
+    let (code, text) = said(&["real", "weight", &one.real(), "9"]);
+    assert!(code == 0 && text.contains("weight 9, the file says 4 (line 4)"), "{text}");
+    assert_eq!(place.code(&["real", "remove", &two.real(), "--virtual", "10.0.0.1:80"]), 0);
+    place.wait("the table as asked", || {
+        let table = place.table();
+        table.contains(&format!("{} -m -w 9", one.real())) && !table.contains(&two.real())
+    });
+    // Whoever checks the file sees what it does not say, with the director and without it.
+    let differs = |code: i32| {
+        let (found, text) = said(&["check"]);
+        assert!(found == code && text.matches("by command, against the file").count() == 3, "{text}");
+    };
+    differs(0);
+    assert_eq!(place.code(&["restart"]), 0);
+    place.wait("all of it after a restart", || {
+        let table = place.table();
+        table.contains(" -w 9") && table.contains(" -w 2") && !table.contains(&two.real())
+    });
+    let text = said(&["status", "--long"]).1;
+    assert!(text.contains("removed (line 5)") && text.contains("added, weight 2"), "{text}");
+    for (words, why) in [
+        (&["real", "add", "224.0.0.1:80"][..], "the table would refuse"),
+        (&["real", "add", "web1"], "by its address"),
+        (&["real", "add", &one.real(), "3"], "already"),
+        (&["real", "weight", "10.9.9.9", "3"], "no real server"),
+        (&["real", "add", "10.0.0.9:80", "--virtual", "10.0.0.2:80"], "no virtual service"),
+        (&["real", "remove", "127.0.0.1"], "--force"),
+    ] {
+        let (code, text) = said(words);
+        assert!(code == 1 && text.contains(why), "{words:?}: {text}");
+    }
+    for bad in [&["real"][..], &["real", "add"], &["real", "weight", "x", "many"], &["real", "dance", "x"]] {
+        assert_eq!(place.code(bad), 255, "{bad:?}");
+    }
+    let output = place.run(&["real", "reset", "all", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((json["marked"].as_array().map(Vec::len), &json["differences"]), (Some(3), &serde_json::json!([])));
+    place.wait("the file's table", || place.table().matches(" -w 4").count() == 2);
+    assert_eq!(place.code(&["stop"]), 0);
+    differs_not(&place);
+}
+
+fn differs_not(place: &Place) {
+    let output = place.run(&["check"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("by command"), "{output:?}");
+}
+
 /// Two directories may each have a `t.cf`: whoever asks for one never gets the other.
 #[test]
 fn each_of_two_files_of_one_name_is_told_from_the_other() {

@@ -28,7 +28,7 @@ mod wanted;
 pub use agent::{Admin, AgentReport, AgentState, MAX_AGENT_LINE};
 pub use diff::{Op, diff};
 pub use health::{Health, Record, Source, Standing, Transition, Verdict};
-pub use marks::{MAX_CLEARED, MAX_MARKS, Mark, MarkEntry, Marks};
+pub use marks::{Edit, MAX_CLEARED, MAX_MARKS, Mark, MarkEntry, Marks};
 pub use plan::{Mode, Plan, RealId, RealPlan, VirtualPlan};
 pub use takeover::{Believed, MIN_TRUST, Opinion, TRUSTED_INTERVALS, TakenOver, believe, trust};
 pub use tuning::{Flap, MAX_FLAP_CHANGES, MAX_WEIGHT, Tuning};

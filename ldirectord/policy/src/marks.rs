@@ -1,4 +1,5 @@
-//! What operators have asked for by command, as directors of one group keep it in common: drains and maintenance.
+//! What operators have asked for by command, as directors of one group keep it in common: drains, maintenance, and servers that
+//! are added, removed or weighted otherwise than the file says.
 //!
 //! Each command makes the mark's version one greater than any that this director knows of the server. Of two versions the greater
 //! counts; of two different marks with the same version (commands on both sides of a split group) both wishes count, since a server
@@ -6,6 +7,7 @@
 //! version, so that nobody's older one brings it back. Merging is the same in any order and however often.
 
 use crate::plan::RealId;
+use base::ipvs::Forward;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,11 +22,31 @@ pub struct Mark {
     pub maintenance: bool,
     #[serde(default)]
     pub drained: bool,
+    /// Where it is not as the file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// A server that an operator has changed against the file. The later variant counts where a split group has given two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edit {
+    /// The file's server with another weight.
+    Weight(u32),
+    /// One that the file does not have; `port` as the command gave it, which the table may not have (see `forward`).
+    Added { port: u16, forward: Forward, weight: u32 },
+    /// The file's server is left out.
+    Removed,
 }
 
 impl Mark {
     pub fn is_clear(self) -> bool {
         self == Mark::default()
+    }
+
+    /// Whether it keeps the server from serving as it would.
+    fn holds_back(self) -> bool {
+        self.maintenance || self.drained
     }
 }
 
@@ -94,9 +116,14 @@ impl Marks {
             .collect()
     }
 
-    /// Servers that are marked and not in `known`.
+    /// Servers that are drained or in maintenance and not in `known`.
     pub fn absent(&self, known: impl Fn(&RealId) -> bool) -> Vec<RealId> {
-        self.reals.iter().filter(|(id, (mark, _))| !mark.is_clear() && !known(id)).map(|(id, _)| *id).collect()
+        self.reals.iter().filter(|(id, (mark, _))| mark.holds_back() && !known(id)).map(|(id, _)| *id).collect()
+    }
+
+    /// What is otherwise than the file says.
+    pub fn edits(&self) -> Vec<(RealId, Edit)> {
+        self.reals.iter().filter_map(|(id, (mark, _))| Some((*id, mark.edit?))).collect()
     }
 
     fn forget_cleared(&mut self) {
@@ -119,7 +146,11 @@ impl Marks {
 impl Mark {
     /// Both wishes.
     fn and(self, other: Mark) -> Mark {
-        Mark { maintenance: self.maintenance || other.maintenance, drained: self.drained || other.drained }
+        Mark {
+            maintenance: self.maintenance || other.maintenance,
+            drained: self.drained || other.drained,
+            edit: self.edit.max(other.edit),
+        }
     }
 }
 
@@ -128,9 +159,9 @@ mod tests {
     use super::*;
     use base::ipvs::{DestKey, Protocol, ServiceKey};
 
-    const DRAINED: Mark = Mark { maintenance: false, drained: true };
-    const OUT: Mark = Mark { maintenance: true, drained: false };
-    const CLEAR: Mark = Mark { maintenance: false, drained: false };
+    const DRAINED: Mark = Mark { maintenance: false, drained: true, edit: None };
+    const OUT: Mark = Mark { maintenance: true, drained: false, edit: None };
+    const CLEAR: Mark = Mark { maintenance: false, drained: false, edit: None };
 
     fn real(n: u32) -> RealId {
         let service = ServiceKey::Address { protocol: Protocol::Tcp, addr: [192, 0, 2, 1].into(), port: 80 };
@@ -166,11 +197,31 @@ mod tests {
         let (mut one, mut two) = (Marks::default(), Marks::default());
         one.set(real(1), DRAINED);
         two.set(real(1), OUT);
-        let both = Mark { maintenance: true, drained: true };
+        let both = Mark { maintenance: true, drained: true, edit: None };
         tell(&one, &mut two);
         tell(&two, &mut one);
         assert_eq!((one.get(&real(1)), two.get(&real(1))), (both, both));
         assert_eq!(one, two);
+    }
+
+    #[test]
+    fn edits_travel_as_marks_do() {
+        let (mut one, mut two) = (Marks::default(), Marks::default());
+        let weight = |n| Mark { edit: Some(Edit::Weight(n)), ..CLEAR };
+        one.set(real(1), weight(3));
+        assert_eq!(tell(&one, &mut two), [real(1)]);
+        assert_eq!(two.edits(), [(real(1), Edit::Weight(3))]);
+        assert!(one.absent(|_| false).is_empty(), "nothing keeps it from serving");
+        // A split group: one side takes it out, the other weights it.
+        one.set(real(1), weight(5));
+        two.set(real(1), Mark { edit: Some(Edit::Removed), ..DRAINED });
+        tell(&one, &mut two);
+        tell(&two, &mut one);
+        assert_eq!((one.edits(), one.get(&real(1)).drained), (vec![(real(1), Edit::Removed)], true));
+        assert_eq!(one, two);
+        one.set(real(1), CLEAR);
+        tell(&one, &mut two);
+        assert!(two.edits().is_empty());
     }
 
     #[test]

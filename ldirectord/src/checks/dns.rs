@@ -7,8 +7,8 @@
 use super::io::Net;
 use super::{Exchange, Failure, Outcome, failure};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
-use std::net::IpAddr;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -19,12 +19,11 @@ pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
     let (name, kinds) = question(&exchange.request)?;
     let mut seen = Vec::new();
     for kind in kinds {
-        static IDS: AtomicU16 = AtomicU16::new(1);
-        let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16);
+        let id = next_id();
         let query = query(id, &name, *kind)?;
         let message = match exchange.udp {
-            true => datagram(net, exchange, &query).await?,
-            false => stream(net, exchange, &query).await?,
+            true => datagram(net, exchange.addr, &query).await?,
+            false => stream(net, exchange.addr, &query).await?,
         };
         let records = answers(&message, id).map_err(failure)?;
         if let Some(record) = records.iter().find(|r| exchange.receive.is_match(r.as_bytes())) {
@@ -36,6 +35,11 @@ pub async fn run(net: &Net, exchange: &Exchange) -> Outcome {
         true => Err(failure("no record in the answer")),
         false => Err(failure(format!("no record matches: {}", seen.join(" ")))),
     }
+}
+
+fn next_id() -> u16 {
+    static IDS: AtomicU16 = AtomicU16::new(1);
+    IDS.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16)
 }
 
 fn question(request: &str) -> Result<(Name, &'static [RecordType]), Failure> {
@@ -59,18 +63,38 @@ fn query(id: u16, name: &Name, kind: RecordType) -> Result<Vec<u8>, Failure> {
     message.to_vec().map_err(|e| failure(format!("`{name}` cannot be asked for: {e}")))
 }
 
-async fn datagram(net: &Net, exchange: &Exchange, query: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut socket = net.udp(exchange.addr).await?;
+/// Why a question has no records for an answer.
+pub enum Cut {
+    NoSuchName,
+    Failed(String),
+}
+
+/// A question to a name server for the director itself; a name without such a record has none.
+pub async fn look(server: SocketAddr, name: &str, kind: RecordType) -> Result<Vec<Record>, Cut> {
+    let failed = |why: String| Cut::Failed(why);
+    let (name, _) = question(name).map_err(|e| failed(e.why))?;
+    let id = next_id();
+    let query = query(id, &name, kind).map_err(|e| failed(e.why))?;
+    let answer = datagram(&Net::default(), server, &query).await.map_err(|e| failed(e.why))?;
+    let message = response(&answer, id).map_err(failed)?;
+    match message.metadata.response_code {
+        ResponseCode::NXDomain => Err(Cut::NoSuchName),
+        code => refusal(code).map_or(Ok(message.answers), |why| Err(failed(why))),
+    }
+}
+
+async fn datagram(net: &Net, addr: SocketAddr, query: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut socket = net.udp(addr).await?;
     let answer = socket.ask(query, |answer| answer.len() > 2 && answer[..2] == query[..2]).await?;
     if answer[2] & TRUNCATED == 0 {
         return Ok(answer);
     }
-    let over_tcp = stream(net, exchange, query).await;
+    let over_tcp = stream(net, addr, query).await;
     over_tcp.map_err(|e| Failure { why: format!("the answer is cut over UDP, and over TCP: {}", e.why), ..e })
 }
 
-async fn stream(net: &Net, exchange: &Exchange, query: &[u8]) -> Result<Vec<u8>, Failure> {
-    let (mut stream, _) = net.tcp(exchange.addr).await?;
+async fn stream(net: &Net, addr: SocketAddr, query: &[u8]) -> Result<Vec<u8>, Failure> {
+    let (mut stream, _) = net.tcp(addr).await?;
     let mut framed = (query.len() as u16).to_be_bytes().to_vec();
     framed.extend(query);
     stream.write_all(&framed).await?;
@@ -82,18 +106,29 @@ async fn stream(net: &Net, exchange: &Exchange, query: &[u8]) -> Result<Vec<u8>,
 
 /// The texts of the answer section's records.
 fn answers(bytes: &[u8], id: u16) -> Result<Vec<String>, String> {
+    let message = response(bytes, id)?;
+    if let Some(why) = refusal(message.metadata.response_code) {
+        return Err(why);
+    }
+    Ok(message.answers.iter().filter_map(|record| text(&record.data)).collect())
+}
+
+fn response(bytes: &[u8], id: u16) -> Result<Message, String> {
     let message = Message::from_vec(bytes).map_err(|e| format!("a malformed message: {e}"))?;
     if message.metadata.id != id || message.metadata.message_type != MessageType::Response {
         return Err("not an answer to the question".to_owned());
     }
-    match message.metadata.response_code {
-        ResponseCode::NoError => {}
-        ResponseCode::NXDomain => return Err("no such name".to_owned()),
-        ResponseCode::ServFail => return Err("server failure".to_owned()),
-        ResponseCode::Refused => return Err("refused".to_owned()),
-        code => return Err(format!("response code {code}")),
-    }
-    Ok(message.answers.iter().filter_map(|record| text(&record.data)).collect())
+    Ok(message)
+}
+
+fn refusal(code: ResponseCode) -> Option<String> {
+    Some(match code {
+        ResponseCode::NoError => return None,
+        ResponseCode::NXDomain => "no such name".to_owned(),
+        ResponseCode::ServFail => "server failure".to_owned(),
+        ResponseCode::Refused => "refused".to_owned(),
+        code => format!("response code {code}"),
+    })
 }
 
 fn text(data: &RData) -> Option<String> {

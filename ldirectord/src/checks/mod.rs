@@ -27,7 +27,7 @@
 mod agent;
 mod connect;
 mod dialogue;
-mod dns;
+pub(crate) mod dns;
 mod external;
 mod http;
 mod http2;

@@ -1,12 +1,13 @@
 //! `virtual` blocks: the service that the first line names, and the directives that only a virtual may have.
 
-use super::lines::{self, Entry, Place};
+use super::lines::{self, Entry, Place, Scope};
 use super::parser::{Parser, clip};
 use super::problem::Deviation;
 use super::raw::{RawVirtual, Target};
-use super::types::{CheckType, HttpMethod, Netmask, Redirects, ServiceProtocol, sched_flag_bit};
+use super::types::{CheckType, HttpMethod, Netmask, Redirects, Resolve, ServiceProtocol, sched_flag_bit};
 use super::value::{self, Host, Quoted};
 use base::ipvs::{Family, Protocol};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -19,7 +20,9 @@ impl Parser<'_> {
         }
         self.skipping = target.is_none();
         if let Some(target) = target {
-            self.virtuals.push(RawVirtual::new(entry.line, entry.value_column(), family, target));
+            let mut v = RawVirtual::new(entry.line, entry.value_column(), family, target);
+            v.resolve = self.resolves.get(&entry.line).copied().unwrap_or_default();
+            self.virtuals.push(v);
         }
     }
 
@@ -167,7 +170,9 @@ impl Parser<'_> {
             "persistent" => v.persistent_s = self.integer(entry, 1).or(v.persistent_s),
             "netmask" => v.netmask = self.netmask(entry, v.family).map(|m| (m, entry.line)),
             "ops" => v.ops = self.yes_no(entry).or(v.ops),
-            "redirects" | "tlsverify" | "tlscafile" | "sqltls" | "sourceaddress" => self.own_of_virtual(entry, v),
+            "redirects" | "resolve" | "tlsverify" | "tlscafile" | "sqltls" | "sourceaddress" => {
+                self.own_of_virtual(entry, v)
+            }
             "checkport" => match self.integer(entry, 1) {
                 Some(port) if port <= 65535 => v.check_port = Some(port as u16),
                 Some(_) => self.wrong(entry, "a port from 1 to 65535", ""),
@@ -200,6 +205,9 @@ impl Parser<'_> {
         match entry.name.as_str() {
             "tlsverify" => v.tls_verify = self.yes_no(entry).or(v.tls_verify),
             "redirects" => v.redirects = self.redirects(entry).or(v.redirects),
+            // It counts for the whole block, and has been read before it.
+            "resolve" if resolve(entry.value).is_some() => {}
+            "resolve" => self.wrong(entry, "once, all or srv", ""),
             "sqltls" => v.sql_tls = self.yes_no(entry).or(v.sql_tls),
             "tlscafile" => v.tls_ca_file = self.text(entry).map(PathBuf::from),
             _ => v.source_addr = self.source_addr(entry).or(v.source_addr),
@@ -408,5 +416,30 @@ impl Parser<'_> {
             );
         }
         mask
+    }
+}
+
+/// What the blocks' `resolve` lines say, by the line on which the block begins: it counts for `real` lines above it as well.
+pub(super) fn resolves(entries: &[Entry<'_>]) -> BTreeMap<u32, Resolve> {
+    let mut found = BTreeMap::new();
+    let mut block = None;
+    for entry in entries {
+        match entry.scope {
+            Scope::Start => block = Some(entry.line),
+            Scope::Body if entry.name == "resolve" => {
+                found.extend(block.zip(resolve(entry.value)));
+            }
+            Scope::Body | Scope::Global => {}
+        }
+    }
+    found
+}
+
+fn resolve(value: &str) -> Option<Resolve> {
+    match value.trim_matches('"').to_ascii_lowercase().as_str() {
+        "once" => Some(Resolve::Once),
+        "all" => Some(Resolve::All),
+        "srv" => Some(Resolve::Srv),
+        _ => None,
     }
 }

@@ -1,16 +1,22 @@
 //! What reading a configuration needs to know of the machine; injectable, so that tests decide it.
 
+use crate::names::{Asked, Resolvers, Target};
 use base::ipvs::{Family, Protocol};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub trait Environment {
     /// These names will be asked for: a resolver is asked once for each, and side by side.
     fn prepare(&mut self, _: Vec<String>) {}
     /// First address of the family, as getaddrinfo orders them.
     fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr>;
+    /// All servers that a name stands for; or why that is not known.
+    fn targets(&mut self, asked: &Asked) -> Result<Vec<Target>, String> {
+        let addr = self.resolve(&asked.name, asked.family).ok_or("no address")?;
+        Ok(vec![Target { addr, service: None }])
+    }
     /// Port of a service name, of that protocol or of any.
     fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16>;
     fn is_directory(&mut self, path: &Path) -> bool;
@@ -23,6 +29,8 @@ pub trait Environment {
 pub struct System {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     services: Option<BTreeMap<(String, &'static str), u16>>,
+    /// By look-ups of what names stand for, one after the other.
+    waited: Duration,
 }
 
 /// Ports of the checks' own protocols, for machines without `/etc/services`.
@@ -64,6 +72,23 @@ impl Environment for System {
     fn resolve(&mut self, host: &str, family: Family) -> Option<IpAddr> {
         let found = self.hosts.entry(host.to_owned()).or_insert_with_key(|host| look_up(host));
         found.iter().copied().find(|a| Family::of(*a) == family)
+    }
+
+    fn targets(&mut self, asked: &Asked) -> Result<Vec<Target>, String> {
+        if self.waited >= LOOKUP_PATIENCE {
+            return Err(format!("the names before it have taken {} s", self.waited.as_secs()));
+        }
+        let begun = Instant::now();
+        // In a thread of its own: nobody says whether this one has a runtime.
+        let asking = asked.clone();
+        let look = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|e| e.to_string())?;
+            runtime.block_on(Resolvers::system().ask(&asking)).map(|answer| answer.targets)
+        };
+        let found = std::thread::spawn(look).join().unwrap_or_else(|_| Err("the look-up has failed".to_owned()));
+        self.waited += begun.elapsed();
+        found
     }
 
     fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16> {

@@ -159,6 +159,7 @@ fn finish_virtual(parser: &mut Parser<'_>, mut raw: RawVirtual, global: &RawGlob
         http_method: raw.http_method.unwrap_or(HttpMethod::Get),
         virtual_host: raw.virtual_host,
         redirects: raw.redirects.unwrap_or_default(),
+        resolve: raw.resolve,
         tls_verify: raw.tls_verify.unwrap_or(raw.tls_ca_file.is_some()),
         tls_ca_file: raw.tls_ca_file,
         sql_tls: raw.sql_tls.unwrap_or(false),

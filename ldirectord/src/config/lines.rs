@@ -120,6 +120,7 @@ pub const DIRECTIVES: &[(&str, Place)] = &[
     ("real6", Place::Virtual),
     ("receive", Place::Virtual),
     ("redirects", Place::Virtual),
+    ("resolve", Place::Virtual),
     ("request", Place::Virtual),
     ("schedflags", Place::Virtual),
     ("scheduler", Place::Virtual),

@@ -13,6 +13,7 @@
 //! | `agentsend` | "text" | sent first; `\n` is a line's end |
 //! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
 //! | `redirects` | own, follow, accept | in a virtual only; an HTTP redirect to another host is a failure, followed, or a good answer |
+//! | `resolve` | once, all, srv | in a virtual only; a name in `real` stands for its first address, for all of them, or for the servers of its SRV records with their ports and weights; the latter two are asked again when their time is over |
 //! | `service` | grpc, http2, memcached, redis | beside the original's; never guessed by port |
 //! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
 //! | `sqltls` | yes/no | in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it |
@@ -34,6 +35,7 @@ pub const OWN_DIRECTIVES: &[&str] = &[
     "flaphold",
     "flapwindow",
     "redirects",
+    "resolve",
     "rise",
     "slowstart",
     "sourceaddress",

@@ -5,9 +5,10 @@ use super::lines::{self, Entry, Place, Scope};
 use super::own::OwnDirective;
 use super::problem::{Deviation, Problem, Severity};
 use super::raw::{Common, FallbackLine, RawGlobal, RawVirtual};
-use super::types::{AlertStatus, LogTarget};
+use super::types::{AlertStatus, LogTarget, Resolve};
 use super::value::{self, Host, Quoted};
 use base::ipvs::{Family, Protocol};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ pub struct Parser<'e> {
     pub(super) virtuals: Vec<RawVirtual>,
     /// A `virtual` line that could not be read: its body is skipped.
     pub(super) skipping: bool,
+    /// What names stand for, by the line on which a block begins.
+    pub(super) resolves: BTreeMap<u32, Resolve>,
 }
 
 impl<'e> Parser<'e> {
@@ -38,12 +41,14 @@ impl<'e> Parser<'e> {
             global: RawGlobal::default(),
             virtuals: Vec::new(),
             skipping: false,
+            resolves: BTreeMap::new(),
         }
     }
 
     pub fn read(&mut self, text: &str) {
         let entries = lines::entries(text, &mut self.problems);
         self.errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        self.resolves = super::block::resolves(&entries);
         self.env.prepare(entries.iter().filter_map(host_name).collect());
         for entry in &entries {
             if self.errors >= MAX_ERRORS {
@@ -545,9 +550,8 @@ impl<'e> Parser<'e> {
 fn host_name(entry: &Entry<'_>) -> Option<String> {
     let may = matches!(entry.name.as_str(), "virtual" | "virtual6" | "real" | "real6" | "fallback" | "fallback6");
     match value::host(entry.value).ok().filter(|_| may)?.1 {
-        Host::Plain(name) if name.contains(|c: char| c.is_alphabetic()) && name.parse::<IpAddr>().is_err() => {
-            Some(name.to_owned())
-        }
+        // Names of services are no hosts.
+        Host::Plain(name) if value::is_name(name) && !name.starts_with('_') => Some(name.to_owned()),
         _ => None,
     }
 }

@@ -1,7 +1,9 @@
 //! What the lines set, before defaults: one [`Common`] for the file and one for each virtual.
 
 use super::own::RawOwn;
-use super::types::{AlertStatus, CheckType, HttpMethod, LogTarget, Method, Netmask, Real, Redirects, ServiceProtocol};
+use super::types::{
+    AlertStatus, CheckType, HttpMethod, LogTarget, Method, Netmask, Real, Redirects, Resolve, ServiceProtocol,
+};
 use base::ipvs::{Family, Protocol};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -76,6 +78,7 @@ pub struct RawVirtual {
     pub http_method: Option<HttpMethod>,
     pub virtual_host: Option<String>,
     pub redirects: Option<Redirects>,
+    pub resolve: Resolve,
     pub tls_verify: Option<bool>,
     pub sql_tls: Option<bool>,
     pub tls_ca_file: Option<PathBuf>,
@@ -117,6 +120,7 @@ impl RawVirtual {
             http_method: None,
             virtual_host: None,
             redirects: None,
+            resolve: Resolve::Once,
             tls_verify: None,
             sql_tls: None,
             tls_ca_file: None,

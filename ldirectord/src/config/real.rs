@@ -4,8 +4,9 @@ use super::lines::Entry;
 use super::parser::{Parser, clip};
 use super::problem::Deviation;
 use super::raw::RawVirtual;
-use super::types::Real;
+use super::types::{Real, Resolve};
 use super::value::{self, Host, RealHead, RealTail};
+use crate::names::{Asked, Target, placed};
 use base::Text;
 use base::ipvs::Family;
 use std::net::{IpAddr, Ipv4Addr};
@@ -52,8 +53,8 @@ impl Parser<'_> {
             },
             None => 0,
         };
-        let Some(addrs) = self.range(entry, &head, v.family) else { return };
-        if self.virtuals.iter().map(|v| v.reals.len()).sum::<usize>() + v.reals.len() + addrs.len() > MAX_REALS {
+        let Some(targets) = self.targets(entry, &head, v, tail.weight.is_some()) else { return };
+        if self.virtuals.iter().map(|v| v.reals.len()).sum::<usize>() + v.reals.len() + targets.len() > MAX_REALS {
             return self.error(
                 entry.line,
                 entry.value_column(),
@@ -68,7 +69,7 @@ impl Parser<'_> {
         let (request, receive) = tail.request_receive.unwrap_or_default();
         // Lines of one block mostly ask the same: they share the text of the line before.
         let before = v.reals.last().map(|r| (r.request.clone(), r.receive.clone())).unwrap_or_default();
-        let mut real = Real {
+        let real = Real {
             line: entry.line,
             name,
             addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -80,11 +81,42 @@ impl Parser<'_> {
             lower_threshold: tail.lower,
             upper_threshold: tail.upper,
         };
-        for addr in addrs {
-            real.addr = addr;
+        for target in targets {
             v.own_request.push(tail.request_receive.is_some());
-            v.reals.push(real.clone());
+            v.reals.push(placed(&real, target));
         }
+    }
+
+    /// The servers of a line: one, a range, or what a name stands for.
+    fn targets(
+        &mut self,
+        entry: &Entry<'_>,
+        head: &RealHead<'_>,
+        v: &RawVirtual,
+        weighted: bool,
+    ) -> Option<Vec<Target>> {
+        let Host::Plain(name) = head.first else { return self.addresses(entry, head, v.family) };
+        if v.resolve == Resolve::Once || head.last.is_some() || !value::is_name(name) {
+            return self.addresses(entry, head, v.family);
+        }
+        if v.resolve == Resolve::Srv && weighted {
+            let expected = "the weight of its SRV record counts, as its port does";
+            self.warn(entry.line, entry.value_column(), None, "a weight behind the name of a service", expected);
+        }
+        let asked = Asked { name: name.to_owned(), family: v.family, resolve: v.resolve };
+        match self.env.targets(&asked) {
+            Ok(targets) => Some(targets),
+            Err(why) => {
+                let expected = format!("a name that resolves ({why})");
+                self.error(entry.line, entry.column_of(name), format!("name `{}`", clip(name)), expected, "");
+                None
+            }
+        }
+    }
+
+    fn addresses(&mut self, entry: &Entry<'_>, head: &RealHead<'_>, family: Family) -> Option<Vec<Target>> {
+        let addrs = self.range(entry, head, family)?;
+        Some(addrs.into_iter().map(|addr| Target { addr, service: None }).collect())
     }
 
     fn real_notes(&mut self, entry: &Entry<'_>, tail: &RealTail<'_>) {

@@ -180,6 +180,19 @@ pub enum Redirects {
     Accept,
 }
 
+/// What a name in a `real` line stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolve {
+    /// Its first address, as the file is read.
+    #[default]
+    Once,
+    /// All its addresses, asked again when their time is over.
+    All,
+    /// The servers of its SRV records, with their ports and weights; asked again as well.
+    Srv,
+}
+
 /// The forwarding methods that the file can name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -196,6 +209,15 @@ impl Method {
             Method::Masq => "masq",
             Method::Ipip => "ipip",
         }
+    }
+
+    /// `None`: the file cannot say it.
+    pub fn of(forward: Forward) -> Option<Method> {
+        [Method::Gate, Method::Masq, Method::Ipip].into_iter().find(|m| m.forward() == forward)
+    }
+
+    pub fn by_name(name: &str) -> Option<Method> {
+        [Method::Gate, Method::Masq, Method::Ipip].into_iter().find(|m| m.name() == name)
     }
 
     pub fn forward(self) -> Forward {
@@ -242,6 +264,8 @@ pub struct Virtual {
     pub http_method: HttpMethod,
     pub virtual_host: Option<String>,
     pub redirects: Redirects,
+    #[serde(default)]
+    pub resolve: Resolve,
     /// Whether a TLS check verifies the certificate, against `tls_ca_file` or the system's roots.
     pub tls_verify: bool,
     pub tls_ca_file: Option<PathBuf>,

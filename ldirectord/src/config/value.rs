@@ -126,6 +126,11 @@ pub struct RealHead<'a> {
     pub method: &'a str,
 }
 
+/// A name rather than an address.
+pub fn is_name(text: &str) -> bool {
+    text.contains(|c: char| c.is_alphabetic()) && text.parse::<std::net::IpAddr>().is_err()
+}
+
 pub fn real_head(input: &str) -> IResult<&str, RealHead<'_>> {
     let (input, first) = host(input)?;
     let (input, last) = opt(preceded((space0, tag("->"), space0), host)).parse(input)?;

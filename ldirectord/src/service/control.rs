@@ -4,7 +4,8 @@
 //! client: {"op":"status"}\n                                     director: {…one line of JSON…}\n, closed
 //!         {"op":"config"}\n                                               {"config":"/etc/ha.d/www.cf","pid":7}\n
 //!         {"op":"reload","force":true}\n                                   {"reloaded":true,"warnings":[]}\n
-//!         {"op":"mark","wish":"drain","on":true,"real":"10.0.1.1:80"}\n
+//!         {"op":"mark","wish":"drain","on":true,"real":"10.0.1.1:80"}\n           {"marked":[…]}
+//!         {"op":"real","verb":"weight","weight":3,"real":"10.0.1.1:80"}\n         {"marked":[…]}
 //! ```
 //!
 //! One line in, one line out, closed: nothing here has to be kept between two requests, so nothing can be left hanging, which is why it
@@ -13,6 +14,7 @@
 //! credentials that the kernel gives; the file's mode says the same.
 
 use super::Handle;
+use super::edits::RealRequest;
 use super::log::Logger;
 use super::operator::MarkRequest;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,7 @@ pub enum Request {
     /// Only which configuration it runs.
     Config,
     Mark(MarkRequest),
+    Real(RealRequest),
     /// The file is read again; with `force` even if it leaves nothing to serve.
     Reload {
         #[serde(default)]
@@ -62,7 +65,7 @@ pub fn control_path(run_dir: &Path, config: &Path) -> PathBuf {
     run_dir.join(format!("ldirectord.{}{SOCKET_SUFFIX}", tag(config)))
 }
 
-/// Where drains and maintenance by command are kept for a configuration.
+/// Where drains, maintenance and edits by command are kept for a configuration.
 pub fn state_path(dir: &Path, config: &Path) -> PathBuf {
     dir.join(format!("ldirectord.{}.json", tag(config)))
 }
@@ -193,6 +196,10 @@ async fn respond(request: Request, handle: &Handle, turn: &Mutex<()>) -> String 
         },
         Request::Reload { force } => match handle.reload_file(force).await {
             Ok(warnings) => line(&serde_json::json!({ "reloaded": true, "warnings": warnings })),
+            Err(e) => refusal(&e.to_string()),
+        },
+        Request::Real(request) => match handle.real(request).await {
+            Ok(marked) => line(&serde_json::json!({ "marked": marked })),
             Err(e) => refusal(&e.to_string()),
         },
         Request::Mark(request) => match handle.mark(request).await {

@@ -13,6 +13,7 @@
 mod alerts;
 mod control;
 mod core;
+mod edits;
 mod hooks;
 mod log;
 mod maintenance;
@@ -31,15 +32,17 @@ mod watch;
 
 pub use self::core::Fitness;
 pub use control::{Identity, MAX_REQUEST_BYTES, Request, SOCKET_SUFFIX, control_path, state_path};
+pub use edits::{Change, Difference, MAX_WEIGHT, RealError, RealRequest, RealWish, applied};
 pub use log::{LogMode, Logger};
-pub use operator::{MarkError, MarkRequest, Marked, Wish};
+pub use operator::{MarkError, MarkRequest, Marked, Wish, kept_edits};
 pub use place::Place;
-pub use policy::{Mark, MarkEntry, Marks, RealId, Standing, TakenOver, VerdictEntry, Verdicts};
+pub use policy::{Edit, Mark, MarkEntry, Marks, RealId, Standing, TakenOver, VerdictEntry, Verdicts};
 pub use runner::MAX_CONCURRENT;
 pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
+use crate::names::Resolvers;
 use kernel::ipvs::Ipvs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,15 +60,17 @@ pub struct Options {
     pub active: bool,
     /// What a peer knew; with it the first table is complete.
     pub verdicts: Verdicts,
-    /// Drains and maintenance by command that other directors of the group know.
+    /// Drains, maintenance and edits by command that other directors of the group know.
     pub marks: Vec<MarkEntry>,
     pub max_verdict_age: Duration,
     /// Says each check's outcome to the logger.
     pub debug: bool,
     /// Where the control socket is made, if one is wanted.
     pub control: Option<PathBuf>,
-    /// Where drains and maintenance by command are kept over a restart.
+    /// Where drains, maintenance and edits by command are kept over a restart.
     pub state: Option<PathBuf>,
+    /// Whom to ask what names stand for; this machine's resolver if absent.
+    pub resolvers: Option<Resolvers>,
 }
 
 impl Default for Options {
@@ -80,6 +85,7 @@ impl Default for Options {
             debug: false,
             control: None,
             state: None,
+            resolvers: None,
         }
     }
 }
@@ -231,6 +237,11 @@ impl Handle {
     /// Drains a server or puts it into maintenance, or ends that; returns when it is saved and in the table.
     pub async fn mark(&self, request: MarkRequest) -> Result<Vec<Marked>, MarkError> {
         self.ask(|done| core::Command::Mark { request, done }).await.unwrap_or(Err(MarkError::Stopped))
+    }
+
+    /// Adds, removes or weights a server against the file, or takes that back; returns when it is saved and in the table.
+    pub async fn real(&self, request: RealRequest) -> Result<Vec<Marked>, RealError> {
+        self.ask(|done| core::Command::Real { request, done }).await.unwrap_or(Err(MarkError::Stopped.into()))
     }
 
     /// As [`Director::reload_file`]; `force`: even if it leaves nothing to serve.

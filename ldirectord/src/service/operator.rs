@@ -1,11 +1,11 @@
-//! Drain and maintenance that an operator has asked for by command: kept in a file, so that a restarted daemon goes on with them, and
+//! Drain, maintenance and edits of servers that an operator has asked for by command: kept in a file, so that a restarted daemon goes on with them, and
 //! in common with the group's other directors (`policy::Marks` has the rules), so that the next one does.
 
 use super::log::Logger;
-use crate::config::{Config, service_id, service_label};
+use crate::config::{Config, Real, service_id, service_label};
 use crate::plan::real_id;
 use crate::service::maintenance::Mark as Name;
-use policy::{Mark, MarkEntry, Marks, RealId};
+use policy::{Edit, Mark, MarkEntry, Marks, RealId};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -104,6 +104,16 @@ impl Kept {
         self.marks.set(id, mark)
     }
 
+    /// Tells whether that is a change.
+    pub fn edit(&mut self, id: RealId, edit: Option<Edit>) -> bool {
+        let mark = self.marks.get(&id);
+        self.marks.set(id, Mark { edit, ..mark })
+    }
+
+    pub fn edits(&self) -> Vec<(RealId, Edit)> {
+        self.marks.edits()
+    }
+
     /// What others of the group know; as [`Marks::merge`].
     pub fn merge(&mut self, entries: &[MarkEntry]) -> (Vec<RealId>, bool) {
         self.marks.merge(entries)
@@ -167,34 +177,48 @@ fn write(path: &Path, entries: &[MarkEntry]) -> std::io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-/// The servers that a request means.
-pub fn select(config: &Config, request: &MarkRequest) -> Result<Vec<RealId>, MarkError> {
-    let name = Name::literal(&request.real);
-    let mut found = Vec::new();
+/// A configured server and the id under which it is kept.
+pub type Found<'a> = (RealId, &'a Real);
+
+/// The servers that a command means: by address or name, with or without a port, in this service or in all.
+pub fn select<'a>(config: &'a Config, real: &str, service: Option<&str>) -> Result<Vec<Found<'a>>, MarkError> {
+    let name = Name::literal(real);
+    let mut found: Vec<Found<'a>> = Vec::new();
     for v in &config.virtuals {
         for real in &v.reals {
             let id = real_id(v, real);
-            if name.covers(real.name.as_deref(), real.addr, [real.port, id.dest.port]) && !found.contains(&id) {
-                found.push(id);
+            let known = found.iter().any(|(other, _)| *other == id);
+            if name.covers(real.name.as_deref(), real.addr, [real.port, id.dest.port]) && !known {
+                found.push((id, real));
             }
         }
     }
     if found.is_empty() {
         let all =
             config.virtuals.iter().flat_map(|v| v.reals.iter().map(|r| super::notices::server(&real_id(v, r).dest)));
-        return Err(MarkError::NoSuchReal { asked: request.real.clone(), known: list(all) });
+        return Err(MarkError::NoSuchReal { asked: real.to_owned(), known: list(all) });
     }
-    let Some(asked) = &request.virtual_service else { return Ok(found) };
-    let named = |id: &&RealId| service_id(&id.service) == *asked || service_label(&id.service) == *asked;
-    let chosen: Vec<RealId> = found.iter().filter(named).copied().collect();
+    let Some(asked) = service else { return Ok(found) };
+    let named = |id: &RealId| service_id(&id.service) == asked || service_label(&id.service) == asked;
+    let chosen: Vec<Found<'a>> = found.iter().filter(|(id, _)| named(id)).copied().collect();
     if chosen.is_empty() {
-        let known = list(found.iter().map(|id| service_id(&id.service)));
-        return Err(MarkError::NoSuchVirtual { asked: asked.clone(), known });
+        let known = list(found.iter().map(|(id, _)| service_id(&id.service)));
+        return Err(MarkError::NoSuchVirtual { asked: asked.to_owned(), known });
     }
     Ok(chosen)
 }
 
-fn list(names: impl Iterator<Item = String>) -> String {
+/// What a state file holds, for those who look at it without the director; nothing if there is none.
+pub fn kept_edits(path: &Path) -> Result<Vec<(RealId, Edit)>, String> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut marks = Marks::default();
+    marks.merge(&read(path)?);
+    Ok(marks.edits())
+}
+
+pub fn list(names: impl Iterator<Item = String>) -> String {
     let unique: std::collections::BTreeSet<String> = names.collect();
     let mut text = unique.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
     if unique.len() > MAX_NAMED {

@@ -1,5 +1,6 @@
 //! What the director tells of itself.
 
+use super::edits::Difference;
 use policy::{Source, Standing};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,12 @@ pub struct Status {
     /// Drains and maintenance of servers that are not configured at present.
     #[serde(default)]
     pub absent_marks: Vec<String>,
+    /// Names that could not be asked for when their time was over; their servers stay.
+    #[serde(default)]
+    pub unresolved: Vec<String>,
+    /// Where operators have changed servers against the file.
+    #[serde(default)]
+    pub differences: Vec<Difference>,
     pub virtuals: Vec<VirtualStatus>,
 }
 

@@ -1,7 +1,9 @@
 //! The running director on the table in memory, with servers on loopback that are switched up and down.
 
+mod edits;
 mod events;
 mod marks;
+mod names;
 mod owned;
 
 use super::*;

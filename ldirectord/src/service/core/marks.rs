@@ -1,19 +1,20 @@
-//! Drain and maintenance by command.
+//! Drain, maintenance and edits of servers by command.
 
 use super::{Core, Event};
 use crate::config::service_id;
 use crate::plan::real_id;
+use crate::service::edits::{RealError, RealRequest, decide};
 use crate::service::notices;
 use crate::service::operator::{MarkError, MarkRequest, Marked, Wish, select};
-use policy::{MarkEntry, RealId, Record};
-use std::collections::BTreeSet;
+use policy::{Edit, MarkEntry, RealId, Record};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 impl Core {
     /// Marks servers. The answer comes when the marks are on disk and the table has been set accordingly.
     pub(super) fn mark(&mut self, request: MarkRequest, done: oneshot::Sender<Result<Vec<Marked>, MarkError>>) {
-        let reals = match select(&self.config, &request) {
-            Ok(reals) => reals,
+        let reals: Vec<RealId> = match select(&self.config, &request.real, request.virtual_service.as_deref()) {
+            Ok(found) => found.into_iter().map(|(id, _)| id).collect(),
             Err(e) => {
                 let _ = done.send(Err(e));
                 return;
@@ -34,6 +35,51 @@ impl Core {
         if !changed.is_empty() {
             self.changed.send_modify(|n| *n += 1);
         }
+        self.settle(reals, changed, done);
+    }
+
+    /// Changes servers against the file; as [`Core::mark`].
+    pub(super) fn edit(&mut self, request: RealRequest, done: oneshot::Sender<Result<Vec<Marked>, RealError>>) {
+        let edits = match decide(&self.file, &self.config, &self.marks, &request) {
+            Ok(edits) => edits,
+            Err(e) => {
+                let _ = done.send(Err(e));
+                return;
+            }
+        };
+        let reals = edits.iter().map(|(id, _)| *id).collect();
+        let changed: BTreeSet<RealId> =
+            edits.into_iter().filter(|(id, edit)| self.marks.edit(*id, *edit)).map(|(id, _)| id).collect();
+        if !changed.is_empty() {
+            self.follow_file();
+            self.tell_edits(&changed, "by command");
+        }
+        let (marked, answer) = oneshot::channel();
+        self.settle(reals, changed, marked);
+        tokio::spawn(async move {
+            let answer = answer.await.unwrap_or(Err(MarkError::Stopped));
+            let _ = done.send(answer.map_err(RealError::from));
+        });
+    }
+
+    fn tell_edits(&self, changed: &BTreeSet<RealId>, how: &str) {
+        for id in changed {
+            let (server, service) = (notices::server(&id.dest), service_id(&id.service));
+            let found = self.differences.iter().find(|d| d.server == server && d.virtual_service == service);
+            match found {
+                Some(difference) => self.log(&format!("Real server changed {how}: {difference}")),
+                None => self.log(&format!("Real server as the file says again, {how}: {server} ({service})")),
+            }
+        }
+    }
+
+    /// Answers a command when it is on disk and in the table.
+    fn settle(
+        &mut self,
+        reals: Vec<RealId>,
+        changed: BTreeSet<RealId>,
+        done: oneshot::Sender<Result<Vec<Marked>, MarkError>>,
+    ) {
         let saved = self.marks.save();
         let (placed, in_table) = oneshot::channel();
         if self.active {
@@ -54,8 +100,15 @@ impl Core {
 
     /// Marks that were set at another director of the group hold here as well, and over a restart.
     pub(super) fn import_marks(&mut self, entries: &[MarkEntry]) -> usize {
+        let before: BTreeMap<RealId, Edit> = self.marks.edits().into_iter().collect();
         let (changed, new) = self.marks.merge(entries);
-        for id in &changed {
+        let edited: BTreeSet<RealId> =
+            changed.iter().copied().filter(|id| before.get(id).copied() != self.marks.get(id).edit).collect();
+        if !edited.is_empty() {
+            self.follow_file();
+            self.tell_edits(&edited, "by command at another director");
+        }
+        for id in changed.iter().filter(|id| !edited.contains(id)) {
             let mark = self.marks.get(id);
             let text = match (mark.drained, mark.maintenance) {
                 (true, true) => "Draining and maintenance",

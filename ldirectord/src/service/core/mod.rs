@@ -8,7 +8,8 @@
 //! | `fitness` | whether clients may be drawn to this director |
 //! | `upkeep` | the tick: maintenance directory, reminders, the file's changes |
 //! | `leaving` | servers that a reload has taken out while they served |
-//! | `marks` | drain and maintenance by command |
+//! | `marks` | drain, maintenance and edits of servers by command |
+//! | `names` | what names stand for, asked again |
 //! | `reconcile` | hands passes over the table to its thread, tells of their changes |
 //! | `reload` | new configurations |
 
@@ -18,6 +19,7 @@ mod findings;
 mod fitness;
 mod leaving;
 mod marks;
+mod names;
 mod reconcile;
 mod reload;
 mod report;
@@ -27,6 +29,7 @@ pub use fitness::Fitness;
 
 use super::alerts::{Alerts, Phase};
 use super::control::{ControlSocket, serve};
+use super::edits::{Difference, RealError, RealRequest, applied};
 use super::hooks::Hooks;
 use super::maintenance::{Mark, Scanner};
 use super::monitor::Monitor;
@@ -99,7 +102,7 @@ pub enum Command {
     },
     Status(oneshot::Sender<Status>),
     ConfigPath(oneshot::Sender<Option<PathBuf>>),
-    /// All drains and maintenance by command, also those taken back.
+    /// All drains, maintenance and edits by command, also those taken back.
     Marks(oneshot::Sender<Vec<MarkEntry>>),
     /// What another director of the group knows of them; the answer is how many servers it changes.
     ImportMarks {
@@ -109,6 +112,10 @@ pub enum Command {
     Mark {
         request: MarkRequest,
         done: oneshot::Sender<Result<Vec<Marked>, MarkError>>,
+    },
+    Real {
+        request: RealRequest,
+        done: oneshot::Sender<Result<Vec<Marked>, RealError>>,
     },
     Stop {
         reason: String,
@@ -121,6 +128,7 @@ enum Event {
     Pass(Option<Report>),
     Marks(BTreeSet<Mark>, Scanner),
     File(Seen, Found),
+    Names(names::Answers),
     Loaded {
         loaded: Box<Result<Accepted, LoadError>>,
         force: bool,
@@ -135,7 +143,11 @@ enum Event {
 }
 
 pub struct Core {
+    /// As the file says, and as operators have changed it by command: what counts.
+    file: Arc<Config>,
     pub(super) config: Arc<Config>,
+    differences: Vec<Difference>,
+    names: names::Names,
     pub(super) plan: Plan,
     pub(super) health: Health,
     pub(super) options: Options,
@@ -203,6 +215,8 @@ impl Core {
         let control = options.control.as_deref().and_then(|path| serve(path, handle, &logger));
         let mut marks = Kept::load(options.state.as_deref(), &logger);
         marks.merge(&options.marks);
+        let file = Arc::new(config);
+        let (config, differences) = applied(&file, &marks.edits());
         let plan = plan(&config);
         let owned = Owned::load(options.state.as_deref(), &logger);
         Core {
@@ -248,13 +262,17 @@ impl Core {
             control,
             plan,
             tidy_at: Instant::now() + upkeep::TIDY_SOON,
-            config: Arc::new(config),
+            file,
+            config,
+            differences,
+            names: names::Names::default(),
             options,
         }
     }
 
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>, ready: oneshot::Sender<()>) {
         let now = self.now();
+        self.names.follow(&self.file);
         self.health.follow(&self.plan, now);
         self.adopt().await;
         let verdicts = std::mem::take(&mut self.options.verdicts);
@@ -371,6 +389,7 @@ impl Core {
                 let _ = done.send(self.import_marks(&entries));
             }
             Command::Mark { request, done } => self.mark(request, done),
+            Command::Real { request, done } => self.edit(request, done),
             // Handled by the loop, which ends with it.
             Command::Stop { .. } => {}
         }

@@ -4,17 +4,39 @@ use super::{Core, Event, Loaded};
 use crate::config::{Accepted, Config, Problem, Refused, Severity};
 use crate::plan::plan;
 use crate::service::alerts::Phase;
+use crate::service::edits::applied;
 use crate::service::monitor::Monitor;
 use crate::service::status::ReloadNote;
 use crate::service::watch::Found;
 use crate::service::{LoadError, hooks, load};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Core {
     /// Everything new is built from the new configuration before anything old is let go; nothing here can fail.
-    pub(super) fn reload(&mut self, config: Config) {
+    pub(super) fn reload(&mut self, file: Config) {
+        self.options.logger.set_target(&file.global.log);
+        self.names.follow(&file);
+        self.file = Arc::new(file);
+        self.phase = Phase::Reloading;
+        self.last_reload = Some((Instant::now(), None));
+        self.follow_file();
+        self.likely_mistakes();
+        let health = &self.health;
+        for id in self.marks.absent(|id| health.get(id).is_some()) {
+            let pair = crate::service::notices::pair(&id.service, &id.dest);
+            self.log(&format!("Drain or maintenance of a server that is not configured is kept: {pair}"));
+        }
+        for idle in self.differences.iter().filter(|d| d.idle.is_some()) {
+            self.log(&format!("Changed by command: {idle}"));
+        }
+    }
+
+    /// The file, with what operators have changed by command over it, becomes what counts.
+    pub(super) fn follow_file(&mut self) {
         let now = self.now();
+        let (config, differences) = applied(&self.file, &self.marks.edits());
         let plan = plan(&config);
         if self.active {
             self.dropped.extend(self.plan.services().difference(&plan.services()));
@@ -25,24 +47,16 @@ impl Core {
         self.index = super::index(&plan);
         self.fallback_state.retain(|key, _| plan.services().contains(key));
         self.monitor = Monitor::new(&config);
-        self.options.logger.set_target(&config.global.log);
         self.plan = plan;
-        self.config = std::sync::Arc::new(config);
-        self.phase = Phase::Reloading;
+        self.config = config;
+        self.differences = differences;
         self.whole_due = true;
         self.tidy_at = Instant::now() + super::upkeep::TIDY_SOON;
         self.settled = None;
-        self.last_reload = Some((Instant::now(), None));
         self.note_owned();
         self.changed.send_modify(|n| *n += 1);
-        self.likely_mistakes();
         self.runner.follow(&self.config);
         self.apply_marks();
-        let health = &self.health;
-        for id in self.marks.absent(|id| health.get(id).is_some()) {
-            let pair = crate::service::notices::pair(&id.service, &id.dest);
-            self.log(&format!("Drain or maintenance of a server that is not configured is kept: {pair}"));
-        }
     }
 
     /// Whoever looks into the log for why a server is down finds what the file does not say plainly.

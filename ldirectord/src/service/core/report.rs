@@ -37,6 +37,8 @@ impl Core {
                 .iter()
                 .map(|id| notices::pair(&id.service, &id.dest))
                 .collect(),
+            unresolved: self.names.troubles(),
+            differences: self.differences.clone(),
             virtuals: virtuals.collect(),
         }
     }

@@ -16,6 +16,7 @@ impl Core {
         self.whole_due = true;
         self.follow_agreed();
         self.remind();
+        self.resolve_names();
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;
             tokio::task::spawn_blocking(kernel::memory::trim);
@@ -53,6 +54,7 @@ impl Core {
                 self.seen = Some(seen);
                 self.file(found);
             }
+            Event::Names(answers) => self.names_told(answers),
             Event::Loaded { loaded, force, done } => self.loaded(*loaded, force, done),
         }
     }

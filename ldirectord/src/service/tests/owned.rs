@@ -46,6 +46,63 @@ async fn many_reloads_leave_no_orphan() {
     drop(director);
 }
 
+/// Services of which every reload changes half, while the table fails now and then; and files that are still being written.
+#[tokio::test]
+async fn reloads_of_thousands_of_services_lose_nothing_and_leave_nothing() {
+    let count: u32 = if std::env::var_os("BASCULE_LONG").is_some() { 8_000 } else { 400 };
+    let text = |round: u32| {
+        let service = |n: u32| {
+            let addr = std::net::Ipv4Addr::from(0x0a10_0000 + if n % 2 == 0 { n } else { n + round * count });
+            format!("virtual={addr}:80\n    real=127.0.0.1:{} masq 6\n    checktype=on\n", 1_000 + n % 60_000)
+        };
+        format!("autoreload=yes\n{}", (0..count).map(service).collect::<String>())
+    };
+    let expected = |round: u32| {
+        let mut keys: Vec<ServiceKey> = config(&text(round)).virtuals.iter().map(|v| v.key).collect();
+        keys.sort();
+        keys
+    };
+    let placed = |table: &Shared| {
+        let mut keys: Vec<ServiceKey> = table.with(|t| t.entries().iter().map(|e| e.service.key).collect());
+        keys.sort();
+        keys
+    };
+    let patience = Duration::from_secs(if count > 1_000 { 300 } else { 60 });
+    let reached = async |table: &Shared, round: u32| {
+        let (begin, expected) = (Instant::now(), expected(round));
+        while placed(table) != expected {
+            assert!(begin.elapsed() < patience, "round {round}: {} of {count} services", placed(table).len());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (table, dir) = (Shared::default(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("t.cf");
+    std::fs::write(&path, text(0)).unwrap();
+    let options = Options { config_path: Some(path.clone()), ..Options::default() };
+    let director = Director::start(config(&text(0)), Box::new(table.clone()), options).await;
+    reached(&table, 0).await;
+    for round in 1..=25 {
+        table.with(|t| t.refuse((round % 3 == 0).then_some(Error::PermissionDenied)));
+        director.reload(config(&text(round))).await.unwrap();
+        // Not every one has its pass before the next comes.
+        if round % 5 == 0 {
+            table.with(|t| t.refuse(None));
+            reached(&table, round).await;
+        }
+    }
+    // A copy that takes its time: what is there so far is never taken, however it ends.
+    let whole = text(26);
+    for part in 1..=20 {
+        std::fs::write(&path, &whole[..whole.len() * part / 21]).unwrap();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(placed(&table).len(), count as usize, "part {part}");
+    }
+    assert_eq!(placed(&table), expected(25));
+    std::fs::write(&path, &whole).unwrap();
+    reached(&table, 26).await;
+    drop(director);
+}
+
 #[tokio::test]
 async fn a_restart_takes_away_what_the_last_run_could_not() {
     let (one, two) = (web().await, web().await);

@@ -1,7 +1,7 @@
 //! Asking the running director over its control socket.
 
 use super::paths::Paths;
-use ::ldirectord::service::{Identity, MarkRequest, Marked, Request, SOCKET_SUFFIX, Status, control_path};
+use ::ldirectord::service::{Identity, MarkRequest, Marked, RealRequest, Request, SOCKET_SUFFIX, Status, control_path};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use std::io::{ErrorKind, Read, Write};
@@ -40,12 +40,22 @@ pub fn status(paths: &Paths) -> Result<Status, AskError> {
     ask(paths, &Request::Status)
 }
 
+#[derive(serde::Deserialize)]
+struct Answer {
+    marked: Vec<Marked>,
+}
+
 pub fn mark(paths: &Paths, request: MarkRequest) -> Result<Vec<Marked>, AskError> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        marked: Vec<Marked>,
-    }
     ask::<Answer>(paths, &Request::Mark(request)).map(|a| a.marked)
+}
+
+pub fn real(paths: &Paths, request: RealRequest) -> Result<Vec<Marked>, AskError> {
+    ask::<Answer>(paths, &Request::Real(request)).map(|a| a.marked)
+}
+
+/// Where a cluster's node has its sockets.
+pub fn node_dir() -> PathBuf {
+    std::env::var_os("BASCULE_RUN_DIR").map_or_else(|| PathBuf::from("/run/bascule"), PathBuf::from)
 }
 
 /// Reads the file again; what it warned of is in the director's log.
@@ -83,7 +93,7 @@ fn exchange<T: DeserializeOwned>(mut stream: UnixStream, socket: &Path, request:
 /// The socket that is named after this file; or, since a file may have several names (links), the one of a director that says it runs
 /// the same file.
 fn connect(paths: &Paths) -> Result<(UnixStream, PathBuf), AskError> {
-    let node = std::env::var_os("BASCULE_RUN_DIR").map_or_else(|| PathBuf::from("/run/bascule"), PathBuf::from);
+    let node = node_dir();
     let mut tried: Vec<PathBuf> = Vec::new();
     for dir in [&paths.run_dir, &node] {
         let socket = control_path(dir, &paths.config);

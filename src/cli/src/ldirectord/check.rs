@@ -8,8 +8,9 @@ use ::ldirectord::service::{LoadError, load};
 use kernel::ipvs::{Ipvs, Memory, render};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::Path;
 
-pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
+pub fn check(paths: &Paths, assume: Option<&str>, state_dir: &Path, as_json: bool) -> i32 {
     let accepted = match load(&paths.config) {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -26,10 +27,12 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
     warnings.sort_by_key(|w| (w.line, w.column));
     let table = assume.map(|a| audit::placed(&accepted.config, a == "up").0);
     let errors = audit::audit(&accepted.config);
+    let differences = super::real::kept(paths, state_dir, &accepted.config);
     let code = if errors.is_empty() { exit::OK } else { exit::CONFIG };
     if as_json {
         print_json(&json!({
             "file": paths.config, "valid": errors.is_empty(), "errors": errors, "warnings": warnings, "own_directives": accepted.own_directives, "config": accepted.config, "table": table,
+            "differences": differences,
         }));
         return code;
     }
@@ -38,6 +41,7 @@ pub fn check(paths: &Paths, assume: Option<&str>, as_json: bool) -> i32 {
     if let Some(text) = own(&accepted.own_directives) {
         kernel::errln!("{text}");
     }
+    differences.iter().for_each(|d| kernel::errln!("Note: by command, against the file: {d}"));
     match table {
         Some(entries) => {
             let mut memory = Memory::with_services(entries.clone());

@@ -10,6 +10,7 @@ mod control;
 mod daemon;
 mod marks;
 mod paths;
+mod real;
 mod show;
 mod table;
 mod top;
@@ -40,7 +41,8 @@ mod exit {
     pub const USAGE: i32 = 255;
 }
 
-const ACTIONS: &str = "start, stop, restart, try-restart, reload, status, check, top, drain, undrain, maintenance";
+const ACTIONS: &str =
+    "start, stop, restart, try-restart, reload, status, check, top, drain, undrain, maintenance, real";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +55,11 @@ Examples:
   ldirectord www.cf undrain 10.0.1.1  let them come again, on all its ports
   ldirectord www.cf maintenance 10.0.1.1 on
                                       down at once, also after a restart of the daemon, until `off`
+  ldirectord www.cf real weight 10.0.1.1:80 3
+                                      another weight than the file says, also after a restart, and on the group's other directors
+  ldirectord www.cf real add 10.0.1.9:80 masq 2 --virtual 10.0.0.1:80
+  ldirectord www.cf real remove 10.0.1.1:80
+  ldirectord www.cf real list         where servers are not as the file says; `real reset REAL|all` takes it back
   ldirectord www.cf reload            read the file again; with an error in it nothing changes
   ldirectord www.cf reload --force    the same, even if the file leaves no service or server
   ldirectord www.cf check             validate the file, and warn of likely mistakes
@@ -67,8 +74,8 @@ Without CONFIG the file is ldirectord.cf. A name is looked for in /etc/ha.d, the
 #[command(name = "ldirectord", after_help = EXAMPLES, disable_version_flag = true, disable_help_flag = true)]
 pub struct Ldirectord {
     /// [CONFIG] and one of start, stop, restart, try-restart, reload, force-reload, status, check, top, drain REAL, undrain REAL,
-    /// maintenance REAL on|off
-    #[arg(value_name = "[CONFIG] ACTION", num_args = 0..=4)]
+    /// maintenance REAL on|off, real add|remove|weight|reset|list ...
+    #[arg(value_name = "[CONFIG] ACTION", num_args = 0..=6)]
     words: Vec<String>,
     /// Stay in the foreground and log every check to standard error
     #[arg(short, long)]
@@ -82,10 +89,10 @@ pub struct Ldirectord {
     /// With drain: wait at most so long for connections to end (default: until they have)
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<u64>,
-    /// With drain, undrain, maintenance: only in this virtual service (ADDRESS:PORT or a mark)
+    /// With drain, undrain, maintenance, real: only in this virtual service (ADDRESS:PORT or a mark)
     #[arg(long = "virtual", value_name = "SERVICE")]
     virtual_service: Option<String>,
-    /// With reload: even if the file leaves nothing to serve
+    /// With reload: even if the file leaves nothing to serve; with real remove: even the last server
     #[arg(long)]
     force: bool,
     /// With top: seconds between two looks
@@ -94,13 +101,13 @@ pub struct Ldirectord {
     /// With top: stop after so many looks
     #[arg(long, value_name = "N", default_value_t = 0)]
     rounds: u64,
-    /// Print JSON: with check, status, drain, undrain, maintenance
+    /// Print JSON: with check, status, drain, undrain, maintenance, real
     #[arg(long)]
     json: bool,
     /// Use the table in this file instead of the kernel's
     #[arg(long, value_name = "FILE.json")]
     table: Option<PathBuf>,
-    /// Directory of the files that keep drains and maintenance over a restart
+    /// Directory of the files that keep drains, maintenance and changed servers over a restart
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ldirectord")]
     state_dir: PathBuf,
     /// Directory of the pid file and of the control socket (a director that runs as a cluster resource has its socket in
@@ -131,6 +138,7 @@ enum Action {
     Drain,
     Undrain,
     Maintenance,
+    Real,
 }
 
 impl Action {
@@ -147,16 +155,18 @@ impl Action {
             "drain" => Action::Drain,
             "undrain" => Action::Undrain,
             "maintenance" => Action::Maintenance,
+            "real" => Action::Real,
             _ => return None,
         })
     }
 
-    /// How many words stand behind it.
-    fn operands(self) -> usize {
+    /// Whether so many words may stand behind it; those of `real` are read where it is.
+    fn takes(self, operands: usize) -> bool {
         match self {
-            Action::Drain | Action::Undrain => 1,
-            Action::Maintenance => 2,
-            _ => 0,
+            Action::Drain | Action::Undrain => operands == 1,
+            Action::Maintenance => operands == 2,
+            Action::Real => true,
+            _ => operands == 0,
         }
     }
 }
@@ -181,6 +191,10 @@ fn main(args: Vec<OsString>) -> i32 {
     match action {
         Action::Top => top::top(&paths, Duration::from_secs(args.interval), args.rounds),
         Action::Drain | Action::Undrain | Action::Maintenance => mark(&args, action, operands, &paths),
+        Action::Real => {
+            let virtual_service = args.virtual_service.as_deref();
+            real::real(&paths, operands, &real::Asked { virtual_service, force: args.force, json: args.json })
+        }
         _ => run(&args, action, &paths),
     }
 }
@@ -207,7 +221,7 @@ fn words(words: &[String]) -> Option<(Option<&str>, Action, &[String])> {
         }
     };
     let on_off = action != Action::Maintenance || rest.get(1).is_some_and(|w| w == "on" || w == "off");
-    if rest.len() != action.operands() || !on_off {
+    if !action.takes(rest.len()) || !on_off {
         let name = words[words.len() - rest.len() - 1].as_str();
         let (expected, example) = match action {
             Action::Drain | Action::Undrain => ("a real server, by ADDRESS[:PORT] or name", " 10.0.1.1:80"),
@@ -238,7 +252,7 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         return show::json(paths);
     }
     if action == Action::Check {
-        return check::check(paths, args.assume.as_deref(), args.json);
+        return check::check(paths, args.assume.as_deref(), &args.state_dir, args.json);
     }
     let loaded = load(&paths.config);
     let broken = loaded.is_err();
@@ -271,7 +285,9 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
         // A broken file has returned above.
         (_, None) => exit::CONFIG,
         // Each is done before a file is read.
-        (Action::Check | Action::Top | Action::Drain | Action::Undrain | Action::Maintenance, _) => exit::USAGE,
+        (Action::Check | Action::Top | Action::Drain | Action::Undrain | Action::Maintenance | Action::Real, _) => {
+            exit::USAGE
+        }
     }
 }
 

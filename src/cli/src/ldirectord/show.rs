@@ -85,6 +85,8 @@ pub fn troubles(status: &Status) -> Vec<String> {
     out.extend(
         reload.map(|(age, e)| format!("reload {} ago refused, the older configuration is in force: {e}", span(age))),
     );
+    out.extend(status.differences.iter().map(|d| format!("by command, against the file: {d}")));
+    out.extend(status.unresolved.iter().map(|n| format!("does not resolve, its servers stay: {n}")));
     out.extend(status.absent_marks.iter().map(|m| format!("drained or in maintenance, but not configured: {m}")));
     out
 }
@@ -196,6 +198,8 @@ mod tests {
             repairs: 0,
             table_age_ms: Some(1),
             absent_marks: vec!["10.0.1.9:80 (10.0.0.1:80)".to_owned()],
+            unresolved: Vec::new(),
+            differences: Vec::new(),
             virtuals: vec![v],
         };
         let expected = "\
