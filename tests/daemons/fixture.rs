@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(10);
 /// Those that CI runs; the others only with `BASCULE_LONG` or by name in `BASCULE_DAEMONS`.
-const LIGHT: &[&str] = &["openssl", "libwww-perl", "nginx", "slapd", "postgresql", "unbound", "dovecot"];
+const LIGHT: &[&str] = &["openssl", "libwww-perl", "ldirectord", "nginx", "slapd", "postgresql", "unbound", "dovecot"];
 
 /// Whether this run includes the daemon of that package; `None` with a word about it if not.
 pub fn daemon(package: &'static str, program: &str) -> Option<Daemon> {
@@ -196,14 +196,19 @@ impl Daemon {
     }
 }
 
-/// One check of a server under these directives.
-pub fn verdict(addr: IpAddr, port: u16, directives: &str) -> Verdict {
+/// A configuration of one service with one server under these directives.
+pub fn configured(addr: IpAddr, port: u16, directives: &str) -> String {
     let body: String = directives.lines().map(|l| format!("    {}\n", l.trim())).collect();
     let server = match addr {
         IpAddr::V4(a) => format!("virtual=192.0.2.1:9\n    real={a}:{port} masq"),
         IpAddr::V6(a) => format!("virtual6=[2001:db8::1]:9\n    real6=[{a}]:{port} masq"),
     };
-    let text = format!("negotiatetimeout=15\nchecktimeout=15\n{server}\n{body}");
+    format!("negotiatetimeout=15\nchecktimeout=15\n{server}\n{body}")
+}
+
+/// One check of a server under these directives.
+pub fn verdict(addr: IpAddr, port: u16, directives: &str) -> Verdict {
+    let text = configured(addr, port, directives);
     let config = parse(&text, &mut System::default()).unwrap_or_else(|e| panic!("{e}\n{text}")).config;
     let check = Check::of(&config.virtuals[0], &config.virtuals[0].reals[0]).expect("a check");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | http, https (SNI, verification), simpletcp over TCP, connect | nginx-light 1.22.1 |
 //! | TLS of all checks: versions, suites, groups, certificates | openssl 3.0.19 (s_server) |
+//! | every kind of check over odd answers | Debian's Perl ldirectord 1.186, which judges beside it |
 //! | http_proxy | squid 5.7 |
 //! | smtp, submission, e-mail alerts | postfix 3.7.11 |
 //! | pop, pops, imap, imaps | dovecot 2.3.19.1 |
@@ -24,6 +25,7 @@
 //! Only a server that a test plays has answered: mysql by caching_sha2_password (Debian has no MySQL), simpletcp over UDP. ping is
 //! answered by the kernel, external by scripts; oracle has no check.
 mod alerts;
+mod beside;
 mod directory;
 mod fixture;
 mod mail;
