@@ -463,8 +463,8 @@ fn debug_shows_each_check_and_supervised_stays_in_front() {
 struct AnyMachine;
 
 impl Environment for AnyMachine {
-    fn resolve(&mut self, _: &str, _: base::ipvs::Family) -> Option<IpAddr> {
-        None
+    fn resolve(&mut self, _: &str, family: base::ipvs::Family) -> Option<IpAddr> {
+        (family == base::ipvs::Family::IPv4).then(|| [10, 0, 0, 51].into())
     }
     fn service_port(&mut self, name: &str, protocol: Option<base::ipvs::Protocol>) -> Option<u16> {
         System::default().service_port(name, protocol)

@@ -3,6 +3,9 @@
 //! The original was recorded over a table in memory that grants every change; [`Recorder`] is its like. Where ours differs on
 //! purpose, [`DEVIATIONS`] says why and how the original's behaviour is had.
 
+#[path = "../vm/ipvsadm/lines.rs"]
+mod lines;
+
 use crate::shared::shared;
 use base::ipvs::{
     Dest, Family, Info, Protocol, Service, ServiceEntry, ServiceKey, SyncDaemon, Timeouts, Tunnel, TunnelChecksum,
@@ -382,4 +385,41 @@ fn saving_and_restoring() {
             |text: String| text.lines().filter(|l| !l.contains("backup")).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(rules(plain(&mut fresh)), rules(plain(&mut table)), "{save}");
     }
+}
+
+/// `-R --check` names the very lines that `-R` refuses; lines that are no part of a table's rules are told as such.
+#[test]
+fn a_check_refuses_what_a_restore_refuses() {
+    let (mut rules, mut refusals) = (0, 0);
+    for seed in 0..150 {
+        let spoken = |words: &[String]| {
+            let words: Vec<&str> = words.iter().map(|w| w.trim()).filter(|w| !w.is_empty()).collect();
+            words.join(" ")
+        };
+        let lines = lines::lines(seed, 60).into_iter().filter(|l| l.input.is_empty()).map(|l| spoken(&l.words));
+        let lines: Vec<String> = lines.filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+        let check = |lines: &[String]| {
+            let words = ["-R", "--check"].map(str::to_owned);
+            run(&words, &lines.iter().map(|l| format!("{l}\n")).collect::<String>(), &mut Memory::new())
+        };
+        let no_rule = |line: &String| check(std::slice::from_ref(line)).stderr.contains("has no place");
+        let lines: Vec<String> = lines.into_iter().filter(|l| !no_rule(l)).collect();
+        let told = check(&lines).stderr;
+        let told: Vec<usize> =
+            told.lines().filter_map(|l| l.strip_prefix("line ")?.split_once(':')?.0.parse().ok()).collect();
+        let mut table = Memory::new();
+        let mut refused = Vec::new();
+        for (n, line) in lines.iter().enumerate() {
+            let outcome = run(&["-R".to_owned()], &format!("{line}\n"), &mut table);
+            if outcome.exit != 0 || !outcome.stderr.is_empty() {
+                refused.push(n + 1);
+            }
+        }
+        let differ = (1..=lines.len()).find(|n| told.contains(n) != refused.contains(n));
+        let what = differ.map(|n| (&lines[n - 1], check(&lines[n - 1..n]).stderr));
+        assert_eq!(told, refused, "seed {seed}: {what:?}");
+        rules += lines.len();
+        refusals += refused.len();
+    }
+    assert!(refusals > 100 && rules - refusals > 100, "{rules} rules, {refusals} refused");
 }

@@ -9,7 +9,7 @@ use super::options::{Given, Opt};
 use super::parse::{EXIT_REFUSED, EXIT_USAGE, Request, Stop, parse};
 use super::rules::Command;
 use super::{Io, execute, replace, report_stop};
-use kernel::ipvs::{Change, Ipvs, Memory};
+use kernel::ipvs::{Change, Error, Ipvs, Memory};
 use std::io::BufRead;
 
 /// Changes collected before they are sent.
@@ -117,7 +117,7 @@ fn checked(given: Given, table: &mut dyn Ipvs, io: &mut Io<'_>) -> i32 {
     if let Err(e) = std::io::Read::read_to_end(&mut bounded, &mut text) {
         return report_stop(&Stop::usage(format!("standard input: {e}")), io);
     }
-    let wanted = match wanted_table(&text, io) {
+    let wanted = match wanted_table(&text, table, io) {
         Ok(wanted) => wanted,
         Err(problems) => {
             for problem in &problems {
@@ -143,14 +143,15 @@ fn lines(count: usize) -> String {
     if count == 1 { "1 line is".to_owned() } else { format!("{count} lines are") }
 }
 
-/// The table that rules, or a table in JSON, make from nothing; or what is wrong, line by line. Comments are fine here.
-pub fn wanted_table(text: &[u8], io: &Io<'_>) -> Result<replace::Wanted, Vec<String>> {
+/// The table that rules, or a table in JSON, make from nothing; or what `table` would refuse, line by line. Comments are fine here.
+pub fn wanted_table(text: &[u8], table: &mut dyn Ipvs, io: &Io<'_>) -> Result<replace::Wanted, Vec<String>> {
     let text = String::from_utf8_lossy(text);
     if text.trim_start().starts_with('{') {
         let memory = Memory::from_json(&text, "standard input").map_err(|e| vec![e.to_string()])?;
         return Ok(replace::Wanted { timeouts: true, daemons: true, table: memory });
     }
     let mut wanted = replace::Wanted { timeouts: false, daemons: false, table: Memory::new() };
+    // Which of them there are is the kernel's to say, not this list's.
     wanted.table.accept_any_scheduler();
     let mut problems = Vec::new();
     for (i, line) in text.lines().enumerate() {
@@ -158,14 +159,14 @@ pub fn wanted_table(text: &[u8], io: &Io<'_>) -> Result<replace::Wanted, Vec<Str
         if words.is_empty() || words[0].starts_with('#') {
             continue;
         }
-        if let Err(problem) = add_rule(&words, &mut wanted, io) {
+        if let Err(problem) = add_rule(&words, &mut wanted, table, io) {
             problems.push(format!("line {}: {problem}", i + 1));
         }
     }
     if problems.is_empty() { Ok(wanted) } else { Err(problems) }
 }
 
-fn add_rule(words: &[String], wanted: &mut replace::Wanted, io: &Io<'_>) -> Result<(), String> {
+fn add_rule(words: &[String], wanted: &mut replace::Wanted, table: &mut dyn Ipvs, io: &Io<'_>) -> Result<(), String> {
     let request = parse(words, true, io.lookup).map_err(|stop| match stop {
         Stop::Fail { message, .. } => message.trim_end().to_owned(),
         _ => "not a rule".to_owned(),
@@ -178,5 +179,17 @@ fn add_rule(words: &[String], wanted: &mut replace::Wanted, io: &Io<'_>) -> Resu
     wanted.daemons |= request.command == Command::StartDaemon;
     let change = execute::change_of(&request, &mut wanted.table).map_err(|e| e.to_string())?;
     let change = change.ok_or_else(|| "not a rule".to_owned())?;
-    wanted.table.apply(&change).map_err(|e| super::messages::of_change(&change, &e))
+    let missing = match &change {
+        Change::AddService(s) => {
+            let there = table.has_scheduler(&s.scheduler) && s.pe.as_deref().is_none_or(|pe| table.has_engine(pe));
+            (!there).then(|| Error::NoScheduler { scheduler: s.scheduler.clone(), pe: s.pe.clone() })
+        }
+        _ => None,
+    };
+    let done = match missing {
+        // What the table says of the service itself comes first; nothing is placed.
+        Some(missing) => wanted.table.clone().apply(&change).and(Err(missing)),
+        None => wanted.table.apply(&change),
+    };
+    done.map_err(|e| super::messages::of_change(&change, &e))
 }

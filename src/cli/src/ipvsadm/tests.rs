@@ -127,6 +127,16 @@ line 7: illegal virtual server address[:port] specified
 }
 
 #[test]
+fn what_the_table_does_not_have_is_no_rule() {
+    for odd in ["-A -t 10.0.0.1:80 -s nosuch\n", "-A -t 10.0.0.1:80 --pe nosuch -p 60\n", "-A -u 10.0.0.1:80 -s\n"] {
+        let plain = run_with("-R", odd, &mut Memory::new());
+        assert!(plain.0 != 0 || !plain.2.is_empty(), "{odd}");
+        let (code, err) = refused("-R --check", odd, &mut Memory::new());
+        assert!(code == 2 && err.contains("line 1: "), "{odd}: {err}");
+    }
+}
+
+#[test]
 fn replace_changes_only_what_differs() {
     let mut table = table_of(RULES);
     table.entries_mut()[0].dests[1].stats.conns = 77;

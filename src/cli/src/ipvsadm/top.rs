@@ -6,16 +6,17 @@ use crate::terminal;
 use base::ipvs::{Info, Protocol, ServiceEntry};
 use kernel::ipvs::render::{self, Names, Numeric, Options, View};
 use kernel::ipvs::{Error, Ipvs, Kernel, Memory};
-use kernel::names::SystemNames;
+use kernel::names::{SystemNames, ask_all};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::Modifier;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const KEYS: &str = "q quit   arrows scroll   s rates or counters   n names or numbers";
@@ -23,6 +24,8 @@ const KEYS: &str = "q quit   arrows scroll   s rates or counters   n names or nu
 const HEAD_LINES: usize = 3;
 /// Hosts whose names are remembered at most.
 const MAX_HOSTS: usize = 100_000;
+/// How long a resolver may take for all that are new.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Shows services and real servers with their rates, busiest first, until interrupted.
@@ -72,8 +75,9 @@ pub fn run(words: &[String]) -> i32 {
 }
 
 fn show(settings: &Settings, table: &mut dyn Ipvs) -> i32 {
-    let names = Remembered::default();
-    let result = if terminal::is_live() { live(settings, table, &names) } else { print(settings, table, &names) };
+    let on_terminal = terminal::is_live();
+    let names = Remembered::new(!on_terminal);
+    let result = if on_terminal { live(settings, table, &names) } else { print(settings, table, &names) };
     match result {
         Ok(()) => 0,
         Err(message) => {
@@ -156,23 +160,52 @@ fn draw(
     frame.render_widget(Line::styled(KEYS, Modifier::DIM), bottom);
 }
 
-/// The system's names, each host asked for once: a resolver may take seconds to say that there is none.
-#[derive(Default)]
+/// The system's names, each host asked for once and side by side: a resolver may take seconds to say that there is none. On a
+/// terminal nobody waits for them: the number stands there until the name has come.
 struct Remembered {
-    hosts: RefCell<BTreeMap<IpAddr, Option<String>>>,
+    hosts: Arc<Mutex<BTreeMap<IpAddr, Option<String>>>>,
+    asking: Arc<AtomicBool>,
+    waits: bool,
+    ask: fn(&IpAddr) -> Option<String>,
+}
+
+impl Remembered {
+    fn new(waits: bool) -> Remembered {
+        let ask = |addr: &IpAddr| kernel::names::reverse_lookup(*addr);
+        Remembered { hosts: Arc::default(), asking: Arc::default(), waits, ask }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<IpAddr, Option<String>>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Names for Remembered {
+    fn learn(&self, addrs: Vec<IpAddr>) {
+        let new: Vec<IpAddr> = {
+            let known = self.known();
+            let room = MAX_HOSTS.saturating_sub(known.len());
+            addrs.into_iter().filter(|a| !known.contains_key(a)).take(room).collect()
+        };
+        if new.is_empty() || self.asking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (hosts, asking, ask) = (self.hosts.clone(), self.asking.clone(), self.ask);
+        let work = move || {
+            let found = ask_all(new.clone(), ask, PATIENCE);
+            let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.extend(new.into_iter().map(|addr| (addr, None)));
+            hosts.extend(found);
+            asking.store(false, Ordering::Release);
+        };
+        match self.waits {
+            true => work(),
+            false => drop(std::thread::spawn(work)),
+        }
+    }
+
     fn host(&self, addr: IpAddr) -> Option<String> {
-        if let Some(known) = self.hosts.borrow().get(&addr) {
-            return known.clone();
-        }
-        let name = SystemNames.host(addr);
-        let mut hosts = self.hosts.borrow_mut();
-        if hosts.len() < MAX_HOSTS {
-            hosts.insert(addr, name.clone());
-        }
-        name
+        self.known().get(&addr).cloned().flatten()
     }
 
     fn port(&self, port: u16, protocol: Protocol) -> Option<String> {
@@ -218,11 +251,35 @@ mod tests {
         let settings = parse(&["-n".to_owned()]).unwrap().unwrap();
         let mut terminal = Terminal::new(TestBackend::new(100, 8)).unwrap();
         let seen = look(table);
-        terminal.draw(|frame| draw(frame, &seen, &settings, &Remembered::default(), keys)).unwrap();
+        terminal.draw(|frame| draw(frame, &seen, &settings, &Remembered::new(false), keys)).unwrap();
         let buffer = terminal.backend().buffer().clone();
         (0..8)
             .map(|y| (0..100).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>().trim_end().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn a_screen_does_not_wait_for_names_and_asks_for_each_once() {
+        static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let ask = |addr: &IpAddr| {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1_000));
+            Some(format!("host-{addr}"))
+        };
+        let names = Remembered { ask, ..Remembered::new(false) };
+        let addrs: Vec<IpAddr> = (1..=9u8).map(|n| [10, 0, 0, n].into()).collect();
+        names.learn(addrs.clone());
+        assert_eq!(names.host(addrs[0]), None, "not yet");
+        let begin = std::time::Instant::now();
+        while names.host(addrs[8]).is_none() {
+            names.learn(addrs.clone());
+            assert!(begin.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!((names.host(addrs[0]).unwrap().as_str(), ASKED.load(Ordering::Relaxed)), ("host-10.0.0.1", 9));
+        let waiting = Remembered { ask, ..Remembered::new(true) };
+        waiting.learn(addrs[..1].to_vec());
+        assert!(waiting.host(addrs[0]).is_some(), "a listing on a pipe waits");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 mod tests;
 
 use super::codec::{self, Message, Messages, Request};
-use super::{Change, Error, Ipvs};
+use super::{Change, Error, Ipvs, memory};
 use base::ipvs::{DestEntry, Family, Info, ServiceEntry, ServiceKey, SyncDaemon, Timeouts};
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
@@ -20,6 +20,7 @@ use neli::utils::Groups;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -175,6 +176,15 @@ impl Kernel {
 }
 
 impl Ipvs for Kernel {
+    fn has_scheduler(&mut self, name: &str) -> bool {
+        // Services without a scheduler need no module.
+        name == "none" || has_module(&format!("ip_vs_{name}")).unwrap_or_else(|| memory::SCHEDULERS.contains(&name))
+    }
+
+    fn has_engine(&mut self, name: &str) -> bool {
+        has_module(&format!("ip_vs_pe_{name}")).unwrap_or_else(|| memory::PERSISTENCE_ENGINES.contains(&name))
+    }
+
     fn info(&mut self) -> Result<Info, Error> {
         self.read_one(Request::plain(codec::cmd::GET_INFO), codec::info)
     }
@@ -430,4 +440,20 @@ fn module_hint(said: Option<String>) -> String {
              in a container the host must load it"
         ),
     }
+}
+
+/// Whether a module is loaded, built in or there to be loaded; `None`: this machine does not tell.
+fn has_module(name: &str) -> Option<bool> {
+    if Path::new("/sys/module").join(name).exists() {
+        return Some(true);
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let dir = Path::new("/lib/modules").join(release.trim());
+    let listed = std::fs::read_to_string(dir.join("modules.dep")).ok()?;
+    let built_in = std::fs::read_to_string(dir.join("modules.builtin")).unwrap_or_default();
+    let file = format!("/{name}.ko");
+    Some([listed, built_in].iter().any(|list| {
+        let first = list.lines().filter_map(|line| line.split(':').next());
+        first.into_iter().any(|path| path.find(&file).is_some_and(|at| !path[at + file.len()..].contains('/')))
+    }))
 }

@@ -59,6 +59,15 @@ pub trait Ipvs: Send {
 
     fn daemons(&mut self) -> Result<Vec<SyncDaemon>, Error>;
 
+    /// Whether it would take a service with this scheduler; or this persistence engine. Nothing is loaded to find out.
+    fn has_scheduler(&mut self, name: &str) -> bool {
+        memory::SCHEDULERS.contains(&name)
+    }
+
+    fn has_engine(&mut self, name: &str) -> bool {
+        memory::PERSISTENCE_ENGINES.contains(&name)
+    }
+
     /// Makes one change, or none and says why.
     fn apply(&mut self, change: &Change) -> Result<(), Error>;
 

@@ -265,6 +265,14 @@ impl Memory {
 }
 
 impl Ipvs for Memory {
+    fn has_scheduler(&mut self, name: &str) -> bool {
+        self.any_scheduler || SCHEDULERS.contains(&name)
+    }
+
+    fn has_engine(&mut self, name: &str) -> bool {
+        self.any_scheduler || PERSISTENCE_ENGINES.contains(&name)
+    }
+
     fn info(&mut self) -> Result<Info, Error> {
         self.gate()?;
         Ok(self.info)
