@@ -52,7 +52,7 @@ async fn reloads_of_thousands_of_services_lose_nothing_and_leave_nothing() {
     let count: u32 = if std::env::var_os("BASCULE_LONG").is_some() { 8_000 } else { 400 };
     let text = |round: u32| {
         let service = |n: u32| {
-            let addr = std::net::Ipv4Addr::from(0x0a10_0000 + if n % 2 == 0 { n } else { n + round * count });
+            let addr = std::net::Ipv4Addr::from(0x0a10_0000 + if n.is_multiple_of(2) { n } else { n + round * count });
             format!("virtual={addr}:80\n    real=127.0.0.1:{} masq 6\n    checktype=on\n", 1_000 + n % 60_000)
         };
         format!("autoreload=yes\n{}", (0..count).map(service).collect::<String>())
