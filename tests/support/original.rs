@@ -1,6 +1,9 @@
 //! The original, corosync and Pacemaker as Debian ships them, beside ours: two nodes on a switch of their own. The packages
 //! are fetched and unpacked below `target/`, and seen by those nodes alone.
 
+// Each bench uses a part of it.
+#![allow(dead_code)]
+
 use lab::hosts::{HostSpec, Lab, vip_v4};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,7 @@ pub struct Sbd {
 pub fn read(file: PathBuf, text: &str) -> Sbd {
     let value = |name: &str| {
         let lines = text.lines().map(str::trim).filter(|l| !l.starts_with('#'));
-        let found = lines.filter_map(|l| l.split_once('=')).filter(|(n, _)| n.trim() == name).last();
+        let found = lines.filter_map(|l| l.split_once('=')).rfind(|(n, _)| n.trim() == name);
         found.map(|(_, v)| v.trim().trim_matches(['"', '\'']).to_owned()).filter(|v| !v.is_empty())
     };
     let truth = |name: &str| value(name).and_then(|v| base::text::parse_bool(&v)).unwrap_or(true);
