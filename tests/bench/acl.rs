@@ -18,7 +18,6 @@ use xml::{Element, Node};
 #[allow(dead_code, reason = "results are compared whole")]
 mod case;
 #[path = "../support/original.rs"]
-#[allow(dead_code, reason = "the whole cluster is for others")]
 mod original;
 
 const FILES: [(&str, &str); 3] = [
