@@ -92,8 +92,7 @@ fn first_route_without(site: &Site, since: Duration, n: usize) -> String {
     let (v4, v6) = (format!("192.0.2.{n} "), format!("2001:db8::{n} "));
     let mentions = |l: &str| l.contains(V4) || l.contains(V6);
     let seen = site.routes_seen();
-    let last =
-        seen.iter().filter(|(at, l)| *at >= since && mentions(l) && !l.contains(&v4) && !l.contains(&v6)).next_back();
+    let last = seen.iter().rfind(|(at, l)| *at >= since && mentions(l) && !l.contains(&v4) && !l.contains(&v6));
     last.map_or("?".to_owned(), |(at, _)| format!("{} ms", at.saturating_sub(since).as_millis()))
 }
 

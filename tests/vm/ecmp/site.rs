@@ -99,7 +99,7 @@ impl Site {
             for line in listed.lines().filter(|l| l.contains("ESTABLISHED")) {
                 let Some(source) = line.split_whitespace().nth(3) else { continue };
                 let Some(port) = source.rsplit(':').next().and_then(|p| p.parse().ok()) else { continue };
-                all.entry((source.starts_with('['), port)).or_insert_with(BTreeSet::new).insert(n + 1);
+                all.entry((source.starts_with('['), port)).or_default().insert(n + 1);
             }
         }
         all
