@@ -259,99 +259,132 @@ fn addresses_come_drain_and_go_beside_frr() {
     FRR.run(async |dir| come_drain_and_go(FRR, dir).await);
 }
 
-async fn come_drain_and_go(daemon: Beside, dir: &Path) {
-    let file = dir.join("l.cf");
-    let services = |state: &str| {
-        format!(
+/// A director and what announces for it, beside a routing daemon.
+struct Scene {
+    daemon: Beside,
+    dir: std::path::PathBuf,
+    agents: Agents,
+    permit: lease::Permit,
+    director: String,
+    socket: String,
+}
+
+impl Scene {
+    fn new(daemon: Beside, dir: &Path) -> Scene {
+        let table = kernel::ipvs::Memory::new();
+        let permit = lease::Permit::default();
+        permit.set_until(boottime() + Duration::from_secs(3600));
+        let agents = Agents::start(Options {
+            data_plane: Arc::new(move || Ok(Box::new(table.clone()))),
+            permit: permit.clone(),
+            leases: true,
+            on_event: Arc::new(|_| {}),
+            ..Options::standalone(dir.to_owned())
+        })
+        .expect("agents");
+        let (socket, director) =
+            (dir.join(daemon.socket).display().to_string(), dir.join("l.cf").display().to_string());
+        let scene = Scene { daemon, dir: dir.to_owned(), agents, permit, director, socket };
+        scene.servers("on");
+        scene
+    }
+
+    /// Its servers are taken for well, or for ill.
+    fn servers(&self, state: &str) {
+        let text = format!(
             "quiescent=no\nvirtual=203.0.113.100:80\n real=10.0.0.1:80 gate\n checktype={state}\n\
                  virtual6=[2001:db8:100::100]:80\n real6=[fd00::1]:80 gate\n checktype={state}\n"
-        )
-    };
-    std::fs::write(&file, services("on")).expect("written");
-    let table = kernel::ipvs::Memory::new();
-    let permit = lease::Permit::default();
-    permit.set_until(boottime() + Duration::from_secs(3600));
-    let agents = Agents::start(Options {
-        data_plane: Arc::new(move || Ok(Box::new(table.clone()))),
-        permit: permit.clone(),
-        leases: true,
-        on_event: Arc::new(|_| {}),
-        ..Options::standalone(dir.to_owned())
-    })
-    .expect("agents");
-    let (socket, config) = (dir.join(daemon.socket), file.display().to_string());
-    let director = [("configfile", config.as_str())];
-    let socket = socket.display().to_string();
-    let announce = [
-        ("ip", "203.0.113.100 2001:db8:100::100"),
-        ("daemon", daemon.name),
-        ("socket", socket.as_str()),
-        ("drain", "3s"),
-        ("settle", "200ms"),
-    ];
-    let run = async |agent: &str, action: &str, params: &[(&str, &str)]| {
-        let outcome = agents.run(&operation(agent, agent, action, params)).await;
+        );
+        std::fs::write(&self.director, text).expect("written");
+    }
+
+    fn operation(&self, agent: &str, action: &str) -> Operation {
+        let announce = [
+            ("ip", "203.0.113.100 2001:db8:100::100"),
+            ("daemon", self.daemon.name),
+            ("socket", self.socket.as_str()),
+            ("drain", "3s"),
+            ("settle", "200ms"),
+        ];
+        let director = [("configfile", self.director.as_str())];
+        operation(agent, agent, action, if agent == "announce" { &announce } else { &director })
+    }
+
+    async fn run(&self, agent: &str, action: &str) -> String {
+        let outcome = self.agents.run(&self.operation(agent, action)).await;
         assert_eq!(outcome.code, OcfCode::OK, "{agent} {action}: {}", outcome.reason);
         outcome.reason
-    };
+    }
+
+    async fn sees(&self, what: &str) {
+        self.daemon.sees(&self.dir, what).await;
+    }
+}
+
+async fn come_drain_and_go(daemon: Beside, dir: &Path) {
+    let scene = Scene::new(daemon, dir);
     // Without a director there is nothing to announce, and that is no failure.
-    let said = run("announce", "start", &announce).await;
+    let said = scene.run("announce", "start").await;
     assert!(said.contains("0 of 2") && said.contains("no active director"), "{said}");
-    daemon.sees(dir, "").await;
-    run("ldirectord", "start", &director).await;
-    daemon.sees(dir, "bascule-up").await;
-    let said = run("announce", "monitor", &announce).await;
+    scene.sees("").await;
+    scene.run("ldirectord", "start").await;
+    scene.sees("bascule-up").await;
+    let said = scene.run("announce", "monitor").await;
     assert!(said.contains("2 of 2") && said.contains("no session"), "nobody listens here, and that is told: {said}");
 
     // No quorum, and quorum again.
-    agents.set_quorate(false);
-    daemon.sees(dir, "").await;
-    agents.set_quorate(true);
-    daemon.sees(dir, "bascule-up").await;
+    scene.agents.set_quorate(false);
+    scene.sees("").await;
+    scene.agents.set_quorate(true);
+    scene.sees("bascule-up").await;
 
     // Nothing to send clients to.
-    std::fs::write(&file, services("off")).expect("written");
-    run("ldirectord", "stop", &director).await;
-    run("ldirectord", "start", &director).await;
-    daemon.sees(dir, "").await;
-    std::fs::write(&file, services("on")).expect("written");
-    run("ldirectord", "stop", &director).await;
-    run("ldirectord", "start", &director).await;
-    daemon.sees(dir, "bascule-up").await;
+    scene.servers("off");
+    scene.run("ldirectord", "stop").await;
+    scene.run("ldirectord", "start").await;
+    scene.sees("").await;
+    scene.servers("on");
+    scene.run("ldirectord", "stop").await;
+    scene.run("ldirectord", "start").await;
+    scene.sees("bascule-up").await;
 
     // A stop drains: the other interface first, then nothing.
-    let (stopped, ()) = tokio::join!(run("announce", "stop", &announce), daemon.sees(dir, "bascule-drain"));
+    let (stopped, ()) = tokio::join!(scene.run("announce", "stop"), scene.sees("bascule-drain"));
     assert_eq!(stopped, "");
-    daemon.sees(dir, "").await;
-    let outcome = agents.run(&operation("announce", "announce", "monitor", &announce)).await;
+    scene.sees("").await;
+    let outcome = scene.agents.run(&scene.operation("announce", "monitor")).await;
     assert_eq!(outcome.code, OcfCode::NOT_RUNNING, "{}", outcome.reason);
+    lapse_and_come_back(&scene).await;
+}
 
+/// From a stopped announcement on.
+async fn lapse_and_come_back(scene: &Scene) {
     // The permit ends, as when the cluster's loop hangs: the lease takes the route along. With the permit it comes back.
-    run("announce", "start", &announce).await;
-    daemon.sees(dir, "bascule-up").await;
-    permit.revoke();
-    daemon.sees(dir, "").await;
+    scene.run("announce", "start").await;
+    scene.sees("bascule-up").await;
+    scene.permit.revoke();
+    scene.sees("").await;
     tokio::time::sleep(ms(500)).await;
-    let said = run("announce", "monitor", &announce).await;
+    let said = scene.run("announce", "monitor").await;
     assert!(said.contains("0 of 2") && said.contains("has lapsed"), "{said}");
-    permit.set_until(boottime() + Duration::from_secs(3600));
-    daemon.sees(dir, "bascule-up").await;
+    scene.permit.set_until(boottime() + Duration::from_secs(3600));
+    scene.sees("bascule-up").await;
 
     // With the word to stop, the cluster's state names no owner any more: it drains all the same.
     let disowned = async {
-        agents.set_owners(Default::default()).await;
-        run("announce", "stop", &announce).await
+        scene.agents.set_owners(Default::default()).await;
+        scene.run("announce", "stop").await
     };
-    tokio::join!(disowned, daemon.sees(dir, "bascule-drain"));
-    daemon.sees(dir, "").await;
-    agents.set_owners(Names::from_iter(["announce"])).await;
-    run("announce", "start", &announce).await;
-    daemon.sees(dir, "bascule-up").await;
+    tokio::join!(disowned, scene.sees("bascule-drain"));
+    scene.sees("").await;
+    scene.agents.set_owners(Names::from_iter(["announce"])).await;
+    scene.run("announce", "start").await;
+    scene.sees("bascule-up").await;
 
     // Not any more once the cluster gives it to nobody here.
-    agents.set_owners(Default::default()).await;
-    daemon.sees(dir, "").await;
+    scene.agents.set_owners(Default::default()).await;
+    scene.sees("").await;
     tokio::time::sleep(ms(1_000)).await;
-    daemon.sees(dir, "").await;
-    run("announce", "stop", &announce).await;
+    scene.sees("").await;
+    scene.run("announce", "stop").await;
 }

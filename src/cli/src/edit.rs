@@ -138,8 +138,8 @@ pub fn masked(e: &Element) -> Element {
 
 fn mask(e: &mut Element) {
     let is_secret = |p: &Element| {
-        let name = p.attr("name").unwrap_or_default();
-        p.name() == "nvpair"
+        let Some(name) = p.attr("name") else { return false };
+        nvpairs::names(p, name)
             && secret::is_secret(name)
             && !matches!(p.attr("value"), None | Some("" | secret::ELSEWHERE))
     };

@@ -60,3 +60,8 @@ pub fn as_id(text: &str) -> String {
 pub fn written(set: &Element) -> impl Iterator<Item = &Element> {
     set.elements_named("nvpair")
 }
+
+/// Whether this is a pair of that name, as it is written.
+pub fn names(e: &Element, name: &str) -> bool {
+    e.name() == "nvpair" && e.attr("name") == Some(name)
+}

@@ -144,61 +144,6 @@ fn who_was_fenced_while_apart_ends_at_the_merge_and_comes_back_anew() {
     lab.assert_same_cib();
 }
 
-/// All that the others know of it is that it is configured.
-#[test]
-fn who_was_fenced_before_anybody_met_it_ends_at_the_first_meeting() {
-    let mut lab = one(&[], &[("fence_a", Agent::new(Acts::Lies, 100))]);
-    let stored: Vec<_> = (1..=3).map(|n| lab.node(n).persisted.clone()).collect();
-    lab.kill(1);
-    lab.kill(2);
-    lab.run_ms(2000);
-    for n in [1, 2] {
-        lab.restart(n, stored[n as usize - 1].clone(), 2);
-    }
-    lab.partition(&[&[3], &[1, 2]]);
-    lab.run_ms(3000);
-    lab.ask(1, request("node3", FenceAction::Reboot));
-    lab.run_ms(2000);
-    assert!(lab.fences.iter().any(|f| f.target == 3), "{:?}", runs(&lab));
-    assert!(lab.nodes.contains_key(&NodeId(3)) && lab.obeyed.is_empty(), "it has heard nothing");
-    let fenced = lab.fences.len();
-    lab.partition(&[&[1, 2, 3]]);
-    lab.run_ms(1000);
-    assert_eq!(lab.obeyed.iter().map(|(_, n, _)| n.0).collect::<Vec<_>>(), [3], "{}", timeline(&lab, Time::ZERO));
-    // Its next life is another one, and stays.
-    lab.restart(3, stored[2].clone(), 3);
-    lab.partition(&[&[1, 2, 3]]);
-    lab.run_ms(5000);
-    assert_eq!((lab.obeyed.len(), lab.fences.len()), (1, fenced), "{:?}", runs(&lab));
-    assert_eq!(lab.node(3).controller.status().members.len(), 3);
-    lab.assert_same_cib();
-}
-
-#[test]
-fn who_comes_up_after_a_fencing_of_whoever_was_there_stays() {
-    let mut lab = one(&[], &[("fence_a", Agent::new(Acts::Lies, 100))]);
-    let stored: Vec<_> = (1..=3).map(|n| lab.node(n).persisted.clone()).collect();
-    (1..=3).for_each(|n| lab.kill(n));
-    lab.run_ms(2000);
-    for n in [1, 2] {
-        lab.restart(n, stored[n as usize - 1].clone(), 2);
-    }
-    lab.partition(&[&[1, 2]]);
-    lab.run_ms(3000);
-    lab.ask(1, request("node3", FenceAction::Reboot));
-    lab.run_ms(2000);
-    assert!(lab.fences.iter().any(|f| f.target == 3), "{:?}", runs(&lab));
-    lab.restart(3, stored[2].clone(), 2);
-    lab.partition(&[&[1, 2], &[3]]);
-    // It has lived for a while when they meet, and was not there when it happened.
-    lab.run_ms(4000);
-    lab.partition(&[&[1, 2, 3]]);
-    lab.run_ms(5000);
-    assert_eq!(lab.obeyed.len(), 0, "{}", timeline(&lab, Time::ZERO));
-    assert_eq!(lab.node(3).controller.status().members.len(), 3);
-    lab.assert_same_cib();
-}
-
 #[test]
 fn a_device_that_hangs_costs_its_own_time_only() {
     let devices = device("slow", "fence_h", &[("pcmk_reboot_timeout", "4s")]) + &device("good", "fence_a", &[]);

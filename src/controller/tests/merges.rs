@@ -5,7 +5,8 @@
 
 mod harness;
 
-use base::{NodeId, Time};
+use base::{FenceAction, NodeId, Time, Word};
+use controller::{FenceRequest, Request};
 use harness::fences::{Acts, Agent, device, fenced};
 use harness::{GROUP, Lab, schedule};
 use std::collections::BTreeMap;
@@ -16,6 +17,19 @@ fn primitive(id: &str, agent: &str) -> String {
          <meta_attributes id=\"{id}-m\"><nvpair id=\"{id}-s\" name=\"resource-stickiness\" value=\"100\"/></meta_attributes>\
          <operations><op id=\"{id}-o\" name=\"monitor\" interval=\"10s\"/></operations></primitive>"
     )
+}
+
+fn with_a_device_that_lies() -> Lab {
+    let cib = fenced(&[], &format!("{GROUP}{}", device("ipmi", "fence_a", &[])), "", "");
+    let mut lab = Lab::on(&[1, 1, 1], &cib, schedule, BTreeMap::new());
+    lab.agents.insert("fence_a".to_owned(), Agent::new(Acts::Lies, 100));
+    lab.run_ms(3000);
+    lab
+}
+
+fn reboot(target: &str) -> Request {
+    let (target, client, action) = (Word::cleaned(target), Word::cleaned("test"), FenceAction::Reboot);
+    Request::Fence(FenceRequest { target, action, timeout_ms: 0, delay_ms: 0, tolerance_ms: 0, client })
 }
 
 /// Node 3 is away for this long, and its fencing begins by such an agent; who was to be fenced later than `grace_ms` after its return.
@@ -83,4 +97,59 @@ fn instances_of_a_clone_live_through_a_merge() {
     let stops: Vec<String> = lab.operations(since).into_iter().filter(|o| o.contains("stop")).collect();
     assert_eq!(stops, Vec::<String>::new());
     assert_eq!(lab.where_is("x"), vec![1, 2]);
+}
+
+/// All that the others know of it is that it is configured.
+#[test]
+fn who_was_fenced_before_anybody_met_it_ends_at_the_first_meeting() {
+    let mut lab = with_a_device_that_lies();
+    let stored: Vec<_> = (1..=3).map(|n| lab.node(n).persisted.clone()).collect();
+    lab.kill(1);
+    lab.kill(2);
+    lab.run_ms(2000);
+    for n in [1, 2] {
+        lab.restart(n, stored[n as usize - 1].clone(), 2);
+    }
+    lab.partition(&[&[3], &[1, 2]]);
+    lab.run_ms(3000);
+    lab.ask(1, reboot("node3"));
+    lab.run_ms(2000);
+    assert!(lab.fences.iter().any(|f| f.target == 3), "{:?}", lab.fences);
+    assert!(lab.nodes.contains_key(&NodeId(3)) && lab.obeyed.is_empty(), "it has heard nothing");
+    let fenced = lab.fences.len();
+    lab.partition(&[&[1, 2, 3]]);
+    lab.run_ms(1000);
+    assert_eq!(lab.obeyed.iter().map(|(_, n, _)| n.0).collect::<Vec<_>>(), [3], "{:?}", lab.node(1).timeline);
+    // Its next life is another one, and stays.
+    lab.restart(3, stored[2].clone(), 3);
+    lab.partition(&[&[1, 2, 3]]);
+    lab.run_ms(5000);
+    assert_eq!((lab.obeyed.len(), lab.fences.len()), (1, fenced), "{:?}", lab.fences);
+    assert_eq!(lab.node(3).controller.status().members.len(), 3);
+    lab.assert_same_cib();
+}
+
+#[test]
+fn who_comes_up_after_a_fencing_of_whoever_was_there_stays() {
+    let mut lab = with_a_device_that_lies();
+    let stored: Vec<_> = (1..=3).map(|n| lab.node(n).persisted.clone()).collect();
+    (1..=3).for_each(|n| lab.kill(n));
+    lab.run_ms(2000);
+    for n in [1, 2] {
+        lab.restart(n, stored[n as usize - 1].clone(), 2);
+    }
+    lab.partition(&[&[1, 2]]);
+    lab.run_ms(3000);
+    lab.ask(1, reboot("node3"));
+    lab.run_ms(2000);
+    assert!(lab.fences.iter().any(|f| f.target == 3), "{:?}", lab.fences);
+    lab.restart(3, stored[2].clone(), 2);
+    lab.partition(&[&[1, 2], &[3]]);
+    // It has lived for a while when they meet, and was not there when it happened.
+    lab.run_ms(4000);
+    lab.partition(&[&[1, 2, 3]]);
+    lab.run_ms(5000);
+    assert_eq!(lab.obeyed.len(), 0, "{:?}", lab.node(1).timeline);
+    assert_eq!(lab.node(3).controller.status().members.len(), 3);
+    lab.assert_same_cib();
 }

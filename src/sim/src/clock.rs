@@ -3,6 +3,8 @@
 use base::Time;
 use std::time::Duration;
 
+const MILLION: u128 = 1_000_000;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// World time at which it showed [`Clock::FIRST`].
@@ -23,16 +25,19 @@ impl Clock {
 
     /// What it shows at this moment of the world.
     pub fn shows(&self, world: Time) -> Time {
-        let ran = world.since(self.began + self.stood).as_micros() as i64;
-        Time(Clock::FIRST + (ran + ran / 1_000 * self.drift_ppm / 1_000).max(0) as u64)
+        let ran = world.since(self.began + self.stood).as_micros();
+        Time(Clock::FIRST + (ran * self.speed() / MILLION) as u64)
     }
 
-    /// A moment of the world at which it shows at least `local`.
+    /// The first moment of the world at which it shows `local`.
     pub fn when(&self, local: Time) -> Time {
-        let shown = local.0.saturating_sub(Clock::FIRST) as i64;
-        let ran = shown - shown / 1_000 * self.drift_ppm / 1_000;
-        // Rounding goes the safe way: a timer may come late, never early.
-        self.began + self.stood + Duration::from_micros(ran.max(0) as u64 + 2)
+        let shown = u128::from(local.0.saturating_sub(Clock::FIRST));
+        let ran = (shown * MILLION).div_ceil(self.speed());
+        self.began + self.stood + Duration::from_micros(ran as u64)
+    }
+
+    fn speed(&self) -> u128 {
+        (MILLION as i64 + self.drift_ppm) as u128
     }
 
     pub fn stand_still(&mut self, for_how_long: Duration) {
@@ -52,7 +57,7 @@ mod tests {
             for local in [1_000, 1_001, 5_000, 123_456, 60_000_000, 3_600_000_000] {
                 let at = clock.when(Time(local));
                 let shown = clock.shows(at).0;
-                assert!(shown >= local && shown < local + 2_000, "{ppm} ppm: {local} is shown as {shown}");
+                assert!(shown >= local && shown <= local + 1, "{ppm} ppm: {local} is shown as {shown}");
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::unable;
 use crate::edit::{self, edit, error, pair};
 use crate::grammar::Line;
-use crate::nvpairs::as_id;
+use crate::nvpairs::{self, as_id};
 use crate::source::{Failure, Source};
 use std::fmt::Write;
 use xml::Element;
@@ -68,11 +68,9 @@ fn sets(section: &Element) -> impl Iterator<Item = &Element> {
 fn set_values(set: &mut Element, pairs: &[(String, String)]) {
     let id = set.id().unwrap_or_default().to_owned();
     for (name, value) in pairs {
-        let there = set.elements_mut().find(|p| p.name() == "nvpair" && p.attr("name") == Some(name));
+        let there = set.elements_mut().find(|p| nvpairs::names(p, name));
         match there {
-            Some(_) if value.is_empty() => {
-                set.retain_elements(|p| p.attr("name") != Some(name) || p.name() != "nvpair")
-            }
+            Some(_) if value.is_empty() => set.retain_elements(|p| !nvpairs::names(p, name)),
             Some(p) => p.set("value", value),
             None if value.is_empty() => {}
             None => {
@@ -235,7 +233,7 @@ fn list(source: &Source, of: Of, full: bool) -> Result<String, Failure> {
         let score = set.attr("score").map(|s| format!(" score={s}")).unwrap_or_default();
         let _ = writeln!(out, "Meta Attrs: {}{score}", set.id().unwrap_or_default());
         let text = |p: &Element, name: &str| p.attr(name).unwrap_or_default().to_owned();
-        let mut pairs: Vec<_> = set.elements_named("nvpair").map(|p| (text(p, "name"), text(p, "value"))).collect();
+        let mut pairs: Vec<_> = nvpairs::written(set).map(|p| (text(p, "name"), text(p, "value"))).collect();
         pairs.sort();
         for (name, value) in pairs {
             let _ = writeln!(out, "  {name}={}", quoted(&value));

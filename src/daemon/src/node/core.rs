@@ -3,7 +3,7 @@
 //! It waits for whatever comes first (a report of the ring, a client, a finished agent, a schedule, a timer), steps the
 //! controller, and performs every output before it waits again. Nothing else touches the two cores.
 
-use super::board::{self, Board, Reader, Shown};
+use super::board::{self, Board, Shown};
 use super::fenced::{self, End};
 use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
@@ -25,10 +25,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use waits::{digested, sleep_until};
 
+mod asks;
 mod waits;
 
-/// Requests of clients that wait for the task.
-const ASKS: usize = 1024;
+pub(super) use asks::channel;
+pub use asks::{Ask, Asker, LeaveRefused};
+
 /// Between two signs of life to the ring.
 const TICK_EVERY: Duration = Duration::from_millis(100);
 /// A node that starts listens that long for the other one of `two_node`.
@@ -39,52 +41,6 @@ const BURST: usize = 256;
 const NO_TRANSITION: &str = "no transition: ";
 /// The controller's client number of the daemon's own requests.
 const OWN: u64 = 0;
-
-/// What the API asks of the task.
-pub enum Ask {
-    Request(Box<Request>, oneshot::Sender<Response>),
-    /// Leave the ring; with `true` resources are left running.
-    Leave(bool, oneshot::Sender<Result<(), LeaveRefused>>),
-}
-
-/// Why the node stays.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaveRefused {
-    #[error(
-        "resources can be left running only in maintenance: the other nodes would start them a second time; \
-         run `crm_attribute --type crm_config --name maintenance-mode --update true` first"
-    )]
-    NotInMaintenance,
-    #[error("{0}")]
-    Addresses(String),
-}
-
-/// The API's end.
-#[derive(Clone)]
-pub struct Asker {
-    asks: mpsc::Sender<Ask>,
-    reader: Reader,
-}
-
-impl Asker {
-    /// `None` if the task has ended.
-    pub async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
-        let (to, answer) = oneshot::channel();
-        self.asks.send(make(to)).await.ok()?;
-        answer.await.ok()
-    }
-
-    /// What is applied here; the task is not asked. `None` if it has ended.
-    pub async fn look(&self) -> Option<std::sync::Arc<Shown>> {
-        self.reader.look().await
-    }
-}
-
-pub(super) fn channel() -> (Asker, mpsc::Receiver<Ask>, Board) {
-    let (asks, inbox) = mpsc::channel(ASKS);
-    let (board, reader) = board::board();
-    (Asker { asks, reader }, inbox, board)
-}
 
 /// Everything that the task waits for.
 pub(super) struct Inbox {
