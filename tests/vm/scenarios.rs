@@ -22,6 +22,9 @@ pub const ALL: &[Scenario] = &[
     ("topology: long connections without sync", crate::topology::without_sync),
 ];
 
+/// These need a machine that emulates four directors without a pause: with `BASCULE_LONG`, or by name.
+pub const LONG: &[&str] = &["ecmp: four active directors behind a router"];
+
 fn kernel_has_ipvs() -> Result<(), String> {
     let out = Command::new("ipvsadm").arg("-Ln").output().map_err(|e| format!("ipvsadm: {e}"))?;
     let text = String::from_utf8_lossy(&out.stdout);
