@@ -87,7 +87,10 @@ impl Site {
     fn load_configuration(&self) -> Result<(), String> {
         let load = format!("BASCULE_RUN_DIR=/tmp/topology/run1 {BASCULE}");
         let mut last = String::new();
-        let command = format!("{load} crm_node -p && {load} cibadmin -R -o configuration -x /tmp/topology/cib.xml");
+        // With one alone everything would start there, and stay.
+        let both = "grep -qw d2";
+        let command =
+            format!("{load} crm_node -p | {both} && {load} cibadmin -R -o configuration -x /tmp/topology/cib.xml");
         wait_until(LIMIT, || shell(&command).map_err(|e| last = e).ok())
             .map(drop)
             .ok_or_else(|| format!("the configuration could not be loaded: {last}\n{}", self.logs()))
