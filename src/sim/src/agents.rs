@@ -178,7 +178,6 @@ impl World {
                     p.kept.insert(resource.clone(), Kept { address: address.to_owned(), since: now });
                 }
                 self.at(until, id, 0, What::Lapse { address: address.to_owned() });
-                self.book.addresses_changed(now, id);
                 self.started(id, &resource);
                 OcfCode::OK
             }
@@ -187,7 +186,6 @@ impl World {
                 if let Some(p) = &mut host.process {
                     p.kept.remove(&resource);
                 }
-                self.book.addresses_changed(now, id);
                 self.book.active.stopped(id, &resource);
                 OcfCode::OK
             }

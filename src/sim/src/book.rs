@@ -6,7 +6,6 @@ use crate::properties::{
 };
 use crate::story::Story;
 use base::{NodeId, Time};
-use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
@@ -36,11 +35,6 @@ pub struct Book {
     pub devices_honest: bool,
     /// A resource was deleted on the way.
     pub deleted: bool,
-    /// When a node last left in good order.
-    pub left: BTreeMap<NodeId, Time>,
-    /// Nodes that lost content at a merge.
-    pub discards: Vec<NodeId>,
-    lan_troubled: bool,
 }
 
 impl Book {
@@ -61,9 +55,6 @@ impl Book {
             monitors_trusted: true,
             devices_honest: true,
             deleted: false,
-            left: BTreeMap::new(),
-            discards: Vec::new(),
-            lan_troubled: false,
         }
     }
 
@@ -80,29 +71,11 @@ impl Book {
         self.quorum.ends(id);
     }
 
-    pub fn power_lost(&mut self, id: NodeId, now: Time) {
+    pub fn power_lost(&mut self, id: NodeId) {
         self.active.power_lost(id);
-        self.fencing.power_lost(id, now);
-    }
-
-    /// The sets of addresses are compared at the end of each event.
-    pub fn addresses_changed(&mut self, _now: Time, _id: NodeId) {
-        self.addresses.changed = true;
-    }
-
-    pub fn discarded(&mut self, id: NodeId) {
-        self.discards.push(id);
-    }
-
-    pub fn left_well(&mut self, id: NodeId, now: Time) {
-        self.left.insert(id, now);
     }
 
     pub fn fenced_by_hand(&mut self, of: NodeId, now: Time) {
         self.fencing.by_hand.insert(of, now);
-    }
-
-    pub fn trouble_on_lan(&mut self, yes: bool) {
-        self.lan_troubled |= yes;
     }
 }

@@ -85,7 +85,6 @@ impl World {
     fn view(&mut self, id: NodeId, view: totem::View) {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
-        p.has_view = true;
         p.members.clone_from(&view.members);
         p.quorum.set_view(&view.members);
         let (quorate, local) = (p.quorum.is_quorate(), p.clock.shows(now));
@@ -129,7 +128,6 @@ impl World {
             Output::Reply { id: client, response } => self.reply(id, client, response),
             Output::Persist(saved) => self.persist(id, saved),
             Output::Discarded { reason, .. } => {
-                self.book.discarded(id);
                 self.tell(id, || format!("discarded: {reason}"));
             }
             Output::Owners(owners) => {
@@ -179,7 +177,6 @@ impl World {
                 self.send(id, to, &frame);
             }
         }
-        self.book.left_well(id, now);
         self.end_process(id, End::Left);
     }
 

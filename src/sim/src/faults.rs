@@ -1,6 +1,6 @@
 //! The plan's steps: done at their moment, undone after their time.
 
-use crate::net::{Weather, Which};
+use crate::net::Weather;
 use crate::plan::Deed;
 use crate::ring::End;
 use crate::world::{What, World};
@@ -28,14 +28,12 @@ impl World {
                 if both {
                     self.net.cut(which, to, from);
                 }
-                self.book.trouble_on_lan(which != Which::Ring);
             }
             Deed::Isolate { node, which } => {
                 for other in self.ids() {
                     self.net.cut(which, node, other);
                     self.net.cut(which, other, node);
                 }
-                self.book.trouble_on_lan(which != Which::Ring);
             }
             Deed::Weather(weather) => self.net.weather = weather,
             Deed::Disk { node, mood } => self.host_mut(node).disk.mood = mood,

@@ -53,8 +53,6 @@ pub struct Host {
     /// What waits for a daemon that does not run for a while.
     pub deferred: Vec<crate::world::Event>,
     pub lives: u64,
-    /// When it was last switched on.
-    pub booted: Time,
 }
 
 impl Host {
@@ -73,7 +71,6 @@ impl Host {
             wanted: true,
             deferred: Vec::new(),
             lives: 0,
-            booted: Time::ZERO,
         }
     }
 

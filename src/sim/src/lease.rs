@@ -74,10 +74,8 @@ impl World {
 
     /// An address goes without having been stopped.
     pub(crate) fn lose_address(&mut self, id: NodeId, address: &str, why: &str) {
-        let now = self.now;
         let host = self.host_mut(id);
         let Some(held) = host.addresses.remove(address) else { return };
-        self.book.addresses_changed(now, id);
         self.book.active.lost(id, &held.resource);
         self.tell(id, || format!("{address} is gone: {why}"));
         self.notice_losses(id);

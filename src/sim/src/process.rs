@@ -45,7 +45,6 @@ pub struct Process {
     pub looked: Time,
     /// How long the controller's task has been silent, as the ring witnessed it.
     pub silent: Duration,
-    pub has_view: bool,
     /// The view as the controller was told it.
     pub members: Vec<NodeId>,
     /// Until then it does not believe itself alone; in its own clock.

@@ -38,13 +38,11 @@ pub enum End {
 
 impl World {
     pub(crate) fn boot(&mut self, id: NodeId) {
-        let now = self.now;
         let host = self.host_mut(id);
         if host.powered {
             return;
         }
         host.powered = true;
-        host.booted = now;
         self.tell(id, || "the machine is on".to_owned());
         self.start(id);
     }
@@ -100,7 +98,6 @@ impl World {
             ticked: local,
             looked: local,
             silent: Duration::ZERO,
-            has_view: false,
             members: Vec::new(),
             listening: Some(local + LISTEN),
             kept: BTreeMap::new(),
@@ -148,7 +145,6 @@ impl World {
                 for held in std::mem::take(&mut self.host_mut(id).addresses).into_values() {
                     self.book.active.lost(id, &held.resource);
                 }
-                self.book.addresses_changed(now, id);
             }
             End::Killed | End::Left => {
                 let notices = self.rng.between(1, B.silence.as_millis() as u64) * 1000;
@@ -175,8 +171,7 @@ impl World {
         if let Some(life) = life {
             self.book.life_ends(id, life, now);
         }
-        self.book.addresses_changed(now, id);
-        self.book.power_lost(id, now);
+        self.book.power_lost(id);
         self.tell(id, || "the machine is off".to_owned());
         if let Some(ms) = back_ms {
             self.after(ms * 1_000, id, 0, What::Boot);

@@ -11,7 +11,6 @@ pub struct Active {
     at: BTreeMap<String, BTreeSet<NodeId>>,
     /// The same as operations of agents have left them: what was lost since counts until somebody has looked.
     told: BTreeMap<String, BTreeSet<NodeId>>,
-    pub doubles: u64,
 }
 
 impl Active {
@@ -68,7 +67,6 @@ impl World {
         if others.is_empty() {
             return;
         }
-        self.book.active.doubles += 1;
         let fenced = self.plan.configuration.fencing && self.book.devices_honest;
         if fenced && self.book.agents_trusted && !self.book.deleted {
             let text =

@@ -12,7 +12,6 @@ const MERGE: Duration = Duration::from_secs(4);
 
 #[derive(Default)]
 pub struct Addresses {
-    pub changed: bool,
     /// Since when two nodes hold it and both could answer a client.
     both: BTreeMap<(String, NodeId, NodeId), Time>,
     pub longest: Duration,

@@ -15,15 +15,7 @@ const MOST: usize = 3;
 pub struct Fencing {
     /// When an operator asked for it.
     pub by_hand: BTreeMap<NodeId, Time>,
-    /// When the machine was last switched off, and by what.
-    off: BTreeMap<NodeId, Time>,
     pub begun: u64,
-}
-
-impl Fencing {
-    pub fn power_lost(&mut self, id: NodeId, now: Time) {
-        self.off.insert(id, now);
-    }
 }
 
 impl World {
