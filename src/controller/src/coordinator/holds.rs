@@ -143,3 +143,34 @@ fn is_kept_by_one_who_joins(op: &ResourceAction, node: NodeId, replica: &Replica
     };
     replica.joining.iter().filter(|n| **n != node).any(has)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_by_a_group_an_order_or_a_set_waits_and_nothing_else() {
+        let primitive = |id: &str| format!("<primitive id=\"{id}\"/>");
+        let text = format!(
+            "<configuration><resources><group id=\"g\">{}{}</group><clone id=\"c\">{}</clone>{}{}{}</resources><constraints>\
+             <rsc_order id=\"o1\" first=\"g\" then=\"p\"/><rsc_order id=\"o2\" first=\"c\" then=\"g\"/>\
+             <rsc_order id=\"o3\"><resource_set id=\"s1\" sequential=\"false\"><resource_ref id=\"p\"/><resource_ref id=\"q\"/>\
+             </resource_set><resource_set id=\"s2\"><resource_ref id=\"r\"/></resource_set></rsc_order></constraints></configuration>",
+            primitive("vip"),
+            primitive("lvs"),
+            primitive("x"),
+            primitive("p"),
+            primitive("q"),
+            primitive("r"),
+        );
+        let configuration = xml::parse(&text).unwrap();
+        let of =
+            |id: &str, begins| others(&configuration, base_id(id), begins).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(of("vip", true), "lvs p", "its group, and what comes after the group");
+        assert_eq!(of("lvs", true), "p");
+        assert_eq!(of("x:1", true), "lvs vip", "an instance of a clone");
+        assert_eq!(of("p", true), "r", "not its neighbour in a set without order");
+        assert_eq!((of("lvs", false), of("p", false)), ("vip x".to_owned(), "lvs vip".to_owned()), "ends go backwards");
+        assert_eq!(of("r", true), "");
+    }
+}
