@@ -11,3 +11,5 @@ pub mod names;
 pub mod pattern;
 pub mod plan;
 pub mod service;
+#[cfg(test)]
+mod testing;

@@ -241,8 +241,9 @@ async fn open_port() -> (u16, tokio::net::TcpListener) {
 #[tokio::test]
 async fn what_one_director_knows_is_in_the_next_ones_table_before_the_address() {
     let (live, _listener) = open_port().await;
-    let (dead, closed) = open_port().await;
-    drop(closed);
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let dead = closed.local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("l.cf");
     let text = format!(

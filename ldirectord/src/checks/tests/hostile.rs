@@ -74,7 +74,7 @@ const BEGINNINGS: &[(&str, &[u8])] = &[
 
 /// Servers that do nothing right, by name.
 async fn servers() -> Vec<(String, u16)> {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = refusing_port();
     let mut all = vec![("refusing".to_owned(), closed)];
     let silent = serve(|mut s| async move {
         let _ = s.read_to_end(&mut Vec::new()).await;
@@ -151,7 +151,7 @@ async fn streams() {
 
 #[tokio::test]
 async fn datagrams() {
-    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = refusing_datagram_port();
     let mut servers = vec![("refusing".to_owned(), closed)];
     let replies: [&'static [u8]; 6] = [b"", b"x", b"\0\0", b"\0\0\x81\x80", &[0xff; 1_400], b"\x02\0\0\x14"];
     for reply in replies {

@@ -6,6 +6,7 @@ mod sql;
 
 use super::*;
 use crate::config::{Environment, parse};
+use crate::testing::{refusing_datagram_port, refusing_port};
 use base::ipvs::Family;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -16,7 +17,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 struct NoMachine;
 
@@ -180,7 +181,7 @@ async fn http_redirects() {
 #[tokio::test]
 async fn the_real_server_alone_gives_the_verdict() {
     let alive = http_server().await;
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let dead = refusing_port();
     for service in ["http", "https"] {
         let url = |path: &str| format!("service={service}\nrequest=\"http://127.0.0.1:{alive}/{path}\"");
         down(dead, &url(""), "refused").await;
@@ -276,7 +277,7 @@ async fn https_without_and_with_verification() {
 async fn connect_and_combined() {
     let port = serve(|s| async move { drop(s) }).await;
     up(port, "checktype=connect").await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = refusing_port();
     down(closed, "checktype=connect", "refused").await;
     // One negotiate (which fails here), then connects only after one has passed.
     let combined = check(port, "service=http\nchecktype=2");

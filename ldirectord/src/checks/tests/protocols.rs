@@ -2,10 +2,21 @@
 
 use super::*;
 
+/// A UDP socket, and one of TCP that holds the same port, where connections are refused until it listens.
+async fn both_transports() -> (UdpSocket, TcpSocket) {
+    loop {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+}
+
 /// A question over UDP gets a cut answer, and a whole one over TCP; or the first question gets lost.
 #[tokio::test]
 async fn dns_goes_on_over_tcp_and_asks_again() {
-    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (server, tcp) = both_transports().await;
     let port = server.local_addr().unwrap().port();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
@@ -15,7 +26,7 @@ async fn dns_goes_on_over_tcp_and_asks_again() {
         }
     });
     down(port, "service=dns\nprotocol=udp\nrequest=\"www.example.test\"", "over TCP").await;
-    let tcp = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let tcp = tcp.listen(8).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = tcp.accept().await {
             let len = stream.read_u16().await.unwrap();

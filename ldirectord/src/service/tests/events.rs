@@ -91,7 +91,7 @@ async fn answers_are_cleaned() {
 /// A mail server that is away for a moment: the mail is tried again.
 #[tokio::test]
 async fn mails_are_tried_again_within_bounds() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = crate::testing::refusing_port();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("log");
     let logger = Logger::new(LogMode::Configured, LogTarget::File(file.clone()), "t.cf");

@@ -29,10 +29,8 @@ fn server(at: &str, name: &'static str) -> SocketAddr {
     addr
 }
 
-/// A port that is free now (and, with the test's own loopback address, very likely stays so).
-fn free_port(ip: IpAddr) -> u16 {
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port()
-}
+/// The virtual services' port: none that the kernel gives out by itself.
+const PORT: u16 = 4_780;
 
 fn dest(to: SocketAddr, weight: u32) -> Dest {
     Dest {
@@ -80,8 +78,7 @@ struct Fixture {
 
 /// Servers a, b, c; the table lists the newest first, so they are added in reverse.
 fn fixture(last: u8, scheduler: &str, weights: [u32; 3], change: impl FnOnce(&mut Service)) -> Fixture {
-    let vip = v4(last, 0);
-    let vip = SocketAddr::new(vip.ip(), free_port(vip.ip()));
+    let vip = v4(last, PORT);
     let mut relay = Relay::start().unwrap();
     let mut service = tcp_service(vip, scheduler);
     change(&mut service);
@@ -206,7 +203,7 @@ fn what_the_relay_cannot_do_is_refused_and_nothing_changes() {
 #[test]
 fn ipv6_and_udp_sessions() {
     let mut relay = Relay::start().unwrap();
-    let vip: SocketAddr = format!("[::1]:{}", free_port("::1".parse().unwrap())).parse().unwrap();
+    let vip: SocketAddr = ("::1".parse::<IpAddr>().unwrap(), PORT).into();
     let key = ServiceKey::Address { protocol: Protocol::Udp, addr: vip.ip(), port: vip.port() };
     relay.add_service(&Service::new(key, "rr")).unwrap();
     for name in ["b", "a"] {
