@@ -13,7 +13,7 @@ use crate::guest::wait_until;
 use crate::many::{Keeping, Kept};
 use site::{Carriers, DIRECTORS, PORT, Site, V4, V6, now};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// A director has at least this share of connections, in percent, where 25 would be even.
@@ -37,8 +37,9 @@ fn targets() -> Vec<String> {
 }
 
 fn keep(site: &Site, name: &str, each: usize) -> Result<(Keeping, Carriers), String> {
-    let pause = Duration::from_secs(2 + each as u64 / 200);
-    let kept = Keeping::start(&site.client, name, pause, each, &targets())?;
+    let began = Instant::now();
+    let kept = Keeping::start(&site.client, name, pause(each), each, &targets())?;
+    println!("     {} connections opened in {:.1} s", 2 * each, began.elapsed().as_secs_f32());
     let carriers = site.carriers();
     let mut shares = [0; DIRECTORS];
     carriers.values().flatten().for_each(|n| shares[n - 1] += 1);
@@ -54,6 +55,11 @@ fn keep(site: &Site, name: &str, each: usize) -> Result<(Keeping, Carriers), Str
     Ok((kept, carriers))
 }
 
+/// Between two words of one connection: more of them talk less.
+fn pause(each: usize) -> Duration {
+    Duration::from_secs(2 + each as u64 / 50)
+}
+
 fn key(kept: &Kept) -> (bool, u16) {
     (kept.target.starts_with('['), kept.port)
 }
@@ -65,8 +71,7 @@ fn one_drains(site: &Site, each: usize) -> Result<(), String> {
     site.ask(2, "pcs node standby d4")?;
     site.wait_for_hops("123")?;
     let moved = first_route_without(site, began, 4);
-    // Every connection talks once more, by whoever has it now.
-    std::thread::sleep(Duration::from_secs(8));
+    // Every connection talks once more at the end, by whoever has it now.
     let kept = keeping.finish()?;
     let drained = before.values().filter(|n| n.contains(&4)).count();
     let lost: Vec<&Kept> = kept.iter().filter(|k| !k.survived()).collect();
@@ -134,7 +139,8 @@ fn one_is_killed(site: &Site, each: usize) -> Result<(), String> {
     let died = site.kill(1)?;
     site.wait_for_hops("234")?;
     let moved_on = first_route_without(site, died, 1);
-    std::thread::sleep(Duration::from_secs(8));
+    // All have talked by then, over whoever has them now.
+    std::thread::sleep(pause(each) + Duration::from_secs(4));
     let after = site.carriers();
     let kept = keeping.finish()?;
     let mut counts = [[0usize; 2]; 3];

@@ -24,7 +24,7 @@ pub fn tool(words: &[String]) -> ExitCode {
         ["echo", name] => echo(name),
         ["ask", targets @ ..] => ask(targets),
         ["hold", file, targets @ ..] => hold(Path::new(file), targets),
-        words => crate::many::tool(words).unwrap_or(ExitCode::FAILURE),
+        words => crate::many::tool(words).or_else(|| crate::refused::tool(words)).unwrap_or(ExitCode::FAILURE),
     }
 }
 

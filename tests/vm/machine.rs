@@ -55,7 +55,7 @@ impl Guest {
         devices: &[String],
     ) -> Result<Guest, String> {
         let script = format!("modprobe softdog\n{script}\n{OBEY}");
-        let emulator = vm::emulator(image, dir, &script, MEMORY_MB).map_err(|e| e.to_string())?;
+        let emulator = vm::emulator(image, dir, &script, MEMORY_MB, vm::Clock::Host).map_err(|e| e.to_string())?;
         let mut command = Command::from(emulator);
         command.args(devices).kill_on_drop(true);
         let emulator = match host {

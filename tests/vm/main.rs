@@ -1,7 +1,7 @@
 //! Scenarios that need kernel IPVS. This binary boots a guest (see `lab::vm`) and runs itself there.
 //!
-//! On the host it boots; in the guest (`BASCULE_IN_GUEST=1`) it runs the scenarios, all in one boot. Arguments are parts
-//! of scenario names to run; without any, all run.
+//! On the host it boots; in the guest (`BASCULE_IN_GUEST=1`) it runs the scenarios, all of one kind of guest in one boot.
+//! Arguments are parts of scenario names to run; without any, all run.
 
 mod doctor;
 mod ecmp;
@@ -14,6 +14,7 @@ mod machine;
 mod many;
 mod power;
 mod probe;
+mod refused;
 mod reload;
 mod scenarios;
 mod takeover;
@@ -25,12 +26,16 @@ mod watchdog;
 #[path = "../cluster/fixture.rs"]
 mod fixture;
 
+use lab::vm::Clock;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// A scenario: its name and what it does; an `Err` says what was expected and what was seen.
 pub type Scenario = (&'static str, fn() -> Result<(), String>);
+
+/// Says in the guest that its clock counts instructions.
+const STEADY: &str = "BASCULE_STEADY";
 
 /// The binary under test, as cargo built it.
 pub const BASCULE: &str = env!("CARGO_BIN_EXE_bascule");
@@ -46,20 +51,19 @@ fn main() -> ExitCode {
     if std::env::var_os("BASCULE_IN_GUEST").is_some() { in_guest(&wanted) } else { on_host(&wanted) }
 }
 
+fn wanted_here(scenarios: &'static [Scenario], wanted: &[String]) -> Vec<Scenario> {
+    let named = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    scenarios.iter().filter(|(name, _)| named(name)).copied().collect()
+}
+
 fn in_guest(wanted: &[String]) -> ExitCode {
     let mut failed = 0;
     let limit = Duration::from_secs(if std::env::var_os("BASCULE_LONG").is_some() { 3600 } else { 600 });
-    for (name, run) in scenarios::ALL {
-        if !wanted.is_empty() && !wanted.iter().any(|w| name.contains(w.as_str())) {
-            continue;
-        }
-        if wanted.is_empty() && scenarios::LONG.contains(name) && std::env::var_os("BASCULE_LONG").is_none() {
-            println!("SKIPPED {name}: with BASCULE_LONG=1, or by its name");
-            continue;
-        }
+    let scenarios = if std::env::var_os(STEADY).is_some() { scenarios::STEADY } else { scenarios::ALL };
+    for (name, run) in wanted_here(scenarios, wanted) {
         let began = Instant::now();
         println!("run  {name}");
-        let Some(result) = watchdog::within(limit, *run) else {
+        let Some(result) = watchdog::within(limit, run) else {
             println!("STUCK {name}: no end within {} s\n{}", limit.as_secs(), watchdog::what_hangs());
             return ExitCode::FAILURE;
         };
@@ -83,26 +87,28 @@ fn on_host(wanted: &[String]) -> ExitCode {
     if let Err(code) = power(wanted) {
         return code;
     }
-    if !wanted.is_empty() && !scenarios::ALL.iter().any(|(name, _)| wanted.iter().any(|w| name.contains(w.as_str()))) {
-        return ExitCode::SUCCESS;
+    for (scenarios, clock) in [(scenarios::ALL, Clock::Host), (scenarios::STEADY, Clock::Instructions)] {
+        if !wanted_here(scenarios, wanted).is_empty() && !passes(wanted, clock) {
+            return ExitCode::FAILURE;
+        }
     }
-    let mut result = boot(wanted);
+    ExitCode::SUCCESS
+}
+
+/// All scenarios of one guest.
+fn passes(wanted: &[String], clock: Clock) -> bool {
+    let mut result = boot(wanted, clock);
     if let Err(why @ lab::vm::VmError::Silent { .. }) = &result {
         // Nothing in user space can stop a whole kernel: that was the emulator, and says nothing of what is tested.
         println!("{why}\nBOOTING ONCE MORE: the emulated machine stood still");
-        result = boot(wanted);
+        result = boot(wanted, clock);
     }
     match result {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(code) => {
-            println!("the guest's run failed with exit code {code}");
-            ExitCode::FAILURE
-        }
-        Err(why) => {
-            println!("{why}");
-            ExitCode::FAILURE
-        }
+        Ok(0) => return true,
+        Ok(code) => println!("the guest's run failed with exit code {code}"),
+        Err(why) => println!("{why}"),
     }
+    false
 }
 
 /// The scenarios whose guests go down.
@@ -127,7 +133,7 @@ fn power(wanted: &[String]) -> Result<(), ExitCode> {
     Ok(())
 }
 
-fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
+fn boot(wanted: &[String], clock: Clock) -> Result<i32, lab::vm::VmError> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/vm");
     let image = lab::vm::prepare(&target)?;
     let me =
@@ -136,12 +142,14 @@ fn boot(wanted: &[String]) -> Result<i32, lab::vm::VmError> {
         .iter()
         .filter_map(|name| std::env::var(name).ok().map(|value| format!("{name}='{value}' ")))
         .collect();
+    let steady = if clock == Clock::Instructions { format!("{STEADY}=1 ") } else { String::new() };
     let words: String = wanted.iter().map(|w| format!(" '{w}'")).collect();
     let long = std::env::var_os("BASCULE_LONG").is_some();
     let job = lab::vm::Job {
-        script: format!("{passed}BASCULE_IN_GUEST=1 '{}'{words}", me.display()),
+        script: format!("{passed}{steady}BASCULE_IN_GUEST=1 '{}'{words}", me.display()),
         deadline: Duration::from_secs(if long { 5400 } else { 2400 }),
         memory_mb: 4096,
+        clock,
     };
     let result = lab::vm::run(&image, &target.join("run"), &job, |text| print!("{text}"))?;
     println!("guest: power-on to power-off in {:.1} s", result.took.as_secs_f32());

@@ -4,6 +4,7 @@
 
 use crate::guest::{Namespace, wait_until};
 use crate::hold::command;
+use nix::sys::resource::{Resource, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, Stdio};
@@ -13,14 +14,18 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+const MAX_FILES: u64 = 65_536;
 /// TCP repeats itself for so long when its way changes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that are being opened at the same time.
 const OPENING: usize = 32;
-const START: Duration = Duration::from_secs(240);
+/// Until all are open, or have said their last word.
+const START: Duration = Duration::from_secs(1200);
 
 /// What the binary does with these words, if they are for this module.
 pub fn tool(words: &[&str]) -> Option<ExitCode> {
+    // Each connection is a file.
+    setrlimit(Resource::RLIMIT_NOFILE, MAX_FILES, MAX_FILES).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     match words {
         ["echo-many", name, port] => Some(runtime.block_on(echo(name, port.parse().ok()?))),
@@ -133,7 +138,7 @@ async fn talk(
     mut stopped: watch::Receiver<bool>,
 ) -> Kept {
     let mut kept = Kept { target, port: 0, server: "-".to_owned(), echoes: 0, longest_ms: 0, error: String::new() };
-    let permit = gate.acquire_owned().await;
+    let permit = gate.clone().acquire_owned().await;
     let stream = open(&mut kept).await;
     drop(permit);
     let _ = opened.send(());
@@ -141,11 +146,13 @@ async fn talk(
         Ok((mut lines, mut out)) => {
             tokio::time::sleep(first).await;
             loop {
-                if *stopped.borrow() {
-                    break Ok(());
-                }
-                if let Err(why) = say(&mut kept, &mut lines, &mut out).await {
-                    break Err(why);
+                // The last word is said by all, and not at once.
+                let last = *stopped.borrow();
+                let _permit = if last { gate.acquire().await.ok() } else { None };
+                match say(&mut kept, &mut lines, &mut out).await {
+                    Ok(()) if last => break Ok(()),
+                    Ok(()) => {}
+                    Err(why) => break Err(why),
                 }
                 let _ = tokio::time::timeout(pause, stopped.changed()).await;
             }

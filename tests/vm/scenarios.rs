@@ -18,12 +18,14 @@ pub const ALL: &[Scenario] = &[
     ("ipvsadm: bench against the original", ipvsadm::bench),
     ("tunnels: ipip, gue and gre carry traffic", crate::tunnels::carry_traffic),
     ("topology: every topology before, during and after a fail-over", crate::topology::fails_over),
-    ("ecmp: four active directors behind a router", crate::ecmp::four_directors),
     ("topology: long connections without sync", crate::topology::without_sync),
 ];
 
-/// These need a machine that emulates four directors without a pause: with `BASCULE_LONG`, or by name.
-pub const LONG: &[&str] = &["ecmp: four active directors behind a router"];
+/// These ask too much of emulated processors, and run in a guest whose clock counts instructions.
+pub const STEADY: &[Scenario] = &[
+    ("ldirectord: a server that refuses is out of the table", crate::refused::out_of_the_table),
+    ("ecmp: four active directors behind a router", crate::ecmp::four_directors),
+];
 
 fn kernel_has_ipvs() -> Result<(), String> {
     let out = Command::new("ipvsadm").arg("-Ln").output().map_err(|e| format!("ipvsadm: {e}"))?;

@@ -135,18 +135,18 @@ impl Announcer {
         };
         let mut tracks = tracks.lock().await;
         self.shared.look(&mut tracks, true).await?;
-        let view = self.seen(&tracks, view).await?;
+        let view = self.seen(&mut tracks, view).await?;
         Ok(self.shared.tell(&tracks, &view))
     }
 
     /// What is announced, once the daemon has seen it.
-    async fn seen(&self, tracks: &Tracks, at_first: View) -> Result<View, Trouble> {
-        let announced = tracks.announced();
-        if announced.is_empty() {
-            return Ok(at_first);
-        }
+    async fn seen(&self, tracks: &mut Tracks, at_first: View) -> Result<View, Trouble> {
         let began = boottime();
         loop {
+            let announced = tracks.announced();
+            if announced.is_empty() {
+                return Ok(at_first);
+            }
             let view = tracks.settings.daemon.view(&announced).await?;
             match announced.iter().find(|a| !view.carried.contains(a)) {
                 None => return Ok(view),
@@ -155,6 +155,8 @@ impl Announcer {
                 }
                 Some(_) => tokio::time::sleep(SEEN_LOOK).await,
             }
+            // A lease that has run out meanwhile is no fault of the daemon's.
+            self.shared.note_lapsed(tracks).await?;
         }
     }
 
@@ -169,7 +171,7 @@ impl Announcer {
         let mut tracks = tracks.lock().await;
         self.shared.look(&mut tracks, false).await?;
         let view = tracks.settings.daemon.view(&[]).await?;
-        let view = self.seen(&tracks, view).await?;
+        let view = self.seen(&mut tracks, view).await?;
         Ok(self.shared.tell(&tracks, &view))
     }
 

@@ -364,7 +364,7 @@ async fn lapse_and_come_back(scene: &Scene) {
     scene.sees("bascule-up").await;
     scene.permit.revoke();
     scene.sees("").await;
-    tokio::time::sleep(ms(500)).await;
+    // Before the agent has noticed.
     let said = scene.run("announce", "monitor").await;
     assert!(said.contains("0 of 2") && said.contains("has lapsed"), "{said}");
     scene.permit.set_until(boottime() + Duration::from_secs(3600));

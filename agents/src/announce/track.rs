@@ -76,7 +76,7 @@ impl Track {
     }
 
     pub fn lapsed(&mut self) {
-        *self = Track { lapsed: true, ..Track::default() };
+        *self = Track { lapsed: true, why_not: Some("its lease has lapsed".to_owned()), ..Track::default() };
     }
 
     pub fn has_lapsed(&self) -> bool {

@@ -16,6 +16,27 @@ pub const CONSOLE: &str = "console.log";
 /// A guest that does not add to its pulse for this long stands still: it does so every few seconds.
 const SILENCE: Duration = Duration::from_secs(180);
 
+/// What a guest's time comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The host's: where the host is busy the guest's processors stand still while their time goes on.
+    Host,
+    /// The instructions that its one processor has done, a nanosecond each, and none while it idles: for scenarios that need more
+    /// than emulated processors do in time. What is measured there is the same on any machine, and takes as long as it takes.
+    Instructions,
+}
+
+impl Clock {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Clock::Host => &["-accel", "tcg,thread=multi,tb-size=1024", "-smp", "2"],
+            Clock::Instructions => {
+                &["-accel", "tcg,thread=single,tb-size=1024", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
+            }
+        }
+    }
+}
+
 /// What the guest is to do.
 pub struct Job {
     /// Shell commands, run as root in the guest with the working directory of the caller.
@@ -23,6 +44,7 @@ pub struct Job {
     /// From power-on to power-off.
     pub deadline: Duration,
     pub memory_mb: u32,
+    pub clock: Clock,
 }
 
 /// What the job left behind.
@@ -38,7 +60,7 @@ pub struct JobResult {
 /// Everything the job prints goes to `on_output` as it comes, in pieces.
 pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)) -> Result<JobResult, VmError> {
     let _ = fs::remove_dir_all(dir);
-    let mut emulator = emulator(image, dir, &job.script, job.memory_mb)?;
+    let mut emulator = emulator(image, dir, &job.script, job.memory_mb, job.clock)?;
     let dir = dir.canonicalize().map_err(io_at(dir))?;
     let console = dir.join(CONSOLE);
     let began = Instant::now();
@@ -74,7 +96,7 @@ pub fn run(image: &Image, dir: &Path, job: &Job, mut on_output: impl FnMut(&str)
 
 /// The emulator that boots a guest for this script, not started: for whoever gives it further devices, or a namespace to run in.
 /// `dir` is what the guest sees as `/result`; what lies there already stays.
-pub fn emulator(image: &Image, dir: &Path, script: &str, memory_mb: u32) -> Result<Command, VmError> {
+pub fn emulator(image: &Image, dir: &Path, script: &str, memory_mb: u32, clock: Clock) -> Result<Command, VmError> {
     fs::create_dir_all(dir).map_err(io_at(dir))?;
     let dir = dir.canonicalize().map_err(io_at(dir))?;
     let cwd = std::env::current_dir().map_err(io_at("."))?;
@@ -84,7 +106,8 @@ pub fn emulator(image: &Image, dir: &Path, script: &str, memory_mb: u32) -> Resu
     let log = fs::File::create(&console).map_err(io_at(&console))?;
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max", "-smp", "2"])
+        .args(clock.options())
+        .args(["-cpu", "max"])
         .args(["-nographic", "-no-reboot", "-nic", "none", "-m", &memory_mb.to_string()])
         .arg("-kernel")
         .arg(&image.kernel)

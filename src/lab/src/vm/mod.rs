@@ -7,7 +7,7 @@
 mod boot;
 mod image;
 
-pub use boot::{CONSOLE, Job, JobResult, emulator, run};
+pub use boot::{CONSOLE, Clock, Job, JobResult, emulator, run};
 pub use image::{Image, missing_tools, prepare};
 
 use std::io;
