@@ -16,6 +16,13 @@ pub const FLAG_QUORATE: u8 = 2;
 /// The receiver shall answer at once.
 pub const FLAG_PROBE: u8 = 4;
 
+const HEARTBEAT: u8 = 1;
+
+/// For counting: looks at the kind alone.
+pub fn is_heartbeat(frame: &[u8]) -> bool {
+    frame.get(1) == Some(&HEARTBEAT)
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
     Heartbeat(Heartbeat),
@@ -185,7 +192,7 @@ impl Frame {
             return Err(DecodeError::Version { got: version });
         }
         let frame = match r.u8()? {
-            1 => Frame::Heartbeat(decode_heartbeat(&mut r)?),
+            HEARTBEAT => Frame::Heartbeat(decode_heartbeat(&mut r)?),
             2 => Frame::Join(Join {
                 incarnation: r.u64()?,
                 join_seq: r.u64()?,
@@ -224,7 +231,7 @@ impl Data {
 }
 
 fn encode_heartbeat(w: &mut Writer, h: &Heartbeat) {
-    w.u8(1);
+    w.u8(HEARTBEAT);
     w.u64(h.incarnation);
     w.u64(h.seq);
     w.view(h.view);

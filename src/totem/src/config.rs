@@ -1,7 +1,8 @@
 //! What a ring is told at its start: who is who, how many links, and the times. The caller maps corosync.conf onto it.
 
+use crate::link::{LinkMode, SHORTEST_INTERVAL, Watch};
 use base::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Links per peer (corosync has eight as well).
@@ -10,6 +11,8 @@ pub const MAX_LINKS: u8 = 8;
 pub const MAX_MEMBERS: usize = 32;
 /// One message, after which `broadcast` refuses: CIB snapshots pass through here.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// Sealed, in UDP, in IPv6, such a frame fits into a network of 1500 bytes with room for a tunnel or two.
+pub const MAX_FRAME: usize = 1360;
 /// All messages that wait for the token.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Ordered frames that not all members hold yet; bounds every store and every bitmap of a commit token.
@@ -108,6 +111,9 @@ pub struct Config {
     pub links: u8,
     /// Link numbers from most to least wanted (`knet_link_priority`); those not named follow in order.
     pub link_order: Vec<u8>,
+    pub link_mode: LinkMode,
+    /// Of the links that are not watched as usual ([`Config::usual_watch`]).
+    pub watches: BTreeMap<u8, Watch>,
     /// Different at every start of the process: random, or the start time.
     pub incarnation: u64,
     /// The last number handed out by `Output::SaveRingSeq`, 0 if none. Beyond [`MAX_STORED_RING_SEQ`] it is not believed, and
@@ -129,12 +135,14 @@ impl Config {
             peers: peers.into_iter().filter(|p| *p != me).collect(),
             links: 1,
             link_order: Vec::new(),
+            link_mode: LinkMode::Passive,
+            watches: BTreeMap::new(),
             incarnation,
             ring_seq: 0,
             timing: Timing::fast(),
             window: 50,
             max_messages: 17,
-            max_frame: 1360,
+            max_frame: MAX_FRAME,
         }
     }
 
@@ -155,6 +163,21 @@ impl Config {
             return Err(ConfigError::Heartbeat { heartbeat: t.heartbeat, suspect: t.suspect });
         }
         Ok(())
+    }
+
+    /// How a link is watched of which the file says nothing.
+    pub fn usual_watch(&self) -> Watch {
+        Watch { interval: self.timing.heartbeat, timeout: self.timing.link_down, answers: 2, samples: 2048 }
+    }
+
+    pub(crate) fn watch(&self, link: u8) -> Watch {
+        self.watches.get(&link).copied().unwrap_or_else(|| self.usual_watch())
+    }
+
+    /// Between two looks at which heartbeats are due.
+    pub(crate) fn beat_every(&self) -> Duration {
+        let shortest = self.watches.iter().filter(|(n, _)| **n < self.links).map(|(_, w)| w.interval).min();
+        shortest.map_or(self.timing.heartbeat, |s| s.min(self.timing.heartbeat)).max(SHORTEST_INTERVAL)
     }
 
     /// Link numbers, most wanted first, each exactly once.

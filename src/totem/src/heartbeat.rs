@@ -19,7 +19,7 @@ impl Node {
     /// The regular heartbeat.
     pub(crate) fn beat_due(&mut self, now: Time) {
         if now >= self.next_beat {
-            self.next_beat = now + self.timing.heartbeat;
+            self.next_beat = now + self.config.beat_every();
             self.check_links(now);
             self.beat(now);
             self.look_for_merge(now);
@@ -33,15 +33,28 @@ impl Node {
         }
         let earliest = self.last_beat.map_or(now, |t| t + self.timing.heartbeat / 5);
         self.next_beat = self.next_beat.min(earliest.max(now));
+        self.beat_all = true;
     }
 
+    /// On the links in use at least every [`Timing::heartbeat`](crate::Timing), since the ring lives by them; on the others as
+    /// often as those are watched.
     fn beat(&mut self, now: Time) {
         self.last_beat = Some(now);
         self.echo_ahead_told = self.echo_ahead;
+        let news = std::mem::take(&mut self.beat_all);
+        // What is due a moment from now is sent now.
+        let early = self.config.beat_every() / 4;
         let all: Vec<NodeId> = self.peers.keys().copied().collect();
-        for peer in all {
+        for id in all {
             for link in self.links.clone() {
-                self.beat_to(now, peer, link, false);
+                let Some(peer) = self.peers.get(&id) else { continue };
+                let used = peer.links_in_use(self.config.link_mode, &self.links) >> link & 1 == 1;
+                let watched = self.config.watch(link).interval;
+                let every = if used { watched.min(self.timing.heartbeat) } else { watched };
+                let beaten = peer.links.get(usize::from(link)).and_then(|l| l.beaten);
+                if news || beaten.is_none_or(|t| now.since(t) + early >= every) {
+                    self.beat_to(now, id, link, false);
+                }
             }
         }
     }
@@ -68,6 +81,9 @@ impl Node {
             hears,
         };
         let bytes = Frame::Heartbeat(heartbeat).encode();
+        if let Some(l) = self.peers.get_mut(&to).and_then(|p| p.links.get_mut(usize::from(link))) {
+            l.beaten = Some(now);
+        }
         self.send_bytes(to, link, bytes);
     }
 
@@ -89,11 +105,7 @@ impl Node {
         l.heard = Some(now);
         l.unreachable = false;
         l.doubtful = false;
-        let up = std::mem::replace(&mut l.up, true);
-        if !up {
-            self.event(Event::LinkUp { node: from, link });
-        }
-        if !up || news {
+        if news {
             self.beat_now(now);
         }
     }
@@ -105,11 +117,15 @@ impl Node {
             self.note_echo(now, h.echo_us);
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        let watch = self.config.watch(link);
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.echo = Some((h.sent_us, now));
             if h.echo_us != 0 && h.echo_us <= now.0 {
-                let rtt = now.0 - h.echo_us;
-                l.rtt_us = Some(l.rtt_us.map_or(rtt, |old| (old * 7 + rtt) / 8));
+                l.round_trip(now.0 - h.echo_us, &watch);
+            }
+            if l.beat(&watch) {
+                self.event(Event::LinkUp { node: from, link });
+                self.beat_now(now);
             }
         }
         if h.flags & FLAG_PROBE != 0 {
@@ -208,14 +224,11 @@ impl Node {
     }
 
     fn check_links(&mut self, now: Time) {
-        let down = self.timing.link_down;
         let mut events = Vec::new();
         for (id, peer) in &mut self.peers {
             for n in &self.links {
                 let Some(l) = peer.links.get_mut(usize::from(*n)) else { continue };
-                let silent = l.heard.map(|t| now.since(t)).unwrap_or_default();
-                if l.up && silent >= down {
-                    l.up = false;
+                if let Some(silent) = l.check(now, &self.config.watch(*n)) {
                     events.push(Event::LinkDown { node: *id, link: *n, silent_ms: silent.as_millis() as u64 });
                 }
             }

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`config`], [`types`], [`status`] | what goes in and comes out |
 //! | `node` | the state, dispatch, timers |
+//! | `link` | whether one link to one peer works, and what went over it |
 //! | `peer`, `heartbeat` | links, signs of life, suspicion, rings to merge with, own stalls |
 //! | `membership` | Gather: proposals, consensus, back-off |
 //! | `commit` | Commit: what each member brings along |
@@ -44,6 +45,7 @@ mod commit;
 pub mod config;
 mod fragment;
 mod heartbeat;
+mod link;
 mod membership;
 mod node;
 mod peer;
@@ -54,6 +56,7 @@ mod token;
 pub mod types;
 
 pub use config::{Config, ConfigError, MAX_MESSAGE_BYTES, MAX_STORED_RING_SEQ, Timing};
+pub use link::{LinkMode, Watch};
 pub use node::Node;
-pub use status::{Counters, LinkStatus, PeerStatus, Status};
+pub use status::{Counters, LinkStatus, PeerStatus, Status, Traffic};
 pub use types::{BroadcastError, Event, GatherReason, Message, Output, State, Suspicion, Transitional, View, ViewId};

@@ -11,7 +11,7 @@
 
 use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
-use crate::config::{Config, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Timing};
+use crate::config::{Config, ConfigError, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Timing};
 use crate::fragment::{Assembler, Queue};
 use crate::membership::Gather;
 use crate::peer::Peer;
@@ -71,6 +71,8 @@ pub struct Node {
     pub(crate) beat_seq: u64,
     pub(crate) next_beat: Time,
     pub(crate) last_beat: Option<Time>,
+    /// The next heartbeat is news, for every link.
+    pub(crate) beat_all: bool,
     /// When this node last ran, to notice that it did not.
     pub(crate) last_run: Time,
     pub(crate) stalled_at: Option<Time>,
@@ -110,6 +112,7 @@ impl Node {
             beat_seq: 0,
             next_beat: now,
             last_beat: None,
+            beat_all: true,
             last_run: now,
             stalled_at: None,
             return_at: None,
@@ -137,7 +140,7 @@ impl Node {
             return;
         };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
-            l.received += 1;
+            l.received.count(frame);
         }
         let frame = match Frame::decode(frame) {
             Ok(frame) => frame,
@@ -258,6 +261,23 @@ impl Node {
         self.beat_now(now);
     }
 
+    /// The file was reloaded: everything but who this node is, and what it has lived through, is as `config` says from now on.
+    /// All nodes of a ring do this at the same place of the order.
+    pub fn reconfigure(&mut self, now: Time, config: Config) -> Result<(), ConfigError> {
+        config.check()?;
+        let peers = config.peers.clone();
+        let (me, incarnation, ring_seq) = (self.config.me, self.config.incarnation, self.config.ring_seq);
+        self.config = Config { me, incarnation, ring_seq, ..config };
+        self.timing = self.config.timing;
+        self.links = self.config.links_in_order();
+        // A link that goes takes with it what was known of it.
+        let gone = usize::from(self.config.links);
+        self.peers.values_mut().flat_map(|p| p.links.iter_mut().skip(gone)).for_each(|l| *l = Default::default());
+        self.next_beat = now;
+        self.set_peers(now, peers);
+        Ok(())
+    }
+
     /// Says goodbye, so that the others go on at once. Messages still queued are lost: wait until yours are safe.
     pub fn leave(&mut self, now: Time) {
         self.return_at = None;
@@ -312,7 +332,7 @@ impl Node {
             ready: p.said.ready,
             quorate: p.said.quorate,
             view: p.said.view,
-            links: p.link_status(&self.links),
+            links: p.link_status(self.config.link_mode, &self.links),
         };
         Status {
             state: self.state,
@@ -377,16 +397,23 @@ impl Node {
     pub(crate) fn send_bytes(&mut self, to: NodeId, link: u8, frame: Vec<u8>) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
-            l.sent += 1;
+            l.sent.count(&frame);
         }
         self.out.push_back(Output::Send { to, link, frame });
     }
 
-    /// Over the best link.
+    /// As `link_mode` says, over none of the links in the set `avoid` if there is another; gives the set that was taken.
+    pub(crate) fn send_over(&mut self, to: NodeId, frame: &[u8], avoid: u8) -> u8 {
+        let Some(peer) = self.peers.get_mut(&to) else { return 0 };
+        let taken = peer.next_links(self.config.link_mode, &self.links, avoid);
+        for link in crate::link::numbers(&self.links.clone(), taken) {
+            self.send_bytes(to, link, frame.to_vec());
+        }
+        taken
+    }
+
     pub(crate) fn send(&mut self, to: NodeId, frame: &Frame) {
-        let Some(peer) = self.peers.get(&to) else { return };
-        let link = peer.best_link(&self.links, None);
-        self.send_bytes(to, link, frame.encode());
+        self.send_over(to, &frame.encode(), 0);
     }
 
     pub(crate) fn send_all_links(&mut self, to: NodeId, frame: &Frame) {
@@ -403,9 +430,8 @@ impl Node {
         let bytes = data.encode();
         for to in members.into_iter().filter(|m| *m != me) {
             let Some(peer) = self.peers.get(&to) else { continue };
-            let first = peer.best_link(&self.links, None);
-            let link = if again { peer.best_link(&self.links, Some(first)) } else { first };
-            self.send_bytes(to, link, bytes.clone());
+            let avoid = if again { 1 << peer.best_link(&self.links, 0) } else { 0 };
+            self.send_over(to, &bytes, avoid);
         }
     }
 

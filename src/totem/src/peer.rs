@@ -1,27 +1,12 @@
 //! What is known of one other node: its links, its last heartbeat, and how far it is trusted with a ring.
 
 use crate::config::{MAX_LINKS, Timing};
+use crate::link::{Link, LinkMode};
 use crate::status::LinkStatus;
 use crate::types::{State, ViewId};
 use base::{NodeId, Time};
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-#[derive(Clone, Copy, Default)]
-pub struct Link {
-    pub heard: Option<Time>,
-    pub up: bool,
-    /// The network said that nobody listens there, and nothing has come since.
-    pub unreachable: bool,
-    /// A token sent over it was not acknowledged in time, and nothing has come over it since.
-    pub doubtful: bool,
-    pub rtt_us: Option<u64>,
-    /// Its last heartbeat here: the sender's clock and ours.
-    pub echo: Option<(u64, Time)>,
-    pub received: u64,
-    pub sent: u64,
-    pub errors: u64,
-}
 
 /// The last heartbeat's content; default before the first.
 #[derive(Clone, Default)]
@@ -39,6 +24,8 @@ pub struct Said {
 
 pub struct Peer {
     pub links: [Link; MAX_LINKS as usize],
+    /// The link that had its turn last.
+    turn: u8,
     pub heard: Option<Time>,
     pub incarnation: Option<u64>,
     /// Said goodbye in this incarnation; nothing of it counts any more.
@@ -71,6 +58,7 @@ impl Peer {
     pub fn new() -> Peer {
         Peer {
             links: [Link::default(); MAX_LINKS as usize],
+            turn: MAX_LINKS - 1,
             heard: None,
             incarnation: None,
             departed: false,
@@ -140,39 +128,61 @@ impl Peer {
         self.links.iter_mut().for_each(|l| later(&mut l.heard));
     }
 
-    /// The most wanted link that works both ways, else one that we hear, else the first. `avoid` only if there is another.
-    pub fn best_link(&self, order: &[u8], avoid: Option<u8>) -> u8 {
-        let link = |n: u8| self.links.get(usize::from(n)).copied().unwrap_or_default();
-        let both =
-            |n: u8| link(n).up && !link(n).unreachable && !link(n).doubtful && self.said.your_links >> n & 1 == 1;
-        let candidates = || order.iter().copied().filter(|n| Some(*n) != avoid);
-        let first = candidates().find(|n| both(*n)).or_else(|| order.iter().copied().find(|n| both(*n)));
+    fn link(&self, number: u8) -> Link {
+        self.links.get(usize::from(number)).copied().unwrap_or_default()
+    }
+
+    /// Heard here and there, and nothing speaks against it.
+    fn works(&self, number: u8) -> bool {
+        let link = self.link(number);
+        link.up && !link.unreachable && !link.doubtful && self.said.your_links >> number & 1 == 1
+    }
+
+    /// The most wanted link that works both ways, else one that we hear, else the first. `avoid` (a set) only if there is another.
+    pub fn best_link(&self, order: &[u8], avoid: u8) -> u8 {
+        let candidates = || order.iter().copied().filter(|n| avoid >> n & 1 == 0);
+        let first = candidates().find(|n| self.works(*n)).or_else(|| order.iter().copied().find(|n| self.works(*n)));
         first
-            .or_else(|| candidates().find(|n| link(*n).up))
+            .or_else(|| candidates().find(|n| self.link(*n).up))
             .or_else(|| candidates().next())
-            .unwrap_or(avoid.unwrap_or(0))
+            .or_else(|| order.first().copied())
+            .unwrap_or(0)
+    }
+
+    /// The links that an ordinary frame may take now, as a set.
+    pub fn links_in_use(&self, mode: LinkMode, order: &[u8]) -> u8 {
+        let working = order.iter().filter(|n| self.works(**n)).fold(0u8, |set, n| set | 1 << n);
+        if mode == LinkMode::Passive || working == 0 { 1 << self.best_link(order, 0) } else { working }
+    }
+
+    /// The links that the next frame takes, as a set. It is sent over none of `avoid`, if there is another.
+    pub fn next_links(&mut self, mode: LinkMode, order: &[u8], avoid: u8) -> u8 {
+        let usable = self.links_in_use(mode, order);
+        let fresh = if usable & !avoid == 0 { 1 << self.best_link(order, avoid) } else { usable & !avoid };
+        match mode {
+            LinkMode::Passive => 1 << self.best_link(order, avoid),
+            // A copy for every link, those that are avoided among them: that costs nothing, and one may have recovered.
+            LinkMode::Active => fresh | usable,
+            LinkMode::RoundRobin => {
+                // The next one after the last, by number.
+                let after = fresh & u8::MAX.checked_shl(u32::from(self.turn) + 1).unwrap_or(0);
+                self.turn = if after == 0 { fresh.trailing_zeros() } else { after.trailing_zeros() } as u8;
+                1 << self.turn
+            }
+        }
     }
 
     pub fn all_unreachable(&self, order: &[u8]) -> bool {
         order.iter().all(|n| self.links.get(usize::from(*n)).is_some_and(|l| l.unreachable))
     }
 
-    pub fn link_status(&self, order: &[u8]) -> Vec<LinkStatus> {
-        let best = self.best_link(order, None);
+    pub fn link_status(&self, mode: LinkMode, order: &[u8]) -> Vec<LinkStatus> {
+        let used = self.links_in_use(mode, order);
         let mut numbers = order.to_vec();
         numbers.sort_unstable();
         let one = |n: u8| {
-            let l = self.links.get(usize::from(n)).copied().unwrap_or_default();
-            LinkStatus {
-                link: n,
-                up: l.up,
-                heard_by_peer: self.said.your_links >> n & 1 == 1,
-                in_use: l.up && n == best,
-                rtt_us: l.rtt_us,
-                received: l.received,
-                sent: l.sent,
-                errors: l.errors,
-            }
+            let link = self.link(n);
+            link.status(n, self.said.your_links >> n & 1 == 1, link.up && used >> n & 1 == 1)
         };
         numbers.into_iter().map(one).collect()
     }

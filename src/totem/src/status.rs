@@ -39,10 +39,41 @@ pub struct LinkStatus {
     pub heard_by_peer: bool,
     /// The one that ordered traffic takes.
     pub in_use: bool,
+    /// Smoothed over a few heartbeats.
     pub rtt_us: Option<u64>,
-    pub received: u64,
-    pub sent: u64,
+    pub rtt_min_us: u64,
+    pub rtt_max_us: u64,
+    /// Of the last [`LinkStatus::round_trips`].
+    pub rtt_average_us: u64,
+    pub round_trips: u32,
+    pub received: Traffic,
+    pub sent: Traffic,
+    /// Errors that the network reported (ICMP).
     pub errors: u64,
+    /// How often it came up, and went down.
+    pub up_count: u64,
+    pub down_count: u64,
+}
+
+/// What went over a link in one direction, before sealing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    pub beats: u64,
+    pub beat_bytes: u64,
+    /// Everything else.
+    pub frames: u64,
+    pub frame_bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn count(&mut self, frame: &[u8]) {
+        let (packets, bytes) = match crate::codec::is_heartbeat(frame) {
+            true => (&mut self.beats, &mut self.beat_bytes),
+            false => (&mut self.frames, &mut self.frame_bytes),
+        };
+        *packets += 1;
+        *bytes += frame.len() as u64;
+    }
 }
 
 /// Everything counted since the start.

@@ -29,11 +29,13 @@ pub(crate) struct SentKey {
 }
 
 /// A token on its way, until the receiver shows that it came.
+#[derive(Clone)]
 struct Sent {
     to: NodeId,
     frame: Vec<u8>,
     key: SentKey,
-    link: u8,
+    /// The links that it was sent over last, as a set.
+    links: u8,
     tries: u32,
     next: Time,
 }
@@ -74,10 +76,9 @@ impl TokenState {
 
 impl Node {
     pub(crate) fn send_reliably(&mut self, now: Time, to: NodeId, frame: Vec<u8>, key: SentKey) {
-        let link = self.peers.get(&to).map_or(0, |p| p.best_link(&self.links, None));
         let next = now + self.repeat_interval(to);
-        self.token.sent = Some(Sent { to, frame: frame.clone(), key, link, tries: 0, next });
-        self.send_bytes(to, link, frame);
+        let links = self.send_over(to, &frame, 0);
+        self.token.sent = Some(Sent { to, frame, key, links, tries: 0, next });
     }
 
     /// The configured time, or twice the round trip on a slow link.
@@ -427,17 +428,17 @@ impl Node {
     fn repeat_token(&mut self, now: Time) {
         let Some(to) = self.token.sent.as_ref().map(|s| s.to) else { return };
         let interval = self.repeat_interval(to);
-        let Some(sent) = &mut self.token.sent else { return };
-        let other = self.peers.get(&to).map_or(0, |p| p.best_link(&self.links, Some(sent.link)));
-        if let Some(l) = self.peers.get_mut(&to).and_then(|p| p.links.get_mut(usize::from(sent.link))) {
-            l.doubtful = true;
+        let Some(Sent { frame, links, .. }) = self.token.sent.clone() else { return };
+        if let Some(peer) = self.peers.get_mut(&to) {
+            let taken = peer.links.iter_mut().enumerate().filter(|(n, _)| links >> n & 1 == 1);
+            taken.for_each(|(_, l)| l.doubtful = true);
         }
-        sent.link = other;
+        let other = self.send_over(to, &frame, links);
+        self.counters.tokens_retransmitted += 1;
+        let Some(sent) = &mut self.token.sent else { return };
+        sent.links = other;
         sent.tries += 1;
         sent.next = now + interval * (1 << sent.tries.min(MAX_REPEAT_SHIFT));
-        let frame = sent.frame.clone();
-        self.counters.tokens_retransmitted += 1;
-        self.send_bytes(to, other, frame);
     }
 }
 
