@@ -37,6 +37,13 @@ impl Root {
     }
 }
 
+impl Root {
+    /// The same for two of the same authkey, and of no use to one who looks for it.
+    pub fn mark(&self) -> [u8; 16] {
+        self.mark
+    }
+}
+
 impl PartialEq for Root {
     fn eq(&self, other: &Root) -> bool {
         self.mark == other.mark

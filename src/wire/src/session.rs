@@ -84,6 +84,18 @@ impl DropCounters {
     }
 }
 
+impl std::ops::AddAssign for DropCounters {
+    fn add_assign(&mut self, other: DropCounters) {
+        self.not_ours += other.not_ours;
+        self.bad_version += other.bad_version;
+        self.altered += other.altered;
+        self.replayed += other.replayed;
+        self.unknown_sender += other.unknown_sender;
+        self.wrong_receiver += other.wrong_receiver;
+        self.stale_session += other.stale_session;
+    }
+}
+
 /// Why nothing was sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SealError {
@@ -110,6 +122,8 @@ pub enum Opened {
 
 struct Association {
     session: Session,
+    /// The other side has it as well: it said so, or uses it.
+    confirmed: bool,
     seal: Key,
     open: Key,
     window: ReplayWindow,
@@ -173,6 +187,11 @@ impl Endpoint {
         self.peers.get(&peer).is_some_and(|p| p.current.is_some())
     }
 
+    /// What is sealed for the peer now opens there.
+    pub fn is_confirmed(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).and_then(|p| p.current.as_ref()).is_some_and(|c| c.confirmed)
+    }
+
     /// A hello to this peer is wanted now, or as soon as the rate allows, whatever the patience with those who do not answer.
     pub fn urge(&mut self, to: NodeId, now: Time) {
         if let Some(peer) = self.peers.get_mut(&to) {
@@ -195,6 +214,19 @@ impl Endpoint {
         let (from_tag, to_tag) = (frame::tag(&self.session), frame::tag(&current.session));
         let header = Header::Data { from: self.me, to, counter, from_tag, to_tag }.encode();
         current.seal.seal(counter, &header, body).ok_or(SealError::Cipher)
+    }
+
+    /// Whether the packet is under this key, as far as that can be told without taking it.
+    pub fn reads(&self, packet: &[u8]) -> bool {
+        let Ok((header, length)) = Header::decode(packet) else { return false };
+        let (from, counter, session) = match header {
+            Header::Data { to_tag, .. } => return to_tag == frame::tag(&self.session),
+            Header::Hello { from, counter, session, .. } | Header::Refused { from, counter, session, .. } => {
+                (from, counter, session)
+            }
+        };
+        let (head, sealed) = packet.split_at(length);
+        self.master.hello_key(from, self.me, &session).is_some_and(|key| key.open(counter, head, sealed).is_some())
     }
 
     pub fn open(&mut self, now: Time, packet: &[u8]) -> Result<Opened, Dropped> {
@@ -260,6 +292,7 @@ impl Endpoint {
         }
         let body = current.open.open(counter, head, sealed).ok_or(Dropped::Altered)?;
         current.window.mark(counter);
+        current.confirmed = true;
         Ok(Opened::Data(from, body))
     }
 
@@ -289,13 +322,19 @@ impl Endpoint {
         if proven && !same {
             let seal = self.master.data_key(self.me, from, &self.session, &session).ok_or(Dropped::Altered)?;
             let open = self.master.data_key(from, self.me, &session, &self.session).ok_or(Dropped::Altered)?;
-            peer.current = Some(Association { session, seal, open, window: ReplayWindow::default() });
+            peer.current = Some(Association { session, confirmed: false, seal, open, window: ReplayWindow::default() });
             peer.min_echo = peer.next_hello;
             peer.due = None;
             peer.retry = HELLO_RETRY;
             fresh = true;
         }
-        let established = peer.current.as_ref().is_some_and(|c| c.session == session);
+        let established = match peer.current.as_mut().filter(|c| c.session == session) {
+            Some(current) => {
+                current.confirmed |= echo_session == self.session && knows_me;
+                true
+            }
+            None => false,
+        };
         if !established || !knows_me {
             ask(peer, now);
         }
