@@ -2,6 +2,7 @@
 
 use base::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TieBreaker {
@@ -38,7 +39,11 @@ pub struct Config {
     pub wait_for_all: Option<bool>,
     pub auto_tie_breaker: Option<TieBreaker>,
     pub last_man_standing: bool,
+    pub last_man_standing_window: Duration,
     pub allow_downscale: bool,
+    pub expected_votes_tracking: bool,
+    /// The most votes that a former life expected, where that is tracked.
+    pub barrier: u32,
     /// There are `quorum.ping_targets`: with `two_node`, a node that is alone has its vote only while it reaches one of them.
     pub must_reach: bool,
     /// There is a `quorum.device {}`.
@@ -56,7 +61,10 @@ impl Config {
             wait_for_all: None,
             auto_tie_breaker: None,
             last_man_standing: false,
+            last_man_standing_window: Duration::from_secs(10),
             allow_downscale: false,
+            expected_votes_tracking: false,
+            barrier: 0,
             must_reach: false,
             device: false,
         }
@@ -77,13 +85,17 @@ impl Config {
         self.wait_for_all.unwrap_or(self.two_node_effective())
     }
 
+    /// Asked for, or implied by `allow_downscale`.
+    pub fn tracks(&self) -> bool {
+        self.expected_votes_tracking || self.allow_downscale
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let unsupported = |key| Err(ConfigError::Unsupported { key });
-        if self.last_man_standing {
-            return unsupported("quorum.last_man_standing");
-        }
-        if self.allow_downscale {
-            return unsupported("quorum.allow_downscale");
+        if self.last_man_standing
+            && let Some((node, votes)) = self.votes.iter().find(|(_, votes)| **votes != 1)
+        {
+            return Err(ConfigError::LastManStandingVotes { node: *node, votes: *votes });
         }
         if self.device {
             return unsupported("quorum.device");
@@ -113,6 +125,10 @@ impl Config {
 pub enum ConfigError {
     #[error("{key}: not supported yet; remove it or set it to 0")]
     Unsupported { key: &'static str },
+    #[error(
+        "quorum.last_man_standing: node {node} has {votes} votes; every node must have exactly one: remove quorum_votes"
+    )]
+    LastManStandingVotes { node: NodeId, votes: u32 },
     #[error("quorum.two_node and quorum.auto_tie_breaker are both set; they exclude each other: keep one")]
     TwoNodeAndTieBreaker,
     #[error("this node ({me}) is not in the nodelist")]

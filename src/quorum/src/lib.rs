@@ -1,17 +1,19 @@
 //! Votequorum: who may act.
 //!
 //! A pure function of the configuration, the present view and what the peers say of themselves; the rules and the words are
-//! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`], [`Quorum::listen`], [`Quorum::reach`] and
-//! [`Quorum::cancel_wait_for_all`] change the verdict. Nothing outlives the process, as with the original: `wait_for_all` starts anew with every start, however the
+//! those of corosync's votequorum(5). Only [`Quorum::set_view`], [`Quorum::learn`], [`Quorum::listen`], [`Quorum::reach`],
+//! [`Quorum::cancel_wait_for_all`], the changes at run time in `runtime` and the window of `last_man_standing` change the verdict. Nothing outlives the process, as with the original: `wait_for_all` starts anew with every start, however the
 //! former life ended, since a node that comes back cannot know what the others have become meanwhile.
 
 mod config;
+mod runtime;
 mod status;
 
 pub use config::{Config, ConfigError, TieBreaker};
+pub use runtime::{RunTime, VotesError};
 pub use status::{Member, Status};
 
-use base::NodeId;
+use base::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Quorum {
@@ -25,6 +27,16 @@ pub struct Quorum {
     reached: bool,
     quorate: bool,
     highest_expected: u32,
+    /// What was changed since the file was read.
+    runtime: RunTime,
+    /// As many votes have been here: expected votes grow with them, and do not fall when somebody goes.
+    raised: u32,
+    /// Who said goodbye since the last view.
+    parted: BTreeSet<NodeId>,
+    /// `last_man_standing`: when those who went count no more.
+    window_ends: Option<Time>,
+    /// Most votes that were ever expected (`expected_votes_tracking`).
+    barrier: u32,
 }
 
 impl Quorum {
@@ -40,6 +52,11 @@ impl Quorum {
             quorate_peers: BTreeSet::new(),
             quorate: false,
             highest_expected: 0,
+            runtime: RunTime::default(),
+            raised: 0,
+            parted: BTreeSet::new(),
+            window_ends: None,
+            barrier: config.barrier,
             config,
         };
         quorum.recompute();
@@ -49,6 +66,8 @@ impl Quorum {
     /// The ring's present members. Returns whether the verdict changed.
     pub fn set_view(&mut self, members: &[NodeId]) -> bool {
         self.previous = std::mem::replace(&mut self.view, members.iter().copied().collect());
+        self.window_ends = None;
+        self.downscale();
         self.recompute()
     }
 
@@ -87,6 +106,9 @@ impl Quorum {
         config.check()?;
         self.config = config;
         self.highest_expected = 0;
+        self.runtime = RunTime::default();
+        self.raised = 0;
+        self.window_ends = None;
         Ok(self.recompute())
     }
 
@@ -129,21 +151,22 @@ impl Quorum {
 
     /// Votes of one node; a node that is not in the list has none.
     pub fn votes_of(&self, node: NodeId) -> u32 {
-        self.config.votes.get(&node).copied().unwrap_or(0)
+        let listed = self.config.votes.get(&node).copied();
+        listed.map_or(0, |votes| self.runtime.votes.get(&node).copied().unwrap_or(votes))
     }
 
     pub fn total_votes(&self) -> u32 {
         self.votes_in(&self.view)
     }
 
-    /// Configured votes, or more if more are present.
+    /// Votes of the file, or as they were changed since; more if more are or were present.
     pub fn expected_votes(&self) -> u32 {
-        self.config.expected_votes().max(self.total_votes())
+        self.wanted_votes().max(self.raised).max(self.total_votes())
     }
 
     /// Votes needed to act.
     pub fn quorum_votes(&self) -> u32 {
-        if self.config.two_node_effective() { 1 } else { self.expected_votes() / 2 + 1 }
+        self.quorum_of(self.expected_votes())
     }
 
     /// Whether these nodes together hold a majority of all votes: the rule for acknowledging a configuration change. With
@@ -161,15 +184,27 @@ impl Quorum {
         nodes.iter().fold(0u32, |sum, n| sum.saturating_add(self.votes_of(*n)))
     }
 
+    fn quorum_of(&self, expected: u32) -> u32 {
+        if self.config.two_node_effective() { 1 } else { expected / 2 + 1 }
+    }
+
+    /// Without regard to who is here.
+    fn wanted_votes(&self) -> u32 {
+        let tracked = if self.config.tracks() { self.config.barrier } else { 0 };
+        self.runtime.expected.unwrap_or_else(|| self.config.expected_votes().max(tracked))
+    }
+
     fn recompute(&mut self) -> bool {
         let before = self.quorate;
         let total = self.total_votes();
+        self.raised = self.raised.max(total);
         self.highest_expected = self.highest_expected.max(self.expected_votes());
+        self.barrier = self.barrier.max(self.expected_votes());
         let vouched = !self.quorate_peers.is_disjoint(&self.view);
-        if total > 0 && (total >= self.config.expected_votes() || vouched) {
+        if total > 0 && (total >= self.wanted_votes() || vouched) {
             self.all_seen = true;
         }
-        let complete = total >= self.config.expected_votes();
+        let complete = total >= self.wanted_votes();
         self.listening &= !complete;
         let cut_off = self.config.must_reach && !complete && !self.reached;
         let held_back = (self.listening || cut_off) && self.config.two_node_effective();

@@ -180,9 +180,9 @@ fn tie_breaker_never_makes_both_halves_quorate() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     let mut config = plain(3);
-    config.last_man_standing = true;
+    config.device = true;
     let err = Quorum::new(config).err().unwrap();
-    assert_eq!(err, ConfigError::Unsupported { key: "quorum.last_man_standing" });
+    assert_eq!(err, ConfigError::Unsupported { key: "quorum.device" });
     let mut config = plain(2);
     (config.two_node, config.auto_tie_breaker) = (true, Some(TieBreaker::Lowest));
     assert_eq!(Quorum::new(config).err(), Some(ConfigError::TwoNodeAndTieBreaker));
