@@ -13,9 +13,11 @@ mod fence_tools;
 mod fencing;
 mod fixture;
 mod hostile;
+mod links;
 mod named;
 mod partition;
 mod records;
+mod reload;
 mod resources;
 mod restart;
 mod scheduler;
@@ -25,6 +27,7 @@ mod stale;
 mod start;
 mod stock_fences;
 mod stops;
+mod votes;
 
 #[path = "../support/root.rs"]
 mod root;

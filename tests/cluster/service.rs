@@ -165,10 +165,10 @@ async fn hangup_applies_what_can_be_applied_and_ends_nothing() {
     let warnings = cluster.status("n1").expect("an answer").warnings;
     assert!(!warnings.iter().any(|w| w.contains("restart")), "{warnings:?}");
     // What cannot be applied is named, until the file says again what runs.
-    std::fs::write(cluster.path("corosync.conf"), conf("    token: 5000\n", "")).expect("written");
+    std::fs::write(cluster.path("corosync.conf"), conf("    netmtu: 1400\n", "")).expect("written");
     hangup(&cluster).await;
     let warnings = cluster.status("n1").expect("an answer").warnings;
-    assert!(warnings.iter().any(|w| w.contains("restart") && w.contains("totem.token")), "{warnings:?}");
+    assert!(warnings.iter().any(|w| w.contains("restart") && w.contains("totem.netmtu")), "{warnings:?}");
     // A file that is refused changes nothing.
     std::fs::write(cluster.path("corosync.conf"), "totem {\n    version: 2\n    nonsense\n}\n").expect("written");
     hangup(&cluster).await;

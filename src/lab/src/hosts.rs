@@ -177,6 +177,40 @@ impl Lab {
         Ok(self.ports.set_master(name, Some(BRIDGE)).await?)
     }
 
+    /// A further cable of each host, to a switch of its own: link `number` (1 and up), 10.77.`number`.0/24 and
+    /// fd00:77:`number`::/64, with the last part as on the first.
+    pub async fn add_network(&mut self, number: u8) -> Result<(), LabError> {
+        let bridge = format!("br{number}");
+        self.ports.add_bridge(&bridge).await?;
+        for host in self.hosts.values() {
+            let (port, nic) = (format!("{}.{number}", host.spec.name), format!("eth{number}"));
+            self.ports.add_veth_into(&port, &host.ns, &nic).await?;
+            self.ports.set_master(&port, Some(&bridge)).await?;
+            self.ports.up(&port).await?;
+            host.links.up(&nic).await?;
+            let (mut v4, mut v6) = (host.spec.v4.octets(), host.spec.v6.segments());
+            (v4[2], v6[2]) = (number, u16::from(number));
+            host.links.add_address(&nic, Ipv4Addr::from(v4).into(), 24).await?;
+            host.links.add_address(&nic, Ipv6Addr::from(v6).into(), 64).await?;
+        }
+        Ok(())
+    }
+
+    /// Pulls one cable of the host: 0 is the first.
+    pub async fn unplug_from(&self, name: &str, network: u8) -> Result<(), LabError> {
+        Ok(self.ports.down(&self.port(name, network)?).await?)
+    }
+
+    /// Puts it back.
+    pub async fn plug_into(&self, name: &str, network: u8) -> Result<(), LabError> {
+        Ok(self.ports.up(&self.port(name, network)?).await?)
+    }
+
+    fn port(&self, name: &str, network: u8) -> Result<String, LabError> {
+        self.host(name)?;
+        Ok(if network == 0 { name.to_owned() } else { format!("{name}.{network}") })
+    }
+
     /// The power fails: the cable goes dead first, then every process is killed.
     pub async fn power_off(&self, name: &str) -> Result<(), LabError> {
         self.unplug(name).await?;

@@ -14,6 +14,9 @@
 //! | `POST /v1/attribute` | [`AttributeCall`] | [`AttributeReply`] |
 //! | `POST /v1/shutdown` | [`ShutdownCall`] | [`Done`] |
 //! | `POST /v1/fencing` | [`FencingCall`] | [`FencingReply`] |
+//! | `POST /v1/reload` | [`ReloadCall`] | [`Done`] |
+//! | `POST /v1/votes` | [`VotesCall`] | [`Done`] |
+//! | `POST /v1/kill` | [`KillCall`] | [`Done`] |
 //! | `GET /v1/health` | – | [`Health`] |
 //!
 //! Any request may instead be answered with an HTTP status of 400 or more and [`ApiError`].
@@ -259,6 +262,35 @@ pub struct ShutdownCall {
     pub keep_resources: bool,
 }
 
+/// Read corosync.conf again, on all members or on none. A refusal's message has a line for each thing that is refused, with the
+/// node that says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadCall {
+    /// Only open this node's log files again.
+    pub logs_only: bool,
+}
+
+/// Change votes at run time, on all members; until the file is read again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VotesCall {
+    Expected(u32),
+    /// Of a node; of the one asked if none is named.
+    Of {
+        node: Option<NodeId>,
+        votes: u32,
+    },
+    /// The operator vouches that absent nodes are down.
+    CancelWaitForAll,
+}
+
+/// Have a member leave the ring at once and end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KillCall {
+    pub node: NodeId,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Health {
     /// The ring is current and the controller ticks.
@@ -304,6 +336,9 @@ pub struct NodeStatus {
     /// Fencing under way and the last results, newest first.
     #[serde(default)]
     pub fencing: Vec<FenceEvent>,
+    /// The file as it runs: key, value.
+    #[serde(default)]
+    pub configuration: Vec<(String, String)>,
 }
 
 /// A node whose state directory fails, hangs, or has lost its content.
@@ -346,6 +381,43 @@ pub struct LinkInfo {
     pub rtt_us: Option<u64>,
     /// Time since the last packet, in ms.
     pub idle_ms: Option<u64>,
+    /// Ordered traffic takes it at present.
+    #[serde(default)]
+    pub in_use: bool,
+    #[serde(default)]
+    pub stats: LinkStats,
+}
+
+/// What a link has carried and how it fared since the start; under knet's names in `stats.knet.nodeX.linkY`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkStats {
+    pub up_count: u64,
+    pub down_count: u64,
+    /// Round trips in µs.
+    pub latency_min: u64,
+    pub latency_max: u64,
+    pub latency_ave: u64,
+    pub latency_samples: u64,
+    /// Largest packet that is sent over it.
+    pub mtu: u64,
+    pub tx_data_packets: u64,
+    pub tx_data_bytes: u64,
+    pub rx_data_packets: u64,
+    pub rx_data_bytes: u64,
+    /// Heartbeats, which answer each other.
+    pub tx_ping_packets: u64,
+    pub tx_ping_bytes: u64,
+    pub rx_ping_packets: u64,
+    pub rx_ping_bytes: u64,
+    /// As sealed, the exchange of sessions among them.
+    pub tx_total_packets: u64,
+    pub tx_total_bytes: u64,
+    pub tx_total_errors: u64,
+    pub rx_total_packets: u64,
+    pub rx_total_bytes: u64,
+    /// Reports of the network that nobody is there.
+    pub icmp_errors: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -368,6 +440,12 @@ pub struct QuorumStatus {
     pub highest_expected: u32,
     pub total_votes: u32,
     pub quorum: u32,
+    /// Waiting for a first meeting of all nodes.
+    #[serde(default)]
+    pub waiting_for_all: bool,
+    /// Expected votes never fall below this (`expected_votes_tracking`).
+    #[serde(default)]
+    pub barrier: u32,
     /// `2Node`, `Quorate`, `WaitForAll`, … in the original's order.
     pub flags: Vec<String>,
     pub members: Vec<QuorumMember>,

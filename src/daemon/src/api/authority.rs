@@ -10,7 +10,7 @@
 //! | transient attributes, clean-up | write permission on what they write in `status` |
 //! | status of the node, quorum, what was fenced | any read permission at all |
 //! | timeline | read permission on the whole of `status` |
-//! | shutdown, fencing, fence devices | refused |
+//! | shutdown, fencing, fence devices, reload, votes, killing a node | refused |
 //! | health | as without ACLs: it tells two facts about the ring |
 //!
 //! Transient attributes, clean-up, shutdown and fencing are open to every member of haclient with the original.
@@ -225,6 +225,42 @@ impl Caller {
             Some(Ok(())) => Done::default(),
             Some(Err(why)) => failed(crm::ERROR, why.to_string()),
             None => failed(crm::DISCONNECT, "the node is shutting down".to_owned()),
+        }
+    }
+
+    /// Reads corosync.conf again, on all members.
+    pub async fn reload(&self, call: wire::api::ReloadCall) -> Done {
+        self.order("reload the configuration", async |asker| {
+            if call.logs_only {
+                asker.tell(Ask::ReopenLogs).await;
+                return Some(Done::default());
+            }
+            Some(match asker.ask(Ask::Reload).await? {
+                Ok(()) => Done::default(),
+                Err(why) => Done { code: crm::CONFIG, message: Some(why.join("\n")), ..Done::default() },
+            })
+        })
+        .await
+    }
+
+    pub async fn votes(&self, call: wire::api::VotesCall) -> Done {
+        self.order("change votes", async |asker| asker.ask(|to| Ask::Votes(call, to)).await).await
+    }
+
+    pub async fn kill(&self, call: wire::api::KillCall) -> Done {
+        self.order("kill a node", async |asker| asker.ask(|to| Ask::Kill(call.node, to)).await).await
+    }
+
+    /// What no ACL can allow: for root and hacluster, where there are ACLs.
+    async fn order(&self, what: &str, act: impl AsyncFnOnce(&Asker) -> Option<Done>) -> Done {
+        let failed = |code, message| Done { code, message: Some(message), ..Done::default() };
+        if let Err(error) = self.must_be_exempt(what).await {
+            return failed(error.code, error.message);
+        }
+        match tokio::time::timeout(ANSWER_WITHIN, act(&self.state.asker)).await {
+            Ok(Some(done)) => done,
+            Ok(None) => failed(crm::DISCONNECT, "the node is shutting down".to_owned()),
+            Err(_) => failed(crm::TIMEOUT, format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
         }
     }
 

@@ -180,6 +180,9 @@ async fn respond(request: HttpRequest<Incoming>, caller: &Caller) -> Reply {
             with_body(request, caller, async |call| fencing::run(caller, call).await).await
         }
         (Method::POST, "/v1/shutdown") => with_body(request, caller, async |call| shutdown(caller, call).await).await,
+        (Method::POST, "/v1/reload") => with_body(request, caller, async |call| caller.reload(call).await).await,
+        (Method::POST, "/v1/votes") => with_body(request, caller, async |call| caller.votes(call).await).await,
+        (Method::POST, "/v1/kill") => with_body(request, caller, async |call| caller.kill(call).await).await,
         (_, path) if path.starts_with("/v1/") => {
             failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
         }

@@ -46,7 +46,11 @@ const fn number(name: &'static str, min: u64, max: u64) -> Key {
     key(name, Kind::Number { min, max }, Effect::Used)
 }
 
-const NO_KNET: Effect = Effect::Noted("a setting of knet's; this transport does not need it");
+const NO_PMTUD: Effect =
+    Effect::Noted("packets are of a size that fits every link, and the kernel fragments them where one is smaller");
+
+const NO_COMPRESSION: Effect = Effect::Noted("packets are not compressed");
+const COMPRESSIONS: &[&str] = &["none", "zlib", "lz4", "lz4hc", "lzo2", "lzma", "bzip2", "zstd"];
 
 pub(super) const TOTEM: &[Key] = &[
     number("version", 2, 2),
@@ -90,11 +94,11 @@ pub(super) const TOTEM: &[Key] = &[
     number("window_size", 1, 10_000),
     number("max_messages", 1, 1000),
     number("miss_count_const", 1, 1000),
-    key("knet_pmtud_interval", Kind::Number { min: 0, max: U32 }, NO_KNET),
-    key("knet_mtu", Kind::Number { min: 0, max: 65536 }, NO_KNET),
-    key("knet_compression_model", Kind::Text, NO_KNET),
-    key("knet_compression_threshold", Kind::Text, NO_KNET),
-    key("knet_compression_level", Kind::Text, NO_KNET),
+    key("knet_pmtud_interval", Kind::Number { min: 0, max: U32 }, NO_PMTUD),
+    number("knet_mtu", 0, 65536),
+    key("knet_compression_model", Kind::Choice(COMPRESSIONS), Effect::Used),
+    key("knet_compression_threshold", Kind::Number { min: 0, max: U32 }, NO_COMPRESSION),
+    key("knet_compression_level", Kind::Text, NO_COMPRESSION),
     key("block_unlisted_ips", Kind::YesNo, Effect::Used),
     key("cancel_token_hold_on_retransmit", Kind::YesNo, Effect::Noted("a retransmission request always ends the hold")),
     key("clear_node_high_bit", Kind::YesNo, Effect::Noted("node ids are never generated")),
@@ -114,7 +118,7 @@ pub(super) const INTERFACE: &[Key] = &[
     number("knet_ping_interval", 1, MS),
     number("knet_ping_timeout", 1, MS),
     number("knet_pong_count", 1, 1000),
-    key("knet_ping_precision", Kind::Number { min: 1, max: U32 }, NO_KNET),
+    number("knet_ping_precision", 1, U32),
     key("knet_transport", Kind::Choice(&["udp"]), Effect::Quiet),
     key("bindnetaddr", Kind::Text, Effect::Used),
     key("mcastaddr", Kind::Text, Effect::Used),

@@ -120,6 +120,8 @@ pub struct Totem {
     pub block_unlisted_ips: bool,
     pub link_mode: LinkMode,
     pub ip_version: IpVersion,
+    /// Largest packet that is sent; 0 for what fits everywhere.
+    pub knet_mtu: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -148,6 +150,7 @@ pub struct Link {
     pub priority: u8,
     pub ping_interval_ms: Option<u64>,
     pub ping_timeout_ms: Option<u64>,
+    pub ping_precision: u64,
     pub pong_count: u64,
 }
 

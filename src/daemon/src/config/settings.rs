@@ -76,7 +76,11 @@ fn keep(kept: &mut BTreeMap<String, String>, prefix: &str, section: &Section) {
             Item::Section(inner) => {
                 let number = numbers.entry(&inner.name).or_default();
                 let label = match inner.name.as_str() {
-                    "node" | "interface" | "service" | "uidgid" | "member" => format!("{}.{number}", inner.name),
+                    "interface" => {
+                        let link = inner.entries().find(|e| matches!(e.key.as_str(), "linknumber" | "ringnumber"));
+                        format!("interface.{}", link.map_or("0", |e| e.value.as_str()))
+                    }
+                    "node" | "service" | "uidgid" | "member" => format!("{}.{number}", inner.name),
                     "logger_subsys" => match inner.entries().find(|e| e.key == "subsys") {
                         Some(subsys) => format!("{}.{}", inner.name, subsys.value),
                         None => inner.name.clone(),
@@ -152,6 +156,10 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
         findings.refuse(section.at, "totem{} expected `version: 2`, found no version", "add the line `version: 2`");
     }
     let authenticated = legacy::authentication(findings, &v, allow);
+    if let Some(model) = v.get("knet_compression_model").filter(|m| m.text != "none") {
+        let text = format!("`knet_compression_model: {}`: packets are not compressed", model.text);
+        findings.warn(model.entry.at, text, "remove the line");
+    }
     let interfaces: Vec<(Section, Values)> =
         section.named("interface").map(|s| (s.clone(), keys::read(findings, s, keys::INTERFACE))).collect();
     for other in section.sections().filter(|s| s.name != "interface") {
@@ -191,6 +199,7 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
             Some("ipv4-6") => IpVersion::V4First,
             _ => IpVersion::V6First,
         },
+        knet_mtu: v.number_or("knet_mtu", 0),
     };
     (totem, interfaces)
 }
@@ -236,6 +245,7 @@ fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize
             priority: 1,
             ping_interval_ms: None,
             ping_timeout_ms: None,
+            ping_precision: 2048,
             pong_count: 2,
         })
         .collect();
@@ -257,6 +267,7 @@ fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize
         link.priority = v.number_or("knet_link_priority", 1).max(1) as u8;
         link.ping_interval_ms = v.number("knet_ping_interval");
         link.ping_timeout_ms = v.number("knet_ping_timeout");
+        link.ping_precision = v.number_or("knet_ping_precision", 2048);
         link.pong_count = v.number_or("knet_pong_count", 2);
         if link.ping_interval_ms.is_some() != link.ping_timeout_ms.is_some() {
             findings.warn(

@@ -8,8 +8,9 @@ use super::fenced::{self, End};
 use super::hindrance::{Happening, Hindrances};
 use super::keep::Note;
 use super::notices::{self, Notices, Taken};
+use super::orders;
 use super::perform::Performer;
-use super::reload::{self, Outcome};
+use super::reload::Reloads;
 use super::signals::Wish;
 use super::view;
 use crate::clock;
@@ -20,7 +21,7 @@ use base::exit::crm;
 use base::{NodeId, Time};
 use controller::fencing::executor::AgentResult;
 use controller::{AgentFacts, AgentName, Controller, ExecResult, Input, Request, Response};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use waits::{digested, sleep_until};
@@ -89,7 +90,12 @@ pub(super) struct Core {
     shown_at: Time,
     /// Until then this node listens for the others before it believes itself alone.
     listening: Option<Time>,
-    reloads: (mpsc::UnboundedSender<Outcome>, mpsc::UnboundedReceiver<Outcome>),
+    pub reloads: Reloads,
+    /// Who came along from this node's last view, and whether it was quorate there.
+    pub came_along: BTreeSet<NodeId>,
+    pub quorate_before: bool,
+    pub barrier_kept: u32,
+    pub claims: super::start::ClaimsTask,
     watchdog: crate::service::Watchdog,
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
@@ -112,9 +118,11 @@ impl Core {
         identity: Identity,
         board: Board,
         dog: fenced::Dog,
+        claims: super::start::ClaimsTask,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
+        let identity_barrier = identity.settings.barrier;
         Core {
             controller,
             quorum,
@@ -129,7 +137,11 @@ impl Core {
             renew_at: None,
             shown_at: Time::ZERO,
             listening: Some(clock::now() + LISTEN),
-            reloads: mpsc::unbounded_channel(),
+            reloads: Reloads::default(),
+            came_along: BTreeSet::new(),
+            quorate_before: false,
+            barrier_kept: identity_barrier,
+            claims,
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
@@ -151,12 +163,15 @@ impl Core {
             let due = self.controller.poll_timeout().map(clock::instant);
             let heard_out = self.listening.map(clock::instant);
             let renew = self.renew_at.map(clock::instant);
+            let votes = self.votes_due().map(clock::instant);
             // No order among them: whoever comes in great numbers must not starve the others.
             tokio::select! {
                 _ = tick.tick() => {
                     self.step(Input::Tick).await;
                     self.watchdog.alive(clock::now());
                     self.watch_over();
+                    self.reload_late().await;
+                    self.keep_barrier();
                 }
                 Some(report) = inbox.reports.recv() => {
                     self.report(report).await;
@@ -174,9 +189,9 @@ impl Core {
                 Some(happening) = inbox.happenings.recv() => self.happened(happening).await,
                 Some(wish) = inbox.signals.recv() => match wish {
                     Wish::Stop => self.stop().await,
-                    Wish::Reload => self.reload(),
+                    Wish::Reload => self.reload(None),
                 },
-                Some(outcome) = self.reloads.1.recv() => self.reloaded(outcome),
+                Some(outcome) = self.reloads.next() => self.reload_read(outcome).await,
                 Some(ask) = inbox.asks.recv() => self.asked(ask).await,
                 () = sleep_until(due) => self.step(Input::Tick).await,
                 () = sleep_until(heard_out) => self.heard_out().await,
@@ -185,6 +200,7 @@ impl Core {
                     self.reached(any).await;
                 }
                 () = sleep_until(renew) => {}
+                () = sleep_until(votes) => self.votes_time().await,
                 Some(bulletin) = inbox.bulletins.recv() => {
                     if self.ring_id.is_some() {
                         self.ring.broadcast(bulletin).await;
@@ -235,7 +251,7 @@ impl Core {
     }
 
     /// Renews what readers see.
-    fn show(&mut self) {
+    pub fn show(&mut self) {
         self.renew_at = None;
         self.shown_at = clock::now();
         let (status, quorum) = (view::status(self), view::quorum(self));
@@ -307,6 +323,7 @@ impl Core {
     async fn report(&mut self, report: Report) {
         match report.event {
             RingEvent::View(view) => self.view(report.at, view).await,
+            RingEvent::Deliver(m) if orders::is_order(&m.payload) => self.ordered(m.sender, &m.payload).await,
             RingEvent::Deliver(m) if agents::is_bulletin(&m.payload) => self.bulletin(m.sender, &m.payload),
             RingEvent::Deliver(m) => {
                 let view = view_id(m.view);
@@ -366,13 +383,16 @@ impl Core {
             self.listening = Some(clock::now() + UNREADABLE_FOR);
             self.quorum.listen(true);
         }
+        self.quorate_before = self.quorum.is_quorate();
         self.quorum.set_view(&view.members);
+        self.reload_view(&view.members).await;
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();
         let text = format!("members {}{}", names.join(" "), if quorate { ", quorate" } else { ", not quorate" });
         self.timeline.add_at(at, "ring", &view.id.to_string(), &text);
         tracing::info!("ring {}: {text}", view.id);
         self.quorum_changed();
+        self.tell_run_time(&view).await;
         self.step(Input::View { id: view_id(view.id), members: view.members, quorate }).await;
         if !first && !view.joined.is_empty() {
             // A node that comes back may have announced our addresses of late.
@@ -433,6 +453,10 @@ impl Core {
                 self.quorum_changed();
                 self.step(Input::PeerReady { node, ready }).await;
             }
+            totem::Event::PeerLeft { node } => {
+                self.quorum.parted(node);
+                tracing::info!("{kind} {subject}: {text}");
+            }
             totem::Event::LocalStall { stalled_ms } => {
                 tracing::warn!("{kind} {subject}: {text}");
                 self.step(Input::Stalled { ms: stalled_ms }).await;
@@ -480,40 +504,6 @@ impl Core {
         }
     }
 
-    /// Files are read elsewhere: a disk or a name service that hangs delays nothing but the reload.
-    fn reload(&mut self) {
-        crate::service::reloading();
-        let (args, logging) = (self.identity.args.clone(), self.identity.settings.config.logging.clone());
-        let to = self.reloads.0.clone();
-        tokio::task::spawn_blocking(move || to.send(reload::read(&args, &logging)));
-    }
-
-    fn reloaded(&mut self, outcome: Outcome) {
-        self.identity.reload = match outcome {
-            Outcome::Refused(lines) => {
-                lines.iter().for_each(|l| tracing::error!("{l}"));
-                let first = lines.first().cloned().unwrap_or_default();
-                Some(format!("the last reload was refused, nothing has changed: {first}"))
-            }
-            Outcome::Read { settings, problems } => {
-                settings.warnings.iter().chain(&problems).for_each(|l| tracing::warn!("{l}"));
-                self.identity.settings.config.logging = settings.config.logging.clone();
-                reload::waiting(&self.identity.settings, &settings)
-            }
-        };
-        let text = self.identity.reload.clone();
-        match &text {
-            Some(text) => tracing::warn!("reload: {text}"),
-            None => {
-                tracing::info!("reload: logging{{}} was applied, log files were opened again; nothing else has changed")
-            }
-        }
-        // Whoever is told of it can see it.
-        self.show();
-        self.timeline.add("reload", "", text.as_deref().unwrap_or("done"));
-        crate::service::notify("READY=1");
-    }
-
     async fn stop(&mut self) {
         if self.performer.asked_to_stop() {
             tracing::warn!("second signal: leaving at once");
@@ -533,6 +523,10 @@ impl Core {
                 self.clients.insert(id, to);
                 self.step(Input::Client { id, request: *request }).await;
             }
+            Ask::Reload(to) => self.reload(Some(to)),
+            Ask::Votes(call, to) => self.votes(call, to).await,
+            Ask::Kill(node, to) => self.kill(node, to).await,
+            Ask::ReopenLogs => self.reopen_logs(),
             Ask::Leave(keep_resources, to) => {
                 let result = match keep_resources {
                     true if !view::in_maintenance(self.controller.cib().root()) => Err(LeaveRefused::NotInMaintenance),

@@ -17,6 +17,7 @@ mod hindrance;
 mod keep;
 mod native;
 mod notices;
+mod orders;
 mod perform;
 mod reach;
 mod records;
@@ -25,6 +26,7 @@ mod settings;
 mod signals;
 mod start;
 mod view;
+mod votes;
 
 pub use self::board::Shown;
 pub use self::core::{Ask, Asker};

@@ -8,6 +8,7 @@ use base::exit::crm;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[derive(Clone)]
 pub(super) struct Settings {
     pub config: Config,
     pub resolved: Resolved,
@@ -16,6 +17,8 @@ pub(super) struct Settings {
     pub warnings: Vec<String>,
     /// Warnings that status keeps showing.
     pub standing: Vec<String>,
+    /// The most votes that a former life expected.
+    pub barrier: u32,
 }
 
 impl Settings {
@@ -29,6 +32,12 @@ impl Settings {
 
     pub fn my_name(&self) -> String {
         self.names().remove(&self.me()).unwrap_or_default()
+    }
+
+    /// The file as it runs, for status: without what is secret.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let public = self.config.kept.iter().filter(|(key, _)| *key != "totem.key");
+        public.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     pub fn timers(&self) -> Timers {
@@ -49,12 +58,20 @@ pub(super) struct Refusal {
 
 /// Reads and checks.
 pub(super) fn read(args: &Args) -> Result<Settings, Refusal> {
+    read_again(args, None)
+}
+
+/// Reads for a node that runs with `runs`: names are looked up as that one does.
+pub(super) fn read_again(args: &Args, runs: Option<&Config>) -> Result<Settings, Refusal> {
     let refused = |lines| Refusal { lines, code: crm::CONFIG };
     let reading = config::load(&args.config, Allow { unauthenticated: args.allow_unauthenticated });
     let said = |least: Severity| reading.findings.iter().filter(move |f| f.severity >= least).map(|f| f.to_string());
     let mut warnings: Vec<String> = said(Severity::Warning).collect();
     let config = match (reading.refused(), reading.config.clone()) {
-        (false, Some(config)) => config,
+        (false, Some(mut config)) => {
+            config.totem.ip_version = runs.map_or(config.totem.ip_version, |r| r.totem.ip_version);
+            config
+        }
         _ => return Err(refused(warnings)),
     };
     let mut standing = Vec::new();
@@ -79,7 +96,8 @@ pub(super) fn read(args: &Args) -> Result<Settings, Refusal> {
         Refusal { lines: warnings.iter().cloned().chain(findings.iter().map(|f| f.to_string())).collect(), code }
     })?;
     warnings.extend(standing.iter().cloned());
-    Ok(Settings { config, resolved, key, warnings, standing })
+    let barrier = super::votes::read_barrier(&args.state_dir);
+    Ok(Settings { config, resolved, key, warnings, standing, barrier })
 }
 
 fn unauthenticated(standing: &mut Vec<String>) -> wire::seal::Root {
@@ -93,13 +111,10 @@ pub(super) fn totem(settings: &Settings, incarnation: u64, ring_seq: u64) -> tot
     let ms = Duration::from_millis;
     let mut core = totem::Config::new(settings.me(), settings.resolved.nodes.iter().map(|n| n.id), incarnation);
     core.ring_seq = ring_seq;
-    core.links = file.links.len().clamp(1, config::MAX_LINKS) as u8;
-    let mut order: Vec<_> = file.links.iter().map(|l| (std::cmp::Reverse(l.priority), l.number)).collect();
-    order.sort();
-    core.link_order = order.into_iter().map(|(_, number)| number).collect();
     if timers.token_explicit {
         core.timing = totem::Timing::patient(ms(timers.token_ms), file.totem.consensus_ms.map(ms));
     }
+    links(&mut core, file);
     let explicit = |name: &str| file.kept.contains_key(&format!("totem.{name}"));
     if explicit("window_size") {
         core.window = file.totem.window_size as u32;
@@ -108,6 +123,46 @@ pub(super) fn totem(settings: &Settings, incarnation: u64, ring_seq: u64) -> tot
         core.max_messages = file.totem.max_messages as u32;
     }
     core
+}
+
+/// Bytes that a packet has besides the frame, at most: IPv6, UDP, our header, the seal.
+const PACKET_OVERHEAD: usize = 40 + 8 + 28 + 16;
+/// Smallest packet that every network has to take (RFC 791 asks for less; below, a frame is mostly headers).
+const SMALLEST_MTU: usize = 576;
+
+/// How many links, which first, how each is watched.
+fn links(core: &mut totem::Config, file: &Config) {
+    let ms = |n: u64| Duration::from_millis(n);
+    core.links = file.links.len().clamp(1, config::MAX_LINKS) as u8;
+    let mut order: Vec<_> = file.links.iter().map(|l| (std::cmp::Reverse(l.priority), l.number)).collect();
+    order.sort();
+    core.link_order = order.into_iter().map(|(_, number)| number).collect();
+    // With a single link there is nothing to choose.
+    core.link_mode = match file.totem.link_mode {
+        config::LinkMode::Active if core.links > 1 => totem::LinkMode::Active,
+        config::LinkMode::RoundRobin if core.links > 1 => totem::LinkMode::RoundRobin,
+        _ => totem::LinkMode::Passive,
+    };
+    let usual = core.usual_watch();
+    for link in &file.links {
+        let answers = u32::try_from(link.pong_count).unwrap_or(u32::MAX);
+        let samples = u32::try_from(link.ping_precision).unwrap_or(u32::MAX);
+        let own = totem::Watch { answers, samples, ..usual };
+        let watch = totem::Watch::new(link.ping_interval_ms.map(ms), link.ping_timeout_ms.map(ms), own);
+        if watch != usual {
+            core.watches.insert(link.number, watch);
+        }
+    }
+    core.max_frame = largest_frame(file);
+}
+
+/// Fits into every network of 1500 bytes, or into what the file asks for if that is less.
+pub(super) fn largest_frame(file: &Config) -> usize {
+    let usual = totem::config::MAX_FRAME;
+    match usize::try_from(file.totem.knet_mtu) {
+        Ok(mtu @ 1..) => mtu.max(SMALLEST_MTU).saturating_sub(PACKET_OVERHEAD).min(usual),
+        _ => usual,
+    }
 }
 
 pub(super) fn quorum(settings: &Settings) -> quorum::Config {
@@ -119,6 +174,9 @@ pub(super) fn quorum(settings: &Settings) -> quorum::Config {
     core.must_reach = !file.ping_targets.is_empty();
     core.wait_for_all = file.wait_for_all;
     core.last_man_standing = file.last_man_standing;
+    core.last_man_standing_window = Duration::from_millis(file.last_man_standing_window_ms);
+    core.expected_votes_tracking = file.expected_votes_tracking;
+    core.barrier = settings.barrier;
     core.allow_downscale = file.allow_downscale;
     core.auto_tie_breaker = file.auto_tie_breaker.then(|| tie_breaker(&file.auto_tie_breaker_node));
     core

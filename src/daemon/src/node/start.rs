@@ -188,7 +188,6 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     );
     let reach = crate::reach::start(settings.config.quorum.ping_targets.clone());
     let data_plane = args.data_plane.name();
-    let session = random()?;
     // From here on the watchdog bites: nothing that is slow or can fail may stand between it and the first tick.
     let (dog, no_dog) = Dog::open(settings.config.system.watchdog.as_ref(), &kernel::machine::Place::here());
     no_dog.iter().for_each(|why| tracing::error!("{why}"));
@@ -197,14 +196,14 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let mut controller = controller::Controller::new(config, cib, &lineage, clock::now());
     controller.restore(clock::wall(), records);
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
-    let claims = start_claims(&identity.settings, session, &performer.agents, &timeline, known);
-    let core = Core::new(controller, quorum, ring, performer, identity, board, dog);
+    let mut claims = ClaimsTask { standing: known, task: None };
+    claims.restart(&identity.settings, &performer.agents, &timeline);
+    let core = Core::new(controller, quorum, ring, performer, identity, board, dog, claims);
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
         .await;
     service::notify("STOPPING=1");
     server.abort();
-    claims.abort();
     api::remove(&run_dir);
     Ok(result)
 }
@@ -316,19 +315,36 @@ fn start_agents(
     })?)
 }
 
-/// On sessions of their own: the ring's may be of another network and another age.
-fn start_claims(
-    settings: &Settings,
-    session: wire::frame::Session,
-    agents: &Agents,
-    timeline: &Timeline,
+/// What talks to other holders on the LANs of the addresses.
+pub(super) struct ClaimsTask {
     standing: watch::Receiver<crate::claims::Standing>,
-) -> tokio::task::JoinHandle<()> {
-    let (me, cluster) = (settings.me(), format!("{} lan", settings.config.totem.cluster_name));
-    let mut endpoint = wire::session::Endpoint::new(&settings.key, me, &cluster, session);
-    endpoint.set_peers(clock::now(), settings.resolved.nodes.iter().map(|n| n.id));
-    let (agents, timeline) = (agents.clone(), timeline.clone());
-    tokio::spawn(crate::claims::Claims { me, endpoint, agents, timeline, standing }.run())
+    task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl ClaimsTask {
+    /// With sessions of their own: the ring's may be of another network and another age.
+    pub fn restart(&mut self, settings: &Settings, agents: &Agents, timeline: &Timeline) {
+        let session = match random() {
+            Ok(session) => session,
+            Err(error) => return tracing::error!("claims on the LAN go on as they were: {error}"),
+        };
+        let (me, cluster) = (settings.me(), format!("{} lan", settings.config.totem.cluster_name));
+        let mut endpoint = wire::session::Endpoint::new(&settings.key, me, &cluster, session);
+        endpoint.set_peers(clock::now(), settings.resolved.nodes.iter().map(|n| n.id));
+        let (agents, timeline, standing) = (agents.clone(), timeline.clone(), self.standing.clone());
+        let claims = crate::claims::Claims { me, endpoint, agents, timeline, standing };
+        if let Some(old) = self.task.replace(tokio::spawn(claims.run())) {
+            old.abort();
+        }
+    }
+}
+
+impl Drop for ClaimsTask {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 /// Others on the LAN of an address: told in timeline, log and status, and forgotten when it is over.
@@ -417,7 +433,7 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
     }
 }
 
-fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
     Ok(bytes)

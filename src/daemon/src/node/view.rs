@@ -5,7 +5,9 @@ use super::notices::Taken;
 use base::NodeId;
 use controller::disks::DiskTrouble;
 use std::collections::BTreeSet;
-use wire::api::{Counter, LinkInfo, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble, ViewInfo};
+use wire::api::{
+    Counter, LinkInfo, LinkStats, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble, ViewInfo,
+};
 
 pub(super) fn status(core: &Core) -> NodeStatus {
     let ring = core.ring.status();
@@ -58,6 +60,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
             .collect(),
         storage,
         fencing: controller.fencing.into_iter().map(crate::api::event).collect(),
+        configuration: settings.shown(),
         members,
     }
 }
@@ -115,10 +118,39 @@ fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
                 up: link.up,
                 rtt_us: link.rtt_us,
                 idle_ms: None,
+                in_use: link.in_use,
+                stats: link_stats(core, ring, peer.node, link),
             });
         }
     }
     all
+}
+
+fn link_stats(core: &Core, ring: &crate::ring::Status, peer: NodeId, link: &totem::LinkStatus) -> LinkStats {
+    let wire = ring.traffic.get(&(peer, link.link)).copied().unwrap_or_default();
+    LinkStats {
+        up_count: link.up_count,
+        down_count: link.down_count,
+        latency_min: link.rtt_min_us,
+        latency_max: link.rtt_max_us,
+        latency_ave: link.rtt_average_us,
+        latency_samples: u64::from(link.round_trips),
+        mtu: super::settings::largest_frame(&core.identity.settings.config) as u64,
+        tx_data_packets: link.sent.frames,
+        tx_data_bytes: link.sent.frame_bytes,
+        rx_data_packets: link.received.frames,
+        rx_data_bytes: link.received.frame_bytes,
+        tx_ping_packets: link.sent.beats,
+        tx_ping_bytes: link.sent.beat_bytes,
+        rx_ping_packets: link.received.beats,
+        rx_ping_bytes: link.received.beat_bytes,
+        tx_total_packets: wire.sent,
+        tx_total_bytes: wire.sent_bytes,
+        tx_total_errors: wire.send_errors,
+        rx_total_packets: wire.received,
+        rx_total_bytes: wire.received_bytes,
+        icmp_errors: link.errors,
+    }
 }
 
 /// Every counter under a dotted name.
@@ -171,6 +203,8 @@ pub(super) fn quorum(core: &Core) -> QuorumStatus {
         highest_expected: status.highest_expected,
         total_votes: status.total_votes,
         quorum: status.quorum,
+        waiting_for_all: status.waiting_for_all,
+        barrier: core.quorum.barrier().unwrap_or(0),
         flags: status.flags().into_iter().map(str::to_owned).collect(),
         members: status
             .members

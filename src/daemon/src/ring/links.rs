@@ -46,10 +46,33 @@ pub enum LinkError {
     NotListed(NodeId),
 }
 
+/// What went over one link to one peer, sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub sent: u64,
+    pub sent_bytes: u64,
+    /// Not taken by the kernel.
+    pub send_errors: u64,
+    pub received: u64,
+    pub received_bytes: u64,
+}
+
 struct Link {
     socket: UdpSocket,
+    local: SocketAddr,
     peers: BTreeMap<NodeId, SocketAddr>,
     by_address: BTreeMap<IpAddr, NodeId>,
+    traffic: BTreeMap<NodeId, Traffic>,
+}
+
+impl Link {
+    /// Who is where on this link; what is known of those who stay is kept.
+    fn set_peers(&mut self, number: usize, me: NodeId, nodes: &[ResolvedNode]) {
+        let at = |n: &ResolvedNode| n.addresses.get(number).map(|a| (n.id, *a));
+        self.peers = nodes.iter().filter(|n| n.id != me).filter_map(at).collect();
+        self.by_address = self.peers.iter().map(|(id, a)| (a.ip(), *id)).collect();
+        self.traffic.retain(|id, _| self.peers.contains_key(id));
+    }
 }
 
 /// A packet in the caller's buffer.
@@ -75,23 +98,56 @@ pub struct Links {
 
 impl Links {
     pub fn open(me: NodeId, nodes: &[ResolvedNode], block_unlisted: bool) -> Result<Links, LinkError> {
-        let mine = nodes.iter().find(|n| n.id == me).ok_or(LinkError::NotListed(me))?;
-        let mut links = Vec::new();
-        for (number, local) in mine.addresses.iter().enumerate() {
-            let socket = bind(number as u8, *local)?;
-            let at = |n: &ResolvedNode| n.addresses.get(number).map(|a| (n.id, *a));
-            let peers: BTreeMap<NodeId, SocketAddr> = nodes.iter().filter(|n| n.id != me).filter_map(at).collect();
-            let by_address = peers.iter().map(|(id, a)| (a.ip(), *id)).collect();
-            links.push(Link { socket, peers, by_address });
-        }
-        Ok(Links {
-            links,
+        let mut all = Links {
+            links: Vec::new(),
             block_unlisted,
             me,
             strangers: BTreeSet::new(),
             answered: None,
             counters: Counters::default(),
-        })
+        };
+        all.reconfigure(nodes, block_unlisted)?;
+        Ok(all)
+    }
+
+    /// The nodelist has changed. Sockets of addresses that stay are kept, with what waits in them; on an error nothing has changed.
+    pub fn reconfigure(&mut self, nodes: &[ResolvedNode], block_unlisted: bool) -> Result<(), LinkError> {
+        let mine = nodes.iter().find(|n| n.id == self.me).ok_or(LinkError::NotListed(self.me))?;
+        let mut fresh = BTreeMap::new();
+        for (number, local) in mine.addresses.iter().enumerate() {
+            if self.links.get(number).is_none_or(|l| l.local != *local) {
+                fresh.insert(number, bind(number as u8, *local)?);
+            }
+        }
+        self.links.truncate(mine.addresses.len());
+        for (number, local) in mine.addresses.iter().enumerate() {
+            match (fresh.remove(&number), self.links.get_mut(number)) {
+                (Some(socket), Some(link)) => (link.socket, link.local) = (socket, *local),
+                (Some(socket), None) => {
+                    let (peers, by_address, traffic) = Default::default();
+                    self.links.push(Link { socket, local: *local, peers, by_address, traffic });
+                }
+                (None, _) => {}
+            }
+        }
+        for (number, link) in self.links.iter_mut().enumerate() {
+            link.set_peers(number, self.me, nodes);
+        }
+        self.block_unlisted = block_unlisted;
+        Ok(())
+    }
+
+    /// Whether these addresses of this host could be bound besides those that are.
+    pub fn try_bind(number: u8, address: SocketAddr) -> Result<(), LinkError> {
+        bind(number, address).map(drop)
+    }
+
+    /// By peer and link.
+    pub fn traffic(&self) -> BTreeMap<(NodeId, u8), Traffic> {
+        let of = |(number, link): (usize, &Link)| {
+            link.traffic.iter().map(move |(id, t)| ((*id, number as u8), *t)).collect::<Vec<_>>()
+        };
+        self.links.iter().enumerate().flat_map(of).collect()
     }
 
     pub fn count(&self) -> u8 {
@@ -105,16 +161,26 @@ impl Links {
     /// Sends one packet. An error that the kernel reports for an *earlier* packet of the socket is fetched from the
     /// error queue by the caller, so this one is sent again once.
     pub fn send(&mut self, to: NodeId, link: u8, packet: &[u8]) {
-        let Some((socket, address)) =
-            self.links.get(usize::from(link)).and_then(|l| Some((&l.socket, *l.peers.get(&to)?)))
-        else {
+        let Some(link) = self.links.get_mut(usize::from(link)) else {
             self.counters.unsent += 1;
             return;
         };
-        let sent = socket.send_to(packet, address).or_else(|_| socket.send_to(packet, address));
+        let Some(address) = link.peers.get(&to) else {
+            self.counters.unsent += 1;
+            return;
+        };
+        let sent = link.socket.send_to(packet, address).or_else(|_| link.socket.send_to(packet, address));
+        let traffic = link.traffic.entry(to).or_default();
         match sent {
-            Ok(_) => self.counters.sent += 1,
-            Err(_) => self.counters.unsent += 1,
+            Ok(_) => {
+                self.counters.sent += 1;
+                traffic.sent += 1;
+                traffic.sent_bytes += packet.len() as u64;
+            }
+            Err(_) => {
+                self.counters.unsent += 1;
+                traffic.send_errors += 1;
+            }
         }
     }
 
@@ -137,8 +203,9 @@ impl Links {
 
     /// The next packet of a link, or none for now.
     pub fn receive(&mut self, link: u8, buffer: &mut [u8]) -> Option<Received> {
-        let link = self.links.get(usize::from(link))?;
+        let link_number = usize::from(link);
         loop {
+            let link = self.links.get(link_number)?;
             match link.socket.recv_from(buffer) {
                 Ok((length, from)) => {
                     let peer = link.by_address.get(&from.ip()).copied();
@@ -150,6 +217,11 @@ impl Links {
                         return Some(Received { length, from, peer, blocked: true });
                     }
                     self.counters.received += 1;
+                    if let Some((peer, link)) = peer.zip(self.links.get_mut(link_number)) {
+                        let traffic = link.traffic.entry(peer).or_default();
+                        traffic.received += 1;
+                        traffic.received_bytes += length as u64;
+                    }
                     return Some(Received { length, from, peer, blocked: false });
                 }
                 // A pending ICMP error is reported once in place of a packet; it is read from the error queue.
@@ -300,6 +372,43 @@ mod tests {
         assert_eq!(receive(&mut c).as_deref(), Some(&b"still sent"[..]));
         assert_eq!(a.errors(0), [NodeId(2)]);
         assert_eq!(a.errors(0), []);
+    }
+
+    fn on(id: u32, addresses: &[&str]) -> ResolvedNode {
+        ResolvedNode { addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(), ..node(id, addresses[0]) }
+    }
+
+    #[test]
+    fn links_come_and_go_and_those_that_stay_lose_nothing() {
+        let one = [on(1, &["127.0.3.31:25405"]), on(2, &["127.0.3.32:25405"])];
+        let two = [on(1, &["127.0.3.31:25405", "[::1]:25431"]), on(2, &["127.0.3.32:25405", "[::1]:25432"])];
+        let mut a = Links::open(NodeId(1), &one, true).unwrap();
+        let mut b = Links::open(NodeId(2), &one, true).unwrap();
+        a.send(NodeId(2), 0, b"before");
+        a.reconfigure(&two, true).unwrap();
+        b.reconfigure(&two, true).unwrap();
+        assert_eq!(receive(&mut b).as_deref(), Some(&b"before"[..]), "what waits in a socket that stays");
+        assert_eq!((a.count(), a.traffic()[&(NodeId(2), 0)].sent), (2, 1));
+        a.send(NodeId(2), 1, b"over the new one");
+        let mut buffer = [0; 64];
+        let came = (0..200).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            b.receive(1, &mut buffer)
+        });
+        assert_eq!(came.map(|p| p.length), Some(16));
+        // Another address that cannot be had: nothing has changed.
+        let taken = UdpSocket::bind("127.0.3.39:25405").unwrap();
+        let bad = [on(1, &["127.0.3.39:25405"]), on(2, &["127.0.3.32:25405"])];
+        assert!(matches!(a.reconfigure(&bad, true), Err(LinkError::InUse { .. })));
+        assert_eq!(a.count(), 2);
+        drop(taken);
+        a.reconfigure(&bad, true).unwrap();
+        b.reconfigure(&bad, true).unwrap();
+        a.send(NodeId(2), 0, b"from elsewhere");
+        assert_eq!(receive(&mut b).as_deref(), Some(&b"from elsewhere"[..]));
+        assert_eq!((a.count(), b.count()), (1, 1));
+        a.send(NodeId(2), 1, b"gone");
+        assert_eq!(a.counters.unsent, 1);
     }
 
     #[test]

@@ -20,12 +20,13 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use links::{Counters as LinkCounters, LinkError, Links};
+pub use links::{Counters as LinkCounters, LinkError, Links, Traffic};
 pub use unread::HELD_FOR as UNREADABLE_FOR;
 
 use crate::config::ResolvedNode;
 use agents::lease::Permit;
 use base::{NodeId, Time};
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -59,8 +60,19 @@ pub struct Options {
     pub reserve: Box<dyn FnMut(u64) -> bool + Send>,
 }
 
+/// What a reload changes in the thread. The ring numbers and the incarnation of `core` do not count.
+#[derive(Debug)]
+pub struct Change {
+    pub core: totem::Config,
+    pub nodes: Vec<ResolvedNode>,
+    /// Another key, with a session that is random and new.
+    pub key: Option<(wire::seal::Root, [u8; 16])>,
+    pub block_unlisted: bool,
+}
+
 enum Command {
     Broadcast(Vec<u8>),
+    Change(Box<Change>),
     StepOut(Duration),
     Leave,
 }
@@ -105,6 +117,7 @@ pub struct Status {
     pub totem: totem::Status,
     pub dropped: wire::session::DropCounters,
     pub links: LinkCounters,
+    pub traffic: BTreeMap<(NodeId, u8), Traffic>,
     pub realtime: bool,
     pub memory_locked: bool,
     pub unsealed: u64,
@@ -167,6 +180,11 @@ impl Ring {
     /// Leaves at once and comes back after `out` as a newcomer; what waits to be sent is dropped.
     pub async fn step_out(&self, out: Duration) {
         self.send(Command::StepOut(out)).await;
+    }
+
+    /// The file was reloaded.
+    pub async fn change(&self, change: Change) {
+        self.send(Command::Change(Box::new(change))).await;
     }
 
     /// The controller is alive.

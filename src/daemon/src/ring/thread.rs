@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use wire::session::{Dropped, Endpoint, Opened};
+use wire::rekey::Endpoints;
+use wire::session::{Dropped, Opened};
 
 /// Packets taken from one link before the others have their turn.
 const PACKETS_PER_TURN: usize = 64;
@@ -43,7 +44,7 @@ pub(super) struct Parts {
 
 struct Thread {
     node: totem::Node,
-    endpoint: Endpoint,
+    endpoint: Endpoints,
     parts: Parts,
     options: Options,
     buffer: Vec<u8>,
@@ -78,7 +79,7 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
         }
     }
     let now = clock::now();
-    let mut endpoint = Endpoint::new(&options.key, me, &options.cluster_name, options.session);
+    let mut endpoint = Endpoints::new(&options.key, me, &options.cluster_name, options.session);
     endpoint.set_peers(now, options.nodes.iter().map(|n| n.id));
     let node = totem::Node::new(options.core.clone(), now);
     let mut thread = Thread {
@@ -145,6 +146,7 @@ impl Thread {
         while self.waiting.len() < super::COMMANDS {
             match self.parts.inbox.try_recv() {
                 Ok(Command::Broadcast(payload)) => self.waiting.push_back(payload),
+                Ok(Command::Change(change)) => self.change(now, *change),
                 Ok(Command::StepOut(out)) => {
                     self.waiting.clear();
                     self.options.permit.revoke();
@@ -168,6 +170,21 @@ impl Thread {
                 Err(error) => tracing::error!("a message was not sent: {error}"),
             }
         }
+    }
+
+    /// All that could stand against it was looked at before the nodes agreed on it; what still does leaves this node as it was.
+    fn change(&mut self, now: Time, change: super::Change) {
+        if let Err(error) = self.parts.links.reconfigure(&change.nodes, change.block_unlisted) {
+            return tracing::error!("reload: the links stay as they were: {error}");
+        }
+        self.endpoint.set_peers(now, change.nodes.iter().map(|n| n.id));
+        if let Some((root, session)) = change.key {
+            self.endpoint.rekey(now, &root, &self.options.cluster_name, session);
+        }
+        if let Err(error) = self.node.reconfigure(now, change.core) {
+            tracing::error!("reload: the ring stays as it was: {error}");
+        }
+        self.publish(now);
     }
 
     fn leave(&mut self, now: Time) {
@@ -277,6 +294,7 @@ impl Thread {
         self.status.totem = self.node.status(now);
         self.status.dropped = self.endpoint.dropped();
         self.status.links = self.parts.links.counters;
+        self.status.traffic = self.parts.links.traffic();
         self.status.unreadable = self.unread.present(now);
         // A reader that holds the lock just now gets the next snapshot.
         if let Ok(mut shared) = self.parts.shared.status.try_lock() {

@@ -10,6 +10,11 @@ const ASKS: usize = 1024;
 /// What the API asks of the task.
 pub enum Ask {
     Request(Box<Request>, oneshot::Sender<Response>),
+    /// Read corosync.conf again, on all members.
+    Reload(oneshot::Sender<crate::node::reload::Answer>),
+    Votes(wire::api::VotesCall, oneshot::Sender<wire::api::Done>),
+    Kill(base::NodeId, oneshot::Sender<wire::api::Done>),
+    ReopenLogs,
     /// Leave the ring; with `true` resources are left running.
     Leave(bool, oneshot::Sender<Result<(), LeaveRefused>>),
 }
@@ -39,6 +44,12 @@ impl Asker {
         let (to, answer) = oneshot::channel();
         self.asks.send(make(to)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Needs no answer.
+    pub async fn tell(&self, ask: Ask) {
+        // A task that has ended does nothing more.
+        let _ = self.asks.send(ask).await;
     }
 
     /// What is applied here; the task is not asked. `None` if it has ended.
