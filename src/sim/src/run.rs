@@ -6,6 +6,7 @@ use crate::properties::{leftovers, liveness, replicas, safe_changes, status};
 use crate::story::Story;
 use crate::world::World;
 use base::Time;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The longest interval of a monitor, and some.
@@ -50,7 +51,12 @@ pub fn tell(plan: &Plan) -> (Vec<String>, Result<Report, Violation>) {
 fn live(plan: &Plan, story: Story) -> (World, Result<Report, Violation>) {
     let mut world = World::new(plan.clone());
     world.book.story = story;
-    let result = judge(&mut world);
+    let judged = catch_unwind(AssertUnwindSafe(|| judge(&mut world)));
+    let result = judged.unwrap_or_else(|why| {
+        let text = why.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| why.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default();
+        Err(Violation { property: "panic", at: world.now, text })
+    });
     (world, result)
 }
 
