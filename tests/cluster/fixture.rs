@@ -92,6 +92,12 @@ impl Cluster {
             .open(self.path(&format!("{name}.log")))
             .expect("a log file");
         let mut command = tokio::process::Command::new(BASCULE);
+        if self.path("hosts").exists() {
+            // Names as the test has them, for this process alone.
+            command = tokio::process::Command::new("unshare");
+            let line = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+            command.args(["-m", "sh", "-c", line, "sh"]).arg(self.path("hosts")).arg(BASCULE);
+        }
         command.arg("node").arg("--config").arg(self.path("corosync.conf"));
         let own = self.path(&format!("{name}.authkey"));
         command.arg("--authkey").arg(if own.exists() { own } else { self.path("authkey") });

@@ -189,3 +189,35 @@ async fn a_link_with_small_packets_carries_all_messages() {
     load.verify(&cluster, &["n1", "n2"]).await;
     assert_eq!(before, view(&cluster, "n1"), "no view came\n{}", cluster.logs());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_moves_is_found_by_its_name() {
+    let Some(()) = root() else { return };
+    let nodes = ["n1", "n2"];
+    let mut cluster = Cluster::prepare(&nodes).await;
+    cluster.lab.add_network(1).await.expect("cables");
+    let hosts = |second: &str| format!("127.0.0.1 localhost\n10.77.0.1 director-one\n{second} director-two\n");
+    std::fs::write(cluster.path("hosts"), hosts("10.77.0.2")).expect("written");
+    let text =
+        conf(&nodes, 2, "", "").replace("10.77.0.1\n", "director-one\n").replace("10.77.0.2\n", "director-two\n");
+    assert!(text.contains("ring0_addr: director-two\n"), "{text}");
+    std::fs::write(cluster.path("corosync.conf"), text).expect("written");
+    nodes.iter().for_each(|n| cluster.start_node(n));
+    cluster.wait_for_ring(&nodes).await;
+    until_link(&cluster, "n1", 2, 0, true).await;
+    let before = view(&cluster, "n1");
+    let load = Load::start(&cluster, &nodes);
+    let host = cluster.lab.host("n2").expect("a host");
+    host.links.add_address("eth0", "10.77.0.22".parse().expect("an address"), 24).await.expect("added");
+    std::fs::write(cluster.path("hosts"), hosts("10.77.0.22")).expect("written");
+    cluster
+        .until("link 0 goes to the new address, on both sides", || {
+            let there = link(&cluster, "n1", 2, 0);
+            let here = link(&cluster, "n2", 1, 0);
+            let moved = there.remote.starts_with("10.77.0.22:") && here.local.starts_with("10.77.0.22:");
+            (moved && there.up && here.up).then_some(())
+        })
+        .await;
+    load.verify(&cluster, &nodes).await;
+    assert_eq!(view(&cluster, "n1"), before, "no view came\n{}", cluster.logs());
+}

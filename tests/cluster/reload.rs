@@ -91,6 +91,20 @@ const WAITING: &[(&str, &str)] = &[
     ("resources", "watchdog_timeout: 9"),
 ];
 
+/// Lines whose effect the ring itself shows: the key and what it then is.
+const EFFECTS: &[(&str, &str, &str)] = &[
+    ("token: 5000", "token", "5000"),
+    ("token_retransmit: 100", "token_retransmit", "100"),
+    ("hold: 100", "hold", "100"),
+    ("join: 60", "join", "60"),
+    ("window_size: 300", "window_size", "300"),
+    ("max_messages: 20", "max_messages", "20"),
+    ("block_unlisted_ips: no", "block_unlisted_ips", "0"),
+    ("knet_ping_interval: 100", "interface.1.knet_ping_interval", "100"),
+    ("knet_ping_timeout: 400", "interface.1.knet_ping_timeout", "400"),
+    ("knet_pong_count: 3", "interface.1.knet_pong_count", "3"),
+];
+
 /// A file with the one line in its place.
 fn with(place: &str, line: &str) -> String {
     match place {
@@ -119,6 +133,10 @@ async fn every_key_is_taken_over_or_waits_for_a_restart_and_says_so() {
         for node in NODES {
             assert_eq!(cmap(&cluster, node, &name).as_deref(), Some(value), "{line} on {node}\n{}", cluster.logs());
             assert!(!warnings(&cluster, node).iter().any(|w| w.contains("restart")), "{line}");
+            if let Some((_, key, effect)) = EFFECTS.iter().find(|(l, _, _)| l == line) {
+                let shown = cmap(&cluster, node, &format!("runtime.config.totem.{key}"));
+                assert_eq!(shown.as_deref(), Some(*effect), "{line} on {node}");
+            }
         }
     }
     for (place, line) in WAITING {
@@ -266,6 +284,9 @@ async fn links_nodes_and_the_key_change_under_load() {
     assert_eq!(cmap(&cluster, "n2", "nodelist.node.2.name"), None);
     let written = load.verify(&cluster, &NODES).await;
     println!("{written} writes while links, nodes and the key changed");
+    let (code, text, _) = cluster.command("n2", &["corosync-cfgtool", "-H"]);
+    assert_eq!((code, text.as_str()), (0, "Shutting down corosync\n"));
+    assert!(cluster.daemons.get_mut("n2").expect("a daemon").wait().await.expect("it ended").success());
     let (code, _, errors) = cluster.command("n1", &["corosync-cfgtool", "-k", "3"]);
     assert!(code == 1 && errors.contains("Could not kill node (error = CS_ERR_NOT_EXIST)"), "{errors}");
 }

@@ -118,11 +118,25 @@ fn why(timers: &Timers) -> String {
 /// The ring's times, from the file's.
 pub(crate) fn timing(config: &Config, timers: &Timers) -> totem::Timing {
     let ms = std::time::Duration::from_millis;
-    if timers.token_explicit {
-        totem::Timing::patient(ms(timers.token_ms), config.totem.consensus_ms.map(ms))
-    } else {
-        totem::Timing::fast()
+    let file = &config.totem;
+    let consensus = file.consensus_ms.map(ms);
+    let mut timing = match timers.token_explicit {
+        true => totem::Timing::patient(ms(timers.token_ms), consensus),
+        false => {
+            totem::Timing { consensus: consensus.unwrap_or(totem::Timing::fast().consensus), ..totem::Timing::fast() }
+        }
+    };
+    if let Some(retransmit_ms) = file.token_retransmit_ms {
+        timing.token_retransmit = ms(retransmit_ms).min(timing.token / 2);
     }
+    if let Some(hold_ms) = file.hold_ms {
+        // A token that rests longer would be missed.
+        timing.hold = ms(hold_ms).min(timing.token / 2);
+    }
+    if config.kept.contains_key("totem.join") {
+        timing.join = ms(file.join_ms).min(timing.consensus / 2);
+    }
+    timing
 }
 
 /// The timers that the ring really runs with.

@@ -74,6 +74,13 @@ pub(super) struct Identity {
     pub reload: Option<String>,
 }
 
+/// What works beside the two cores.
+pub(super) struct Beside {
+    pub board: Board,
+    pub dog: fenced::Dog,
+    pub claims: super::start::ClaimsTask,
+}
+
 pub(super) struct Core {
     pub controller: Controller,
     pub quorum: quorum::Quorum,
@@ -116,9 +123,7 @@ impl Core {
         ring: Ring,
         performer: Performer,
         identity: Identity,
-        board: Board,
-        dog: fenced::Dog,
-        claims: super::start::ClaimsTask,
+        Beside { board, dog, claims }: Beside,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);

@@ -37,7 +37,35 @@ impl Settings {
     /// The file as it runs, for status: without what is secret.
     pub fn shown(&self) -> Vec<(String, String)> {
         let public = self.config.kept.iter().filter(|(key, _)| *key != "totem.key");
-        public.map(|(key, value)| (key.clone(), value.clone())).collect()
+        let file = public.map(|(key, value)| (key.clone(), value.clone()));
+        file.chain(self.effective()).collect()
+    }
+
+    /// What the ring runs with, whatever of it the file says.
+    fn effective(&self) -> impl Iterator<Item = (String, String)> {
+        let core = totem(self, 0, 0);
+        let ms = |time: Duration| time.as_millis().to_string();
+        let t = core.timing;
+        let mut all = vec![
+            ("token".to_owned(), ms(t.token)),
+            ("token_retransmit".to_owned(), ms(t.token_retransmit)),
+            ("hold".to_owned(), ms(t.hold)),
+            ("join".to_owned(), ms(t.join)),
+            ("consensus".to_owned(), ms(t.consensus)),
+            ("window_size".to_owned(), core.window.to_string()),
+            ("max_messages".to_owned(), core.max_messages.to_string()),
+            ("block_unlisted_ips".to_owned(), u8::from(self.config.totem.block_unlisted_ips).to_string()),
+            ("knet_mtu".to_owned(), self.config.totem.knet_mtu.to_string()),
+            ("heartbeat".to_owned(), ms(t.heartbeat)),
+            ("suspect".to_owned(), ms(t.suspect)),
+        ];
+        for link in 0..core.links {
+            let watch = core.watches.get(&link).copied().unwrap_or_else(|| core.usual_watch());
+            all.push((format!("interface.{link}.knet_ping_interval"), ms(watch.interval)));
+            all.push((format!("interface.{link}.knet_ping_timeout"), ms(watch.timeout)));
+            all.push((format!("interface.{link}.knet_pong_count"), watch.answers.to_string()));
+        }
+        all.into_iter().map(|(key, value)| (format!("runtime.config.totem.{key}"), value))
     }
 
     pub fn timers(&self) -> Timers {
@@ -108,12 +136,9 @@ fn unauthenticated(standing: &mut Vec<String>) -> wire::seal::Root {
 /// The ring's configuration. An explicit `token` asks for patience; without it a dead node is noticed by its heartbeats.
 pub(super) fn totem(settings: &Settings, incarnation: u64, ring_seq: u64) -> totem::Config {
     let (file, timers) = (&settings.config, settings.timers());
-    let ms = Duration::from_millis;
     let mut core = totem::Config::new(settings.me(), settings.resolved.nodes.iter().map(|n| n.id), incarnation);
     core.ring_seq = ring_seq;
-    if timers.token_explicit {
-        core.timing = totem::Timing::patient(ms(timers.token_ms), file.totem.consensus_ms.map(ms));
-    }
+    core.timing = super::check::timing(file, &timers);
     links(&mut core, file);
     let explicit = |name: &str| file.kept.contains_key(&format!("totem.{name}"));
     if explicit("window_size") {

@@ -1,7 +1,7 @@
 //! Starts the threads and tasks of a node, waits for its end, and takes everything down again.
 
 use super::args::{Args, DataPlane};
-use super::core::{Core, Identity, Inbox};
+use super::core::{Beside, Core, Identity, Inbox};
 use super::facts::Facts;
 use super::fenced::{Dog, End};
 use super::hindrance::{Forgiver, Happening};
@@ -198,7 +198,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let mut claims = ClaimsTask { standing: known, task: None };
     claims.restart(&identity.settings, &performer.agents, &timeline);
-    let core = Core::new(controller, quorum, ring, performer, identity, board, dog, claims);
+    let core = Core::new(controller, quorum, ring, performer, identity, Beside { board, dog, claims });
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
         .await;
