@@ -130,8 +130,10 @@ async fn every_key_is_taken_over_or_waits_for_a_restart_and_says_so() {
         let name = format!("{prefix}.{key}");
         write(&cluster, &with(place, line));
         assert_eq!(reload(&cluster, "n1"), (0, "Reloading corosync.conf...\nDone\n".into(), String::new()), "{line}");
+        // The others apply it at the same place of the order, which they may reach a moment later.
         for node in NODES {
-            assert_eq!(cmap(&cluster, node, &name).as_deref(), Some(value), "{line} on {node}\n{}", cluster.logs());
+            let what = format!("{line} on {node}");
+            cluster.until(&what, || (cmap(&cluster, node, &name).as_deref() == Some(value)).then_some(())).await;
             assert!(!warnings(&cluster, node).iter().any(|w| w.contains("restart")), "{line}");
             if let Some((_, key, effect)) = EFFECTS.iter().find(|(l, _, _)| l == line) {
                 let shown = cmap(&cluster, node, &format!("runtime.config.totem.{key}"));
@@ -146,15 +148,17 @@ async fn every_key_is_taken_over_or_waits_for_a_restart_and_says_so() {
         let (code, _, errors) = reload(&cluster, "n2");
         assert_eq!((code, errors.as_str()), (0, ""), "{line}");
         for node in NODES {
-            let waits = warnings(&cluster, node).iter().any(|w| w.contains("waits for a restart") && w.contains(&name));
-            assert!(waits, "{line}: {:?}", warnings(&cluster, node));
+            let waits = |w: &String| w.contains("waits for a restart") && w.contains(&name);
+            let what = format!("{node} says that {line} waits");
+            cluster.until(&what, || warnings(&cluster, node).iter().any(waits).then_some(())).await;
             assert_ne!(cmap(&cluster, node, &name).as_deref(), Some(value), "{line}");
         }
     }
     write(&cluster, &plain);
     assert_eq!(reload(&cluster, "n1").0, 0);
     for node in NODES {
-        assert!(!warnings(&cluster, node).iter().any(|w| w.contains("restart") || w.contains("reload")));
+        let calm = || !warnings(&cluster, node).iter().any(|w| w.contains("restart") || w.contains("reload"));
+        cluster.until("nothing waits any more", || calm().then_some(())).await;
     }
     let written = load.verify(&cluster, &NODES).await;
     println!("{} reloads under {written} writes", TAKEN_OVER.len() + WAITING.len() + 1);
@@ -214,7 +218,8 @@ async fn a_file_that_one_node_refuses_changes_nothing_anywhere() {
     std::fs::write(&own, &faster).expect("written");
     assert_eq!(reload(&cluster, "n2").0, 0);
     for node in NODES {
-        assert_eq!(cmap(&cluster, node, "totem.token").as_deref(), Some("900"));
+        let taken = || cmap(&cluster, node, "totem.token").as_deref() == Some("900");
+        cluster.until("it is taken over", || taken().then_some(())).await;
         assert!(!warnings(&cluster, node).iter().any(|w| w.contains("reload")));
     }
     let (code, json, _) = cluster.command("n1", &["corosync-cfgtool", "-R", "--json"]);
@@ -280,7 +285,8 @@ async fn links_nodes_and_the_key_change_under_load() {
     cluster.wait_for_ring(&NODES).await;
     write(&cluster, &conf(&NODES, 1, "", ""));
     assert_eq!(reload(&cluster, "n1").0, 0, "{}", cluster.logs());
-    assert_eq!(cmap(&cluster, "n2", "runtime.votequorum.expected_votes").as_deref(), Some("2"));
+    let expected = || cmap(&cluster, "n2", "runtime.votequorum.expected_votes");
+    cluster.until("two are expected", || (expected()? == "2").then_some(())).await;
     assert_eq!(cmap(&cluster, "n2", "nodelist.node.2.name"), None);
     let written = load.verify(&cluster, &NODES).await;
     println!("{written} writes while links, nodes and the key changed");

@@ -82,7 +82,10 @@ impl Quorum {
     /// the careful one. Returns whether the verdict changed.
     pub fn adopt(&mut self, theirs: RunTime, they_were_quorate: bool, we_were: bool) -> bool {
         match (they_were_quorate, we_were) {
-            (true, false) => self.runtime = theirs,
+            (true, false) => {
+                self.runtime = theirs;
+                self.raised = 0;
+            }
             (false, true) => return false,
             _ => {
                 self.runtime.expected = self.runtime.expected.max(theirs.expected);

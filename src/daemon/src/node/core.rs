@@ -390,6 +390,7 @@ impl Core {
         }
         self.quorate_before = self.quorum.is_quorate();
         self.quorum.set_view(&view.members);
+        self.count_votes();
         self.reload_view(&view.members).await;
         let names: Vec<String> = view.members.iter().map(|n| self.controller.config().name_of(*n)).collect();
         let quorate = self.quorum.is_quorate();

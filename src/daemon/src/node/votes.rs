@@ -105,16 +105,21 @@ impl Core {
     async fn told_of_votes(&mut self, was_quorate: bool, text: &str) {
         tracing::info!("quorum: {text}");
         self.timeline.add("quorum", "", text);
-        let config = self.quorum.config();
-        let (nodes, two_node) = (self.identity.settings.names(), config.two_node_effective());
-        let votes = config.votes.keys().map(|n| (*n, self.quorum.votes_of(*n))).collect();
-        self.controller.set_nodes(nodes, votes, self.quorum.expected_votes(), two_node);
+        self.count_votes();
         let quorate = self.quorum.is_quorate();
         if was_quorate != quorate {
             self.quorum_changed();
             self.step(Input::Quorum { quorate }).await;
         }
         self.show();
+    }
+
+    /// What a majority is, for the controller: with every view, and whenever votes change.
+    pub(super) fn count_votes(&mut self) {
+        let config = self.quorum.config();
+        let (nodes, two_node) = (self.identity.settings.names(), config.two_node_effective());
+        let votes = config.votes.keys().map(|n| (*n, self.quorum.votes_of(*n))).collect();
+        self.controller.set_nodes(nodes, votes, self.quorum.expected_votes(), two_node);
     }
 
     /// Looked at with every tick: written where it is tracked and has changed, away from this task.

@@ -134,6 +134,27 @@ fn the_operator_changes_votes_within_reason() {
 }
 
 #[test]
+fn who_was_cut_off_forgets_how_many_there_were() {
+    let config = |me| Config { me: NodeId(me), last_man_standing: true, ..plain(5) };
+    let (mut most, mut cut) = (Quorum::new(config(1)).unwrap(), Quorum::new(config(5)).unwrap());
+    for q in [&mut most, &mut cut] {
+        q.set_view(&nodes(&[1, 2, 3, 4, 5]));
+    }
+    most.set_view(&nodes(&[1, 2, 3, 4]));
+    stand(&mut most, 0);
+    most.set_view(&nodes(&[1, 2, 3]));
+    stand(&mut most, 20);
+    cut.set_view(&nodes(&[5]));
+    let said = most.run_time().clone();
+    for q in [&mut most, &mut cut] {
+        q.set_view(&nodes(&[1, 2, 3, 5]));
+    }
+    cut.adopt(said, true, false);
+    assert_eq!(numbers(&cut), numbers(&most));
+    assert_eq!(numbers(&most), (4, 4, 3, true));
+}
+
+#[test]
 fn who_joins_learns_what_was_changed() {
     let mut old = Quorum::new(plain(3)).unwrap();
     old.set_view(&nodes(&[1]));

@@ -243,10 +243,8 @@ impl Core {
         if let Err(error) = self.quorum.reconfigure(settings::quorum(&now)) {
             tracing::error!("reload: votes stay as they were: {error}");
         }
-        let votes = self.quorum.config().votes.clone();
-        let (expected, two_node) = (self.quorum.config().expected_votes(), self.quorum.config().two_node_effective());
-        self.controller.set_nodes(now.names(), votes, expected, two_node);
         self.identity.settings = now;
+        self.count_votes();
         self.reopen_logs();
         if runs.key != self.identity.settings.key || runs.resolved != self.identity.settings.resolved {
             self.claims.restart(&self.identity.settings, &self.performer.agents, &self.timeline);
