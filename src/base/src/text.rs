@@ -4,6 +4,13 @@
 use crate::dates;
 use std::cmp::Ordering;
 
+/// Two lower-case digits for each byte, as digests are written.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digits = |b: &u8| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]].map(char::from);
+    bytes.iter().flat_map(digits).collect()
+}
+
 /// Leading integer of `text` (blanks and a sign allowed before it) and what follows; saturates. `None` without digits.
 pub fn leading_int(text: &str) -> Option<(i64, &str)> {
     let trimmed = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
@@ -148,6 +155,12 @@ fn number(digits: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_as_digits() {
+        assert_eq!(hex(&[0, 9, 10, 0x7f, 0xa0, 0xff]), "00090a7fa0ff");
+        assert_eq!(hex(&[]), "");
+    }
 
     #[test]
     fn times_have_units() {

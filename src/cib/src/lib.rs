@@ -28,6 +28,7 @@ pub use schema::{Problem, Severity};
 pub use version::Version;
 
 use base::WallTime;
+use base::text::hex;
 use md5::{Digest, Md5};
 use std::sync::Arc;
 use xml::Element;
@@ -277,8 +278,4 @@ fn strip(e: &mut Element, name: &str) {
     for child in e.elements_mut() {
         strip(child, name);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! Digests. SHA-256 over what the members of a cluster hold alike; and operation digests as Pacemaker's histories have them: MD5 over the parameters, sorted, framed as its oldest version.
 
+use base::text::hex;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use std::collections::BTreeMap;
@@ -28,10 +29,6 @@ pub fn of_document(root: &Element) -> String {
     hex(&sha(root.to_compact().as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// What the cluster itself adds to an action's parameters.
 const ADDED: [&str; 6] = ["id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"];
 
@@ -56,7 +53,7 @@ pub fn of(params: &BTreeMap<String, String>) -> String {
 }
 
 pub fn md5_hex(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Md5::digest(bytes))
 }
 
 /// A UUID's form of `seed`, for transition keys.
