@@ -64,6 +64,7 @@ impl World {
 
     /// What has to hold when an operation begins.
     fn begins(&mut self, id: NodeId, operation: &Operation) {
+        self.check_needless(id, operation);
         if operation.action == "start" {
             self.check_order(id, &operation.instance.id);
             self.check_active(id, &operation.instance.id);

@@ -2,10 +2,12 @@
 
 use crate::plan::Plan;
 use crate::properties::{
-    active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, quorum::Quorum,
+    active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, needless::Needless,
+    quorum::Quorum, status::Shown, takeover::Takeover,
 };
 use crate::story::Story;
 use base::{NodeId, Time};
+use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
@@ -24,6 +26,9 @@ pub struct Book {
     pub addresses: Addresses,
     pub fencing: Fencing,
     pub limits: Limits,
+    pub needless: Needless,
+    pub shown: Shown,
+    pub takeover: Takeover,
     pub events: u64,
     pub schedules: u64,
     pub fail_stops: u64,
@@ -35,6 +40,10 @@ pub struct Book {
     pub devices_honest: bool,
     /// A resource was deleted on the way.
     pub deleted: bool,
+    /// Somebody has taken an address away behind the cluster's back.
+    pub addresses_lost: bool,
+    /// Whose disk has forgotten what it had stored.
+    pub forgetful: BTreeSet<NodeId>,
 }
 
 impl Book {
@@ -43,11 +52,14 @@ impl Book {
             broken: None,
             story: Story::default(),
             evs: Evs::default(),
-            quorum: Quorum::new(plan.two_node),
+            quorum: Quorum::new(plan),
             active: Active::default(),
             addresses: Addresses::default(),
             fencing: Fencing::default(),
             limits: Limits::default(),
+            needless: Needless::default(),
+            shown: Shown::default(),
+            takeover: Takeover::default(),
             events: 0,
             schedules: 0,
             fail_stops: 0,
@@ -55,6 +67,8 @@ impl Book {
             monitors_trusted: true,
             devices_honest: true,
             deleted: false,
+            addresses_lost: false,
+            forgetful: BTreeSet::new(),
         }
     }
 
@@ -64,6 +78,7 @@ impl Book {
 
     pub fn life_begins(&mut self, id: NodeId, life: u64) {
         self.evs.begins(id, life);
+        self.quorum.begins(id);
     }
 
     pub fn life_ends(&mut self, id: NodeId, _life: u64, _now: Time) {

@@ -15,6 +15,8 @@ pub struct Asked {
     pub life: u64,
     pub what: Mark,
     pub answer: Option<Answer>,
+    /// Whose disk held it when it was told as safe.
+    pub holders: Vec<NodeId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +100,7 @@ impl World {
             }
             Wish::Disable { resource } => (Mark::Other, target_role(&self.plan.configuration, &resource, "Stopped")),
             Wish::Maintenance => (Mark::Other, property("maintenance-mode", "true")),
+            Wish::Tickets { granted } => (Mark::Other, tickets(&self.plan.configuration, granted)),
             Wish::Stop => {
                 self.host_mut(node).wanted = false;
                 (Mark::Other, Request::Shutdown { cancel: false })
@@ -126,6 +129,7 @@ impl World {
                 self.ask(node, Mark::Other, request);
             }
             Wish::Maintenance => self.ask(node, Mark::Other, property("maintenance-mode", "false")),
+            Wish::Tickets { .. } => self.ask(node, Mark::Other, tickets(&self.plan.configuration, true)),
             Wish::Stop => {
                 self.host_mut(node).wanted = true;
                 self.after(1_000, node, 0, What::Start);
@@ -138,6 +142,9 @@ impl World {
     pub fn tidy(&mut self) {
         let node = NodeId(1);
         let mut requests = vec![property("maintenance-mode", "false"), cleanup(false)];
+        if !self.plan.configuration.tickets().is_empty() {
+            requests.push(tickets(&self.plan.configuration, true));
+        }
         for (index, step) in self.plan.steps.clone().into_iter().enumerate() {
             let crate::plan::Deed::Client { wish, .. } = step.deed else { continue };
             match wish {
@@ -198,7 +205,7 @@ impl World {
         if !host.runs() || host.process.as_ref().is_some_and(|p| p.hung_until.is_some()) {
             return;
         }
-        let asked = Asked { at: self.now, node, life: host.lives, what, answer: None };
+        let asked = Asked { at: self.now, node, life: host.lives, what, answer: None, holders: Vec::new() };
         self.clients.asked.insert(client, asked);
         if let Some(p) = &mut self.host_mut(node).process {
             p.clients.insert(client);
@@ -218,7 +225,7 @@ impl World {
             asked.answer = Some(answer);
             let what = asked.what.clone();
             if answer == Answer::Safe {
-                self.check_safe(&what);
+                self.check_safe(client, &what);
             }
             self.tell(node, || format!("client {client} ({what:?}) is told {answer:?}: {}", shown(response)));
         }
@@ -230,6 +237,13 @@ fn shown(response: &Response) -> String {
         Response::Failed { code, message } => format!("{code} {message}"),
         _ => String::new(),
     }
+}
+
+fn tickets(configuration: &crate::generate::Configuration, granted: bool) -> Request {
+    let states =
+        configuration.tickets().into_iter().map(|t| format!("<ticket_state id=\"{t}\" granted=\"{granted}\"/>"));
+    let states: std::collections::BTreeSet<String> = states.collect();
+    upsert("status", &format!("<tickets>{}</tickets>", states.into_iter().collect::<String>()))
 }
 
 fn cleanup(refresh: bool) -> Request {

@@ -90,6 +90,7 @@ impl World {
         let (quorate, local) = (p.quorum.is_quorate(), p.clock.shows(now));
         p.totem.set_quorate(local, quorate);
         self.book.quorum.verdict(id, &view.members, quorate);
+        self.check_needless_view(id, &view.members);
         self.tell(id, || format!("view {} of {:?}, quorate {quorate}", view.id, numbers(&view.members)));
         self.input(id, Input::View { id: view_id(view.id), members: view.members, quorate });
     }
@@ -257,7 +258,7 @@ impl World {
                 }
                 self.input(id, Input::Stored { ticket, written: false });
             }
-            crate::disk::Mood::Well | crate::disk::Mood::Slow(_) => {
+            crate::disk::Mood::Well | crate::disk::Mood::Forgets | crate::disk::Mood::Slow(_) => {
                 disk.done(ticket);
                 self.input(id, Input::Stored { ticket, written: true });
             }

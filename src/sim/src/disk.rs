@@ -1,5 +1,5 @@
 //! A node's disk: the stored CIB, the records of instances, the ring's number. Writes take time, and the disk may hang, be
-//! full, or be pulled out of the machine.
+//! full, lie, or be pulled out of the machine.
 
 use controller::{Persist, Record};
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ pub enum Mood {
     Full,
     /// No write ends.
     Hung,
+    /// Writes end, and are gone when the machine loses its power.
+    Forgets,
 }
 
 /// The stored configuration.
@@ -30,6 +32,8 @@ pub struct Content {
 pub struct Disk {
     pub mood: Mood,
     pub content: Option<Content>,
+    /// What is left of the content when the power fails, if that is something else.
+    pub kept: Option<Content>,
     pub records: BTreeMap<String, Record>,
     pub ring_seq: u64,
     /// Writes that were begun in this life of the daemon and have not ended.
@@ -37,6 +41,31 @@ pub struct Disk {
 }
 
 impl Disk {
+    pub fn set_mood(&mut self, mood: Mood) {
+        if mood == Mood::Forgets && self.kept.is_none() {
+            self.kept.clone_from(&self.content);
+        }
+        self.mood = mood;
+    }
+
+    /// It has had the time to write everything that it said it had.
+    pub fn heal(&mut self) {
+        self.mood = Mood::Well;
+        self.kept = None;
+    }
+
+    /// Gives whether it has forgotten something.
+    pub fn power_lost(&mut self, kept: usize, records: bool) -> bool {
+        self.cut_off(kept);
+        if !records {
+            // They are in a directory that begins empty.
+            self.records.clear();
+        }
+        let Some(before) = self.kept.take() else { return false };
+        self.content = Some(Content { ticket: 0, ..before });
+        true
+    }
+
     /// The write with this ticket, and every older one, has reached the platter.
     pub fn done(&mut self, ticket: u64) {
         let Some(at) = self.under_way.iter().position(|p| p.ticket == ticket) else { return };

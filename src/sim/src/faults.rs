@@ -36,11 +36,12 @@ impl World {
                 }
             }
             Deed::Weather(weather) => self.net.weather = weather,
-            Deed::Disk { node, mood } => self.host_mut(node).disk.mood = mood,
+            Deed::Disk { node, mood } => self.host_mut(node).disk.set_mood(mood),
             Deed::WallStep { node, ms } => self.host_mut(node).wall_ahead_ms += ms,
             Deed::Agent { node, instance, action, mood } => {
                 self.book.agents_trusted = false;
                 self.book.monitors_trusted &= action != "monitor" && mood != crate::agents::Mood::Lies;
+                self.book.shown.moody.insert((node, instance.clone()));
                 self.agents.insert((node, instance, action.to_owned()), mood);
             }
             Deed::Devices { mood } => {
@@ -50,6 +51,7 @@ impl World {
                 self.devices.mood = mood;
             }
             Deed::LoseAddress { node } => {
+                self.book.addresses_lost = true;
                 if let Some(address) = self.host(node).addresses.keys().next().cloned() {
                     self.lose_address(node, &address, "somebody has deleted it");
                 }
@@ -78,7 +80,7 @@ impl World {
                 }
             }
             Deed::Weather(_) => self.net.weather = Weather::FAIR,
-            Deed::Disk { node, .. } => self.host_mut(node).disk.mood = Default::default(),
+            Deed::Disk { node, .. } => self.host_mut(node).disk.heal(),
             Deed::WallStep { node, .. } => self.host_mut(node).wall_ahead_ms = 0,
             Deed::Agent { node, instance, action, .. } => {
                 self.agents.remove(&(node, instance, action.to_owned()));
@@ -117,7 +119,7 @@ impl World {
         for id in self.ids() {
             let now = self.now;
             let host = self.host_mut(id);
-            host.disk.mood = Default::default();
+            host.disk.heal();
             host.wall_ahead_ms = 0;
             host.wanted = true;
             let (powered, paused) = (host.powered, host.paused);

@@ -1,9 +1,17 @@
 //! Random configurations that a cluster can run: a director group, and by chance further primitives, a second group, clones,
-//! promotable clones, and constraints among them. What may be changed, moved or deleted is told with it.
+//! promotable clones, and constraints among them: places (by rules of the calendar, of names and of attributes as well), company,
+//! orders, sets of both, tickets. What may be changed, moved or deleted is told with it.
+
+mod constraints;
+
+pub use constraints::{Constraint, Rule};
 
 use crate::rng::Rng;
 use std::fmt::Write;
 use xml::Element;
+
+/// What every operation may take.
+pub const TIMEOUT_S: u64 = 8;
 
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -37,13 +45,6 @@ pub struct CloneOf {
     pub promotable: bool,
 }
 
-#[derive(Clone, Debug)]
-pub enum Constraint {
-    Prefers { resource: String, node: u32, score: i64 },
-    With { resource: String, with: String, score: &'static str },
-    After { first: String, then: String, kind: &'static str },
-}
-
 impl Primitive {
     fn parameter(&self) -> &'static str {
         if self.agent == "IPaddr2" { "ip" } else { "v" }
@@ -62,7 +63,7 @@ impl Primitive {
         }
         let op = |action: &str, interval: u64, extra: &str| {
             format!(
-                "<op id=\"{id}-{action}-{interval}\" name=\"{action}\" interval=\"{interval}s\" timeout=\"8s\"{extra}/>"
+                "<op id=\"{id}-{action}-{interval}\" name=\"{action}\" interval=\"{interval}s\" timeout=\"{TIMEOUT_S}s\"{extra}/>"
             )
         };
         let monitor = op("monitor", *interval_s, "");
@@ -82,6 +83,19 @@ impl Configuration {
     /// Ids of instances as agents and histories know them.
     pub fn instances(&self) -> Vec<String> {
         self.primitives.iter().map(|p| p.id.clone()).collect()
+    }
+
+    /// One more primitive, to which nothing refers; gives its id.
+    pub fn add_free(&mut self, id: &str) -> String {
+        self.primitives.push(Primitive {
+            id: id.to_owned(),
+            agent: "Dummy",
+            value: "1".to_owned(),
+            interval_s: 5,
+            threshold: 0,
+            failure_timeout_s: 0,
+        });
+        id.to_owned()
     }
 
     /// What an operator may move: groups and free primitives.
@@ -136,11 +150,7 @@ impl Configuration {
     }
 
     fn is_constrained(&self, id: &str) -> bool {
-        self.constraints.iter().any(|c| match c {
-            Constraint::Prefers { resource, .. } => resource == id,
-            Constraint::With { resource, with, .. } => resource == id || with == id,
-            Constraint::After { first, then, .. } => first == id || then == id,
-        })
+        self.constraints.iter().any(|c| c.is_about(id))
     }
 
     pub fn document(&self) -> Element {
@@ -205,22 +215,6 @@ impl Configuration {
     }
 }
 
-impl Constraint {
-    fn to_xml(&self, at: usize) -> String {
-        match self {
-            Constraint::Prefers { resource, node, score } => {
-                format!("<rsc_location id=\"c{at}\" rsc=\"{resource}\" node=\"node{node}\" score=\"{score}\"/>")
-            }
-            Constraint::With { resource, with, score } => {
-                format!("<rsc_colocation id=\"c{at}\" rsc=\"{resource}\" with-rsc=\"{with}\" score=\"{score}\"/>")
-            }
-            Constraint::After { first, then, kind } => {
-                format!("<rsc_order id=\"c{at}\" first=\"{first}\" then=\"{then}\" kind=\"{kind}\"/>")
-            }
-        }
-    }
-}
-
 struct Maker<'a> {
     rng: &'a mut Rng,
     made: Configuration,
@@ -268,41 +262,17 @@ impl Maker<'_> {
             self.made.clones.push(CloneOf { id: "sync-clone".to_owned(), of, promotable: true });
         }
     }
-
-    fn constraints(&mut self) {
-        for resource in self.made.movable() {
-            if self.rng.percent(30) {
-                let node = self.rng.between(1, u64::from(self.made.nodes)) as u32;
-                let score = *self.rng.pick(&[50, 100, 500]);
-                self.made.constraints.push(Constraint::Prefers { resource: resource.clone(), node, score });
-            }
-            if resource == "director" {
-                continue;
-            }
-            if self.rng.percent(25) {
-                let score = *self.rng.pick(&["INFINITY", "100", "-100"]);
-                self.made.constraints.push(Constraint::With {
-                    resource: resource.clone(),
-                    with: "director".into(),
-                    score,
-                });
-            }
-            if self.rng.percent(25) {
-                let kind = *self.rng.pick(&["Mandatory", "Optional"]);
-                self.made.constraints.push(Constraint::After { first: "director".into(), then: resource, kind });
-            }
-        }
-        let clones: Vec<String> = self.made.clones.iter().filter(|c| !c.promotable).map(|c| c.id.clone()).collect();
-        for first in clones {
-            if self.rng.percent(60) {
-                continue;
-            }
-            self.made.constraints.push(Constraint::After { first, then: "director".into(), kind: "Mandatory" });
-        }
-    }
 }
 
-pub fn configuration(rng: &mut Rng, nodes: u32) -> Configuration {
+/// How much of a configuration changes by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Still {
+    /// Rules of the calendar come and go, and so do tickets.
+    No,
+    Yes,
+}
+
+pub fn configuration(rng: &mut Rng, nodes: u32, still: Still) -> Configuration {
     let made = Configuration {
         fencing: rng.percent(40),
         takeover_safe: rng.percent(40),
@@ -316,6 +286,6 @@ pub fn configuration(rng: &mut Rng, nodes: u32) -> Configuration {
     let mut maker = Maker { rng, made };
     maker.director_group();
     maker.others();
-    maker.constraints();
+    maker.constraints(still);
     maker.made
 }

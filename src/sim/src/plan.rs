@@ -4,7 +4,7 @@
 use crate::agents;
 use crate::disk;
 use crate::fences;
-use crate::generate::{self, Configuration};
+use crate::generate::{self, Configuration, Still};
 use crate::host::Pause;
 use crate::net::{Weather, Which};
 use crate::rng::Rng;
@@ -18,13 +18,29 @@ use xml::Element;
 pub const TROUBLE_MS: u64 = 45_000;
 /// A cluster that nobody disturbs is up before the first step.
 const QUIET_MS: u64 = 2_500;
+/// And nothing is under way any more by then.
+pub const SETTLED_MS: u64 = 9_000;
 const MAX_STEPS: u64 = 18;
+
+/// What a plan is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Anything goes wrong.
+    Wild,
+    /// Nothing that is done is a reason to stop or to move anything.
+    Calm,
+    /// One node is lost while something else starts slowly.
+    Loss,
+}
 
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    pub kind: Kind,
     pub nodes: u32,
     pub two_node: bool,
+    /// As in corosync.conf; where it is not set `two_node` has it.
+    pub wait_for_all: Option<bool>,
     /// Nodes that begin with an older program, and its feature level; who starts again has the present one.
     pub older: BTreeMap<NodeId, u32>,
     pub configuration: Configuration,
@@ -125,6 +141,10 @@ pub enum Wish {
         resource: String,
     },
     Maintenance,
+    /// Every ticket is granted, or revoked and granted again.
+    Tickets {
+        granted: bool,
+    },
     /// The daemon is stopped in good order, and started again.
     Stop,
     Fence {
@@ -137,16 +157,34 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x5EED);
         let nodes = *rng.pick(&[2, 2, 3, 3, 3, 3, 4, 5]);
         let two_node = nodes == 2;
-        let configuration = generate::configuration(&mut rng, nodes);
+        let kind = match rng.below(100) {
+            0..=7 => Kind::Calm,
+            8..=15 => Kind::Loss,
+            _ => Kind::Wild,
+        };
+        let wait_for_all = match two_node {
+            true => rng.percent(25).then_some(false),
+            false => rng.percent(15).then_some(true),
+        };
+        let still = if kind == Kind::Wild { Still::No } else { Still::Yes };
+        let mut configuration = generate::configuration(&mut rng, nodes, still);
         let mut older = BTreeMap::new();
         if rng.percent(15) {
             let level = rng.between(1, u64::from(FEATURE_LEVEL) - 1) as u32;
             older = (1..=nodes).map(NodeId).filter(|_| rng.percent(60)).map(|id| (id, level)).collect();
         }
         let count = rng.between(1, MAX_STEPS);
-        let mut steps: Vec<Step> = (0..count).map(|_| step(&mut rng, nodes, &configuration)).collect();
+        let mut steps: Vec<Step> = match kind {
+            Kind::Wild => (0..count).map(|_| step(&mut rng, nodes, &configuration)).collect(),
+            Kind::Calm => (0..count).map(|_| calm_step(&mut rng, nodes)).collect(),
+            Kind::Loss => loss(&mut rng, nodes, &mut configuration),
+        };
+        if !configuration.tickets().is_empty() {
+            let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };
+            steps.push(Step { at_ms: QUIET_MS, for_ms: 0, deed: grant });
+        }
         steps.sort_by_key(|s| s.at_ms);
-        Plan { seed, nodes, two_node, older, configuration, steps }
+        Plan { seed, kind, nodes, two_node, wait_for_all, older, configuration, steps }
     }
 
     pub fn document(&self) -> Element {
@@ -166,8 +204,48 @@ fn step(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Step {
     Step { at_ms, for_ms, deed: deed(rng, nodes, configuration) }
 }
 
+fn any_node(rng: &mut Rng, nodes: u32) -> NodeId {
+    NodeId(rng.between(1, u64::from(nodes)) as u32)
+}
+
+/// What nobody who uses the cluster may notice.
+fn calm_step(rng: &mut Rng, nodes: u32) -> Step {
+    let at_ms = rng.between(SETTLED_MS, TROUBLE_MS - 15_000);
+    let node = any_node(rng, nodes);
+    let slow = disk::Mood::Slow(rng.between(50, 3_000));
+    let deed = match rng.below(8) {
+        0 => Deed::Disk { node, mood: *rng.pick(&[disk::Mood::Full, disk::Mood::Hung, disk::Mood::Forgets, slow]) },
+        1 => Deed::WallStep { node, ms: rng.between(0, 7_200_000) as i64 - 3_600_000 },
+        2 => Deed::Isolate { node, which: Which::Lan },
+        3 => Deed::Weather(Weather { loss: 0, repeat: *rng.pick(&[0, 200]), delay_us: (80, 2_000) }),
+        4 => Deed::Devices { mood: *rng.pick(&[fences::Mood::Fails, fences::Mood::Hangs]) },
+        5 => Deed::Client { node, wish: Wish::Attribute },
+        6 => Deed::Client { node, wish: if rng.percent(50) { Wish::Cleanup } else { Wish::Refresh } },
+        _ => Deed::Client { node, wish: Wish::Write },
+    };
+    Step { at_ms, for_ms: rng.between(20, 10_000), deed }
+}
+
+/// A start that takes as long as it may, of something that nothing else waits for; then a node loses its power.
+fn loss(rng: &mut Rng, nodes: u32, configuration: &mut Configuration) -> Vec<Step> {
+    let slow = configuration.add_free("slow");
+    let begin = SETTLED_MS;
+    let mut steps: Vec<Step> = (1..=nodes)
+        .map(|node| {
+            let mood = agents::Mood::Slow(generate::TIMEOUT_S * 1_000 - 100);
+            let deed = Deed::Agent { node: NodeId(node), instance: slow.clone(), action: "start", mood };
+            Step { at_ms: begin, for_ms: TROUBLE_MS, deed }
+        })
+        .collect();
+    let change = Deed::Client { node: any_node(rng, nodes), wish: Wish::Change { resource: slow, value: 7 } };
+    steps.push(Step { at_ms: begin + 10, for_ms: 0, deed: change });
+    let at_ms = begin + rng.between(100, 1_500);
+    steps.push(Step { at_ms, for_ms: 15_000, deed: Deed::PowerOff { node: any_node(rng, nodes) } });
+    steps
+}
+
 fn deed(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Deed {
-    let node = NodeId(rng.between(1, u64::from(nodes)) as u32);
+    let node = any_node(rng, nodes);
     let other = NodeId((node.0 + rng.between(0, u64::from(nodes) - 2) as u32) % nodes + 1);
     let which = *rng.pick(&[Which::Ring, Which::Lan, Which::Both, Which::Both]);
     match rng.below(20) {
@@ -180,7 +258,7 @@ fn deed(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Deed {
         7 => Deed::Weather(weather(rng)),
         8 => {
             let slow = disk::Mood::Slow(rng.between(50, 3_000));
-            Deed::Disk { node, mood: *rng.pick(&[disk::Mood::Full, disk::Mood::Hung, slow]) }
+            Deed::Disk { node, mood: *rng.pick(&[disk::Mood::Full, disk::Mood::Hung, disk::Mood::Forgets, slow]) }
         }
         9 => Deed::WallStep { node, ms: rng.between(0, 7_200_000) as i64 - 3_600_000 },
         10..=12 => agent(rng, node, configuration),
@@ -213,9 +291,9 @@ fn agent(rng: &mut Rng, node: NodeId, configuration: &Configuration) -> Deed {
 }
 
 fn wish(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Wish {
-    let of = NodeId(rng.between(1, u64::from(nodes)) as u32);
+    let of = any_node(rng, nodes);
     let resource = rng.pick(&configuration.movable()).clone();
-    match rng.below(18) {
+    match rng.below(19) {
         0..=3 => Wish::Write,
         4 => Wish::Attribute,
         5 => Wish::Standby { of },
@@ -228,6 +306,7 @@ fn wish(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Wish {
         14 => Wish::Disable { resource },
         15 => Wish::Maintenance,
         16 if configuration.fencing => Wish::Fence { of },
+        17 if !configuration.tickets().is_empty() => Wish::Tickets { granted: rng.percent(30) },
         _ => Wish::Stop,
     }
 }

@@ -77,6 +77,7 @@ pub struct Asking {
 pub struct Site {
     pub nodes: Vec<NodeId>,
     pub two_node: bool,
+    pub wait_for_all: Option<bool>,
     pub watchdog_ms: u64,
 }
 
@@ -88,6 +89,7 @@ impl Site {
     pub fn quorum(&self, me: NodeId) -> Quorum {
         let mut config = quorum::Config::new(me, self.nodes.iter().copied());
         config.two_node = self.two_node;
+        config.wait_for_all = self.wait_for_all;
         Quorum::new(config).unwrap_or_else(|e| unreachable!("the simulator's own quorum section: {e}"))
     }
 

@@ -24,6 +24,8 @@ const LISTEN: Duration = Duration::from_secs(3);
 const RESERVED: u64 = 1_000;
 /// The service manager starts a daemon that has failed after this time.
 const RESTART_US: u64 = 1_000_000;
+/// And an operator one that has ended because it was fenced.
+const OPERATOR_US: u64 = 5_000_000;
 
 /// How a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,8 +153,11 @@ impl World {
                 self.after(notices, id, life, What::Guard);
             }
         }
-        if end == End::Killed {
-            self.after(RESTART_US, id, 0, What::Start);
+        match end {
+            End::Killed => self.after(RESTART_US, id, 0, What::Start),
+            // Somebody who puts everything right starts it again.
+            End::Obeyed if self.healing => self.after(OPERATOR_US, id, 0, What::Start),
+            _ => {}
         }
     }
 
@@ -161,17 +166,23 @@ impl World {
         let now = self.now;
         let begun = self.host(id).disk.under_way.len() as u64;
         let kept = self.rng.below(begun + 1) as usize;
+        let records = self.rng.percent(50);
         let host = self.host_mut(id);
         if !host.powered {
             return;
         }
-        host.disk.cut_off(kept);
+        let forgot = host.disk.power_lost(kept, records);
+        let held: Vec<String> = host.addresses.keys().cloned().collect();
         let life = host.process.as_ref().map(|p| p.life);
         host.lose_power();
         if let Some(life) = life {
             self.book.life_ends(id, life, now);
         }
         self.book.power_lost(id);
+        if forgot {
+            self.book.forgetful.insert(id);
+        }
+        self.book.takeover.lost(now, held);
         self.tell(id, || "the machine is off".to_owned());
         if let Some(ms) = back_ms {
             self.after(ms * 1_000, id, 0, What::Boot);

@@ -8,6 +8,7 @@ use crate::world::World;
 use base::Time;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+use xml::Element;
 
 /// The longest interval of a monitor, and some.
 const MONITORS_MS: u64 = 11_000;
@@ -26,6 +27,8 @@ pub struct Report {
     /// From the end of all trouble to a cluster at rest.
     pub settled: Duration,
     pub longest_double: Duration,
+    /// Until an address that was lost with its node was taken by another one.
+    pub longest_takeover: Duration,
 }
 
 /// What is looked at in a world at rest.
@@ -48,6 +51,15 @@ pub fn tell(plan: &Plan) -> (Vec<String>, Result<Report, Violation>) {
     (world.book.story.lines().collect(), result)
 }
 
+/// What a scheduler is given in the middle of a plan: the CIB of the first node that is there, with the time that it counts from.
+pub fn content(plan: &Plan, after: Duration) -> Option<Element> {
+    let mut world = World::new(plan.clone());
+    world.run_until(world.now + after);
+    let mut cib = world.hosts().find_map(|h| Some(h.process.as_ref()?.controller.cib().root().clone()))?;
+    cib.set("execution-date", world.wall().secs().to_string());
+    Some(cib)
+}
+
 fn live(plan: &Plan, story: Story) -> (World, Result<Report, Violation>) {
     let mut world = World::new(plan.clone());
     world.book.story = story;
@@ -67,7 +79,9 @@ fn judge(world: &mut World) -> Result<Report, Violation> {
     let begin = world.now;
     settle(world)?;
     // Time for every monitor to tell what it finds.
+    world.expect_rest(true);
     world.run_ms(MONITORS_MS);
+    world.expect_rest(false);
     settle(world)?;
     // What operators and agents have brought about is still there: only what has to hold in spite of it.
     check(world, if world.book.monitors_trusted { &AT_REST[..3] } else { &AT_REST[..2] })?;
@@ -84,6 +98,7 @@ fn judge(world: &mut World) -> Result<Report, Violation> {
         fencings: world.book.fencing.begun,
         settled,
         longest_double: world.book.addresses.longest,
+        longest_takeover: world.book.takeover.longest,
     })
 }
 
@@ -98,6 +113,8 @@ fn watch(world: &mut World, end: Time) -> Result<(), Violation> {
     while world.now < end {
         world.run_ms(WATCH_MS);
         world.watch_addresses();
+        world.watch_takeover();
+        world.watch_status();
         held(world)?;
     }
     Ok(())

@@ -22,6 +22,7 @@ impl World {
     /// `by` begins to switch `target` off.
     pub(crate) fn fencing_begins(&mut self, by: NodeId, target: NodeId) {
         self.book.fencing.begun += 1;
+        self.check_needless_fencing(by, target);
         let now = self.now;
         let asked = self.book.fencing.by_hand.get(&target).is_some_and(|at| now.since(*at) < Duration::from_secs(120));
         if asked {

@@ -1,6 +1,5 @@
 //! Every start is preceded by the start that its order asks for.
 
-use crate::generate::Constraint;
 use crate::world::World;
 use base::NodeId;
 
@@ -21,8 +20,7 @@ impl World {
                 missing = Some(format!("{instance} of {group} starts on node {id}, where {first} is not active"));
             }
         }
-        for constraint in &configuration.constraints {
-            let Constraint::After { first, then, kind: "Mandatory" } = constraint else { continue };
+        for (first, then) in configuration.mandatory_orders() {
             if !configuration.primitives_of(then).contains(&instance) {
                 continue;
             }

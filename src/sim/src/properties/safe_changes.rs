@@ -1,16 +1,21 @@
-//! No change that was told as safe is lost; no attribute of a process that still lives. When it is told, it is on more than half of
+//! No change that was told as safe is lost, unless disks have forgotten it; no attribute of a process that still lives. When it is told, it is on more than half of
 //! the disks.
 
 use crate::clients::{Answer, Mark};
 use crate::world::World;
+use base::NodeId;
 
 impl World {
     /// A client is told so at this moment.
-    pub(crate) fn check_safe(&mut self, what: &Mark) {
+    pub(crate) fn check_safe(&mut self, client: u64, what: &Mark) {
         let Mark::Property(name) = what else { return };
         let id = format!("opt-{name}");
         let holds = |h: &&crate::host::Host| h.disk.content.as_ref().is_some_and(|c| c.cib.find_id(&id).is_some());
-        let disks = self.hosts().filter(holds).count();
+        let holders: Vec<NodeId> = self.hosts().filter(holds).map(|h| h.id).collect();
+        let disks = holders.len();
+        if let Some(asked) = self.clients.asked.get_mut(&client) {
+            asked.holders = holders;
+        }
         if disks * 2 <= self.site.nodes.len() {
             let text = format!("{name} is told as safe, and {disks} of {} disks hold it", self.site.nodes.len());
             self.book.fail("safe_changes", self.now, text);
@@ -23,7 +28,8 @@ pub fn check(world: &World) -> Result<(), String> {
     let Some(p) = &host.process else { return Err("nobody is there".to_owned()) };
     let text = p.controller.cib().root().to_pretty();
     for (client, asked) in &world.clients.asked {
-        let told_safe = asked.answer == Some(Answer::Safe);
+        let remember = asked.holders.iter().filter(|h| !world.book.forgetful.contains(h)).count();
+        let told_safe = asked.answer == Some(Answer::Safe) && remember * 2 > world.site.nodes.len();
         let lives = world.host(asked.node).lives == asked.life;
         let lost = match &asked.what {
             Mark::Property(name) if told_safe => !text.contains(&format!("name=\"{name}\"")),

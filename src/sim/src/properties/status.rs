@@ -1,9 +1,26 @@
-//! What is shown is what is: the histories of the status say of each primitive what its machine says.
+//! What is shown is what is: the histories of the status say of each primitive what its machine says. At rest for all nodes; on
+//! the way for each that is in step, unless it came to differ no longer ago than a monitor needs to find out.
 
 use crate::world::World;
-use base::NodeId;
-use std::collections::BTreeSet;
+use base::{NodeId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use xml::Element;
+
+/// The longest interval of a monitor, its run, and the way of its report.
+const FOUND_OUT: Duration = Duration::from_secs(12);
+/// The cluster is looked at that often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What is shown in another way than it is.
+#[derive(Default)]
+pub struct Shown {
+    looked: Time,
+    /// Node, its life, instance: since when.
+    wrong: BTreeMap<(NodeId, u64, String), Time>,
+    /// Of whom some agent has not told the truth, or not in time.
+    pub moody: BTreeSet<(NodeId, String)>,
+}
 
 /// Whether a history entry says that the instance is active: the newest operation that tells counts.
 fn says_active(resource: &Element) -> bool {
@@ -31,6 +48,46 @@ pub fn shown_active(status: &Element, node: NodeId) -> BTreeSet<String> {
     let entries = resources.into_iter().flat_map(|r| r.elements());
     let ours = entries.filter(|r| r.attr("class") != Some("stonith"));
     ours.filter(|r| says_active(r)).filter_map(|r| r.id().map(str::to_owned)).collect()
+}
+
+impl World {
+    pub(crate) fn watch_status(&mut self) {
+        let now = self.now;
+        if now.since(self.book.shown.looked) < EVERY {
+            return;
+        }
+        let before = std::mem::take(&mut self.book.shown.wrong);
+        let mut wrong = BTreeMap::new();
+        for host in self.hosts() {
+            for instance in self.shown_wrong(host) {
+                let key = (host.id, host.lives, instance);
+                let since = before.get(&key).copied().unwrap_or(now);
+                wrong.insert(key, since);
+            }
+        }
+        let late = wrong.iter().find(|(_, since)| now.since(**since) > FOUND_OUT);
+        let text = late.map(|((id, _, instance), since)| {
+            format!("node {id}: {instance} has been shown otherwise than it is for {:?}", now.since(*since))
+        });
+        self.book.shown.wrong = wrong;
+        self.book.shown.looked = now;
+        if let Some(text) = text {
+            self.book.fail("status", now, text);
+        }
+    }
+
+    /// Instances of which a node that is in step says itself what is not so, and at which no agent is.
+    fn shown_wrong(&self, host: &crate::host::Host) -> Vec<String> {
+        let in_step = |p: &&crate::process::Process| p.controller.is_synced() && p.hung_until.is_none();
+        let Some(p) = host.process.as_ref().filter(|_| host.runs()).filter(in_step) else { return Vec::new() };
+        let Some(status) = p.controller.cib().root().child("status") else { return Vec::new() };
+        let (shown, real) = (shown_active(status, host.id), host.active());
+        let differs = real.iter().filter(|r| !shown.contains(**r)).map(|r| (*r).to_owned());
+        let differs = differs.chain(shown.iter().filter(|s| !real.contains(s.as_str())).cloned());
+        let busy = |instance: &String| p.running.values().any(|o| o.instance.id == *instance);
+        let moody = |instance: &String| self.book.shown.moody.contains(&(host.id, instance.clone()));
+        differs.filter(|i| !busy(i) && !moody(i)).collect()
+    }
 }
 
 pub fn check(world: &World) -> Result<(), String> {
