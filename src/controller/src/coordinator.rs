@@ -42,6 +42,8 @@ const RECHECK: Duration = Duration::from_secs(15 * 60);
 const BUSY_RUNS: usize = 50;
 const BUSY_SPAN: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// What is only half known is not planned on: changes that press nobody wait that long, at most, for probes that are under way.
+const PROBES_WAIT: Duration = Duration::from_secs(3);
 /// Wait before a failed scheduler run is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Agents whose resources are leases: they end by themselves when their node is gone.
@@ -63,6 +65,10 @@ pub struct Coordinator {
     ticket: u64,
     asked: Option<u64>,
     dirty: Option<String>,
+    /// A node was lost or has come, or something that ran has failed.
+    pressing: bool,
+    /// Since when it waits for probes.
+    unknown_since: Option<Time>,
     /// When the scheduler was asked of late.
     runs: VecDeque<Time>,
     due: Time,
@@ -98,6 +104,8 @@ impl Coordinator {
             ticket: 0,
             asked: None,
             dirty: None,
+            pressing: false,
+            unknown_since: None,
             runs: VecDeque::new(),
             due: Time::ZERO,
             paused_until: Time::ZERO,
@@ -129,6 +137,8 @@ impl Coordinator {
         self.deadlines.clear();
         self.wants.reset();
         self.dirty = None;
+        self.pressing = false;
+        self.unknown_since = None;
         self.active = false;
     }
 
@@ -142,6 +152,7 @@ impl Coordinator {
         } else {
             now + SETTLE
         };
+        self.pressing |= urgent;
         self.due = if self.dirty.is_some() { self.due.min(due) } else { due };
         self.dirty.get_or_insert_with(|| reason.to_owned());
     }
@@ -264,15 +275,17 @@ impl Coordinator {
         let action = self.adopted.remove(&key).or_else(|| self.action_of(&id.transition_key));
         let ours = action.and_then(|action| Some(self.transition.as_mut()?.confirm(action, !failed)));
         let flew = self.flying.remove(&key);
+        // One of several that tell together what is where.
+        let probe = id.operation == "monitor" && id.interval_ms == 0;
         if failed {
             if id.interval_ms > 0 || matches!(id.operation.as_str(), "start" | "promote" | "asyncmon") {
                 self.backoff.failed(now, id.node, &id.resource, id.interval_ms);
             }
-            self.change(now, &format!("{} failed", id.key), true);
+            self.change(now, &format!("{} failed", id.key), !probe);
         } else if self.asked.is_some() && flew {
             self.landed.push(id.clone());
         } else if ours != Some(true) {
-            self.change(now, &format!("{} reported", id.key), true);
+            self.change(now, &format!("{} reported", id.key), !probe);
         }
     }
 
@@ -307,13 +320,16 @@ impl Coordinator {
         self.watch(now, wall, replica, &mut commands);
         if self.recheck.is_some_and(|at| at <= now) {
             self.recheck = None;
-            self.change(now, "time", true);
+            self.change(now, "time", false);
         }
         self.execute(now, replica, config, &mut commands);
+        self.look_for_probes(now, replica);
         if self.may_ask()
-            && self.due.max(self.paused_until) <= now
+            && self.due_at() <= now
             && let Some(reason) = self.dirty.take()
         {
+            self.pressing = false;
+            self.unknown_since = None;
             self.ticket += 1;
             self.asked = Some(self.ticket);
             self.flying = replica.in_flight.keys().cloned().collect();
@@ -338,6 +354,19 @@ impl Coordinator {
     /// Those who are to be told of what was done are told before anything else is decided.
     fn may_ask(&self) -> bool {
         self.asked.is_none() && self.sent.is_empty() && !self.transition.as_ref().is_some_and(Transition::is_owed)
+    }
+
+    /// A plan made while probes are under way takes for stopped what they are about to find, and would stop what comes after it.
+    fn look_for_probes(&mut self, now: Time, replica: &Replica) {
+        let probe = |f: &InFlight| f.identity.operation == "monitor" && f.identity.interval_ms == 0;
+        let waits = self.dirty.is_some() && !self.pressing && replica.in_flight.values().any(probe);
+        self.unknown_since = if waits { self.unknown_since.or(Some(now)) } else { None };
+    }
+
+    /// When the scheduler is asked, if nothing else is in the way.
+    fn due_at(&self) -> Time {
+        let known = self.unknown_since.map_or(Time::ZERO, |at| at + PROBES_WAIT);
+        self.due.max(self.paused_until).max(known)
     }
 
     /// Gives up what has not reported in time: its result is unknown, and recorded as a timeout.
@@ -476,7 +505,7 @@ impl Coordinator {
 
     /// When [`Coordinator::advance`] has something to do by itself.
     pub fn deadline(&self, now: Time) -> Option<Time> {
-        let ask = (self.may_ask() && self.dirty.is_some()).then_some(self.due.max(self.paused_until));
+        let ask = (self.may_ask() && self.dirty.is_some()).then_some(self.due_at());
         let hold = self.transition.as_ref().and_then(|_| self.holds.values().map(|(_, until)| *until).min());
         let fence = self.transition.as_ref().and_then(|_| self.wants.deadline(now));
         let repeat = self.transition.as_ref().and_then(|_| self.backoff.deadline(now));

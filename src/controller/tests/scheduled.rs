@@ -253,3 +253,39 @@ fn a_renamed_node_has_one_name_and_keeps_what_is_its_own() {
     assert_eq!(names, [("node", "node1"), ("node_state", "node1")]);
     assert!(root.to_pretty().contains("nodes-1-standby"));
 }
+
+#[test]
+fn what_is_looked_for_anew_is_not_stopped_before_all_of_it_is_found() {
+    let mut lab = up(2);
+    lab.modify(
+        1,
+        "resources",
+        "<resources><primitive id=\"after\" class=\"ocf\" provider=\"pacemaker\" type=\"Dummy\"/></resources>",
+    );
+    lab.modify(1, "constraints", "<constraints><rsc_order id=\"o\" first=\"director\" then=\"after\"/></constraints>");
+    lab.run_ms(500);
+    assert_on(&lab, 1);
+    // What comes after the group is found first, and the group not to be there, as far as anybody knows.
+    lab.delays.insert("vip_monitor_0".to_owned(), 300);
+    lab.delays.insert("lvs_monitor_0".to_owned(), 300);
+    let since = lab.now;
+    lab.ask(1, Request::Cleanup { resource: None, node: None, operation: None, refresh: true });
+    lab.run_ms(2_000);
+    let ops = lab.operations(since);
+    assert!(ops.contains(&"1 vip_monitor_0".to_owned()), "{ops:#?}");
+    assert!(!ops.iter().any(|o| o.ends_with("_stop_0") || o.ends_with("_start_0")), "{ops:#?}");
+    assert_on(&lab, 1);
+}
+
+#[test]
+fn a_loss_is_not_kept_waiting_by_probes() {
+    let mut lab = up(3);
+    lab.delays.insert("lvs_monitor_0".to_owned(), 2_500);
+    lab.ask(2, Request::Cleanup { resource: None, node: None, operation: None, refresh: true });
+    lab.run_ms(100);
+    let killed = lab.now;
+    lab.kill(1);
+    lab.run_ms(1_000);
+    let started = lab.log.iter().find(|(at, _, key)| *at >= killed && key == "vip_start_0");
+    assert!(started.is_some(), "{:#?}", lab.operations(killed));
+}
