@@ -134,6 +134,9 @@ pub struct Data {
 /// Bytes of a `Data` frame besides its payload.
 pub const DATA_OVERHEAD: usize = 2 + 12 + 8 + 4 + 1 + 8 + 4 + 4 + 4;
 
+/// Most frames without a payload are no longer than this.
+const USUAL_BYTES: usize = 128;
+
 /// A frame that no correct peer sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -153,7 +156,8 @@ pub enum DecodeError {
 
 impl Frame {
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer(vec![VERSION]);
+        let mut w = Writer(Vec::with_capacity(USUAL_BYTES));
+        w.u8(VERSION);
         match self {
             Frame::Heartbeat(h) => encode_heartbeat(&mut w, h),
             Frame::Join(j) => {

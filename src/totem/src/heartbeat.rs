@@ -196,6 +196,9 @@ impl Node {
         if !starting && !settled {
             return;
         }
+        if settled && self.peers.keys().all(|id| self.ring.members.contains(id)) {
+            return;
+        }
         let ours: BTreeSet<NodeId> =
             if starting { self.gather.candidates().collect() } else { self.ring.members.iter().copied().collect() };
         let mut found = BTreeSet::new();
@@ -246,15 +249,18 @@ impl Node {
         // One heartbeat must be overdue as well: an error may be about a packet sent before the peer was up.
         let overdue = peer.silence(now).is_none_or(|s| s > self.timing.heartbeat * 6 / 5);
         let believed = self.timing.trust_link_errors && overdue && peer.all_unreachable(&order);
-        if believed && self.partners().contains(&node) {
+        if believed && self.is_partner(node) {
             self.suspect(now, node, Suspicion::Unreachable);
         }
     }
 
     /// Half-way to suspicion a peer is asked to answer at once.
     pub(crate) fn probe_due(&mut self, now: Time) {
-        let due: Vec<NodeId> =
-            self.partners().into_iter().filter(|p| self.probe_at(*p).is_some_and(|t| t <= now)).collect();
+        if self.probe_deadline().is_none_or(|t| t > now) {
+            return;
+        }
+        let mut due = self.partners();
+        due.retain(|p| self.probe_at(*p).is_some_and(|t| t <= now));
         for id in due {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.next_probe = Some(now + self.timing.heartbeat / 3);
@@ -272,7 +278,7 @@ impl Node {
     }
 
     pub(crate) fn probe_deadline(&self) -> Option<Time> {
-        self.partners().into_iter().filter_map(|p| self.probe_at(p)).min()
+        self.earliest(|p| self.probe_at(p))
     }
 
     fn silent_at(&self, node: NodeId) -> Option<Time> {
@@ -285,13 +291,16 @@ impl Node {
     }
 
     pub(crate) fn silence_deadline(&self) -> Option<Time> {
-        self.partners().into_iter().filter_map(|p| self.silent_at(p)).min()
+        self.earliest(|p| self.silent_at(p))
     }
 
     pub(crate) fn check_silence(&mut self, now: Time) {
+        if self.silence_deadline().is_none_or(|t| t > now) {
+            return;
+        }
         for id in self.partners() {
             // A suspicion may have changed who matters.
-            if self.silent_at(id).is_some_and(|t| t <= now) && self.partners().contains(&id) {
+            if self.silent_at(id).is_some_and(|t| t <= now) && self.is_partner(id) {
                 self.suspect(now, id, Suspicion::Silence);
             }
         }
@@ -318,7 +327,7 @@ impl Node {
             // A stranger whom we are about to take in: its new life is as welcome as the old one.
             return self.gather.unsay(node);
         }
-        if self.partners().contains(&node) {
+        if self.is_partner(node) {
             self.suspect(now, node, Suspicion::Restarted);
         }
     }
@@ -331,7 +340,7 @@ impl Node {
         peer.said.ready = false;
         peer.said.quorate = false;
         self.event(Event::PeerLeft { node });
-        if self.partners().contains(&node) {
+        if self.is_partner(node) {
             self.exclude(now, GatherReason::PeerLeft, node);
         }
     }

@@ -174,7 +174,7 @@ impl Node {
         peer.join_seen = join.join_seq;
         let old_news = join.join_seq <= peer.join_floor;
         let invites = join.proc.contains(&me) && !join.fail.contains(&me) && !peer.backing_off(now);
-        let partner = self.partners().contains(&from);
+        let partner = self.is_partner(from);
         let welcome = match self.state {
             State::Gather => !self.gather.fail.contains(&from) && (self.gather.knows(from) || invites),
             State::Operational if !partner => invites,

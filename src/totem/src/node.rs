@@ -253,7 +253,7 @@ impl Node {
         for id in &self.config.peers {
             self.peers.entry(*id).or_insert_with(Peer::new);
         }
-        let affected = gone.iter().any(|g| self.partners().contains(g));
+        let affected = gone.iter().any(|g| self.is_partner(*g));
         if affected && self.state != State::Left {
             self.start_gather(now, GatherReason::PeerLeft, BTreeSet::new(), gone.clone());
         }
@@ -367,14 +367,41 @@ impl Node {
 
     /// Everybody whose silence matters now.
     pub(crate) fn partners(&self) -> Vec<NodeId> {
+        let mut partners = Vec::new();
+        self.each_partner(|p| partners.push(p));
+        partners
+    }
+
+    pub(crate) fn is_partner(&self, node: NodeId) -> bool {
+        let mut found = false;
+        self.each_partner(|p| found |= p == node);
+        found
+    }
+
+    /// The earliest of what holds for one of them each.
+    pub(crate) fn earliest(&self, at: impl Fn(NodeId) -> Option<Time>) -> Option<Time> {
+        let mut earliest: Option<Time> = None;
+        self.each_partner(|p| {
+            if let Some(at) = at(p) {
+                earliest = Some(earliest.map_or(at, |before| before.min(at)));
+            }
+        });
+        earliest
+    }
+
+    fn each_partner(&self, mut visit: impl FnMut(NodeId)) {
         let me = self.config.me;
-        let all: Vec<NodeId> = match (self.state, &self.forming) {
-            (State::Gather, _) => self.gather.candidates().collect(),
-            (State::Commit | State::Recovery, Some(f)) => f.ring.members.clone(),
-            (State::Operational, _) => self.ring.members.clone(),
-            _ => Vec::new(),
+        let members: &[NodeId] = match (self.state, &self.forming) {
+            (State::Gather, _) => return self.gather.candidates().filter(|m| *m != me).for_each(visit),
+            (State::Commit | State::Recovery, Some(f)) => &f.ring.members,
+            (State::Operational, _) => &self.ring.members,
+            _ => &[],
         };
-        all.into_iter().filter(|m| *m != me).collect()
+        for member in members {
+            if *member != me {
+                visit(*member);
+            }
+        }
     }
 
     /// The ring that the token belongs to.
