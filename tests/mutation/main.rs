@@ -44,7 +44,11 @@ fn count() -> u64 {
     number("BASCULE_MUTATIONS", default)
 }
 
-/// Inputs with their names: the project's own, and the original's suite where it is at hand.
+/// Lives of the simulator of which the content goes in.
+const LIVES: u64 = 60;
+
+/// Inputs with their names: the project's own, the original's suite where it is at hand, and what the simulator's clusters hold in
+/// the middle of their troubles.
 fn inputs() -> Vec<(String, Element)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut dirs = vec![root.join("tests/mutation/samples"), root.join("configs/cib"), root.join("configs/demo")];
@@ -58,7 +62,11 @@ fn inputs() -> Vec<(String, Element)> {
         let name = path.file_stem()?.to_string_lossy().into_owned();
         Some((name, xml::parse(&std::fs::read_to_string(path).ok()?).ok()?))
     };
-    files.iter().filter_map(read).collect()
+    let lived = |seed: u64| {
+        let after = Duration::from_millis(3_000 + seed * 400);
+        Some((format!("life-{seed}"), sim::run::content(&sim::Plan::from_seed(seed), after)?))
+    };
+    files.iter().filter_map(read).chain((0..LIVES).filter_map(lived)).collect()
 }
 
 /// The time that counts for an input.
