@@ -77,8 +77,9 @@ impl Duration {
 
     /// The moment this long after `start` (seconds since the epoch); `None` outside the calendar.
     pub fn after(&self, start: i64) -> Option<i64> {
-        let span = Span::new().try_years(self.years).ok()?.try_months(self.months).ok()?.try_days(self.days).ok()?;
-        let moved = civil_time(start)?.checked_add(span).ok()?;
+        let years = same_day_of_year(civil_time(start)?, self.years)?;
+        let span = Span::new().try_months(self.months).ok()?.try_days(self.days).ok()?;
+        let moved = years.checked_add(span).ok()?;
         epoch(moved)?.checked_add(self.seconds)
     }
 }
@@ -221,6 +222,14 @@ fn parse_hms(text: &str) -> Option<i64> {
 
 fn civil_time(secs: i64) -> Option<DateTime> {
     Some(Timestamp::from_second(secs).ok()?.to_zoned(TimeZone::UTC).datetime())
+}
+
+/// The same day of the year, by number, some years on: after a 29 February that is another date, as Pacemaker counts.
+fn same_day_of_year(start: DateTime, years: i32) -> Option<DateTime> {
+    let year = i16::try_from(i32::from(start.year()).checked_add(years)?).ok()?;
+    let days = start.date().day_of_year() - 1;
+    let date = Date::new(year, 1, 1).ok()?.checked_add(Span::new().try_days(days).ok()?).ok()?;
+    Some(date.to_datetime(start.time()))
 }
 
 fn epoch(dt: DateTime) -> Option<i64> {

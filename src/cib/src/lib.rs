@@ -19,6 +19,7 @@ mod request;
 pub mod runnable;
 pub mod schema;
 mod stamp;
+pub mod upgrade;
 mod version;
 
 pub use error::CibError;

@@ -4,6 +4,7 @@
 //! references. An error there keeps a change out. [`verify`] adds what is well-formed but will not do what its writer
 //! hopes, as `crm_verify` says it.
 
+mod claim;
 mod cycles;
 mod properties;
 mod rules;
@@ -12,10 +13,11 @@ mod tests;
 mod verify;
 
 use rules::{Attr, Kind, Rule};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use xml::{Element, Node};
 
+pub use claim::{Claim, UnknownSchema};
 pub use properties::{META_ATTRIBUTES, PROPERTIES, Property};
 
 /// Most problems that one check reports.
@@ -64,13 +66,30 @@ impl fmt::Display for Problem {
 
 /// Everything that is structurally wrong with a document; empty if it is in order.
 pub fn check(root: &Element) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new() };
+    let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new(), outdated: crate::upgrade::outdated(root) };
     let place = Place { above: None, element: root };
     if let Some(configuration) = root.child("configuration") {
         checker.collect_ids(&place.below(configuration));
     }
     checker.element(&place);
     checker.problems
+}
+
+/// Whether a document may be acted on: it claims a known schema, and holds to it.
+pub fn admit(root: &Element) -> Result<(), Vec<Problem>> {
+    let problems = match Claim::of(root) {
+        Ok(Claim::Unchecked) => return Ok(()),
+        Ok(Claim::Version(_)) => check(root),
+        Err(unknown) => vec![Problem {
+            severity: Severity::Error,
+            line: root.line(),
+            column: root.column(),
+            path: "/cib".to_owned(),
+            message: unknown.to_string(),
+        }],
+    };
+    let errors: Vec<Problem> = problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// [`check`], and warnings of likely mistakes.
@@ -85,6 +104,8 @@ struct Checker<'a> {
     problems: Vec<Problem>,
     /// Every id of the configuration, with the name and line of its element.
     ids: BTreeMap<&'a str, (&'a str, u32)>,
+    /// What the schema that the document claims no longer has.
+    outdated: BTreeSet<(String, u32, u32)>,
 }
 
 /// An element and the way to it, which becomes text only where there is a problem.
@@ -160,6 +181,11 @@ impl<'a> Checker<'a> {
             return self.error(at, format!("unknown element '{}'", e.name()));
         };
         self.attributes(at, rule);
+        if !self.outdated.is_empty() && self.outdated.contains(&(e.name().to_owned(), e.line(), e.column())) {
+            let older =
+                "only older schemas have this; with validate-with=\"pacemaker-3.10\", 'cibadmin --upgrade' rewrites it";
+            self.error(at, format!("{}: {older}", e.name()));
+        }
         if rule.open {
             return;
         }

@@ -119,7 +119,7 @@ const EXAMPLES: &str = "Examples:
   crm_simulate -x cib.xml -s              scores of resources on nodes
   crm_simulate -x cib.xml -D graph.dot    the transition as a drawing
 
-Exit codes: 0 done; 64 usage; 65 not a CIB; 66 no such file; 70 impossible transition; 102 no daemon";
+Exit codes: 0 done; 1 impossible transition; 64 usage; 65 not a CIB; 66 no such file; 78 invalid; 102 no daemon";
 
 pub fn main(args: Vec<OsString>) -> i32 {
     args::run::<CrmSimulate>(args)
@@ -136,11 +136,12 @@ impl Command for CrmSimulate {
         if let Some(dir) = &self.profile {
             return self.time_all(dir);
         }
-        let cib = self.input()?;
+        let (cib, name) = self.input()?;
+        admit(&cib, &name)?;
         let result = run(cib, &self.options())?;
         kernel::output::complain(&result.warnings);
         self.save(&result)?;
-        let code = if result.complete { crm::OK } else { crm::SOFTWARE };
+        let code = if result.complete { crm::OK } else { crm::ERROR };
         if !self.quiet {
             self.common.print_result(code, &[], || result.summary.clone(), || self.elements(&result))?;
         } else if self.show_scores || self.show_utilization {
@@ -204,6 +205,33 @@ fn cannot_write(path: &Path, why: &std::io::Error) -> Failure {
     Failure::new(crm::CANTCREAT, format!("cannot write {}: {why}", path.display()))
 }
 
+/// Refuses what no schema from the claimed one on allows, with the places.
+fn admit(cib: &Element, name: &str) -> Result<(), Failure> {
+    if cib.name() != "cib" {
+        return Ok(());
+    }
+    let Err(problems) = cib::schema::admit(cib) else { return Ok(()) };
+    for p in &problems {
+        match name {
+            "" => kernel::errln!("{p}"),
+            name => kernel::errln!("{name}: {p}"),
+        }
+    }
+    let latest = cib::SCHEMA;
+    Err(Failure::new(
+        crm::CONFIG,
+        match cib.attr("validate-with") {
+            Some(claimed) if cib::schema::Claim::of(cib).is_ok() => format!(
+                "Cannot upgrade configuration (claiming {claimed} schema) to at least {latest} because it does not validate \
+                 with any schema from {claimed} to the latest"
+            ),
+            _ => format!(
+                "Cannot use a configuration that does not say which schema it follows (validate-with=\"{latest}\")"
+            ),
+        },
+    ))
+}
+
 fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
     simulate::run(cib, crate::source::now(), options).map_err(|e| Failure::new(crm::DATAERR, e.to_string()))
 }
@@ -223,17 +251,18 @@ impl CrmSimulate {
         scores.lines().filter_map(score).filter(shown).fold(Element::new(name), Element::with_child)
     }
 
-    fn input(&self) -> Result<Element, Failure> {
+    /// The document, and the file that it comes from.
+    fn input(&self) -> Result<(Element, String), Failure> {
         if self.live_check {
-            return Source::open().cib();
+            return Ok((Source::open().cib()?, String::new()));
         }
         let dash = self.xml_file.as_deref().is_none_or(|f| f == Path::new("-"));
         let file = self.xml_file.as_deref().filter(|_| !dash && !self.xml_pipe);
         if file.is_none() && self.xml_file.is_none() && !self.xml_pipe && std::env::var_os("CIB_file").is_some() {
-            return Source::open().cib();
+            return Ok((Source::open().cib()?, String::new()));
         }
         let found = read_xml(file, None, file.is_none())?;
-        found.map(|(root, _)| root).ok_or_else(|| Failure::usage("No CIB. Use one of -L, -x, -p"))
+        found.ok_or_else(|| Failure::usage("No CIB. Use one of -L, -x, -p"))
     }
 
     fn options(&self) -> Options {
@@ -350,6 +379,10 @@ impl CrmSimulate {
         let mut list = Element::new("timings");
         for file in files {
             let Some((cib, name)) = read_xml(Some(&file), None, false)? else { continue };
+            if let Err(why) = admit(&cib, &name) {
+                kernel::errln!("{name}: {}", why.message);
+                continue;
+            }
             let started = std::time::Instant::now();
             for _ in 0..self.repeat.max(1) {
                 run(cib.clone(), &options)?;

@@ -65,6 +65,11 @@ impl Command for CrmVerify {
         if root.name() == "cib" && !problems.iter().any(|p| p.severity == Severity::Error) {
             problems.extend(scheduled(&root, &problems));
         }
+        if let Err(unknown) = cib::schema::Claim::of(&root) {
+            let (line, column) = (root.line(), root.column());
+            let message = unknown.to_string();
+            problems.push(Problem { severity: Severity::Error, line, column, path: "/cib".to_owned(), message });
+        }
         if root.name() != "cib" {
             let message = format!("the outermost element is '{}', expected 'cib'", root.name());
             let path = format!("/{}", root.name());

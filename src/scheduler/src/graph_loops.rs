@@ -18,6 +18,7 @@ impl Sched {
         let (out, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut graph.actions).into_iter().partition(|a| loops.contains(&a.id));
         graph.actions = kept;
+        self.left_out = out.len();
         let place = |a: &crate::graph::Action| a.target().map(|t| format!(" on {}", t.node)).unwrap_or_default();
         let named: Vec<String> = out.iter().take(MAX_NAMED).map(|a| format!("{}{}", a.key(), place(a))).collect();
         let more = if out.len() > MAX_NAMED { format!(" and {} more", out.len() - MAX_NAMED) } else { String::new() };

@@ -23,6 +23,7 @@ mod status_read;
 mod unpack;
 
 use base::WallTime;
+use cib::upgrade::{Upgraded, Weight};
 pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
 pub use message::{Message, Severity};
@@ -83,9 +84,11 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Schedu
 /// Computes what is to be done in the cluster that `cib` describes, as of `now`.
 pub fn schedule(cib: &Element, now: WallTime, options: &Options) -> Result<Schedule, ScheduleError> {
     with_deep_stack(|| {
-        let mut s = model::Sched::unpack(cib, now)?;
+        let Upgraded { cib, notices } = cib::upgrade::upgraded(cib);
+        let mut s = model::Sched::unpack(&cib, now)?;
+        notices.into_iter().filter(|n| n.weight == Weight::Warning).for_each(|n| s.warn(n.text));
         let mode = pipeline::Mode { transition: options.transition, ..Default::default() };
-        let graph = pipeline::decide(&mut s, cib, now, &mode);
+        let graph = pipeline::decide(&mut s, &cib, now, &mode);
         Ok(Schedule { graph, recheck_by: s.recheck_by, messages: s.messages })
     })?
 }

@@ -11,7 +11,7 @@ use xml::Element;
 
 /// Reads what a display needs, exactly as the scheduler would read it.
 pub fn read(cib: &Element, now: WallTime) -> Result<Cluster, ScheduleError> {
-    with_deep_stack(|| Ok(Sched::unpack(cib, now)?.cluster()))?
+    with_deep_stack(|| Ok(Sched::unpack(&cib::upgrade::upgraded(cib).cib, now)?.cluster()))?
 }
 
 fn plain(map: &Map) -> BTreeMap<String, String> {

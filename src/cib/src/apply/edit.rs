@@ -31,6 +31,7 @@ fn operate(root: &mut Element, request: &Request, visits: &mut usize) -> Result<
         Op::Transaction => transaction(root, request, visits),
         Op::Upgrade => {
             let changed = root.attr("validate-with") != Some(SCHEMA);
+            *root = crate::upgrade::upgraded(root).cib;
             root.set("validate-with", SCHEMA);
             root.set("crm_feature_set", FEATURE_SET);
             Ok(changed)

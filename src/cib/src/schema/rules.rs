@@ -443,6 +443,9 @@ pub fn attribute_conflict(e: &Element) -> Option<String> {
         "template" if !all(&["class", "type"]) => "needs class and type",
         "rsc_location" if lone && has("rsc") == has("rsc-pattern") => "needs either rsc or rsc-pattern",
         "rsc_location" if has("node") && !has("score") => "names a node but no score",
+        "rsc_colocation" if has("score") && (has("score-attribute") || has("score-attribute-mangle")) => {
+            "has both score and score-attribute"
+        }
         "rsc_colocation" if lone && !all(&["rsc", "with-rsc"]) => "needs rsc and with-rsc, or resource sets",
         "rsc_order" if lone && !all(&["first", "then"]) => "needs first and then, or resource sets",
         "rsc_ticket" if lone && !has("rsc") => "needs rsc or resource sets",

@@ -119,6 +119,7 @@ impl Explanation {
 /// Schedules, and tells how the result came about.
 pub fn explain(cib: &Element, now: WallTime) -> Result<Explanation, ScheduleError> {
     with_deep_stack(|| {
+        let cib = &cib::upgrade::upgraded(cib).cib;
         let mut s = Sched::unpack_with(cib, now, Some(Ledger::default()))?;
         pipeline::decide(&mut s, cib, now, &Mode { transition: 1, ..Default::default() });
         let ledger = s.ledger.take().unwrap_or_default();

@@ -403,6 +403,7 @@ pub struct Sched {
     /// Kept only where an explanation is asked for.
     pub ledger: Option<Ledger>,
     pub messages: Vec<Message>,
+    /// What belongs beside the scores.
     pub info: Vec<String>,
     pub instances: usize,
     pub disabled: usize,
@@ -413,6 +414,8 @@ pub struct Sched {
     pub update_depth: usize,
     /// Look-ups of others' preferences for the resource that is being placed.
     pub gathered: u32,
+    /// Actions that wait for each other and are therefore not in the graph.
+    pub left_out: usize,
 }
 
 impl Side {

@@ -12,8 +12,6 @@ use crate::model::flags::{act, rsc as rf};
 use crate::model::options::Placement;
 use crate::model::{Assigned, INFINITY, NodeIdx, NodeTable, RscIdx, Sched, ScoreLine, Variant};
 use crate::status::Role;
-use crate::unpack::history::merge_sort;
-use std::cmp::Ordering;
 
 /// Longest chain of resources that wait for each other's placement; the stack has room for it ([`crate::STACK_BYTES`]).
 const MAX_DEPTH: usize = 4_000;
@@ -29,33 +27,6 @@ impl Sched {
         table.iter().any(|(n, a)| a.score >= 0 && self.node_available(n))
     }
 
-    fn compare_nodes(&self, a: (NodeIdx, i32), b: (NodeIdx, i32), preferred: Option<NodeIdx>) -> Ordering {
-        let score = |(n, score): (NodeIdx, i32)| if self.node_available(n) { score } else { -INFINITY };
-        let by_name = || self[a.0].name.as_bytes().cmp(self[b.0].name.as_bytes());
-        let order = score(b).cmp(&score(a));
-        if order != Ordering::Equal {
-            return order;
-        }
-        if self.options.placement == Placement::Minimal {
-            return by_name();
-        }
-        if self.options.placement == Placement::Balanced {
-            let order = self.compare_capacities(a.0, b.0).cmp(&0);
-            if order != Ordering::Equal {
-                return order;
-            }
-        }
-        let order = self[a.0].num_resources.cmp(&self[b.0].num_resources);
-        if order != Ordering::Equal {
-            return order;
-        }
-        match preferred {
-            Some(p) if p == a.0 => Ordering::Less,
-            Some(p) if p == b.0 => Ordering::Greater,
-            _ => by_name(),
-        }
-    }
-
     /// Why a node comes before another one with the same score.
     pub(crate) fn tie_break(&self, rsc: RscIdx, chosen: NodeIdx, other: NodeIdx) -> &'static str {
         if self.current_node(rsc) == Some(chosen) {
@@ -69,11 +40,25 @@ impl Sched {
         }
     }
 
-    /// Nodes of a table, best first.
+    /// Nodes of a table, best first. The order is total. Capacities compare in pairs, which may go round in a circle: so nodes of
+    /// one score are ranked by how many of the others they are roomier than, less how many are roomier than they.
     pub fn sorted_nodes(&self, table: &NodeTable, active: Option<NodeIdx>) -> Vec<(NodeIdx, i32)> {
-        let mut nodes: Vec<(NodeIdx, i32)> = table.iter().map(|(n, a)| (n, a.score)).collect();
-        merge_sort(&mut nodes, &|a, b| self.compare_nodes(*a, *b, active));
-        nodes
+        let counts = |(n, score): (NodeIdx, i32)| if self.node_available(n) { score } else { -INFINITY };
+        let nodes: Vec<(NodeIdx, i32)> = table.iter().map(|(n, a)| (n, a.score)).collect();
+        let balanced = self.options.placement == Placement::Balanced;
+        let minimal = self.options.placement == Placement::Minimal;
+        let rank = |node: (NodeIdx, i32)| -> i64 {
+            let equals = nodes.iter().filter(|n| balanced && counts(**n) == counts(node));
+            equals.map(|n| i64::from(self.compare_capacities(node.0, n.0).signum())).sum()
+        };
+        let key = |node: &(NodeIdx, i32)| {
+            let n = node.0;
+            let load = if minimal { (0, 0, false) } else { (rank(*node), self[n].num_resources, active != Some(n)) };
+            (std::cmp::Reverse(counts(*node)), load, self[n].name.clone())
+        };
+        let mut sorted = nodes.clone();
+        sorted.sort_by_cached_key(key);
+        sorted
     }
 
     fn happy(&self, node: NodeIdx) -> bool {

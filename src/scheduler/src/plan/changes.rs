@@ -135,9 +135,13 @@ impl Sched {
             _ => task,
         };
         if self.only_secrets_changed(rsc, node, at) {
+            let magic = self.history.op(at).magic.clone();
             let text = format!(
-                "Only 'private' parameters to {interval}ms-interval {task} for {} on {} changed",
-                self[rsc].id, self[node].name
+                "Only 'private' parameters to {}-interval {task} for {} on {} changed: {}",
+                readable(interval),
+                self[rsc].id,
+                self[node].name,
+                magic.as_deref().unwrap_or_default()
             );
             self.info.push(text);
             return false;
@@ -188,4 +192,17 @@ impl Sched {
         self.order_tasks(rsc, "stop", rsc, "delete", flags);
         self.order_tasks(rsc, "delete", rsc, "start", flags);
     }
+}
+
+/// An interval in the units that people say it in, `1m30s`.
+fn readable(interval_ms: u64) -> String {
+    let mut rest = interval_ms;
+    let mut text = String::new();
+    for (unit, ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        if rest / ms > 0 {
+            text += &format!("{}{unit}", rest / ms);
+            rest %= ms;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }

@@ -184,6 +184,10 @@ fn schema_warning(cib: &Element) -> String {
 
 fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Simulated, ScheduleError> {
     let now = effective_time(&cib, present, options);
+    let mut warnings = schema_warning(&cib);
+    let upgraded = cib::upgrade::upgraded(&cib);
+    upgraded.notices.iter().for_each(|n| warnings.push_str(&format!("{n}\n")));
+    cib = upgraded.cib;
     let mut out = Outline::default();
     let time_line = match (&options.time, now == present) {
         (Some(time), _) => Some(format!("Setting effective cluster time: {time}")),
@@ -207,11 +211,7 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         s = Sched::unpack(&cib, now)?;
         time_line.iter().for_each(|l| out.line(l));
     }
-    let mut result = Simulated {
-        warnings: schema_warning(&cib),
-        input: options.keep_input.then(|| cib.clone()),
-        ..Default::default()
-    };
+    let mut result = Simulated { warnings, input: options.keep_input.then(|| cib.clone()), ..Default::default() };
     if options.depth >= Depth::Decide {
         let mode = Mode { transition: 1, show_utilization: options.show_utilization, sanitized: options.sanitized };
         result.graph = pipeline::decide(&mut s, &cib, now, &mode);
@@ -219,20 +219,21 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
         if options.list_scores || shows_scores {
             result.scores = s.score_lines();
         }
-        if options.draw {
-            result.dot = s.draw(options.all_actions, options.number_actions);
-        }
         if shows_scores {
-            write_scores(&result.scores, options, &mut out);
+            write_scores(&s, &result.scores, options, &mut out);
         }
         out.spacer();
         s.write_changes(&mut out);
         report.changes = std::mem::take(&mut out.elements);
+        // After the changes have been told: that is where actions without a node find theirs.
+        if options.draw {
+            result.dot = s.draw(options.all_actions, options.number_actions);
+        }
     }
     if options.depth >= Depth::Execute {
         out.spacer();
         let mut recorder = Recorder::new(&mut cib, present.secs());
-        if !execute::execute(&s, &result.graph, &options.events, &mut recorder, &mut out) {
+        if !execute::execute(&s, &result.graph, &options.events, &mut recorder, &mut out) || s.left_out > 0 {
             result.warnings.push_str("Transition failed: terminated\nAn invalid transition was produced\n");
             result.complete = false;
         }
@@ -246,13 +247,14 @@ fn run_here(mut cib: Element, present: WallTime, options: &Options) -> Result<Si
     Ok(Simulated { summary: out.into_text(), messages: s.messages, cib, report, ..result })
 }
 
-fn write_scores(scores: &str, options: &Options, out: &mut Outline) {
+fn write_scores(s: &Sched, scores: &str, options: &Options, out: &mut Outline) {
     out.spacer();
     out.begin(match (options.show_scores, options.show_utilization) {
         (true, true) => "Assignment Scores and Utilization Information",
         (false, true) => "Utilization Information",
         _ => "Assignment Scores",
     });
+    s.info.iter().for_each(|text| out.line(text));
     for line in scores.lines() {
         let utilization = line.contains(" capacity:") || line.contains(" utilization on ");
         if if utilization { options.show_utilization } else { options.show_scores } {

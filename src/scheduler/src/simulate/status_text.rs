@@ -168,7 +168,8 @@ impl StatusText<'_> {
         let found = self.s.failed.iter().find(|f| {
             let op = self.s.history.op(f.op);
             let key = op.key.as_deref().and_then(crate::model::parse_op_key);
-            op.masks_probe_failure() && here(&f.node) && key.is_some_and(|k| k.0 == &**id)
+            // Who ran it is told by the entry itself, or not at all.
+            op.on_node.is_some() && op.masks_probe_failure() && here(&f.node) && key.is_some_and(|k| k.0 == &**id)
         })?;
         Some(self.s.history.op(found.op).rc.unwrap_or(0))
     }

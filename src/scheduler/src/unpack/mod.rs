@@ -111,6 +111,7 @@ impl Sched {
             digest_cache: Default::default(),
             update_depth: 0,
             gathered: 0,
+            left_out: 0,
         }
     }
 
