@@ -40,7 +40,9 @@ fn by_shell(external: &External) -> Command {
 fn cure(external: &External, e: &std::io::Error) -> &'static str {
     let program = command(external).as_std().get_program().to_owned();
     let mut start = [0; 128];
-    let read = std::fs::File::open(&program).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+    let read = kernel::files::open_regular(std::path::Path::new(&program))
+        .and_then(|mut file| file.read(&mut start))
+        .unwrap_or(0);
     let first = start[..read].split(|b| *b == b'\n').next().unwrap_or_default();
     match e.kind() {
         std::io::ErrorKind::NotFound if first.starts_with(b"#!") && first.ends_with(b"\r") => {

@@ -179,7 +179,7 @@ fn strict(ca_file: Option<&Path>) -> Result<SslContext, Failure> {
 
 fn roots_of(path: &Path) -> Result<Vec<X509>, Failure> {
     let why = |what: String| failure(format!("tlscafile {}: {what}", path.display()));
-    let file = std::fs::File::open(path).map_err(|e| why(super::io::plain(&e)))?;
+    let file = kernel::files::open_regular(path).map_err(|e| why(super::io::plain(&e)))?;
     let mut pem = Vec::new();
     file.take(MAX_CA_BYTES + 1).read_to_end(&mut pem).map_err(|e| why(super::io::plain(&e)))?;
     if pem.len() as u64 > MAX_CA_BYTES {

@@ -104,7 +104,7 @@ impl Environment for System {
 
     fn can_append(&mut self, path: &Path) -> Result<(), String> {
         if path.exists() {
-            return std::fs::OpenOptions::new().append(true).open(path).map(drop).map_err(|e| e.to_string());
+            return kernel::files::open_to_append(path, false).map(drop).map_err(|e| e.to_string());
         }
         match path.parent() {
             Some(dir) if dir.as_os_str().is_empty() || dir.is_dir() => Ok(()),

@@ -10,9 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Lines that wait to be written.
 const MAX_QUEUE: usize = 10_000;
+
+/// How long the end waits for the last lines: what they go to may hang.
+const LAST_LINES: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Where lines go, whatever `logfile` says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,11 +86,13 @@ impl Logger {
         self.send(Job::Target(target.clone()));
     }
 
-    /// Writes what is queued and ends the writer.
+    /// Writes what is queued and ends the writer, if that can be done in time.
     pub fn close(&self) {
         lock(&self.inner.queue).take();
-        if let Some(writer) = lock(&self.inner.writer).take() {
-            let _ = writer.join();
+        let Some(writer) = lock(&self.inner.writer).take() else { return };
+        let end = Instant::now() + LAST_LINES;
+        while !writer.is_finished() && Instant::now() < end {
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -151,7 +158,7 @@ impl Writer {
 
 /// Opened for each line; a line that cannot be written is lost, as there is nowhere to say so.
 pub fn append(path: &PathBuf, text: &str) {
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = kernel::files::open_to_append(path, true);
     let _ = file.and_then(|mut f| f.write_all(text.as_bytes()));
 }
 

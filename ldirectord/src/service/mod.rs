@@ -104,12 +104,8 @@ pub enum LoadError {
 /// Reads and parses a file.
 pub fn load(path: &Path) -> Result<Accepted, LoadError> {
     let read = |e: std::io::Error| LoadError::Read { path: path.to_owned(), why: e.to_string() };
-    let bytes = std::fs::metadata(path).map_err(read)?.len();
-    if bytes > config::MAX_BYTES as u64 {
-        let why = format!("{bytes} bytes, at most {} are read", config::MAX_BYTES);
-        return Err(LoadError::Read { path: path.to_owned(), why });
-    }
-    let text = String::from_utf8_lossy(&std::fs::read(path).map_err(read)?).into_owned();
+    let bytes = kernel::files::read_regular(path, config::MAX_BYTES as u64).map_err(read)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     config::parse(&text, &mut System::default())
         .map_err(|refused| LoadError::Refused { path: path.to_owned(), refused })
 }

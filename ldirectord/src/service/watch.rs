@@ -85,7 +85,12 @@ fn version(path: &Path, last: Option<Version>) -> Result<Version, ErrorKind> {
     if let Some(last) = last.filter(|l| l.modified == modified && l.bytes == bytes && modified.is_some()) {
         return Ok(last);
     }
-    let digest = Md5::digest(std::fs::read(path).map_err(|e| e.kind())?).into();
+    let content = kernel::files::read_regular(path, crate::config::MAX_BYTES as u64).map_err(|e| match e.kind() {
+        // A pipe or a directory in its place: the file is not there.
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => ErrorKind::NotFound,
+        kind => kind,
+    });
+    let digest = Md5::digest(content?).into();
     Ok(Version { modified, bytes, digest })
 }
 
@@ -123,5 +128,19 @@ mod tests {
         write("three");
         assert_eq!(seen.look(&path, at(430)), Found::Back);
         assert_eq!(seen.look(&path, at(450)), Found::Changed);
+        // Neither a directory nor a pipe, which would never be open, is the file.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(seen.look(&path, at(460)), Found::Gone);
+        std::fs::remove_dir(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let (done, looked) = std::sync::mpsc::channel();
+        let (mut other, pipe) = (seen.clone(), path.clone());
+        std::thread::spawn(move || done.send(other.look(&pipe, begin)));
+        assert_eq!(looked.recv_timeout(Duration::from_secs(20)).ok(), Some(Found::Same));
+        std::fs::remove_file(&path).unwrap();
+        write("four");
+        assert_eq!(seen.look(&path, at(480)), Found::Back);
+        assert_eq!(seen.look(&path, at(510)), Found::Changed);
     }
 }

@@ -1,8 +1,9 @@
-//! Files that are replaced whole.
+//! Files that are replaced whole, and files that others name.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::io::{Error, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -33,6 +34,32 @@ pub fn private_dir(dir: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Opens a file that an operator has named, for reading. Opening a pipe may take for ever, and a device has no end: both are
+/// refused, and nothing is waited for.
+pub fn open_regular(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(Error::new(ErrorKind::InvalidInput, "no regular file")),
+    }
+}
+
+/// The content of such a file, if it is no longer than that.
+pub fn read_regular(path: &Path, max_bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > max_bytes {
+        true => Err(Error::new(ErrorKind::FileTooLarge, format!("more than {max_bytes} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// Opens a file that an operator has named, to be appended to. A pipe that nobody reads is refused, one that is full takes
+/// nothing: whoever writes a log never waits for its reader.
+pub fn open_to_append(path: &Path, create: bool) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(create).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Replaces a file: written beside it, synced and renamed, so that whoever reads finds the old content or the whole new
 /// one, and nothing temporary is left when it fails. What is there and is no regular file (a device, a pipe) is
 /// refused: a rename would put a file in its place.
@@ -47,7 +74,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     beside.push(format!(".new{}", std::process::id()));
     let beside = Path::new(&beside);
     let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
         file.write_all(content)?;
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
@@ -114,6 +141,28 @@ mod tests {
             );
         }
         assert!(names.contains("vip") && names.contains("web%3A0"), "{names:?}");
+    }
+
+    #[test]
+    fn nothing_is_waited_for_that_may_never_come() {
+        let dir = std::env::temp_dir().join(format!("bascule-pipes-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let pipe = dir.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("a pipe");
+        let (done, result) = std::sync::mpsc::channel();
+        let (there, asked) = (dir.clone(), pipe.clone());
+        std::thread::spawn(move || {
+            let found = [open_regular(&asked), open_regular(&there), open_regular(Path::new("/dev/zero"))];
+            let _ = done.send((found.map(|f| f.map(drop)), open_to_append(&asked, true).map(drop)));
+        });
+        let (found, appended) = result.recv_timeout(std::time::Duration::from_secs(20)).expect("an answer at once");
+        assert!(found.iter().all(|f| f.as_ref().is_err_and(|e| e.to_string() == "no regular file")), "{found:?}");
+        assert!(appended.is_err());
+        let file = dir.join("file");
+        open_to_append(&file, true).and_then(|mut f| f.write_all(b"12345")).expect("written");
+        assert_eq!(read_regular(&file, 5).expect("read"), b"12345");
+        assert_eq!(read_regular(&file, 4).map_err(|e| e.kind()), Err(ErrorKind::FileTooLarge));
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 
     #[test]

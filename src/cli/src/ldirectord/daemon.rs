@@ -59,7 +59,12 @@ pub fn run(args: &Ldirectord, paths: &Paths, accepted: Accepted) -> i32 {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(args, paths, accepted)),
+        Ok(runtime) => {
+            let code = runtime.block_on(serve(args, paths, accepted));
+            // What reads a file of a disk that hangs must not hold the end up.
+            runtime.shutdown_background();
+            code
+        }
         Err(e) => {
             kernel::errln!("ldirectord: cannot start: {e}");
             exit::FAILED

@@ -325,7 +325,9 @@ fn complain(paths: &Paths, error: &LoadError) {
         kernel::errln!("ldirectord: {error}");
         return;
     };
-    let text = std::fs::read(&paths.config).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    let text = kernel::files::read_regular(&paths.config, ldirectord::config::MAX_BYTES as u64)
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .unwrap_or_default();
     for problem in &refused.errors {
         kernel::errln!("{}", sentence(paths, problem));
         if let Some(line) = text.lines().nth(problem.line.saturating_sub(1) as usize) {
