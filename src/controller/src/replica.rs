@@ -212,7 +212,7 @@ impl Replica {
             self.since.entry(*node).or_insert(view.seq);
         }
         self.joining.clear();
-        self.learn_fencing(states);
+        let acquitted = self.learn_fencing(states, &merge.losers);
         self.dc = self.elect();
         let dc_state = self.dc.and_then(|dc| states.get(&dc));
         self.quorate = dc_state.is_some_and(|s| s.quorate);
@@ -224,7 +224,8 @@ impl Replica {
         let starting = self.starting_elsewhere();
         self.take_histories(states, &merge.losers);
         let turnover = Turnover { starting, ..self.write_membership(states) };
-        let fenced = self.begin_fencing();
+        let mut fenced = self.begin_fencing();
+        fenced.extend(acquitted.into_iter().map(|target| Turn::Acquitted { target }));
         if let Some(state) = self.dc.and_then(|dc| states.get(&dc)) {
             let listed = state.nodes.iter().map(|(id, name)| (*id, name.clone()));
             let present = states.iter().map(|(node, state)| (node.0, state.name.clone()));

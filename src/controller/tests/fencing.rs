@@ -372,7 +372,7 @@ fn two_nodes_shoot_each_other_and_the_delay_decides() {
 }
 
 #[test]
-fn two_that_were_told_lies_of_each_other_both_end_at_the_merge() {
+fn of_two_that_were_told_lies_of_each_other_one_ends_at_the_merge() {
     let devices = device("ipmi", "fence_a", &[]);
     let cib = fenced(&[("no-quorum-policy", "ignore")], &format!("{GROUP}{devices}"), "", "");
     let mut lab = up(2, &cib, &[("fence_a", Agent::new(Acts::Lies, 500))]);
@@ -382,7 +382,26 @@ fn two_that_were_told_lies_of_each_other_both_end_at_the_merge() {
     assert_eq!(lab.fences.len(), 2);
     lab.partition(&[&[1, 2]]);
     lab.run_ms(500);
-    assert_eq!(lab.obeyed.len(), 2, "neither can rule out that the other holds everything");
+    let ended: Vec<u32> = lab.obeyed.iter().map(|(_, n, _)| n.0).collect();
+    assert_eq!(
+        ended.len(),
+        1,
+        "if both ended, nobody would hold anything: {}",
+        timeline(&lab, Time::from_millis(3900))
+    );
+    let (ended, stays) = (ended[0], 3 - ended[0]);
+    assert_eq!(told(&lab, stays, "fence_contradicted").len(), 1);
+    let since = lab.doubles.len();
+    lab.run_ms(3000);
+    assert_eq!((lab.where_is("vip"), lab.doubles.len(), lab.fences.len()), (vec![stays], since, 2), "{:?}", runs(&lab));
+    // Neither the one that comes back nor any later view says it again.
+    let stored = lab.node(stays).persisted.clone();
+    lab.restart(ended, stored, 2);
+    lab.partition(&[&[1, 2]]);
+    lab.run_ms(3000);
+    assert_eq!((lab.obeyed.len(), lab.fences.len(), lab.where_is("vip").len()), (1, 2, 1), "{:?}", runs(&lab));
+    assert_eq!(lab.node(ended).controller.status().members.len(), 2);
+    lab.assert_same_cib();
 }
 
 #[test]

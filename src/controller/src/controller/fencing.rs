@@ -208,6 +208,11 @@ impl Controller {
                 self.submit(None, Op::Fenced { node: target.0, action: "off".to_owned() });
             }
             Turn::Down { .. } | Turn::Up { .. } => {}
+            Turn::Acquitted { target } => {
+                let why =
+                    "fenced by the others, who were fenced by it, and all live: an agent lies; it stays, they end";
+                self.timeline("fence_contradicted", &self.config.name_of(target), why.to_owned());
+            }
             Turn::Over { entry, askers } => self.on_over(&entry, &askers),
             Turn::Withdrawn { id, target } => {
                 self.fencing.executor.over(id);

@@ -14,6 +14,8 @@ use xml::Element;
 
 /// Name of the device that stands for a target's own watchdog; it needs no primitive.
 pub const WATCHDOG: &str = "watchdog";
+/// A delay decides which half wins; a longer one (`600h`, say) would let a loss wait for as long.
+pub const MAX_DELAY_MS: u64 = 600_000;
 /// Names in what an agent lists; no device has as many outlets.
 pub const MAX_LISTED: usize = 4096;
 
@@ -239,7 +241,8 @@ impl Device {
         };
         let base = base.unwrap_or(0);
         let max = self.params.get("pcmk_delay_max").and_then(|v| ms(v)).unwrap_or(0);
-        if max <= base { base } else { base + seed % (max - base + 1) }
+        let delay = if max <= base { base } else { base + seed % (max - base + 1) };
+        delay.min(MAX_DELAY_MS)
     }
 
     /// What the agent reads on its standard input for `action`, done to `target` if there is one.

@@ -7,7 +7,7 @@ use super::{Ask, CLUSTER, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outc
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, WallTime};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Entries of the history; the oldest give way.
 pub const MAX_HISTORY: usize = 500;
@@ -62,6 +62,9 @@ pub struct Entry {
     /// Where no life was known: the target has been met since, and [`State::meet`] has judged.
     #[serde(default)]
     pub met: bool,
+    /// [`State::acquit`] has found that the target lives, whatever the agent has said.
+    #[serde(default)]
+    pub contradicted: bool,
 }
 
 /// What a member says of itself at the start of a view.
@@ -108,6 +111,8 @@ pub enum Turn {
     Over { entry: Box<Entry>, askers: Vec<FenceId> },
     /// Answered without anything being done.
     Refused { asker: FenceId, target: NodeId, why: String },
+    /// The others have fenced this member, and it has fenced them: all live, and it is among those who stay.
+    Acquitted { target: NodeId },
     /// It is not needed any more; neither done nor failed.
     Withdrawn { id: FenceId, target: NodeId },
 }
@@ -366,6 +371,25 @@ impl State {
         told.iter().for_each(|t| self.meet(t, lives));
     }
 
+    /// All members were fenced while they were apart, each half by the other, and all live: an agent has lied on either side. If
+    /// all obeyed, nobody would be left to hold anything. So those whose content counts stay, or the lowest of them where it is the
+    /// same content; the others obey, and that is as good as any verdict: nothing is held twice.
+    pub fn acquit(&mut self, lives: &BTreeMap<NodeId, Life>, losers: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let all = lives.iter().all(|(node, life)| self.is_fenced(*node, life.incarnation));
+        if lives.len() < 2 || !all {
+            return BTreeSet::new();
+        }
+        let winners = lives.keys().copied().filter(|node| !losers.contains(node));
+        let stay: BTreeSet<NodeId> = if losers.is_empty() { winners.take(1).collect() } else { winners.collect() };
+        self.fenced.retain(|node, _| !stay.contains(&NodeId(*node)));
+        let of = |e: &Entry| lives.get(&NodeId(e.target)).filter(|_| stay.contains(&NodeId(e.target)));
+        // Those who learn of it later learn this with it.
+        for entry in self.history.iter_mut() {
+            entry.contradicted |= of(entry).is_some_and(|life| life.incarnation == entry.incarnation);
+        }
+        stay
+    }
+
     /// Nodes that were fenced before anybody here had ever met them. Which life was meant nobody can say but by its age: one that
     /// has lasted longer than it is since the fencing has lived through it, and obeys; one that began later is what is to come back.
     /// Only lengths of time are compared, no two clocks, and once only, at the first meeting.
@@ -406,11 +430,12 @@ impl Entry {
             asked_ms,
             completed_ms: at.0,
             met: false,
+            contradicted: false,
         }
     }
 
     fn killed(&self) -> bool {
-        self.ok && self.action.kills()
+        self.ok && self.action.kills() && !self.contradicted
     }
 }
 

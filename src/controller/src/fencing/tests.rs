@@ -1,6 +1,6 @@
 //! Devices and levels as configurations have them.
 
-use super::device::{self, Covers, Device, Facts, HostCheck};
+use super::device::{self, Covers, Device, Facts, HostCheck, MAX_DELAY_MS};
 use super::{FenceAction, topology};
 use std::collections::BTreeMap;
 
@@ -69,6 +69,11 @@ fn times_limits_and_delays() {
         (None, Some(1), Some(3))
     );
     assert_eq!(with(&[("pcmk_delay_base", "5")]).delay_ms("n1", 77), 5000);
+    // A slip of the pen does not hold a loss up for days.
+    assert_eq!(with(&[("pcmk_delay_base", "600h")]).delay_ms("n1", 77), MAX_DELAY_MS);
+    assert!(
+        with(&[("pcmk_delay_base", "n1:1s"), ("pcmk_delay_max", "99999h")]).delay_ms("n1", u64::MAX) <= MAX_DELAY_MS
+    );
     let by_node = with(&[("pcmk_delay_base", "n1:1s;n2:5")]);
     assert_eq!((by_node.delay_ms("n1", 1), by_node.delay_ms("n2", 1), by_node.delay_ms("n3", 1)), (1000, 5000, 0));
     let random = with(&[("pcmk_delay_base", "2s"), ("pcmk_delay_max", "10s")]);

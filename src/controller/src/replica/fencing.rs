@@ -68,8 +68,12 @@ impl Replica {
         self.shares_fencing() && self.fencing.is_fenced(node, self.life_of(node))
     }
 
-    /// At the start of a view: what members know of the past.
-    pub(super) fn learn_fencing(&mut self, states: &BTreeMap<NodeId, State>) {
+    /// At the start of a view: what members know of the past. Returns who stays although it was fenced, as everybody was.
+    pub(super) fn learn_fencing(
+        &mut self,
+        states: &BTreeMap<NodeId, State>,
+        losers: &BTreeSet<NodeId>,
+    ) -> BTreeSet<NodeId> {
         for (node, state) in states {
             self.lives.insert(*node, state.incarnation);
             match state.watchdog_ms {
@@ -84,7 +88,9 @@ impl Replica {
         }
         let told: Vec<Told<'_>> = states.values().map(|s| Told { entries: &s.fencing, wall_ms: s.wall_ms }).collect();
         let life = |s: &State| Life { incarnation: s.incarnation, lasted_ms: s.lasted_ms };
-        self.fencing.learn(&told, &states.iter().map(|(node, s)| (*node, life(s))).collect());
+        let lives = states.iter().map(|(node, s)| (*node, life(s))).collect();
+        self.fencing.learn(&told, &lives);
+        self.fencing.acquit(&lives, losers)
     }
 
     /// With a view that begins: whose fencing is over.
