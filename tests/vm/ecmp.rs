@@ -37,10 +37,13 @@ fn targets() -> Vec<String> {
 }
 
 fn keep(site: &Site, name: &str, each: usize) -> Result<(Keeping, Carriers), String> {
+    // Directors that connections have left do not know when these end.
+    let old = site.carriers();
     let began = Instant::now();
     let kept = Keeping::start(&site.client, name, pause(each), each, &targets())?;
     println!("     {} connections opened in {:.1} s", 2 * each, began.elapsed().as_secs_f32());
-    let carriers = site.carriers();
+    let mut carriers = site.carriers();
+    carriers.retain(|key, _| !old.contains_key(key));
     let mut shares = [0; DIRECTORS];
     carriers.values().flatten().for_each(|n| shares[n - 1] += 1);
     let all: usize = shares.iter().sum();
