@@ -5,7 +5,7 @@
 use crate::config::LogTarget;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -157,7 +157,7 @@ impl Writer {
 }
 
 /// Opened for each line; a line that cannot be written is lost, as there is nowhere to say so.
-pub fn append(path: &PathBuf, text: &str) {
+pub fn append(path: &Path, text: &str) {
     let file = kernel::files::open_to_append(path, true);
     let _ = file.and_then(|mut f| f.write_all(text.as_bytes()));
 }
