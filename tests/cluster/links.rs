@@ -221,3 +221,27 @@ async fn a_node_that_moves_is_found_by_its_name() {
     load.verify(&cluster, &nodes).await;
     assert_eq!(view(&cluster, "n1"), before, "no view came\n{}", cluster.logs());
 }
+
+/// The largest cluster that the transport allows is a matter of a quiet machine; this many fit beside other work.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_nodes_form_one_ring_and_go_on_without_one() {
+    let Some(()) = root() else { return };
+    if std::env::var_os("BASCULE_LONG").is_none() {
+        return println!("SKIPPED: sixteen nodes, only with BASCULE_LONG=1");
+    }
+    const MANY: [&str; 16] =
+        ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9", "n10", "n11", "n12", "n13", "n14", "n15", "n16"];
+    let started = std::time::Instant::now();
+    let mut cluster = cabled(&MANY, 2, "    token: 3000\n", "").await;
+    println!("{} nodes in one ring after {} ms", MANY.len(), started.elapsed().as_millis());
+    let load = Load::start(&cluster, &["n1", "n8", "n15"]);
+    cluster.lab.unplug_from("n5", 0).await.expect("unplugged");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.lab.plug_into("n5", 0).await.expect("plugged");
+    cluster.kill("n16").await;
+    cluster.wait_for_ring(&MANY[..15]).await;
+    let (code, _, errors) = cluster.command("n3", &["corosync-cfgtool", "-R"]);
+    assert_eq!(code, 0, "{errors}");
+    let written = load.verify(&cluster, &MANY[..15]).await;
+    println!("{written} writes on 3 of {} nodes meanwhile", MANY.len());
+}
