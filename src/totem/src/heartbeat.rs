@@ -149,15 +149,22 @@ impl Node {
             hears: h.hears,
         };
         let old = std::mem::replace(&mut peer.said, said);
-        let (ready, quorate, sees_me) = (peer.said.ready, peer.said.quorate, peer.said.hears.contains(&self.config.me));
-        if (ready, quorate) != (old.ready, old.quorate) {
-            self.event(Event::PeerFlags { node: from, ready, quorate });
-        }
+        let sees_me = peer.said.hears.contains(&self.config.me);
+        self.tell_flags(from);
         if !sees_me && old.seq == 0 {
             self.beat_now(now);
         }
         self.check_elsewhere(now, from);
         self.look_for_merge(now);
+    }
+
+    /// Whoever counts on what a peer is hears of every change, also of that which comes by the end of its life.
+    pub(crate) fn tell_flags(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        let (ready, quorate) = (peer.said.ready, peer.said.quorate);
+        if std::mem::replace(&mut peer.told, (ready, quorate)) != (ready, quorate) {
+            self.event(Event::PeerFlags { node, ready, quorate });
+        }
     }
 
     /// A member that works in another ring is no member any more, whatever we missed.
@@ -340,6 +347,7 @@ impl Node {
         peer.said.ready = false;
         peer.said.quorate = false;
         self.event(Event::PeerLeft { node });
+        self.tell_flags(node);
         if self.is_partner(node) {
             self.exclude(now, GatherReason::PeerLeft, node);
         }

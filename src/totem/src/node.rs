@@ -257,7 +257,11 @@ impl Node {
         if affected && self.state != State::Left {
             self.start_gather(now, GatherReason::PeerLeft, BTreeSet::new(), gone.clone());
         }
-        self.peers.retain(|id, _| !gone.contains(id));
+        for id in gone {
+            if self.peers.remove(&id).is_some_and(|p| p.told != (false, false)) {
+                self.event(Event::PeerFlags { node: id, ready: false, quorate: false });
+            }
+        }
         self.beat_now(now);
     }
 
@@ -483,6 +487,7 @@ impl Node {
             Some(known) if known.wrapping_sub(incarnation) <= MAX_LIVES => return false,
             Some(_) => {
                 peer.restart(incarnation);
+                self.tell_flags(from);
                 self.on_restart(now, from);
             }
             None => peer.restart(incarnation),

@@ -33,6 +33,8 @@ pub struct Peer {
     /// Has answered to this node's present life; before that, what comes may be from before it.
     pub fresh: bool,
     pub said: Said,
+    /// Ready and quorate, as this was told last ([`Event::PeerFlags`](crate::Event)).
+    pub told: (bool, bool),
     /// It named a ring number that nobody can have reached.
     pub number_refused: bool,
     /// Highest `join_seq` seen, and the one that the present ring is built on.
@@ -64,6 +66,7 @@ impl Peer {
             departed: false,
             fresh: true,
             said: Said::default(),
+            told: (false, false),
             number_refused: false,
             join_seen: 0,
             join_floor: 0,

@@ -567,3 +567,33 @@ fn who_steps_out_is_gone_at_once_and_comes_back_anew() {
     assert_eq!(c.life(n(2)).views().next().unwrap().1.previous, totem::ViewId::NONE);
     c.check();
 }
+
+#[test]
+fn what_a_former_life_said_of_itself_is_taken_back() {
+    for leaves in [false, true] {
+        let mut c = Cluster::formed(9, 3);
+        c.with(n(2), |node, now| {
+            node.set_ready(now, true);
+            node.set_quorate(now, true);
+        });
+        c.run_ms(300);
+        let told = |c: &Cluster| {
+            let flags = |(_, e): (_, &Event)| match e {
+                Event::PeerFlags { node, ready, quorate } if *node == n(2) => Some((*ready, *quorate)),
+                _ => None,
+            };
+            c.life(n(1)).events().filter_map(flags).last()
+        };
+        assert_eq!(told(&c), Some((true, true)));
+        if leaves {
+            c.leave(n(2))
+        } else {
+            c.crash(n(2))
+        }
+        c.run_ms(20);
+        c.start(n(2));
+        let all = c.ids();
+        c.run_until_true(3000, |c| c.in_one_view(&all)).unwrap();
+        assert_eq!(told(&c), Some((false, false)), "its new life is neither; left in good order: {leaves}");
+    }
+}
