@@ -24,7 +24,7 @@ const LISTEN: Duration = Duration::from_secs(3);
 const RESERVED: u64 = 1_000;
 /// The service manager starts a daemon that has failed after this time.
 const RESTART_US: u64 = 1_000_000;
-/// And an operator one that has ended because it was fenced.
+/// And an operator one that has ended in good order, or because it was fenced.
 const OPERATOR_US: u64 = 5_000_000;
 
 /// How a process ends.
@@ -155,8 +155,8 @@ impl World {
         }
         match end {
             End::Killed => self.after(RESTART_US, id, 0, What::Start),
-            // Somebody who puts everything right starts it again.
-            End::Obeyed if self.healing => self.after(OPERATOR_US, id, 0, What::Start),
+            // Somebody who puts everything right starts it again, also where a stop of long ago has come to its end only now.
+            End::Obeyed | End::Left if self.healing => self.after(OPERATOR_US, id, 0, What::Start),
             _ => {}
         }
     }

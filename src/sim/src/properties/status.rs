@@ -22,32 +22,51 @@ pub struct Shown {
     pub moody: BTreeSet<(NodeId, String)>,
 }
 
-/// Whether a history entry says that the instance is active: the newest operation that tells counts.
-fn says_active(resource: &Element) -> bool {
+/// What a history entry says of its instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Active,
+    Inactive,
+    /// A start or a stop has failed, and nobody has looked since.
+    Unknown,
+}
+
+/// The newest operation that tells counts.
+fn says(resource: &Element) -> Says {
     let number = |op: &Element, name: &str| op.attr(name).and_then(|v| v.parse::<i64>().ok()).unwrap_or(-1);
     let mut operations: Vec<&Element> = resource.elements().filter(|o| number(o, "op-status") >= 0).collect();
     operations.sort_by_key(|o| number(o, "call-id"));
-    let mut active = false;
+    let mut says = Says::Inactive;
     for op in operations {
         let code = number(op, "rc-code");
         match op.attr("operation") {
-            Some("start" | "promote" | "demote") => active = true,
-            Some("stop") => active = code != 0,
-            Some("monitor") if code == 7 => active = false,
-            Some("monitor") => active |= code == 0 || code == 8,
+            Some("start" | "stop") if code != 0 => says = Says::Unknown,
+            Some("start" | "promote" | "demote") => says = Says::Active,
+            Some("stop") => says = Says::Inactive,
+            Some("monitor") if code == 7 => says = Says::Inactive,
+            Some("monitor") if code == 0 || code == 8 => says = Says::Active,
             _ => {}
         }
     }
-    active
+    says
 }
 
-pub fn shown_active(status: &Element, node: NodeId) -> BTreeSet<String> {
+/// What is shown as active, and what as unknown.
+fn shown(status: &Element, node: NodeId) -> (BTreeSet<String>, BTreeSet<String>) {
     let id = node.to_string();
     let state = status.elements_named("node_state").find(|s| s.id() == Some(&id));
     let resources = state.and_then(|s| s.child("lrm")).and_then(|l| l.child("lrm_resources"));
     let entries = resources.into_iter().flat_map(|r| r.elements());
-    let ours = entries.filter(|r| r.attr("class") != Some("stonith"));
-    ours.filter(|r| says_active(r)).filter_map(|r| r.id().map(str::to_owned)).collect()
+    let (mut active, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for entry in entries.filter(|r| r.attr("class") != Some("stonith")) {
+        let into = match says(entry) {
+            Says::Active => &mut active,
+            Says::Unknown => &mut unknown,
+            Says::Inactive => continue,
+        };
+        into.extend(entry.id().map(str::to_owned));
+    }
+    (active, unknown)
 }
 
 impl World {
@@ -81,12 +100,12 @@ impl World {
         let in_step = |p: &&crate::process::Process| p.controller.is_synced() && p.hung_until.is_none();
         let Some(p) = host.process.as_ref().filter(|_| host.runs()).filter(in_step) else { return Vec::new() };
         let Some(status) = p.controller.cib().root().child("status") else { return Vec::new() };
-        let (shown, real) = (shown_active(status, host.id), host.active());
+        let ((shown, unknown), real) = (shown(status, host.id), host.active());
         let differs = real.iter().filter(|r| !shown.contains(**r)).map(|r| (*r).to_owned());
         let differs = differs.chain(shown.iter().filter(|s| !real.contains(s.as_str())).cloned());
         let busy = |instance: &String| p.running.values().any(|o| o.instance.id == *instance);
         let moody = |instance: &String| self.book.shown.moody.contains(&(host.id, instance.clone()));
-        differs.filter(|i| !busy(i) && !moody(i)).collect()
+        differs.filter(|i| !unknown.contains(i) && !busy(i) && !moody(i)).collect()
     }
 }
 
@@ -94,8 +113,9 @@ pub fn check(world: &World) -> Result<(), String> {
     let Some(p) = world.hosts().find_map(|h| h.process.as_ref()) else { return Err("nobody is there".to_owned()) };
     let Some(status) = p.controller.cib().root().child("status") else { return Err("no status".to_owned()) };
     for host in world.hosts() {
-        let shown = shown_active(status, host.id);
-        let real: BTreeSet<String> = host.active().into_iter().map(str::to_owned).collect();
+        let (shown, unknown) = shown(status, host.id);
+        let real = host.active().into_iter().filter(|r| !unknown.contains(*r)).map(str::to_owned);
+        let real: BTreeSet<String> = real.collect();
         if shown != real {
             return Err(format!("node {} is shown with {shown:?} and has {real:?}", host.id));
         }
