@@ -347,21 +347,28 @@ impl Sched {
             return;
         }
         self.set(source, rf::UPDATING_NODES);
+        self.update_depth += 1;
         if self[source].variant == Variant::Group {
             let member = if nodes.is_none() { self[source].children.last() } else { self[source].children.first() };
             if let Some(member) = member.copied() {
                 self.add_colocated_scores(member, target, nodes, c, factor, gather);
                 self.clear(source, rf::UPDATING_NODES);
             }
+            self.update_depth -= 1;
             return;
         }
         self.gather_scores(source, target, nodes, c, factor, gather);
+        self.update_depth -= 1;
         self.clear(source, rf::UPDATING_NODES);
     }
 
-    /// Where everything is colocated with everything, the number of ways through it grows beyond all measure.
+    /// Where everything is colocated with everything, the number of ways through it grows beyond all measure; and a way may be
+    /// longer than the stack is deep.
     fn too_entangled(&mut self, source: RscIdx) -> bool {
         self.gathered += 1;
+        if self.update_depth >= super::MAX_DEPTH {
+            self.gathered = self.gathered.max(MAX_GATHERED);
+        }
         if self.gathered == MAX_GATHERED {
             let text = format!(
                 "Colocations around {} are too entangled: not all preferences of others are taken into account",

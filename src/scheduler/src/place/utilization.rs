@@ -3,10 +3,11 @@
 use super::colocate::Affects;
 use crate::model::flags::rsc as rf;
 use crate::model::options::Placement;
-use crate::model::{INFINITY, Map, NodeIdx, RscIdx, Sched, ScoreLine, Str, Variant};
+use crate::model::{ColocIdx, INFINITY, Map, NodeIdx, RscIdx, Sched, ScoreLine, Str, Variant};
 use crate::unpack::history::merge_sort;
 use base::text::parse_int;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 fn value(text: Option<&Str>) -> i64 {
     text.and_then(|t| parse_int(t)).unwrap_or(0).clamp(i64::from(i32::MIN), i64::from(i32::MAX))
@@ -44,28 +45,41 @@ impl Sched {
         needed.iter().all(|(name, amount)| value(Some(amount)) <= value(self[node].utilization.get(name)))
     }
 
-    /// What must go where this resource goes; the newest first.
-    fn colocated_resources(&self, rsc: RscIdx, orig: Option<RscIdx>, list: &mut Vec<RscIdx>) {
-        let orig = orig.unwrap_or(rsc);
-        if self[rsc].variant == Variant::Group {
-            let in_clone = self[rsc].parent.is_some_and(|p| self[p].is_clone());
-            if self[rsc].group.colocated || in_clone {
-                list.push(rsc);
-                for member in &self[rsc].children {
-                    self.colocated_resources(*member, Some(orig), list);
+    /// What must go where this resource goes, in the order in which it is come to. Chains may be as long as there are resources,
+    /// so that the way back is a list and not the stack.
+    fn colocated_resources(&self, orig: RscIdx) -> Vec<RscIdx> {
+        let mut list = Vec::new();
+        let mut seen: BTreeSet<RscIdx> = BTreeSet::new();
+        let mut left = vec![orig];
+        while let Some(rsc) = left.pop() {
+            if self[rsc].variant == Variant::Group {
+                let in_clone = self[rsc].parent.is_some_and(|p| self[p].is_clone());
+                if self[rsc].group.colocated || in_clone {
+                    list.push(rsc);
+                    left.extend(self[rsc].children.iter().rev());
+                    continue;
                 }
-                return;
             }
+            if !seen.insert(rsc) {
+                continue;
+            }
+            list.push(rsc);
+            let next = self.must_go_with(rsc, orig);
+            left.extend(next.into_iter().rev());
         }
-        if list.contains(&rsc) {
-            return;
-        }
-        list.push(rsc);
+        list
+    }
+
+    /// What a resource must be with, and what must be with it, but for the one that is asked about.
+    fn must_go_with(&self, rsc: RscIdx, orig: RscIdx) -> Vec<RscIdx> {
+        let must = |dependent: RscIdx, primary: RscIdx, c: ColocIdx| {
+            self[c].score == INFINITY && self.affects(dependent, primary, c, true) == Affects::Location
+        };
+        let mut next = Vec::new();
         for c in self.this_with_list(rsc) {
             let primary = self[c].primary;
-            if primary != orig && self[c].score == INFINITY && self.affects(rsc, primary, c, true) == Affects::Location
-            {
-                self.colocated_resources(primary, Some(orig), list);
+            if primary != orig && must(rsc, primary, c) {
+                next.push(primary);
             }
         }
         for c in self.with_this_list(rsc) {
@@ -73,10 +87,11 @@ impl Sched {
             if dependent == orig || (self[rsc].is_clone() && !self[dependent].is_clone()) {
                 continue;
             }
-            if self[c].score == INFINITY && self.affects(dependent, rsc, c, true) == Affects::Location {
-                self.colocated_resources(dependent, Some(orig), list);
+            if must(dependent, rsc, c) {
+                next.push(dependent);
             }
         }
+        next
     }
 
     fn add_utilization(&self, rsc: RscIdx, all: &[RscIdx], total: &mut Map) {
@@ -121,8 +136,7 @@ impl Sched {
         if self.options.placement == Placement::Default {
             return None;
         }
-        let mut together = Vec::new();
-        self.colocated_resources(rsc, None, &mut together);
+        let mut together = self.colocated_resources(rsc);
         if together.is_empty() {
             return None;
         }
