@@ -222,10 +222,13 @@ impl Sched {
                     self.new_colocation(&set_id, None, score, dependent, primary, roles, influence, true);
                 }
             } else {
-                // None of them may be with any earlier one.
+                // None of them may be with any earlier one; one that stands for what it is in, not with any at all.
                 let influence = self.influence(coloc_id, rsc, influence_text);
-                for other in previous.clone() {
-                    self.new_colocation(&set_id, None, score, rsc, other, roles, influence, true);
+                let own = self[rsc].id.clone();
+                for other in set.members.iter().take_while(|other| **other != own) {
+                    if let Some(other) = self.constraint_resource(other) {
+                        self.new_colocation(&set_id, None, score, rsc, other, roles, influence, true);
+                    }
                 }
             }
             previous.push(rsc);
