@@ -108,6 +108,9 @@ pub struct CrmSimulate {
     /// Only what was asked for, without status
     #[arg(short = 'Q', long, help_heading = "Output")]
     quiet: bool,
+    /// Operations under way are always shown; scripts still say this
+    #[arg(short = 'j', long, hide = true)]
+    pending: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -218,18 +221,17 @@ fn admit(cib: &Element, name: &str) -> Result<(), Failure> {
         }
     }
     let latest = cib::SCHEMA;
-    Err(Failure::new(
-        crm::CONFIG,
-        match cib.attr("validate-with") {
-            Some(claimed) if cib::schema::Claim::of(cib).is_ok() => format!(
-                "Cannot upgrade configuration (claiming {claimed} schema) to at least {latest} because it does not validate \
-                 with any schema from {claimed} to the latest"
-            ),
-            _ => format!(
-                "Cannot use a configuration that does not say which schema it follows (validate-with=\"{latest}\")"
-            ),
-        },
-    ))
+    let message = match cib.attr("validate-with") {
+        Some(claimed) if claimed == latest => {
+            format!("Cannot use a configuration that does not validate with {latest}")
+        }
+        Some(claimed) if cib::schema::Claim::of(cib).is_ok() => format!(
+            "Cannot upgrade configuration (claiming {claimed} schema) to at least {latest} because it does not validate with \
+             any schema from {claimed} to the latest"
+        ),
+        _ => format!("Cannot use a configuration that follows no known schema (validate-with=\"{latest}\")"),
+    };
+    Err(Failure::new(crm::CONFIG, message))
 }
 
 fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {

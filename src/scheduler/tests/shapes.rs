@@ -62,7 +62,7 @@ fn orderings_in_a_circle_are_left_out_and_told() {
     assert!(!circle.complete, "{}", circle.summary);
     assert!(circle.warnings.contains("An invalid transition was produced"), "{}", circle.warnings);
     assert!(circle.messages.iter().any(|m| m.text.starts_with("Contradictory orderings")));
-    assert!(circle.summary.contains("z                start on n1"), "the rest is done: {}", circle.summary);
+    assert!(circle.summary.contains("z\t(systemd:z):\t Started n1"), "the rest is done: {}", circle.summary);
 }
 
 #[test]
