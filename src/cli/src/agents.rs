@@ -118,6 +118,11 @@ impl Described {
             [one] => problems.push(format!("required {kind} option '{one}' is missing")),
             _ => problems.push(format!("required {kind} options {} are missing", quoted(missing))),
         }
+        let senseless = set.iter().filter(|(_, v)| kind == "stonith" && !v.is_empty());
+        problems.extend(senseless.filter_map(|(name, value)| {
+            let expected = crate::fence_values::expected(name, value)?;
+            Some(format!("'{}' is not a valid {name} value, use {expected}", base::text::one_line(value, 80)))
+        }));
         if kind == "stonith" && set.iter().any(|(n, v)| n == "action" && !v.is_empty()) {
             problems.push(
                 "stonith option 'action' is deprecated and might be removed in a future release, therefore it should not be \
@@ -195,5 +200,7 @@ mod tests {
             "invalid stonith options: 'pcmk_hostlist', 'trace_ra', allowed options are: 'action', 'ip', "
         ));
         assert!(problems(&[("ip", "1"), ("action", "off")])[0].contains("use 'pcmk_off_action'"));
+        let late = problems(&[("ip", "1"), ("pcmk_delay_base", "600h")]);
+        assert_eq!(late, ["'600h' is not a valid pcmk_delay_base value, use a time of at most 10 minutes, such as 5s"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Whether the configured fencing can do what it is there for; for `doctor` and `crm_verify`.
 
+use crate::fence_values;
 use cib::config::{self, Index};
 use std::collections::{BTreeMap, BTreeSet};
 use xml::Element;
@@ -21,6 +22,8 @@ struct Device<'a> {
     /// Nodes that it can fence; `None` if nobody can say without asking it.
     targets: Option<BTreeSet<String>>,
     delays: bool,
+    /// Parameters of the cluster's that mean nothing, and what was expected.
+    senseless: Vec<(&'a str, &'a str, String)>,
 }
 
 /// What is wrong with fencing in this configuration section, while fencing is enabled.
@@ -46,7 +49,7 @@ pub fn check(configuration: &Element) -> Vec<Advice> {
             _ => Vec::new(),
         };
     }
-    let mut all = Vec::new();
+    let mut all: Vec<Advice> = devices.iter().flat_map(senseless).collect();
     all.extend(uncovered(&devices, &nodes));
     all.extend(harmless(&devices, &nodes));
     all.extend(harmless_levels(configuration, &devices));
@@ -82,7 +85,7 @@ fn none_at_all() -> Advice {
 }
 
 /// Devices that are switched on.
-fn devices(configuration: &Element) -> Vec<Device<'_>> {
+fn devices<'a>(configuration: &'a Element) -> Vec<Device<'a>> {
     let index = Index::new(configuration);
     let resources = configuration.child("resources").into_iter().flat_map(Element::descendants);
     let fences = resources.filter(|e| e.name() == "primitive" && e.attr("class") == Some("stonith"));
@@ -95,7 +98,10 @@ fn devices(configuration: &Element) -> Vec<Device<'_>> {
         let params = config::values(e, "instance_attributes", &index);
         let targets = targets(&params);
         let delays = ["pcmk_delay_base", "pcmk_delay_max"].iter().any(|n| params.get(n).is_some_and(|v| is_delay(v)));
-        all.push(Device { id: e.id().unwrap_or_default(), agent: e.attr("type").unwrap_or_default(), targets, delays });
+        let wrong = |(name, value): (&&'a str, &&'a str)| Some((*name, *value, fence_values::expected(name, value)?));
+        let senseless = params.iter().filter_map(wrong).collect();
+        let (id, agent) = (e.id().unwrap_or_default(), e.attr("type").unwrap_or_default());
+        all.push(Device { id, agent, targets, delays, senseless });
     }
     all
 }
@@ -127,6 +133,14 @@ fn targets(params: &BTreeMap<&str, &str>) -> Option<BTreeSet<String>> {
         return (check == Some("static-list")).then(BTreeSet::new);
     }
     Some(mapped.into_iter().flatten().chain(listed.into_iter().flatten()).collect())
+}
+
+fn senseless<'a>(device: &'a Device<'_>) -> impl Iterator<Item = Advice> + 'a {
+    device.senseless.iter().map(|(name, value, expected)| Advice {
+        what: format!("{}: {name}={}: expected {expected}", device.id, base::text::one_line(value, 80)),
+        consequence: "the default or the nearest sensible value is taken, which shows when a node has to be fenced",
+        cure: format!("pcs stonith update {} {name}=VALUE", device.id),
+    })
 }
 
 fn covers(device: &Device<'_>, node: &str) -> bool {
@@ -242,6 +256,16 @@ mod tests {
         assert_eq!(found("", &[("f", "fence_ipmilan", &partly)], ""), ["no fence device covers d2"]);
         let mapped = format!("pcmk_host_map=d1:3;d2:4 {delay}");
         assert_eq!(found("", &[("f", "fence_apc", &mapped)], ""), [""; 0]);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_named() {
+        let params = "pcmk_delay_base=600h pcmk_host_check=banana pcmk_reboot_timeout=-5";
+        let all = found("", &[("f", "fence_ipmilan", params)], "");
+        assert_eq!(all.len(), 3, "{all:?}");
+        assert!(
+            all.iter().any(|a| a == "f: pcmk_host_check=banana: expected static-list, dynamic-list, status or none")
+        );
     }
 
     #[test]

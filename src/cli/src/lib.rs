@@ -29,6 +29,7 @@ mod edit;
 mod explain;
 mod fence_agent;
 mod fence_check;
+mod fence_values;
 mod fencing;
 mod grammar;
 pub mod ipvsadm;

@@ -148,6 +148,14 @@ fn identify(socket: &Path) -> Option<Identity> {
     exchange(stream, socket, &Request::Config).ok()
 }
 
+/// The process that runs this file without a pid file: a node of a cluster, whose resource it is.
+pub fn run_by_node(paths: &Paths) -> Option<u32> {
+    let socket = control_path(&node_dir(), &paths.config);
+    let sockets = std::iter::once(socket).chain(sockets(&node_dir()));
+    let mut runs = sockets.filter_map(|socket| identify(&socket));
+    runs.find(|i| i.config.as_ref().is_some_and(|config| same_file(config, &paths.config))).map(|i| i.pid)
+}
+
 /// The file of another place and the same name that this process runs, if it does: they share the pid file's name.
 pub fn runs_namesake(paths: &Paths, pid: Pid) -> Option<PathBuf> {
     let own = control_path(&paths.run_dir, &paths.config);

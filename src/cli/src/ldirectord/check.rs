@@ -3,11 +3,12 @@
 use super::paths::Paths;
 use super::{complain, exit, sentence};
 use ::ldirectord::audit;
-use ::ldirectord::config::{Config, OwnDirective, Problem, lint, service_id};
+use ::ldirectord::config::{Config, OwnDirective, Problem, Severity, lint, service_id};
 use ::ldirectord::service::{LoadError, load};
 use kernel::ipvs::{Ipvs, Memory, render};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 pub fn check(paths: &Paths, assume: Option<&str>, state_dir: &Path, as_json: bool) -> i32 {
@@ -24,6 +25,7 @@ pub fn check(paths: &Paths, assume: Option<&str>, state_dir: &Path, as_json: boo
     };
     let mut warnings = accepted.warnings;
     warnings.extend(lint(&accepted.config));
+    warnings.extend(of_the_whole(&paths.config, &accepted.config));
     warnings.sort_by_key(|w| (w.line, w.column));
     let table = assume.map(|a| audit::placed(&accepted.config, a == "up").0);
     let errors = audit::audit(&accepted.config);
@@ -52,6 +54,30 @@ pub fn check(paths: &Paths, assume: Option<&str>, state_dir: &Path, as_json: boo
         None => {}
     }
     code
+}
+
+/// What no line is to blame for: a file that serves nothing, and one whose passwords anybody can read.
+fn of_the_whole(path: &Path, config: &Config) -> Vec<Problem> {
+    let problem = |found: &str, expected: &str, cure: String| Problem {
+        severity: Severity::Warning,
+        line: 1,
+        column: 1,
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+        cure,
+        deviation: None,
+    };
+    let mut all = Vec::new();
+    if config.virtuals.is_empty() {
+        all.push(problem("no virtual service", "nothing is served", String::new()));
+    }
+    let secret = config.virtuals.iter().any(|v| !v.passwd.is_empty() || !v.secret.is_empty());
+    let mode = std::fs::metadata(path).map_or(0, |m| m.permissions().mode());
+    if secret && mode & 0o004 != 0 {
+        let cure = format!("chmod o-r {}", path.display());
+        all.push(problem("passwords in a file that everybody can read", "others need not read it", cure));
+    }
+    all
 }
 
 /// Who may go back to the original wants to know what it would refuse.

@@ -26,6 +26,9 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
         );
         return exit::FAILED;
     }
+    if let Some(pid) = super::ask::run_by_node(paths) {
+        return by_node(paths, pid, "started");
+    }
     let exe = match std::env::current_exe() {
         Ok(exe) => exe,
         Err(e) => {
@@ -63,9 +66,23 @@ pub fn start(args: &Ldirectord, paths: &Paths) -> i32 {
     }
 }
 
+/// Two directors on one table would undo each other's work, and what the cluster starts the cluster stops.
+fn by_node(paths: &Paths, pid: u32, what: &str) -> i32 {
+    let file = paths.config.display();
+    kernel::errln!(
+        "ldirectord: process {pid} runs {file} as a resource of the cluster: there it is {what} (pcs resource …)"
+    );
+    exit::FAILED
+}
+
 /// Ends the daemon and waits until it is gone.
 pub fn stop(paths: &Paths) -> i32 {
-    let Some(pid) = paths.running() else { return exit::OK };
+    let Some(pid) = paths.running() else {
+        return match super::ask::run_by_node(paths) {
+            Some(pid) => by_node(paths, pid, "stopped"),
+            None => exit::OK,
+        };
+    };
     if let Err(e) = kill(pid, Signal::SIGTERM) {
         kernel::errln!("ldirectord: cannot stop process {pid}: {e}");
         return exit::FAILED;
@@ -136,6 +153,10 @@ fn one_status(paths: &Paths) -> i32 {
     let file = paths.config.display();
     if let Some(pid) = paths.running() {
         kernel::errln!("ldirectord for {file} is running with pid: {pid}");
+        return exit::OK;
+    }
+    if let Some(pid) = super::ask::run_by_node(paths) {
+        kernel::errln!("ldirectord for {file} is running with pid: {pid}, as a resource of the cluster");
         return exit::OK;
     }
     let namesake = paths.namesake();

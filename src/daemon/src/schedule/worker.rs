@@ -14,9 +14,16 @@ pub(crate) fn run(_args: Vec<OsString>) -> i32 {
     if let Err(error) = setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES, MEMORY_BYTES) {
         kernel::errln!("memory is not limited: {error}");
     }
-    // A failed run is no reason to write the memory of the whole process to the disk.
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // It is handed the whole configuration, secrets and all, and only computes.
+    let confined = [
+        kernel::confine::no_core_dump(),
+        kernel::confine::keep_capabilities(&[]),
+        kernel::confine::refuse_calls(kernel::confine::Filter::Guard),
+    ];
+    if nix::unistd::geteuid().is_root() {
+        confined.into_iter().filter_map(Result::err).for_each(|e| kernel::errln!("the scheduler is not confined: {e}"));
+    }
     let (mut input, mut output) = (std::io::stdin().lock(), kernel::output::stdout());
     loop {
         let order = match Order::read(&mut input) {
