@@ -132,6 +132,27 @@ fn a_daemons_life() {
     assert!(place.log().contains("Purged virtual server (stop): 10.0.0.1:80"), "{}", place.log());
 }
 
+/// In place of the file there is a pipe, which nobody ever writes to, and the log is one that nobody reads.
+#[test]
+fn pipes_in_place_of_files_hold_nothing_up() {
+    let (one, two) = (Server::start(), Server::start());
+    let place = Place::new(&format!("autoreload=yes\n{}", config(&[&one])));
+    assert_eq!(place.code(&["start"]), 0);
+    place.wait("first server", || place.table().contains(&one.real()));
+    std::fs::remove_file(place.path("t.cf")).unwrap();
+    let made = Command::new("mkfifo").arg(place.path("t.cf")).status().unwrap();
+    assert!(made.success());
+    place.wait("what is there is no file", || place.log().contains("is gone"));
+    std::fs::remove_file(place.path("t.cf")).unwrap();
+    place.write(&format!("autoreload=yes\n{}", config(&[&two])));
+    place.wait("the file that is back", || place.table().contains(&two.real()));
+    std::fs::rename(place.path("log"), place.path("old")).unwrap();
+    assert!(Command::new("mkfifo").arg(place.path("log")).status().unwrap().success());
+    assert_eq!(place.code(&["status"]), 0);
+    assert_eq!(place.code(&["stop"]), 0);
+    assert_eq!((place.table().as_str(), place.pid_file().exists()), ("", false));
+}
+
 #[test]
 fn a_stale_pid_file_and_bad_usage() {
     let place = Place::new("virtual=10.0.0.1:80\n    checktype=on\n    real=10.0.1.1 gate\n");
@@ -171,6 +192,20 @@ fn check_finds_what_guides_get_wrong() {
     place.write(&format!("rise=2\n{guide}fall=3\n"));
     let said = String::from_utf8_lossy(&place.run(&["check"]).stderr).into_owned();
     assert!(said.contains("the Perl ldirectord would refuse the file: fall (line 14), rise (line 2)"), "{said}");
+    // A password in a file that everybody can read, and a file that serves nothing.
+    place.write(&format!("{guide}passwd=\"hunter2\"\n"));
+    let readable = |mode: u32| {
+        std::fs::set_permissions(place.path("t.cf"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let said = String::from_utf8_lossy(&place.run(&["check"]).stderr).into_owned();
+        said.contains("everybody can read: others need not read it; chmod o-r ")
+    };
+    assert_eq!((readable(0o644), readable(0o640)), (true, false));
+    place.write("quiescent=yes\n");
+    let output = place.run(&["check"]);
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stderr).contains("nothing is served"),
+        "{output:?}"
+    );
     place.write("virtual=10.0.0.1\n    real=x\n");
     assert_eq!(place.code(&["check"]), 2);
     let json = place.run(&["check", "--json"]);
