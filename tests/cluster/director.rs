@@ -84,6 +84,14 @@ async fn what_operators_ask_for_by_command_holds_after_a_take_over() {
     active(&cluster, &NODES, &b).await;
     cluster.until("all weights", || (weights(&status(&cluster, old, &a)?) == [5, 5, 5]).then_some(())).await;
 
+    // What a node runs has no pid file: it runs all the same, and is not run a second time beside it.
+    let plain = ldirectord(&cluster, old, &a, &["status"]);
+    let said = String::from_utf8_lossy(&plain.stderr);
+    assert!(plain.status.success() && said.contains("as a resource of the cluster"), "{plain:?}");
+    for word in ["start", "stop"] {
+        let refused = ldirectord(&cluster, old, &a, &[word]);
+        assert!(!refused.status.success() && !refused.stderr.is_empty(), "{word}: {refused:?}");
+    }
     let drained = ldirectord(&cluster, old, &a, &["drain", "10.78.1.1", "--deadline", "5", "--json"]);
     let said: Value = serde_json::from_slice(&drained.stdout).expect("JSON");
     assert!(drained.status.success() && said["marked"][0]["changed"] == true && said["left"] == Value::Array(vec![]));

@@ -308,7 +308,7 @@ fn files(cluster: &Cluster) {
 }
 
 fn processes_of(daemon: Pid, processes: &[Pid]) {
-    let mut guards = 0;
+    let (mut guards, mut workers) = (0, 0);
     for pid in processes {
         // All that the kernel says of a process, and of its threads.
         let all = "find \"/proc/$1\" -maxdepth 3 -type f -readable -exec head -c 1000000 {} + 2>/dev/null";
@@ -329,7 +329,16 @@ fn processes_of(daemon: Pid, processes: &[Pid]) {
             }
             assert_eq!((field(*pid, "Seccomp"), field(*pid, "NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
         }
+        // It is handed the whole configuration, and computes.
+        if command_line(*pid).contains("schedule-worker") {
+            workers += 1;
+            for set in ["CapEff", "CapPrm", "CapBnd"] {
+                assert_eq!(field(*pid, set), "0000000000000000", "{set} of the scheduler's process");
+            }
+            assert_eq!((field(*pid, "Seccomp"), field(*pid, "NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
+        }
     }
+    assert_eq!(workers, 1, "the scheduler's process was among {processes:?} of {daemon}");
     assert_eq!(guards, 1, "a guard was among {processes:?} of {daemon}");
     // The daemon belongs to root, and so do its files in /proc, since it may not be dumped.
     let owner =
