@@ -26,7 +26,7 @@ pub fn expected(name: &str, value: &str) -> Option<String> {
             "a number of actions, or -1 for no limit".to_owned()
         }
         "delay_base" | "delay_max" => return delay(value, own == "delay_base"),
-        _ if own.ends_with("_timeout") && !time(value).is_some_and(|ms| ms > 0) => {
+        _ if own.ends_with("_timeout") && time(value).is_none_or(|ms| ms == 0) => {
             "a time above 0, such as 60s".to_owned()
         }
         _ if own.ends_with("_retries") && !value.parse::<u32>().is_ok_and(|n| (1..=MAX_TRIES).contains(&n)) => {

@@ -391,6 +391,7 @@ fn of_two_that_were_told_lies_of_each_other_one_ends_at_the_merge() {
     );
     let (ended, stays) = (ended[0], 3 - ended[0]);
     assert_eq!(told(&lab, stays, "fence_contradicted").len(), 1);
+    assert!(lab.node(stays).alerts.iter().any(|a| a.contains("an agent lies")), "{:?}", lab.node(stays).alerts);
     let since = lab.doubles.len();
     lab.run_ms(3000);
     assert_eq!((lab.where_is("vip"), lab.doubles.len(), lab.fences.len()), (vec![stays], since, 2), "{:?}", runs(&lab));

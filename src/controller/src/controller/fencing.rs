@@ -211,7 +211,10 @@ impl Controller {
             Turn::Acquitted { target } => {
                 let why =
                     "fenced by the others, who were fenced by it, and all live: an agent lies; it stays, they end";
-                self.timeline("fence_contradicted", &self.config.name_of(target), why.to_owned());
+                let name = self.config.name_of(target);
+                self.timeline("fence_contradicted", &name, why.to_owned());
+                // Whoever relies on these devices has to learn of it.
+                self.outputs.push_back(Output::Alert(Alert::FencingTrouble { name, message: why.to_owned() }));
             }
             Turn::Over { entry, askers } => self.on_over(&entry, &askers),
             Turn::Withdrawn { id, target } => {

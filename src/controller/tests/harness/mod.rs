@@ -44,7 +44,7 @@ pub struct Node {
     pub placed: BTreeSet<String>,
     /// Instances that are promoted.
     pub promoted: BTreeSet<String>,
-    /// What its alerts said of the protocol.
+    /// What its alerts said of the protocol, and of trouble with fencing.
     pub alerts: Vec<String>,
     /// Alert agents that it called.
     pub notified: Vec<controller::alerts::Call>,
@@ -559,7 +559,9 @@ impl Lab {
                 self.kill(id.0);
             }
             Output::Timeline(event) => node.timeline.push(event),
-            Output::Alert(Alert::Protocol { message }) => node.alerts.push(message),
+            Output::Alert(Alert::Protocol { message } | Alert::FencingTrouble { message, .. }) => {
+                node.alerts.push(message)
+            }
             Output::Alert(_) => {}
             Output::Notify(calls) => node.notified.extend(calls.calls),
             Output::Digest { ticket, cib } => {
