@@ -523,22 +523,6 @@ fn history_outlives_the_asker_and_the_dc_and_comes_with_a_merge() {
 }
 
 #[test]
-fn members_of_an_older_program_still_see_their_dc_fence() {
-    let cib = fenced(&[], &format!("{GROUP}{}", device("ipmi", "fence_a", &[])), "", "");
-    let mut lab = Lab::on(&[1, 1, 1], &cib, schedule, BTreeMap::from([(NodeId(2), 2)]));
-    lab.agents = BTreeMap::from([("fence_a".to_owned(), Agent::new(Acts::Kills, 300))]);
-    lab.run_ms(3000);
-    let dc = lab.node(3).controller.status().dc.unwrap().0;
-    let owner = lab.where_is("vip")[0];
-    let victim = if owner == dc { if dc == 3 { 1 } else { 3 } } else { owner };
-    lab.kill(victim);
-    lab.run_ms(3000);
-    assert_eq!(lab.fences.iter().map(|f| (f.on, f.target)).collect::<Vec<_>>(), [(dc, victim)]);
-    assert_eq!((lab.where_is("vip").len(), lab.doubles.len()), (1, 0));
-    lab.assert_same_cib();
-}
-
-#[test]
 fn without_a_device_the_watchdog_of_a_node_without_quorum_is_counted_on() {
     let cib = fenced(&[("fencing-watchdog-timeout", "-1")], GROUP, "", "");
     let watched = || {

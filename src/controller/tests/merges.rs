@@ -1,4 +1,5 @@
-//! What a merge finds and puts right: a fencing whose target is back, what a node holds that still cleans up, clones on both sides.
+//! What a merge finds and puts right: a fencing whose target is back, what a node holds that still cleans up, clones on both sides; and
+//! members of an older program.
 //! Real scheduler.
 
 #![allow(clippy::unwrap_used)]
@@ -151,5 +152,21 @@ fn who_comes_up_after_a_fencing_of_whoever_was_there_stays() {
     lab.run_ms(5000);
     assert_eq!(lab.obeyed.len(), 0, "{:?}", lab.node(1).timeline);
     assert_eq!(lab.node(3).controller.status().members.len(), 3);
+    lab.assert_same_cib();
+}
+
+#[test]
+fn members_of_an_older_program_still_see_their_dc_fence() {
+    let cib = fenced(&[], &format!("{GROUP}{}", device("ipmi", "fence_a", &[])), "", "");
+    let mut lab = Lab::on(&[1, 1, 1], &cib, schedule, BTreeMap::from([(NodeId(2), 2)]));
+    lab.agents = BTreeMap::from([("fence_a".to_owned(), Agent::new(Acts::Kills, 300))]);
+    lab.run_ms(3000);
+    let dc = lab.node(3).controller.status().dc.unwrap().0;
+    let owner = lab.where_is("vip")[0];
+    let victim = if owner == dc { if dc == 3 { 1 } else { 3 } } else { owner };
+    lab.kill(victim);
+    lab.run_ms(3000);
+    assert_eq!(lab.fences.iter().map(|f| (f.on, f.target)).collect::<Vec<_>>(), [(dc, victim)]);
+    assert_eq!((lab.where_is("vip").len(), lab.doubles.len()), (1, 0));
     lab.assert_same_cib();
 }
