@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod checks;
 pub mod config;
+mod group;
 pub mod names;
 pub mod pattern;
 pub mod plan;

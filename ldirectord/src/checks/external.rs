@@ -3,12 +3,10 @@
 //! It runs in a process group of its own; when the deadline drops the check, the whole group is killed.
 
 use super::{External, Outcome, failure};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use crate::group::Group;
 use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 pub async fn run(external: &External) -> Outcome {
     let child = match start(command(external), external) {
@@ -16,17 +14,15 @@ pub async fn run(external: &External) -> Outcome {
         Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => start(by_shell(external), external),
         child => child,
     };
-    let child =
+    let mut group =
         child.map_err(|e| failure(format!("{}: {}", external.command, super::io::plain(&e)) + cure(external, &e)))?;
-    let mut group = Group { child };
-    let status = group.child.wait().await?;
+    let status = group.wait().await?;
     if status.success() { Ok("exit code 0".to_owned()) } else { Err(failure(status.to_string())) }
 }
 
-fn start(mut command: Command, external: &External) -> std::io::Result<Child> {
-    command.args(&external.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.process_group(0).kill_on_drop(true);
-    command.spawn()
+fn start(mut command: Command, external: &External) -> std::io::Result<Group> {
+    command.args(&external.args);
+    Group::spawn(command)
 }
 
 fn by_shell(external: &External) -> Command {
@@ -71,19 +67,5 @@ fn command(external: &External) -> Command {
             command
         }
         _ => Command::new(&external.command),
-    }
-}
-
-/// Kills what is left of the group when dropped early.
-struct Group {
-    child: Child,
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // `id` is gone once the child was waited for, so no other process can be hit.
-        if let Some(id) = self.child.id() {
-            let _ = killpg(Pid::from_raw(id as i32), Signal::SIGKILL);
-        }
     }
 }
