@@ -55,6 +55,12 @@ pub(crate) trait Agent: Send + Sync + 'static {
         async { false }
     }
 
+    /// The node may hold nothing any more: what it has of this agent in the kernel goes, active or on standby; what could not be
+    /// removed, in words. Addresses are the lease keeper's, which is faster.
+    fn abandon(&self, _why: &str) -> impl Future<Output = Vec<String>> + Send {
+        async { Vec::new() }
+    }
+
     /// Any other action of its [`Meta::actions`], such as `reload-agent`.
     fn act(&self, _id: &str, action: &str, _settings: &Self::Settings) -> impl Future<Output = AgentOutcome> + Send {
         let refused = AgentOutcome::unimplemented(self.meta().name, action);
@@ -67,6 +73,9 @@ pub(crate) trait Native: Send + Sync {
     fn meta(&self) -> &'static Meta;
 
     fn run<'a>(&'a self, operation: &'a Operation) -> BoxFuture<'a, AgentOutcome>;
+
+    /// See [`Agent::abandon`].
+    fn abandon<'a>(&'a self, why: &'a str) -> BoxFuture<'a, Vec<String>>;
 }
 
 /// An agent and what it was started with here, by instance id.
@@ -146,6 +155,10 @@ impl<A: Agent> Hosted<A> {
 impl<A: Agent> Native for Hosted<A> {
     fn meta(&self) -> &'static Meta {
         self.agent.meta()
+    }
+
+    fn abandon<'a>(&'a self, why: &'a str) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(self.agent.abandon(why))
     }
 
     fn run<'a>(&'a self, operation: &'a Operation) -> BoxFuture<'a, AgentOutcome> {

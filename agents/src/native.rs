@@ -159,6 +159,13 @@ impl Agents {
         self.shared.addresses.set_owners(owners).await;
     }
 
+    /// The node may hold nothing any more: tables of the directors, the kernel's connection sync and whatever else is not an address
+    /// goes, each beside the others; what could not be removed, in words.
+    pub async fn abandon(&self, why: &str) -> Vec<String> {
+        let all = self.shared.registry.values().map(|agent| agent.abandon(why));
+        futures_util::future::join_all(all).await.concat()
+    }
+
     /// Whether this node's part of the cluster has quorum.
     pub fn set_quorate(&self, quorate: bool) {
         self.shared.standing.set_quorate(quorate);

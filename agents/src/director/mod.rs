@@ -462,6 +462,10 @@ impl Agent for Director {
         &META
     }
 
+    async fn abandon(&self, why: &str) -> Vec<String> {
+        self.0.abandon(why).await
+    }
+
     fn settings(&self, instance: &Instance) -> Result<Settings, AgentOutcome> {
         Ok(Settings::of(instance))
     }

@@ -170,6 +170,18 @@ impl Agent for Sync {
     async fn is_placed(&self, id: &str) -> bool {
         self.groups.lock().await.members.get(id).is_some_and(|m| m.active)
     }
+
+    /// What the others say of connections is no matter of this node's any more, nor the other way round.
+    async fn abandon(&self, _why: &str) -> Vec<String> {
+        let mut groups = self.groups.lock().await;
+        if std::mem::take(&mut groups.members).is_empty() {
+            return Vec::new();
+        }
+        match self.reconcile(&groups).await {
+            Err(error) if !is_absent(&error) => vec![format!("connection sync: {error}")],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Sync {

@@ -101,6 +101,17 @@ async fn a_lost_role_is_noticed_and_taken_up_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_may_hold_nothing_has_no_role() {
+    let node = node();
+    node.run("a", "start", &[("syncid", "1")]).await;
+    node.run("b", "monitor", &[("syncid", "2")]).await;
+    assert_eq!(node.roles(), [(SyncState::Master, 1), (SyncState::Backup, 2)]);
+    assert_eq!(node.sync.abandon("this node was fenced").await, [] as [String; 0]);
+    assert_eq!(node.roles(), []);
+    assert_eq!(node.sync.abandon("once more").await, [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn two_groups_have_both_roles_on_one_node() {
     let node = node();
     node.run("a", "monitor", &[("syncid", "1")]).await;

@@ -34,7 +34,7 @@ pub(super) struct End {
 pub(super) struct Obeying {
     pub why: String,
     until: Time,
-    /// Takes the directors' tables away; what is left of them, in words.
+    /// Takes the directors' tables and the connection sync away; what is left of them, in words.
     tables: tokio::task::JoinHandle<Vec<String>>,
 }
 
@@ -127,8 +127,8 @@ impl Core {
         if panic && std::env::var_os(WATCHDOG_ONLY_VAR).is_none() {
             tracing::error!("{}: only its watchdog can end it now", machine::reset(&Place::here()));
         }
-        let (directors, reason) = (self.performer.agents.directors().clone(), why.clone());
-        let tables = tokio::spawn(async move { directors.abandon(&reason).await });
+        let (agents, reason) = (self.performer.agents.clone(), why.clone());
+        let tables = tokio::spawn(async move { agents.abandon(&reason).await });
         self.obeying = Some(Obeying { why, until: clock::now() + LEAVE_WITHIN, tables });
         self.ring.leave().await;
     }
