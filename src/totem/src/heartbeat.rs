@@ -6,7 +6,7 @@
 
 use crate::codec::{FLAG_PROBE, FLAG_QUORATE, FLAG_READY, Frame, Heartbeat};
 use crate::node::Node;
-use crate::peer::Said;
+use crate::peer::{Peer, Said};
 use crate::types::{Event, GatherReason, State, Suspicion, ViewId};
 use base::{NodeId, Time};
 use std::collections::BTreeSet;
@@ -48,11 +48,12 @@ impl Node {
         for id in all {
             for link in self.links.clone() {
                 let Some(peer) = self.peers.get(&id) else { continue };
+                let silent = self.is_silent(now, peer);
                 let used = peer.links_in_use(self.config.link_mode, &self.links) >> link & 1 == 1;
                 let watched = self.config.watch(link).interval;
                 let every = if used { watched.min(self.timing.heartbeat) } else { watched };
                 let beaten = peer.links.get(usize::from(link)).and_then(|l| l.beaten);
-                if news || beaten.is_none_or(|t| now.since(t) + early >= every) {
+                if news || silent || beaten.is_none_or(|t| now.since(t) + early >= every) {
                     self.beat_to(now, id, link, false);
                 }
             }
@@ -63,7 +64,8 @@ impl Node {
         self.beat_seq += 1;
         let hears = self.hears(now);
         let Some(peer) = self.peers.get(&to) else { return };
-        let up = |n: &u8| peer.links.get(usize::from(*n)).is_some_and(|l| l.up);
+        let silent = self.is_silent(now, peer);
+        let up = |n: &u8| !silent && peer.links.get(usize::from(*n)).is_some_and(|l| l.up);
         let your_links = self.links.iter().filter(|n| up(n)).fold(0u8, |bits, n| bits | 1 << n);
         let echo = peer.links.get(usize::from(link)).and_then(|l| l.echo);
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
@@ -85,6 +87,13 @@ impl Node {
             l.beaten = Some(now);
         }
         self.send_bytes(to, link, bytes);
+    }
+
+    /// Nothing has come from the peer over any link for so long that it is about to be suspected. It is told so with every heartbeat, however
+    /// patiently its links are watched: one that hears us, and knows that we do not hear it, forms a ring of its own at once, and
+    /// does not wait to be taken in.
+    fn is_silent(&self, now: Time, peer: &Peer) -> bool {
+        peer.silence(now).is_some_and(|s| s >= self.timing.link_down)
     }
 
     /// Whom this node would share a ring with: heard of late, and not backing off from.

@@ -171,3 +171,26 @@ fn thirty_two_nodes_form_one_ring_lose_one_and_order_their_messages() {
     assert_eq!(false_alarms.count(), 0);
     c.check();
 }
+
+/// Who is not heard is told before it is taken out, at whatever moment it is cut off and however patiently the link is watched: it
+/// forms a ring of its own at once, and goes on renewing what it holds.
+#[test]
+fn who_is_not_heard_any_more_is_not_without_a_ring() {
+    let ms = Duration::from_millis;
+    for timeout in [150, 5000] {
+        for phase in 0..60 {
+            let mut c = Cluster::formed(30 + phase, 2);
+            let watch = Watch { interval: ms(50), timeout: ms(timeout), answers: 2, samples: 2048 };
+            change(&mut c, 2, |config| config.watches = BTreeMap::from([(0, watch)]));
+            c.run_ms(1000 + phase);
+            c.cut_one_way(n(1), n(2));
+            assert!(c.run_until_true(1000, |c| c.in_one_view(&[n(2)])).is_some());
+            let alone = c.run_until_true(1000, |c| c.in_one_view(&[n(1)]));
+            assert!(
+                alone.is_some_and(|t| t < ms(300)),
+                "timeout {timeout}, phase {phase}: {alone:?} {:?}",
+                c.members()
+            );
+        }
+    }
+}
