@@ -52,7 +52,21 @@ pub struct Upgraded {
 /// One step: documents below `to` go through its rules, in this order.
 struct Step {
     to: (u32, u32),
-    rules: &'static [fn(&mut Work)],
+    rules: &'static [Rule],
+}
+
+struct Rule {
+    run: fn(&mut Work),
+    /// About what the schema after this step does not have at all; else about what is read all the same, or only tidier after.
+    needed: bool,
+}
+
+const fn needed(run: fn(&mut Work)) -> Rule {
+    Rule { run, needed: true }
+}
+
+const fn tidier(run: fn(&mut Work)) -> Rule {
+    Rule { run, needed: false }
 }
 
 const STEPS: &[Step] = &[
@@ -70,7 +84,7 @@ pub fn upgraded(cib: &Element) -> Upgraded {
     let mut work = Work::new(configuration);
     for step in steps {
         work.start = work.configuration.clone();
-        step.rules.iter().for_each(|rule| work.apply(*rule));
+        step.rules.iter().for_each(|rule| work.apply(rule.run));
     }
     let mut cib = cib.clone();
     cib.set("validate-with", crate::SCHEMA);
@@ -85,7 +99,7 @@ pub(crate) fn outdated(cib: &Element) -> BTreeSet<(String, u32, u32)> {
     let newest = matches!(Claim::of(cib), Ok(Claim::Version(claimed)) if claimed >= (4, 0));
     let Some(configuration) = cib.child("configuration").filter(|_| newest) else { return BTreeSet::new() };
     let mut work = Work::new(configuration);
-    to_4::GONE.iter().for_each(|rule| rule(&mut work));
+    to_4::RULES.iter().filter(|rule| rule.needed).for_each(|rule| (rule.run)(&mut work));
     work.touched
 }
 

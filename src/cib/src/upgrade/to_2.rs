@@ -1,9 +1,9 @@
 //! 1.x → 2.10: access rights become permissions of roles, and who has them a target.
 
-use super::{Change, Work, renamed};
+use super::{Change, Rule, Work, needed, renamed};
 use xml::Element;
 
-pub const RULES: &[fn(&mut Work)] = &[permissions, targets];
+pub const RULES: &[Rule] = &[needed(permissions), needed(targets)];
 
 /// `<read>`, `<write>` and `<deny>` are permissions of that kind.
 fn permissions(work: &mut Work) {

@@ -1,9 +1,9 @@
 //! 2.10 → 3.10: names that have been replaced, as one table for each place where they may stand.
 
-use super::{Change, Notice, Weight, Work, pair};
+use super::{Change, Notice, Rule, Weight, Work, needed, pair};
 use xml::Element;
 
-pub const RULES: &[fn(&mut Work)] = &[properties, nodes, agents, colocations];
+pub const RULES: &[Rule] = &[needed(properties), needed(nodes), needed(agents), needed(colocations)];
 
 /// What became of a name.
 struct Old {

@@ -6,38 +6,24 @@
 mod constraints;
 mod gone;
 
-use super::{Change, Notice, Weight, Work, pair};
+use super::{Change, Notice, Rule, Weight, Work, needed, pair, tidier};
 use std::collections::{BTreeMap, BTreeSet};
 use xml::Element;
 
-pub const RULES: &[fn(&mut Work)] = &[
-    named_references,
-    valueless_pairs,
-    moons,
-    properties,
-    fencing_levels,
-    repeated_pairs,
-    constraints::ping_nodes,
-    promotable,
-    constraints::several_rules,
-    constraints::lifetimes,
-    gone::meta_attributes,
-    gone::resources,
-    gone::permissions,
-];
-
-/// Those about what the newest schema does not have at all. The others are about what is read all the same, or only tidier after.
-pub const GONE: &[fn(&mut Work)] = &[
-    valueless_pairs,
-    moons,
-    properties,
-    fencing_levels,
-    constraints::ping_nodes,
-    promotable,
-    constraints::several_rules,
-    constraints::lifetimes,
-    gone::meta_attributes,
-    gone::resources,
+pub const RULES: &[Rule] = &[
+    tidier(named_references),
+    needed(valueless_pairs),
+    needed(moons),
+    needed(properties),
+    needed(fencing_levels),
+    tidier(repeated_pairs),
+    needed(constraints::ping_nodes),
+    needed(promotable),
+    needed(constraints::several_rules),
+    needed(constraints::lifetimes),
+    needed(gone::meta_attributes),
+    needed(gone::resources),
+    tidier(gone::permissions),
 ];
 
 /// Before every id that this step makes.
