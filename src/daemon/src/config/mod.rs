@@ -118,18 +118,10 @@ pub struct Totem {
     pub max_messages: u64,
     pub miss_count_const: u64,
     pub block_unlisted_ips: bool,
-    pub link_mode: LinkMode,
+    pub link_mode: totem::LinkMode,
     pub ip_version: IpVersion,
     /// Largest packet that is sent; 0 for what fits everywhere.
     pub knet_mtu: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum LinkMode {
-    #[default]
-    Passive,
-    Active,
-    RoundRobin,
 }
 
 /// Which address of a name with both families is taken.

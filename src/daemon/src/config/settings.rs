@@ -189,9 +189,9 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
         miss_count_const: v.number_or("miss_count_const", 5),
         block_unlisted_ips: v.truth("block_unlisted_ips").unwrap_or(true),
         link_mode: match v.text("link_mode") {
-            Some("active") => LinkMode::Active,
-            Some("rr") => LinkMode::RoundRobin,
-            _ => LinkMode::Passive,
+            Some("active") => totem::LinkMode::Active,
+            Some("rr") => totem::LinkMode::RoundRobin,
+            _ => totem::LinkMode::Passive,
         },
         ip_version: match v.text("ip_version") {
             Some("ipv4") => IpVersion::V4,

@@ -163,11 +163,7 @@ fn links(core: &mut totem::Config, file: &Config) {
     order.sort();
     core.link_order = order.into_iter().map(|(_, number)| number).collect();
     // With a single link there is nothing to choose.
-    core.link_mode = match file.totem.link_mode {
-        config::LinkMode::Active if core.links > 1 => totem::LinkMode::Active,
-        config::LinkMode::RoundRobin if core.links > 1 => totem::LinkMode::RoundRobin,
-        _ => totem::LinkMode::Passive,
-    };
+    core.link_mode = if core.links > 1 { file.totem.link_mode } else { totem::LinkMode::Passive };
     let usual = core.usual_watch();
     for link in &file.links {
         let answers = u32::try_from(link.pong_count).unwrap_or(u32::MAX);
