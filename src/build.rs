@@ -4,7 +4,7 @@
 //! page faults for a start instead of 107.
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/link.rs");
+    println!("cargo::rerun-if-changed=src/build.rs");
     let own_unwinder = ["-Wl,--push-state,--whole-archive", "-l:libgcc_eh.a", "-Wl,--pop-state"];
     for arg in ["-no-pie"].iter().chain(&own_unwinder) {
         println!("cargo::rustc-link-arg-bin=bascule-ipvsadm={arg}");
