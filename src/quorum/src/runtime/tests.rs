@@ -1,3 +1,5 @@
+//! The rules of changing votes, one after the other and together.
+
 #![allow(clippy::unwrap_used)]
 
 use crate::*;
