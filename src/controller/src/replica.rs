@@ -44,6 +44,8 @@ pub struct Replica {
     /// Nodes that may leave: their going is no failure.
     pub leaving: BTreeSet<NodeId>,
     pub fencing: crate::fencing::state::State,
+    /// Until now some members did not keep it.
+    pub(crate) fencing_alone: bool,
     /// The last known life of each node.
     pub lives: BTreeMap<NodeId, u64>,
     /// Nodes with a hardware watchdog, and its time in ms.
@@ -112,6 +114,8 @@ pub struct Turnover {
     pub starting: Vec<(NodeId, OpIdentity)>,
     /// Fencings that are over with it.
     pub fenced: Vec<Turn>,
+    /// Those of which this member alone has known.
+    pub fenced_alone: Vec<Turn>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -139,6 +143,7 @@ impl Replica {
             in_flight: BTreeMap::new(),
             leaving: BTreeSet::new(),
             fencing: Default::default(),
+            fencing_alone: false,
             lives: BTreeMap::new(),
             watchdogs: BTreeMap::new(),
             view: ViewId::default(),
@@ -212,6 +217,8 @@ impl Replica {
             self.since.entry(*node).or_insert(view.seq);
         }
         self.joining.clear();
+        self.meet_lives(states);
+        let fenced_alone = self.end_fencing_alone();
         let acquitted = self.learn_fencing(states, &merge.losers);
         self.dc = self.elect();
         let dc_state = self.dc.and_then(|dc| states.get(&dc));
@@ -236,7 +243,7 @@ impl Replica {
         self.write_runtime();
         let members: Vec<String> = states.keys().map(|n| n.to_string()).collect();
         self.advance(format!("view {}.{} {}", view.seq, view.rep, members.join(",")).as_bytes());
-        Turnover { fenced, ..turnover }
+        Turnover { fenced, fenced_alone, ..turnover }
     }
 
     /// Whether no other partition can have quorum at the same time.

@@ -232,6 +232,8 @@ impl World {
                 }
                 return;
             }
+            // Hosts that answer no questions.
+            totem::Output::Echo { .. } => return,
             totem::Output::Deliver(m) => {
                 Input::Deliver { sender: m.sender, view: view_of(m.view), seq: m.seq, payload: m.payload }
             }

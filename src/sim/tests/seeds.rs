@@ -53,6 +53,21 @@ fn whole_clusters_keep_every_property_and_come_to_rest() {
     }
 }
 
+/// Lives that once found a fault, by what it was.
+const REMEMBERED: &[(u64, &str)] = &[(
+    1614,
+    "a node that obeyed its fencing was fenced again, because a member of an older feature level kept no fencing",
+)];
+
+#[test]
+fn what_was_found_once_stays_cured() {
+    for (seed, what) in REMEMBERED {
+        if let Err(violation) = run::run(&Plan::from_seed(*seed)) {
+            panic!("{what}:\n{}", told(*seed, &violation));
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_life() {
     for seed in [3, 16, 232] {

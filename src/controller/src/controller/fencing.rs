@@ -342,6 +342,9 @@ impl Controller {
         for turn in &turnover.fenced {
             self.on_turn(turn.clone(), true);
         }
+        for turn in &turnover.fenced_alone {
+            self.on_turn(turn.clone(), false);
+        }
         self.answer_lost();
         let needed = self.replica.fencing.open.iter().filter(|f| !f.needless).map(|f| f.ask.id).collect();
         let work = self.fencing.executor.keep(&needed);

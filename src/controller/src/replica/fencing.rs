@@ -68,12 +68,8 @@ impl Replica {
         self.shares_fencing() && self.fencing.is_fenced(node, self.life_of(node))
     }
 
-    /// At the start of a view: what members know of the past. Returns who stays although it was fenced, as everybody was.
-    pub(super) fn learn_fencing(
-        &mut self,
-        states: &BTreeMap<NodeId, State>,
-        losers: &BTreeSet<NodeId>,
-    ) -> BTreeSet<NodeId> {
+    /// At the start of a view: which life of each member this is.
+    pub(super) fn meet_lives(&mut self, states: &BTreeMap<NodeId, State>) {
         for (node, state) in states {
             self.lives.insert(*node, state.incarnation);
             match state.watchdog_ms {
@@ -81,11 +77,33 @@ impl Replica {
                 ms => drop(self.watchdogs.insert(*node, ms)),
             }
         }
-        if !self.shares_fencing() {
-            // Members below do not keep it, so nobody may rely on it; the past is for people.
-            let history = std::mem::take(&mut self.fencing.history);
-            self.fencing = crate::fencing::state::State { history, ..Default::default() };
+    }
+
+    /// At the start of a view, what one member alone has known until now: members below [`FENCING_LEVEL`] do not keep it, so nobody may
+    /// rely on it; the past is for people. But a target that was a member when its device had done it, and is none any more, is
+    /// down: returns what follows, which the others still have to be told.
+    pub(super) fn end_fencing_alone(&mut self) -> Vec<Turn> {
+        let shared = self.shares_fencing();
+        let was_alone = std::mem::replace(&mut self.fencing_alone, !shared);
+        if shared && !was_alone {
+            return Vec::new();
         }
+        let mut old = std::mem::take(&mut self.fencing);
+        old.open.retain(|f| f.obeying);
+        let turns = old.view(self.wall, &self.there());
+        self.fencing.history = old.history;
+        if !shared {
+            self.fencing.open = old.open;
+        }
+        turns
+    }
+
+    /// At the start of a view: what members know of the past. Returns who stays although it was fenced, as everybody was.
+    pub(super) fn learn_fencing(
+        &mut self,
+        states: &BTreeMap<NodeId, State>,
+        losers: &BTreeSet<NodeId>,
+    ) -> BTreeSet<NodeId> {
         let told: Vec<Told<'_>> = states.values().map(|s| Told { entries: &s.fencing, wall_ms: s.wall_ms }).collect();
         let life = |s: &State| Life { incarnation: s.incarnation, lasted_ms: s.lasted_ms };
         let lives = states.iter().map(|(node, s)| (*node, life(s))).collect();
