@@ -34,8 +34,11 @@ pub struct Bounds {
     pub permit: Duration,
     /// The ring's thread looks at ring and controller that often, and gives a permit if both are well.
     pub look: Duration,
-    /// Longest time between two heartbeats of a ring, whatever `token` is.
+    /// Longest time between two heartbeats to the same node of a ring, whatever `token` is.
     pub heartbeat: Duration,
+    /// How much longer one side of a cut may wait for a host that it knows to be silent about echo requests than the other side does
+    /// for one that used to answer.
+    pub patience: Duration,
     /// Longest answer of the kernel to one request; without it the next round asks again.
     pub request: Duration,
     /// A renewal that took longer than this counts only if it was still permitted when it was done.
@@ -78,7 +81,8 @@ impl Bounds {
         renew: ms(400),
         permit: ms(600),
         look: ms(50),
-        heartbeat: ms(50),
+        heartbeat: ms(120),
+        patience: ms(120),
         request: ms(400),
         in_flight: ms(100),
         beat: ms(40),
@@ -102,9 +106,9 @@ impl Bounds {
     }
 
     /// How much later than a survivor's view the lost node may have been given its last permit: its last heartbeat and its
-    /// last look may each be one interval away from the survivor's.
+    /// last look may each be one interval away from the survivor's, and it may be the more patient of the two.
     pub const fn lag(&self) -> Duration {
-        ms(to_ms(self.look) + to_ms(self.heartbeat))
+        ms(to_ms(self.look) + to_ms(self.heartbeat) + to_ms(self.patience))
     }
 
     /// What `takeover=safe` waits from the view without the lost node, unless its death is confirmed.
@@ -176,7 +180,7 @@ mod tests {
     #[test]
     fn a_survivor_waits_longer_than_the_longest_possession() {
         // Every part by itself, so that none can be forgotten in the sum.
-        let last_permit = B.look + B.heartbeat;
+        let last_permit = B.look + B.heartbeat + B.patience;
         let last_renewal = last_permit + B.permit + B.in_flight;
         let last_moment = last_renewal + B.lifetime + B.expiry;
         assert!(B.hold() >= last_moment, "{:?} < {last_moment:?}", B.hold());
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn a_node_that_renews_stays_permitted_while_its_ring_forms_anew() {
         // Two detections of the default ring in a row, without a permit in between.
-        assert!(B.permit + B.lifetime > ms(200) * 2 + ms(250) * 4);
+        assert!(B.permit + B.lifetime > ms(300) * 2 + ms(250) * 4);
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl World {
         let mut waiting = std::mem::take(&mut self.host_mut(id).deferred);
         // The ring's thread reads its sockets before it looks at its timers; the controller's task comes after it.
         waiting.sort_by_key(|e| match e.what {
-            What::Frame { .. } => 0,
+            What::Frame { .. } | What::EchoReply { .. } => 0,
             What::RingTimer => 1,
             _ => 2,
         });
@@ -326,6 +326,7 @@ impl World {
         let Some(p) = &mut self.host_mut(id).process else { return };
         let report = match output {
             totem::Output::Send { to, frame, .. } => return self.send(id, to, &frame),
+            totem::Output::Echo { to, .. } => return self.carry(id, to, || What::EchoRequest { from: id }),
             totem::Output::SaveRingSeq(seq) => {
                 let host = self.host_mut(id);
                 if host.disk.ring_seq < seq {
@@ -365,16 +366,37 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, frame: &[u8]) {
+        let mut shared: Option<Rc<[u8]>> = None;
+        self.carry(from, to, || {
+            let frame = shared.get_or_insert_with(|| Rc::from(frame)).clone();
+            What::Frame { from, frame }
+        });
+    }
+
+    fn carry(&mut self, from: NodeId, to: NodeId, mut what: impl FnMut() -> What) {
         let copies = self.net.carry(&mut self.rng, from, to);
         if !self.host(to).powered {
             return;
         }
         let life = self.host(to).lives;
-        let mut shared: Option<Rc<[u8]>> = None;
         for delay in copies.0.into_iter().flatten() {
-            let frame = shared.get_or_insert_with(|| Rc::from(frame)).clone();
-            self.after(delay, to, life, What::Frame { from, frame });
+            self.after(delay, to, life, what());
         }
+    }
+
+    /// The kernel answers, whatever the daemon does.
+    pub(crate) fn echo_request(&mut self, id: NodeId, from: NodeId) {
+        let host = self.host(id);
+        if host.powered && host.paused.is_none_or(|p| p.what != Pause::Machine) {
+            self.carry(id, from, || What::EchoReply { from: id });
+        }
+    }
+
+    pub(crate) fn echo_reply(&mut self, id: NodeId, from: NodeId) {
+        let now = self.now;
+        let Some(p) = &mut self.host_mut(id).process else { return };
+        let local = p.clock.shows(now);
+        p.totem.host_answered(local, from);
     }
 
     /// Arms the next timers of ring and controller.

@@ -29,6 +29,13 @@ pub enum What {
         from: NodeId,
         frame: Rc<[u8]>,
     },
+    /// A question to this host's kernel whether it lives, and the answer to one.
+    EchoRequest {
+        from: NodeId,
+    },
+    EchoReply {
+        from: NodeId,
+    },
     RingTimer,
     /// The ring's thread looks at ring and controller.
     Look,
@@ -250,6 +257,7 @@ impl World {
             What::Start => return self.start(id),
             What::Guard => return self.guard_acts(id, event.life),
             What::Lapse { address } => return self.lapse(id, &address),
+            What::EchoRequest { from } => return self.echo_request(id, from),
             What::Wake { until } => return self.wake(id, until),
             _ => {}
         }
@@ -259,14 +267,16 @@ impl World {
         }
         if let Some(paused) = host.paused {
             // A machine that stands still receives nothing.
-            let lost = paused.what == Pause::Machine && matches!(event.what, What::Frame { .. });
-            if !lost && (host.deferred.len() < MAX_DEFERRED || !matches!(event.what, What::Frame { .. })) {
+            let packet = matches!(event.what, What::Frame { .. } | What::EchoReply { .. });
+            let lost = paused.what == Pause::Machine && packet;
+            if !lost && (host.deferred.len() < MAX_DEFERRED || !packet) {
                 host.deferred.push(event);
             }
             return;
         }
         match event.what {
             What::Frame { from, frame } => self.frame(id, from, &frame),
+            What::EchoReply { from } => self.echo_reply(id, from),
             What::RingTimer => self.ring_timer(id),
             What::Look => self.look(id),
             What::Renew => self.renew(id),

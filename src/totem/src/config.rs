@@ -29,15 +29,20 @@ pub const MAX_RING_SEQ_JUMP: u64 = 1 << 40;
 pub const MAX_STORED_RING_SEQ: u64 = 1 << 48;
 /// A node that starts and hears others waits so many times `start_wait` for them before it forms a ring of its own.
 pub const START_PATIENCE: u32 = 12;
+/// With more of them, too much time would pass between two heartbeats to the same peer.
+const MAX_TURNS: usize = 2;
 /// Rounds of the membership protocol without a ring, after which a node goes on alone and backs off.
 pub const MAX_GATHER_ROUNDS: u32 = 8;
 
 /// Times of the protocol. [`Timing::fast`] is Bascule's default, [`Timing::patient`] what an explicit `token` asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Between two heartbeats to each peer on each link.
+    /// Between two heartbeats to one peer or another: peers take turns ([`Config::beat_interval`]).
     pub heartbeat: Duration,
-    /// A peer silent for that long on every link is suspected.
+    /// A peer whose heartbeat is so much overdue, and whose host answers no echo requests either although it did before, is
+    /// suspected. None: only `suspect` counts.
+    pub grace: Option<Duration>,
+    /// A peer silent for that long on every link is suspected, also where its host answers: its process is hung.
     pub suspect: Duration,
     /// A link silent for that long is not used while there is a better one.
     pub link_down: Duration,
@@ -63,16 +68,29 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// A dead node is noticed after four missed heartbeats.
+    /// What is run with where the file says nothing.
     pub fn fast() -> Timing {
+        Timing::noticing(Timing::USUAL)
+    }
+
+    /// Until a dead node is noticed, where the file says nothing.
+    pub const USUAL: Duration = Duration::from_millis(120);
+
+    /// A node in a ring of up to three, whose host answers echo requests while it lives, is noticed so long after its death at the
+    /// latest: up to half of it until somebody misses a heartbeat, the other half for three questions to its host. Who merely
+    /// has no processor time has twice that, for its host answers. A dead host is told apart from a busy one no faster than
+    /// that: with less than [`Timing::SHORTEST`], three packets lost in a row would do.
+    pub fn noticing(dead_after: Duration) -> Timing {
         let ms = Duration::from_millis;
+        let dead_after = dead_after.clamp(Timing::SHORTEST, Timing::USUAL);
         Timing {
-            heartbeat: ms(50),
-            suspect: ms(200),
+            heartbeat: dead_after / 2,
+            grace: Some(dead_after / 2),
+            suspect: (dead_after * 2).max(ms(150)),
             link_down: ms(150),
-            token: ms(1000),
+            token: ms(2000),
             token_retransmit: ms(15),
-            hold: ms(50),
+            hold: ms(900),
             join: ms(20),
             consensus: ms(250),
             commit: ms(250),
@@ -83,12 +101,31 @@ impl Timing {
         }
     }
 
+    pub const SHORTEST: Duration = Duration::from_millis(30);
+
+    /// Between two heartbeats to the same one of so many peers.
+    pub fn beat_interval(&self, peers: usize) -> Duration {
+        self.heartbeat * turns(peers) as u32
+    }
+
+    /// As they are with so many peers: who gets a heartbeat less often is waited for longer.
+    pub fn with_peers(self, peers: usize) -> Timing {
+        let more = self.beat_interval(peers) - self.heartbeat;
+        Timing { suspect: if self.grace.is_some() { self.suspect + more } else { self.suspect }, ..self }
+    }
+
+    /// Until a dead node is noticed; none where that is a matter of `token` alone.
+    pub fn dead_after(&self) -> Option<Duration> {
+        self.grace.map(|grace| self.heartbeat + grace)
+    }
+
     /// `token` as corosync counts it, with `token_coefficient` already added for the nodes beyond two: nobody is declared
     /// dead before it. Planned leaves and merges are as quick as ever.
     pub fn patient(token: Duration, consensus: Option<Duration>) -> Timing {
         let fast = Timing::fast();
         Timing {
             suspect: token,
+            grace: None,
             token,
             consensus: consensus.unwrap_or(token * 6 / 5),
             commit: token,
@@ -158,16 +195,33 @@ impl Config {
         if self.me.0 == 0 || self.peers.contains(&NodeId(0)) {
             return Err(ConfigError::NodeZero);
         }
-        let t = &self.timing;
-        if t.heartbeat.is_zero() || t.heartbeat * 2 > t.suspect {
-            return Err(ConfigError::Heartbeat { heartbeat: t.heartbeat, suspect: t.suspect });
+        let t = self.effective_timing();
+        let interval = self.beat_interval();
+        if interval.is_zero() || interval * 2 > t.suspect {
+            return Err(ConfigError::Heartbeat { heartbeat: interval, suspect: t.suspect });
         }
         Ok(())
     }
 
     /// How a link is watched of which the file says nothing.
     pub fn usual_watch(&self) -> Watch {
-        Watch { interval: self.timing.heartbeat, timeout: self.timing.link_down, answers: 2, samples: 2048 }
+        let interval = self.beat_interval();
+        Watch { interval, timeout: self.timing.link_down.max(interval * 2), answers: 2, samples: 2048 }
+    }
+
+    /// Peers are sent heartbeats in so many turns: of two, each gets every other one. So a node that dies is missed by one of
+    /// them after one [`Timing::heartbeat`], for the price of one packet in that time.
+    pub(crate) fn turns(&self) -> usize {
+        turns(self.peers.len())
+    }
+
+    pub(crate) fn effective_timing(&self) -> Timing {
+        self.timing.with_peers(self.peers.len())
+    }
+
+    /// Between two heartbeats to the same peer.
+    pub fn beat_interval(&self) -> Duration {
+        self.timing.beat_interval(self.peers.len())
     }
 
     pub(crate) fn watch(&self, link: u8) -> Watch {
@@ -191,6 +245,10 @@ impl Config {
         }
         order
     }
+}
+
+fn turns(peers: usize) -> usize {
+    peers.clamp(1, MAX_TURNS)
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -1,12 +1,12 @@
-//! Heartbeats, links, silence: who is alive, over which link, and who could share a ring with whom.
+//! Heartbeats and links: who is alive, over which link, and who could share a ring with whom.
 //!
-//! Every peer gets a heartbeat on every link, members and strangers alike: that keeps links known, finds the dead, finds rings
-//! to merge with, and tells each node whom the others hear. A peer that is half-way to being suspected is asked to answer at
-//! once, a few times, so that a few lost packets do not cost it its place. Any frame counts as a sign of life.
+//! Every peer gets a heartbeat on every link, members and strangers alike: that keeps links known, finds the dead (`silence`),
+//! finds rings to merge with, and tells each node whom the others hear. Peers take turns. Any frame counts as a sign of life.
 
 use crate::codec::{FLAG_PROBE, FLAG_QUORATE, FLAG_READY, Frame, Heartbeat};
 use crate::node::Node;
-use crate::peer::{Peer, Said};
+use crate::peer::Said;
+use crate::silence::Refusal;
 use crate::types::{Event, GatherReason, State, Suspicion, ViewId};
 use base::{NodeId, Time};
 use std::collections::BTreeSet;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Heartbeats in a row from a member that works in another ring, after which it is no member any more.
 const ELSEWHERE_LIMIT: u32 = 3;
+/// A process that did not run for so long beyond its next timer knows that it stalled.
+const STALL: Duration = Duration::from_millis(50);
 
 impl Node {
     /// The regular heartbeat.
@@ -21,6 +23,7 @@ impl Node {
         if now >= self.next_beat {
             self.next_beat = now + self.config.beat_every();
             self.check_links(now);
+            self.ask_hosts(now);
             self.beat(now);
             self.look_for_merge(now);
         }
@@ -36,22 +39,27 @@ impl Node {
         self.beat_all = true;
     }
 
-    /// On the links in use at least every [`Timing::heartbeat`](crate::Timing), since the ring lives by them; on the others as
-    /// often as those are watched.
+    /// On the links in use at least every [`Config::beat_interval`](crate::Config::beat_interval), since the ring lives by them; on
+    /// the others as often as those are watched.
     fn beat(&mut self, now: Time) {
         self.last_beat = Some(now);
         self.echo_ahead_told = self.echo_ahead;
         let news = std::mem::take(&mut self.beat_all);
+        self.beats = self.beats.wrapping_add(1);
+        let (turns, usual) = (self.config.turns(), self.config.beat_interval());
         // What is due a moment from now is sent now.
         let early = self.config.beat_every() / 4;
         let all: Vec<NodeId> = self.peers.keys().copied().collect();
-        for id in all {
+        for (place, id) in all.into_iter().enumerate() {
+            // News and the like go to all at once; from then on they take turns again, and whose turn comes too early, all the same.
+            let its_turn = self.beats.wrapping_add(place) % turns == 0;
             for link in self.links.clone() {
                 let Some(peer) = self.peers.get(&id) else { continue };
                 let silent = self.is_silent(now, peer);
                 let used = peer.links_in_use(self.config.link_mode, &self.links) >> link & 1 == 1;
                 let watched = self.config.watch(link).interval;
-                let every = if used { watched.min(self.timing.heartbeat) } else { watched };
+                let every = if used { watched.min(usual) } else { watched };
+                let every = if its_turn && every == usual { every / turns as u32 } else { every };
                 let beaten = peer.links.get(usize::from(link)).and_then(|l| l.beaten);
                 if news || silent || beaten.is_none_or(|t| now.since(t) + early >= every) {
                     self.beat_to(now, id, link, false);
@@ -60,7 +68,7 @@ impl Node {
         }
     }
 
-    fn beat_to(&mut self, now: Time, to: NodeId, link: u8, probe: bool) {
+    pub(crate) fn beat_to(&mut self, now: Time, to: NodeId, link: u8, probe: bool) {
         self.beat_seq += 1;
         let hears = self.hears(now);
         let Some(peer) = self.peers.get(&to) else { return };
@@ -89,18 +97,12 @@ impl Node {
         self.send_bytes(to, link, bytes);
     }
 
-    /// Nothing has come from the peer over any link for so long that it is about to be suspected. It is told so with every heartbeat, however
-    /// patiently its links are watched: one that hears us, and knows that we do not hear it, forms a ring of its own at once, and
-    /// does not wait to be taken in.
-    fn is_silent(&self, now: Time, peer: &Peer) -> bool {
-        peer.silence(now).is_some_and(|s| s >= self.timing.link_down)
-    }
-
-    /// Whom this node would share a ring with: heard of late, and not backing off from.
+    /// Whom this node would share a ring with: members that live, and others that were heard just now and are not backed off from.
     fn hears(&self, now: Time) -> BTreeSet<NodeId> {
         let member = |id: &NodeId| self.ring.members.contains(id);
-        let willing =
-            self.peers.iter().filter(|(id, p)| p.alive(now, &self.timing) && (member(id) || !p.backing_off(now)));
+        let willing = self.peers.iter().filter(|(id, p)| {
+            p.alive(now, &self.timing) && (member(id) || !p.backing_off(now) && !self.is_silent(now, p))
+        });
         willing.map(|(id, _)| *id).chain([self.config.me]).collect()
     }
 
@@ -109,7 +111,10 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = !peer.alive(now, &timing);
         peer.heard = Some(now);
+        peer.lost = false;
         peer.next_probe = None;
+        peer.refusal = Refusal::None;
+        peer.host.unanswered = 0;
         let Some(l) = peer.links.get_mut(usize::from(link)) else { return };
         l.heard = Some(now);
         l.unreachable = false;
@@ -255,88 +260,6 @@ impl Node {
         events.into_iter().for_each(|e| self.event(e));
     }
 
-    pub(crate) fn on_link_error(&mut self, now: Time, node: NodeId, link: u8) {
-        let order = self.links.clone();
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if let Some(l) = peer.links.get_mut(usize::from(link)) {
-            l.errors += 1;
-            l.unreachable = true;
-        }
-        // One heartbeat must be overdue as well: an error may be about a packet sent before the peer was up.
-        let overdue = peer.silence(now).is_none_or(|s| s > self.timing.heartbeat * 6 / 5);
-        let believed = self.timing.trust_link_errors && overdue && peer.all_unreachable(&order);
-        if believed && self.is_partner(node) {
-            self.suspect(now, node, Suspicion::Unreachable);
-        }
-    }
-
-    /// Half-way to suspicion a peer is asked to answer at once.
-    pub(crate) fn probe_due(&mut self, now: Time) {
-        if self.probe_deadline().is_none_or(|t| t > now) {
-            return;
-        }
-        let mut due = self.partners();
-        due.retain(|p| self.probe_at(*p).is_some_and(|t| t <= now));
-        for id in due {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.next_probe = Some(now + self.timing.heartbeat / 3);
-            }
-            for link in self.links.clone() {
-                self.beat_to(now, id, link, true);
-            }
-        }
-    }
-
-    fn probe_at(&self, node: NodeId) -> Option<Time> {
-        let peer = self.peers.get(&node)?;
-        let first = peer.heard? + (self.timing.suspect / 2).min(self.timing.heartbeat * 2);
-        Some(peer.next_probe.map_or(first, |t| t.max(first)))
-    }
-
-    pub(crate) fn probe_deadline(&self) -> Option<Time> {
-        self.earliest(|p| self.probe_at(p))
-    }
-
-    fn silent_at(&self, node: NodeId) -> Option<Time> {
-        let peer = self.peers.get(&node)?;
-        let since = match peer.heard {
-            Some(heard) => heard,
-            None => self.gather.since,
-        };
-        Some(since + self.timing.suspect)
-    }
-
-    pub(crate) fn silence_deadline(&self) -> Option<Time> {
-        self.earliest(|p| self.silent_at(p))
-    }
-
-    pub(crate) fn check_silence(&mut self, now: Time) {
-        if self.silence_deadline().is_none_or(|t| t > now) {
-            return;
-        }
-        for id in self.partners() {
-            // A suspicion may have changed who matters.
-            if self.silent_at(id).is_some_and(|t| t <= now) && self.is_partner(id) {
-                self.suspect(now, id, Suspicion::Silence);
-            }
-        }
-    }
-
-    pub(crate) fn suspect(&mut self, now: Time, node: NodeId, reason: Suspicion) {
-        self.counters.suspicions += 1;
-        let timing = self.timing;
-        let mut silent_ms = 0;
-        if let Some(peer) = self.peers.get_mut(&node) {
-            silent_ms = peer.silence(now).unwrap_or_default().as_millis() as u64;
-            peer.elsewhere = 0;
-            if reason != Suspicion::Restarted {
-                peer.back_off(now, &timing);
-            }
-        }
-        self.event(Event::PeerSuspected { node, silent_ms, reason });
-        self.exclude(now, GatherReason::PeerSuspected, node);
-    }
-
     pub(crate) fn on_restart(&mut self, now: Time, node: NodeId) {
         self.event(Event::PeerRestarted { node });
         if self.state == State::Gather && !self.ring.members.contains(&node) {
@@ -368,7 +291,7 @@ impl Node {
         self.last_run = self.last_run.max(now);
         // The heartbeat timer alone makes it run more often than this.
         let stalled = gap.saturating_sub(self.timing.heartbeat);
-        if stalled < self.timing.heartbeat * 3 / 2 || self.state == State::Left {
+        if stalled < self.shortest_stall() || self.state == State::Left {
             return;
         }
         self.stalled(now, stalled);
@@ -391,13 +314,17 @@ impl Node {
         }
         // Clocks that go at slightly different rates part slowly; only what came since our last heartbeat is a stall.
         let stalled = self.echo_ahead.saturating_sub(self.echo_ahead_told);
-        if stalled < self.timing.heartbeat * 3 / 2 {
+        if stalled < self.shortest_stall() {
             return;
         }
         if self.stalled_at.is_none_or(|t| now.since(t) >= self.timing.heartbeat) {
             self.stalled(now, stalled);
         }
         self.left_behind_after(now, stalled);
+    }
+
+    fn shortest_stall(&self) -> Duration {
+        STALL.min(self.timing.heartbeat * 3 / 2)
     }
 
     fn stalled(&mut self, now: Time, by: Duration) {

@@ -50,6 +50,7 @@ mod membership;
 mod node;
 mod peer;
 mod recovery;
+mod silence;
 pub mod status;
 mod store;
 mod token;

@@ -28,7 +28,7 @@ pub enum LinkMode {
 /// How one link is watched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Watch {
-    /// Between two heartbeats (`knet_ping_interval`); on the links in use they are never further apart than `Timing::heartbeat`.
+    /// Between two heartbeats (`knet_ping_interval`); on the links in use they are never further apart than `Config::beat_interval`.
     pub interval: Duration,
     /// Silent for that long it is down (`knet_ping_timeout`).
     pub timeout: Duration,

@@ -179,7 +179,7 @@ impl Node {
             State::Gather => !self.gather.fail.contains(&from) && (self.gather.knows(from) || invites),
             State::Operational if !partner => invites,
             State::Operational => partner && !old_news,
-            State::Commit | State::Recovery => partner && !old_news && !self.crosses(&join),
+            State::Commit | State::Recovery => partner && !old_news && !self.crosses(from, &join),
             State::Left => false,
         };
         if !welcome || self.slanders(now, from, &join) {
@@ -207,10 +207,12 @@ impl Node {
     }
 
     /// Sent before its sender had seen the ring that is being formed, and asks for just that ring: the two crossed on their
-    /// way. Beginning anew would send a join that crosses the sender's in turn, and so on.
-    fn crosses(&self, join: &Join) -> bool {
+    /// way. Beginning anew would send a join that crosses the sender's in turn, and so on. Whatever the ring's representative asked for
+    /// before it made the ring is over as well: it may be about this node's former life.
+    fn crosses(&self, from: NodeId, join: &Join) -> bool {
         self.forming.as_ref().is_some_and(|f| {
-            join.ring_seq < f.ring.id.seq && join.proc.difference(&join.fail).eq(f.ring.members.iter())
+            let same = join.proc.difference(&join.fail).eq(f.ring.members.iter());
+            join.ring_seq < f.ring.id.seq && (same || from.0 == f.ring.id.rep)
         })
     }
 
@@ -249,8 +251,10 @@ impl Node {
     }
 
     fn back_off_from(&mut self, now: Time, node: NodeId) {
-        let timing = self.timing;
+        let (timing, overdue) = (self.timing, self.overdue());
         if let Some(peer) = self.peers.get_mut(&node) {
+            // The word of one who has missed it longer is believed of one who is missed here as well.
+            peer.lost |= peer.silence(now).is_some_and(|s| s >= overdue);
             peer.back_off(now, &timing);
         }
     }
@@ -285,9 +289,9 @@ impl Node {
     /// Whether a node with which no ring came about is there, and hears us.
     fn is_put_out_by(&self, now: Time, node: NodeId) -> bool {
         // After a stall of ours it cannot have heard us.
-        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.timing.heartbeat * 2);
+        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.config.beat_interval() * 2);
         let lively = self.peers.get(&node).is_some_and(|p| {
-            let recent = p.silence(now).is_some_and(|s| s < self.timing.heartbeat * 6 / 5);
+            let recent = p.silence(now).is_some_and(|s| s < self.config.beat_interval() * 6 / 5);
             recent && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)
         });
         lively && !self.gather.put_out && self.rounds <= MAX_GATHER_ROUNDS

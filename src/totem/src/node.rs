@@ -7,7 +7,7 @@
 //! | `commit` | `state` into Commit, `forming` |
 //! | `recovery` | `state` into Recovery and Operational, `ring` |
 //! | `token` | `token`, the stores of the ring that has the token |
-//! | `heartbeat` | `peers` |
+//! | `heartbeat`, `silence` | `peers` |
 
 use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
@@ -70,6 +70,8 @@ pub struct Node {
     pub(crate) quorate: bool,
     pub(crate) beat_seq: u64,
     pub(crate) next_beat: Time,
+    /// How many there were: whose turn it is.
+    pub(crate) beats: usize,
     pub(crate) last_beat: Option<Time>,
     /// The next heartbeat is news, for every link.
     pub(crate) beat_all: bool,
@@ -92,7 +94,7 @@ impl Node {
     pub fn new(config: Config, now: Time) -> Node {
         let peers = config.peers.iter().filter(|p| **p != config.me).map(|p| (*p, Peer::new())).collect();
         let mut node = Node {
-            timing: config.timing,
+            timing: config.effective_timing(),
             links: config.links_in_order(),
             peers,
             state: State::Gather,
@@ -111,6 +113,7 @@ impl Node {
             quorate: false,
             beat_seq: 0,
             next_beat: now,
+            beats: 0,
             last_beat: None,
             beat_all: true,
             last_run: now,
@@ -184,8 +187,9 @@ impl Node {
             return;
         }
         self.beat_due(now);
-        self.probe_due(now);
+        // Before more is asked: an answer to the last question may still be waited for.
         self.check_silence(now);
+        self.probe_due(now);
         self.token_due(now);
         self.gather_due(now);
         self.commit_due(now);
@@ -249,6 +253,7 @@ impl Node {
         self.note_run(now);
         let me = self.config.me;
         self.config.peers = peers.into_iter().filter(|p| *p != me).collect();
+        self.timing = self.config.effective_timing();
         let gone: BTreeSet<NodeId> = self.peers.keys().copied().filter(|p| !self.config.peers.contains(p)).collect();
         for id in &self.config.peers {
             self.peers.entry(*id).or_insert_with(Peer::new);
@@ -272,7 +277,6 @@ impl Node {
         let peers = config.peers.clone();
         let (me, incarnation, ring_seq) = (self.config.me, self.config.incarnation, self.config.ring_seq);
         self.config = Config { me, incarnation, ring_seq, ..config };
-        self.timing = self.config.timing;
         self.links = self.config.links_in_order();
         // A link that goes takes with it what was known of it.
         let gone = usize::from(self.config.links);
@@ -529,7 +533,7 @@ impl Node {
         if peer.next_goodbye.is_some_and(|t| now < t) || link >= MAX_LINKS {
             return;
         }
-        peer.next_goodbye = Some(now + self.timing.heartbeat);
+        peer.next_goodbye = Some(now + self.config.beat_interval());
         let frame = Frame::Leave { incarnation: self.config.incarnation };
         self.send_bytes(from, link, frame.encode());
     }

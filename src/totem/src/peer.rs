@@ -2,6 +2,7 @@
 
 use crate::config::{MAX_LINKS, Timing};
 use crate::link::{Link, LinkMode};
+use crate::silence::{Host, Refusal};
 use crate::status::LinkStatus;
 use crate::types::{State, ViewId};
 use base::{NodeId, Time};
@@ -27,6 +28,8 @@ pub struct Peer {
     /// The link that had its turn last.
     turn: u8,
     pub heard: Option<Time>,
+    /// It was given up, and nothing has come from it since.
+    pub lost: bool,
     pub incarnation: Option<u64>,
     /// Said goodbye in this incarnation; nothing of it counts any more.
     pub departed: bool,
@@ -43,6 +46,8 @@ pub struct Peer {
     /// Heartbeats in a row that named another ring than ours while it is a member.
     pub elsewhere: u32,
     pub next_probe: Option<Time>,
+    pub refusal: Refusal,
+    pub host: Host,
     pub next_goodbye: Option<Time>,
     backoff_level: u32,
     backoff_until: Option<Time>,
@@ -62,6 +67,7 @@ impl Peer {
             links: [Link::default(); MAX_LINKS as usize],
             turn: MAX_LINKS - 1,
             heard: None,
+            lost: false,
             incarnation: None,
             departed: false,
             fresh: true,
@@ -72,6 +78,8 @@ impl Peer {
             join_floor: 0,
             elsewhere: 0,
             next_probe: None,
+            refusal: Refusal::None,
+            host: Host::default(),
             next_goodbye: None,
             backoff_level: 0,
             backoff_until: None,
@@ -109,7 +117,7 @@ impl Peer {
     }
 
     pub fn alive(&self, now: Time, timing: &Timing) -> bool {
-        !self.departed && self.silence(now).is_some_and(|s| s < timing.suspect)
+        !self.departed && !self.lost && self.silence(now).is_some_and(|s| s < timing.suspect)
     }
 
     pub fn backing_off(&self, now: Time) -> bool {

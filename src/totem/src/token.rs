@@ -54,7 +54,8 @@ pub(crate) struct TokenState {
     quiet: u32,
     /// A hold-cancel came while the token was elsewhere.
     cancelled: bool,
-    cancel_sent: bool,
+    /// When it is called back again: a call may be lost.
+    next_cancel: Option<Time>,
 }
 
 impl TokenState {
@@ -67,6 +68,7 @@ impl TokenState {
     pub fn stop(&mut self) {
         self.sent = None;
         self.held = None;
+        self.next_cancel = None;
     }
 
     pub fn shift(&mut self, now: Time, by: Duration) {
@@ -142,7 +144,7 @@ impl Node {
 
     fn visit(&mut self, now: Time, mut token: Token) {
         let Some(position) = self.token_ring().and_then(|r| r.position(self.config.me)) else { return };
-        self.token.cancel_sent = false;
+        self.token.next_cancel = None;
         let in_ring_before = self.state == State::Operational;
         self.serve_requests(&mut token);
         let mut sent = 0;
@@ -349,15 +351,16 @@ impl Node {
         } else if let Some((token, _)) = self.token.held.take() {
             self.token.quiet = 0;
             self.visit(now, token);
-        } else if self.token.quiet > 0 && !self.token.cancel_sent {
-            self.token.cancel_sent = true;
-            let Some(rep) = self.ring.members.first().copied() else { return };
-            if rep != self.config.me {
-                self.counters.hold_cancels += 1;
-                let frame = Frame::HoldCancel { ring: self.ring.id };
-                self.send(rep, &frame);
-            }
+        } else if self.token.quiet > 0 && self.token.next_cancel.is_none() {
+            self.cancel_hold(now);
         }
+    }
+
+    fn cancel_hold(&mut self, now: Time) {
+        let Some(rep) = self.ring.members.first().copied().filter(|rep| *rep != self.config.me) else { return };
+        self.counters.hold_cancels += 1;
+        self.token.next_cancel = Some(now + self.repeat_interval(rep));
+        self.send(rep, &Frame::HoldCancel { ring: self.ring.id });
     }
 
     pub(crate) fn on_hold_cancel(&mut self, now: Time, from: NodeId, ring: ViewId) {
@@ -402,7 +405,7 @@ impl Node {
     pub(crate) fn token_deadline(&self) -> Option<Time> {
         let repeat = self.token.sent.as_ref().map(|s| s.next);
         let held = self.token.held.as_ref().map(|(_, until)| *until);
-        [repeat, held, self.loss_deadline()].into_iter().flatten().min()
+        [repeat, held, self.token.next_cancel, self.loss_deadline()].into_iter().flatten().min()
     }
 
     fn loss_deadline(&self) -> Option<Time> {
@@ -418,6 +421,9 @@ impl Node {
         }
         if self.token.sent.as_ref().is_some_and(|s| s.next <= now) {
             self.repeat_token(now);
+        }
+        if self.token.next_cancel.take_if(|t| *t <= now).is_some() && self.state == State::Operational {
+            self.cancel_hold(now);
         }
         if self.loss_deadline().is_some_and(|t| t <= now) {
             self.counters.token_losses += 1;

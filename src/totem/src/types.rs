@@ -82,6 +82,11 @@ pub enum Output {
         link: u8,
         frame: Vec<u8>,
     },
+    /// Ask the host of `to` over `link` for an ICMP echo; its answer goes to [`Node::host_answered`](crate::Node::host_answered).
+    Echo {
+        to: NodeId,
+        link: u8,
+    },
     Deliver(Message),
     /// Every member (after [`Output::Transitional`]: every transitional member) of `view` holds everything up to `seq`.
     Safe {

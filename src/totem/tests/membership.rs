@@ -4,7 +4,7 @@
 
 mod harness;
 
-use base::{NodeId, Time};
+use base::NodeId;
 use harness::Cluster;
 use std::time::Duration;
 use totem::codec::{Frame, Join};
@@ -16,19 +16,6 @@ fn n(i: u32) -> NodeId {
 
 fn ids(list: &[u32]) -> Vec<NodeId> {
     list.iter().map(|i| NodeId(*i)).collect()
-}
-
-/// From `start`: when the first of `nodes` suspected `dead`, and when all of them had a view without it.
-fn after_loss(c: &Cluster, nodes: &[NodeId], dead: NodeId, start: Time) -> (Duration, Duration) {
-    let suspected = |id: &NodeId| {
-        let about = |e: &Event| matches!(e, Event::PeerSuspected { node, .. } if *node == dead);
-        c.life(*id).events().find(|(t, e)| *t >= start && about(e)).map(|(t, _)| t)
-    };
-    let detected = nodes.iter().filter_map(suspected).min().unwrap();
-    let installed = |id: &NodeId| {
-        c.life(*id).views().find(|(t, v)| *t >= start && !v.members.contains(&dead)).map(|(t, _)| t).unwrap()
-    };
-    (detected.since(start), nodes.iter().map(installed).max().unwrap().since(start))
 }
 
 #[test]
@@ -71,57 +58,6 @@ fn one_node_joins_a_ring_at_once() {
         assert_eq!(c.life(n(count)).views().count(), 1, "no ring of its own in between");
         c.check();
     }
-}
-
-#[test]
-fn a_crash_is_noticed_in_200_ms_and_the_ring_goes_on_in_300() {
-    let mut worst = (Duration::ZERO, Duration::ZERO);
-    for count in 2..=5 {
-        for seed in 0..20 {
-            let mut c = Cluster::formed(seed, count);
-            let ms = c.rng.below(100);
-            c.run_ms(ms);
-            let dead = n(1 + (seed as u32) % count);
-            let start = c.now;
-            c.crash(dead);
-            c.run_ms(600);
-            let rest = c.running();
-            assert!(c.in_one_view(&rest), "{:?}", c.members());
-            let (detected, installed) = after_loss(&c, &rest, dead, start);
-            worst = (worst.0.max(detected), worst.1.max(installed));
-            c.check();
-        }
-    }
-    println!("crash: noticed after at most {:?}, next view after at most {:?}", worst.0, worst.1);
-    assert!(worst.0 <= Duration::from_millis(210), "{worst:?}");
-    assert!(worst.1 <= Duration::from_millis(300), "{worst:?}");
-}
-
-#[test]
-fn an_icmp_error_is_quicker_still() {
-    let mut c = Cluster::formed(3, 3);
-    let start = c.now;
-    c.crash(n(2));
-    for _ in 0..6 {
-        c.run_ms(50);
-        for i in [1, 3] {
-            c.with(n(i), |node, now| node.link_error(now, n(2), 0));
-        }
-    }
-    let (detected, installed) = after_loss(&c, &ids(&[1, 3]), n(2), start);
-    println!("crash of the process alone: noticed after {detected:?}, next view after {installed:?}");
-    assert!(installed < Duration::from_millis(160));
-    assert!(c.in_one_view(&ids(&[1, 3])));
-}
-
-#[test]
-fn an_icmp_error_alone_kills_nobody() {
-    let mut c = Cluster::formed(3, 2);
-    for _ in 0..200 {
-        c.with(n(1), |node, now| node.link_error(now, n(2), 0));
-        c.run_ms(5);
-    }
-    assert_eq!(c.node(n(1)).counters().views, 1);
 }
 
 #[test]
@@ -198,37 +134,6 @@ fn partition_and_merge() {
         c.check();
         c.check_self_delivery();
     }
-}
-
-#[test]
-fn an_explicit_token_is_waited_for_and_no_longer() {
-    let mut c = Cluster::new(7);
-    c.timing = Timing::patient(Duration::from_millis(3000), None);
-    c.declare(3);
-    (1..=3).for_each(|i| c.start(n(i)));
-    c.run_ms(3000);
-    assert!(c.in_one_view(&c.ids()));
-    // Silence of 2.9 s, and the network's word that it is gone, cost nobody its place.
-    c.partition(&ids(&[3]));
-    for _ in 0..28 {
-        c.run_ms(100);
-        c.with(n(1), |node, now| node.link_error(now, n(3), 0));
-    }
-    c.run_ms(50);
-    c.heal();
-    c.run_ms(3000);
-    assert_eq!(c.node(n(1)).counters().views, c.node(n(2)).counters().views);
-    assert_eq!(c.life(n(1)).views().filter(|(_, v)| !v.left.is_empty()).count(), 0);
-    let start = c.now;
-    c.crash(n(3));
-    c.run_ms(4000);
-    let (detected, installed) = after_loss(&c, &ids(&[1, 2]), n(3), start);
-    println!("token 3000: noticed after {detected:?}, next view after {installed:?}");
-    assert!(detected >= Duration::from_millis(2940) && detected <= Duration::from_millis(3000));
-    assert!(installed <= Duration::from_millis(3010));
-    c.leave(n(2));
-    let took = c.run_until_true(1000, |c| c.in_one_view(&ids(&[1]))).unwrap();
-    assert!(took < Duration::from_millis(10), "a leave needs no patience");
 }
 
 #[test]
@@ -439,7 +344,7 @@ fn a_node_removed_from_the_list_is_out() {
 fn a_stalled_node_joins_the_living_ring_and_breaks_nothing() {
     let mut worst = (Duration::ZERO, Duration::ZERO);
     for count in [2, 3] {
-        for stop_ms in [300, 500, 2000, 5000, 8000] {
+        for stop_ms in [360, 500, 2000, 5000, 8000] {
             for seed in 0..40 {
                 let mut c = Cluster::formed(seed, count);
                 let phase_ms = c.rng.below(100);

@@ -105,6 +105,7 @@ fn quick() -> Timing {
     let f = Timing::fast();
     Timing {
         heartbeat: f.heartbeat / 5,
+        grace: f.grace.map(|g| g / 5),
         suspect: f.suspect / 5,
         link_down: f.link_down / 5,
         token: f.token / 5,

@@ -86,6 +86,7 @@ pub(super) const TOTEM: &[Key] = &[
         Effect::Noted("a token is sent again until it is acknowledged; write `token_retransmit` for how often"),
     ),
     number("hold", 14, MS),
+    number("dead_after", totem::Timing::SHORTEST.as_millis() as u64, totem::Timing::USUAL.as_millis() as u64),
     number("join", 30, MS),
     key(
         "send_join",

@@ -102,6 +102,8 @@ pub struct Totem {
     pub key: Option<String>,
     /// Only if the file sets it: an operator's wish for patience.
     pub token_ms: Option<u64>,
+    /// Until a dead node is noticed; a key of Bascule's own, for less than is usual.
+    pub dead_after_ms: Option<u64>,
     pub token_coefficient_ms: u64,
     pub token_warning_percent: u64,
     pub token_retransmit_ms: Option<u64>,

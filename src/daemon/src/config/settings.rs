@@ -172,6 +172,7 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
         keyfile: v.text("keyfile").map(PathBuf::from),
         key: v.text("key").map(str::to_owned),
         token_ms: v.number("token"),
+        dead_after_ms: v.number("dead_after"),
         token_coefficient_ms: v.number_or("token_coefficient", 650),
         token_warning_percent: v.number_or("token_warning", 75),
         token_retransmit_ms: v.number("token_retransmit"),
@@ -218,6 +219,13 @@ fn derived(findings: &mut Findings, root: &Section, totem: &Totem, nodes: usize)
             timers.token_ms
         );
         findings.warn(line("consensus"), text, "raise it, or remove the line for the derived value");
+    }
+    if let (Some(dead_after_ms), Some(token_ms)) = (totem.dead_after_ms, totem.token_ms) {
+        let text = format!(
+            "totem.dead_after ({dead_after_ms} ms) and totem.token ({token_ms} ms) contradict each other: with `token`, nobody is \
+             declared dead before it"
+        );
+        findings.refuse(line("dead_after"), text, "remove `token` for haste, or `dead_after` for patience");
     }
     if timers.join_ms > timers.consensus_ms {
         let text =

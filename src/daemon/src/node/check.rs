@@ -90,13 +90,18 @@ fn explain(config: &Config, resolved: Option<&config::Resolved>) -> String {
             );
         }
     }
-    let timing = timing(config, &timers);
-    let _ = writeln!(
-        out,
-        "a silent node is declared dead after {} ms (heartbeats every {} ms)",
-        timing.suspect.as_millis(),
-        timing.heartbeat.as_millis()
-    );
+    let peers = config.nodes.len().saturating_sub(1);
+    let timing = timing(config, &timers).with_peers(peers);
+    let (beat, suspect) = (timing.beat_interval(peers).as_millis(), timing.suspect.as_millis());
+    let _ = match timing.dead_after() {
+        Some(dead) => writeln!(
+            out,
+            "a dead node is noticed within {} ms; a silent one whose host answers pings, or never did, after {suspect} ms (heartbeats \
+             every {beat} ms)",
+            dead.as_millis()
+        ),
+        None => writeln!(out, "a silent node is declared dead after {suspect} ms (heartbeats every {beat} ms)"),
+    };
     out + &why(&timers)
 }
 
@@ -123,7 +128,8 @@ pub(crate) fn timing(config: &Config, timers: &Timers) -> totem::Timing {
     let mut timing = match timers.token_explicit {
         true => totem::Timing::patient(ms(timers.token_ms), consensus),
         false => {
-            totem::Timing { consensus: consensus.unwrap_or(totem::Timing::fast().consensus), ..totem::Timing::fast() }
+            let fast = file.dead_after_ms.map_or(totem::Timing::fast(), |t| totem::Timing::noticing(ms(t)));
+            totem::Timing { consensus: consensus.unwrap_or(fast.consensus), ..fast }
         }
     };
     if let Some(retransmit_ms) = file.token_retransmit_ms {
@@ -142,7 +148,8 @@ pub(crate) fn timing(config: &Config, timers: &Timers) -> totem::Timing {
 /// The timers that the ring really runs with.
 fn timers_json(config: &Config) -> Value {
     let timers = Timers::of(&config.totem, config.nodes.len());
-    let timing = timing(config, &timers);
+    let peers = config.nodes.len().saturating_sub(1);
+    let timing = timing(config, &timers).with_peers(peers);
     let ms = |time: std::time::Duration| time.as_millis() as u64;
     json!({
         "token_ms": ms(timing.token),
@@ -151,7 +158,8 @@ fn timers_json(config: &Config) -> Value {
         "join_ms": ms(timing.join),
         "consensus_ms": ms(timing.consensus),
         "token_explicit": timers.token_explicit,
-        "heartbeat_ms": ms(timing.heartbeat),
+        "heartbeat_ms": ms(timing.beat_interval(peers)),
+        "dead_after_ms": ms(timing.dead_after().unwrap_or(timing.suspect)),
         "suspect_ms": ms(timing.suspect),
     })
 }

@@ -45,7 +45,7 @@ impl Settings {
     fn effective(&self) -> impl Iterator<Item = (String, String)> {
         let core = totem(self, 0, 0);
         let ms = |time: Duration| time.as_millis().to_string();
-        let t = core.timing;
+        let t = core.timing.with_peers(core.peers.len());
         let mut all = vec![
             ("token".to_owned(), ms(t.token)),
             ("token_retransmit".to_owned(), ms(t.token_retransmit)),
@@ -56,7 +56,8 @@ impl Settings {
             ("max_messages".to_owned(), core.max_messages.to_string()),
             ("block_unlisted_ips".to_owned(), u8::from(self.config.totem.block_unlisted_ips).to_string()),
             ("knet_mtu".to_owned(), self.config.totem.knet_mtu.to_string()),
-            ("heartbeat".to_owned(), ms(t.heartbeat)),
+            ("heartbeat".to_owned(), ms(core.beat_interval())),
+            ("dead_after".to_owned(), ms(t.dead_after().unwrap_or(t.suspect))),
             ("suspect".to_owned(), ms(t.suspect)),
         ];
         for link in 0..core.links {

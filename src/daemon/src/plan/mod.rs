@@ -113,7 +113,10 @@ fn predict(args: &Args) -> Result<Plan, Refused> {
         }
     };
     let resources = cib.as_ref().map(|cib| setup::Resources::read(cib.root()));
-    let suspected = |t: Duration| t.saturating_sub(timing.heartbeat);
+    let peers = config.nodes.len().saturating_sub(1);
+    let (timing, beat) = (timing.with_peers(peers), timing.beat_interval(peers));
+    // Right before a heartbeat would have come; and with a host that answers no echo requests, right after one.
+    let soonest = timing.grace.unwrap_or(timing.suspect.saturating_sub(beat));
     let form = timing.consensus + timing.commit;
     Ok(Plan {
         takeover: args.takeover.or_else(|| cib.as_ref().map(configured)).unwrap_or(Takeover::Fast),
@@ -121,7 +124,7 @@ fn predict(args: &Args) -> Result<Plan, Refused> {
         reach: (!config.quorum.ping_targets.is_empty()).then_some(crate::reach::NOTICED),
         basis: Basis {
             bounds: Bounds::STANDARD,
-            detected: Span { least: suspected(timing.suspect), most: timing.suspect + timing.heartbeat + form },
+            detected: Span { least: soonest, most: timing.suspect + beat + form },
             unready: crate::ring::NOT_READY_AFTER,
             hung: crate::ring::LEAVE_AFTER,
             arbitrated: setup::arbitrated(config),

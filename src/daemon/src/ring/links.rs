@@ -5,6 +5,7 @@
 
 use crate::config::ResolvedNode;
 use base::{NodeId, Time};
+use kernel::echo::Echo;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -59,6 +60,8 @@ pub struct Traffic {
 
 struct Link {
     socket: UdpSocket,
+    /// Asks the peers' hosts; none where this process may not.
+    echo: Option<Echo>,
     local: SocketAddr,
     peers: BTreeMap<NodeId, SocketAddr>,
     by_address: BTreeMap<IpAddr, NodeId>,
@@ -116,16 +119,16 @@ impl Links {
         let mut fresh = BTreeMap::new();
         for (number, local) in mine.addresses.iter().enumerate() {
             if self.links.get(number).is_none_or(|l| l.local != *local) {
-                fresh.insert(number, bind(number as u8, *local)?);
+                fresh.insert(number, (bind(number as u8, *local)?, ask_from(number as u8, *local)));
             }
         }
         self.links.truncate(mine.addresses.len());
         for (number, local) in mine.addresses.iter().enumerate() {
             match (fresh.remove(&number), self.links.get_mut(number)) {
-                (Some(socket), Some(link)) => (link.socket, link.local) = (socket, *local),
-                (Some(socket), None) => {
+                (Some((socket, echo)), Some(link)) => (link.socket, link.echo, link.local) = (socket, echo, *local),
+                (Some((socket, echo)), None) => {
                     let (peers, by_address, traffic) = Default::default();
-                    self.links.push(Link { socket, local: *local, peers, by_address, traffic });
+                    self.links.push(Link { socket, echo, local: *local, peers, by_address, traffic });
                 }
                 (None, _) => {}
             }
@@ -155,7 +158,22 @@ impl Links {
     }
 
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.links.iter().map(|l| l.socket.as_fd())
+        self.links.iter().flat_map(|l| [Some(l.socket.as_fd()), l.echo.as_ref().map(Echo::as_fd)]).flatten()
+    }
+
+    /// Asks a peer's host whether it lives. What cannot be sent is not answered, as on any network.
+    pub fn ask(&mut self, to: NodeId, link: u8) {
+        let Some(link) = self.links.get_mut(usize::from(link)) else { return };
+        if let (Some(echo), Some(address)) = (&mut link.echo, link.peers.get(&to)) {
+            let _ = echo.ask(*address);
+        }
+    }
+
+    /// Peers whose hosts have answered over this link since the last call.
+    pub fn answers(&self, link: u8) -> Vec<NodeId> {
+        let Some(link) = self.links.get(usize::from(link)) else { return Vec::new() };
+        let answers = link.echo.as_ref().map(Echo::answers).unwrap_or_default();
+        answers.iter().filter_map(|host| link.by_address.get(host).copied()).collect()
     }
 
     /// Sends one packet. An error that the kernel reports for an *earlier* packet of the socket is fetched from the
@@ -270,6 +288,13 @@ impl Links {
         }
         peers
     }
+}
+
+/// Without it, a dead host is told from a busy process by time alone.
+fn ask_from(link: u8, local: SocketAddr) -> Option<Echo> {
+    let id = (std::process::id() as u16).rotate_left(u32::from(link));
+    let opened = Echo::open(local.ip(), id);
+    opened.inspect_err(|e| tracing::warn!("link {link}: other hosts cannot be asked whether they live: {e}")).ok()
 }
 
 /// Binds even if the address is not there yet (an interface that comes up late, or went down and comes back).

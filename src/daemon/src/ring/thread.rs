@@ -203,6 +203,9 @@ impl Thread {
                 self.packet(now, link, packet);
                 more |= turn + 1 == PACKETS_PER_TURN;
             }
+            for peer in self.parts.links.answers(link) {
+                self.node.host_answered(now, peer);
+            }
             for peer in self.parts.links.errors(link) {
                 self.node.link_error(now, peer, link);
             }
@@ -309,6 +312,7 @@ impl Thread {
                     Ok(packet) => self.parts.links.send(to, link, &packet),
                     Err(_) => self.status.unsealed += 1,
                 },
+                totem::Output::Echo { to, link } => self.parts.links.ask(to, link),
                 totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
                 totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
                 totem::Output::Transitional(_) => self.report(now, RingEvent::Transitional),

@@ -82,7 +82,15 @@ struct Host {
     /// How far the clock of the machine is behind: it stands still while the machine does.
     lag: Duration,
     inbox: Vec<Packet>,
+    /// The machine stands still, not just the process: its kernel answers nobody.
+    frozen: bool,
+    /// Whether it answers echo requests at all.
+    answers: bool,
 }
+
+/// What carries no frame: a question to a host, and its answer.
+const ECHO_REQUEST: &[u8] = b"?";
+const ECHO_REPLY: &[u8] = b"!";
 
 #[derive(Clone)]
 struct Packet {
@@ -166,6 +174,8 @@ impl Cluster {
                 paused_until: None,
                 lag: Duration::ZERO,
                 inbox: Vec::new(),
+                frozen: false,
+                answers: true,
             };
             self.hosts.insert(NodeId(i), host);
         }
@@ -202,10 +212,17 @@ impl Cluster {
         host.life = self.lives.len() - 1;
         host.sent = 0;
         host.paused_until = None;
+        host.frozen = false;
         host.inbox.clear();
         self.drain(id);
     }
 
+    /// Its machine's firewall lets no echo requests in.
+    pub fn mute(&mut self, id: NodeId) {
+        self.hosts.get_mut(&id).unwrap().answers = false;
+    }
+
+    /// The machine is off.
     pub fn crash(&mut self, id: NodeId) {
         let host = self.hosts.get_mut(&id).unwrap();
         if host.node.take().is_some() {
@@ -232,6 +249,7 @@ impl Cluster {
     /// A paused virtual machine: as with `pause`, but its clock does not tell it.
     pub fn freeze(&mut self, id: NodeId, ms: u64) {
         self.pause(id, ms);
+        self.hosts.get_mut(&id).unwrap().frozen = true;
         self.hosts.get_mut(&id).unwrap().lag += Duration::from_millis(ms);
     }
 
@@ -358,6 +376,7 @@ impl Cluster {
             let host = self.hosts.get_mut(&id).unwrap();
             if host.paused_until.is_some_and(|t| t <= now) {
                 host.paused_until = None;
+                host.frozen = false;
                 for p in std::mem::take(&mut host.inbox) {
                     self.handle(p);
                 }
@@ -394,6 +413,12 @@ impl Cluster {
         let to = p.to;
         let now = self.local(to);
         let Some(host) = self.hosts.get_mut(&to) else { return };
+        if p.frame == ECHO_REQUEST {
+            if host.node.is_some() && host.answers && !host.frozen {
+                self.transmit(Packet { from: to, to: p.from, link: p.link, frame: ECHO_REPLY.to_vec() });
+            }
+            return;
+        }
         if host.paused_until.is_some() {
             // A socket buffer is finite as well.
             if host.inbox.len() < 300 {
@@ -402,7 +427,11 @@ impl Cluster {
             return;
         }
         if let Some(node) = &mut host.node {
-            node.handle(now, p.from, p.link, &p.frame);
+            if p.frame == ECHO_REPLY {
+                node.host_answered(now, p.from);
+            } else {
+                node.handle(now, p.from, p.link, &p.frame);
+            }
             self.drain(to);
         }
     }
@@ -415,6 +444,10 @@ impl Cluster {
             let entry = match output {
                 Output::Send { to, link, frame } => {
                     self.transmit(Packet { from: id, to, link, frame });
+                    continue;
+                }
+                Output::Echo { to, link } => {
+                    self.transmit(Packet { from: id, to, link, frame: ECHO_REQUEST.to_vec() });
                     continue;
                 }
                 Output::SaveRingSeq(seq) => {
@@ -493,4 +526,17 @@ fn decode(bytes: &[u8]) -> MessageId {
     );
     assert!(bytes[20..].iter().enumerate().all(|(i, b)| *b == (i as u64 ^ id.2) as u8), "payload damaged");
     id
+}
+
+/// From `start`: when the first of `nodes` suspected `dead`, and when all of them had a view without it.
+pub fn after_loss(c: &Cluster, nodes: &[NodeId], dead: NodeId, start: Time) -> (Duration, Duration) {
+    let suspected = |id: &NodeId| {
+        let about = |e: &Event| matches!(e, Event::PeerSuspected { node, .. } if *node == dead);
+        c.life(*id).events().find(|(t, e)| *t >= start && about(e)).map(|(t, _)| t)
+    };
+    let detected = nodes.iter().filter_map(suspected).min().unwrap();
+    let installed = |id: &NodeId| {
+        c.life(*id).views().find(|(t, v)| *t >= start && !v.members.contains(&dead)).map(|(t, _)| t).unwrap()
+    };
+    (detected.since(start), nodes.iter().map(installed).max().unwrap().since(start))
 }
