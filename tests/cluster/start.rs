@@ -112,7 +112,7 @@ fn check_explains_and_starts_nothing() {
     let output = files.node(&["--check"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(!text.contains("token 3000") && text.contains("declared dead after 200 ms"), "{text}");
+    assert!(!text.contains("token 3000") && text.contains("a dead node is noticed within 120 ms"), "{text}");
     assert!(!files.dir.path().join("run").exists());
     files.write(
         "corosync.conf",
