@@ -52,14 +52,20 @@ pub struct Parameter {
     pub former: Option<String>,
 }
 
+/// One thing that an agent can do, with what it recommends for it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Action {
+    pub name: String,
+    pub options: Vec<(String, String)>,
+}
+
 /// Of an agent's document, what a configuration is checked against.
 #[derive(Debug)]
 pub struct Described {
     /// In pcs's words: `resource` or `stonith`.
     pub kind: &'static str,
     pub parameters: Vec<Parameter>,
-    /// Name, interval, timeout.
-    pub actions: Vec<(String, Option<String>, Option<String>)>,
+    pub actions: Vec<Action>,
 }
 
 /// Asks the agent; an error where there is none, or none that answers with a document.
@@ -83,8 +89,9 @@ fn read(document: &str, kind: &'static str) -> Option<Described> {
         Some(Parameter { name, required, former: e.attr("obsoletes").map(str::to_owned) })
     };
     let action = |e: &Element| {
-        let text = |name: &str| e.attr(name).map(str::to_owned);
-        Some((text("name")?, text("interval"), text("timeout")))
+        let options = e.attrs().filter(|(n, v)| *n != "name" && !v.is_empty());
+        let options = options.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        Some(Action { name: e.attr("name")?.to_owned(), options })
     };
     let list = |name: &str, of: &'static str| root.child(name).into_iter().flat_map(move |l| l.elements_named(of));
     Some(Described {
@@ -94,7 +101,36 @@ fn read(document: &str, kind: &'static str) -> Option<Described> {
     })
 }
 
+/// Actions that a configuration has no operations for.
+const NO_OPERATIONS: [&str; 4] = ["meta-data", "methods", "status", "validate-all"];
+
+/// Agents of any provider that are called so, by their full names.
+pub fn called(name: &str) -> Vec<String> {
+    let providers = listing::ocf_providers();
+    let full = providers.lines().map(|provider| format!("ocf:{provider}:{name}"));
+    full.filter(|agent| crate::edit::agent_is_there(agent)).collect()
+}
+
 impl Described {
+    /// The operations that the agent recommends, as a configuration writes them.
+    pub fn operations(&self) -> Vec<(String, Vec<(String, String)>)> {
+        let option = |(name, value): &(String, String)| {
+            let value = match (name.as_str(), value.as_str()) {
+                ("role", "Master") => "Promoted",
+                ("role", "Slave") => "Unpromoted",
+                (_, value) => value,
+            };
+            match name.as_str() {
+                "depth" if value == "0" => None,
+                "depth" => Some(("OCF_CHECK_LEVEL".to_owned(), value.to_owned())),
+                "interval" | "timeout" | "role" | "start-delay" | "on-fail" => Some((name.clone(), value.to_owned())),
+                _ => None,
+            }
+        };
+        let usual = self.actions.iter().filter(|a| !NO_OPERATIONS.contains(&a.name.as_str()));
+        usual.map(|a| (a.name.clone(), a.options.iter().filter_map(option).collect())).collect()
+    }
+
     /// What is wrong with parameters that somebody wants to set: unknown ones, and, of `all` that the resource then has, required
     /// ones that are missing. In pcs's words.
     pub fn problems(&self, set: &[(String, String)], all: &[String]) -> Vec<String> {
@@ -174,7 +210,7 @@ mod tests {
         let gone = described.problems(&pairs(&[("bogus", ""), ("ip", "")]), &all(&["key"]));
         assert_eq!(gone, ["required resource option 'ip' is missing"], "an unknown one may be taken away");
         assert_eq!(described.problems(&[], &[]), ["required resource options 'ip', 'key' are missing"]);
-        assert_eq!(described.actions, [("monitor".to_owned(), Some("10s".to_owned()), Some("20s".to_owned()))]);
+        assert_eq!(described.operations(), [("monitor".to_owned(), pairs(&[("interval", "10s"), ("timeout", "20s")]))]);
         assert!(read("nothing", "resource").is_none() && read("<resource-agent", "resource").is_none());
     }
 

@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod levels;
+pub mod rules;
 
 use crate::agents;
 use crate::attributes::sign;
@@ -216,33 +217,6 @@ impl NewPrimitive<'_> {
             e.push(operations);
         }
         Ok(e)
-    }
-}
-
-/// Operations that every resource of an agent in this program gets, in the order in which they are written.
-const USUAL: [&str; 3] = ["monitor", "start", "stop"];
-
-/// Operations to add to those that were given; every resource gets a monitor.
-pub fn default_operations(
-    agent: &str,
-    given: &[(String, Vec<(String, String)>)],
-) -> Vec<(String, Vec<(String, String)>)> {
-    let has = |name: &str| given.iter().any(|(n, _)| n == name);
-    let times = |interval: &str, timeout: &str| {
-        vec![("interval".to_owned(), interval.to_owned()), ("timeout".to_owned(), timeout.to_owned())]
-    };
-    let native = agents::native_document(agent).and_then(|_| agents::describe(agent).ok());
-    match native {
-        Some(described) => {
-            let missing = USUAL.into_iter().filter(|name| !has(name));
-            let recommended = |name: &str| {
-                let (_, interval, timeout) = described.actions.iter().find(|(n, ..)| n == name)?;
-                Some((name.to_owned(), times(interval.as_deref().unwrap_or("0s"), timeout.as_deref()?)))
-            };
-            missing.filter_map(recommended).collect()
-        }
-        None if has("monitor") => Vec::new(),
-        None => vec![("monitor".to_owned(), vec![("interval".to_owned(), "60s".to_owned())])],
     }
 }
 

@@ -4,15 +4,23 @@
 
 mod acl;
 mod alert;
+mod bundle;
 mod cluster;
 mod constraint;
+mod create;
 mod defaults;
+mod describe;
 mod node;
 mod operations;
+mod relations;
+mod remote;
+mod report;
 mod resource;
 mod sbd;
 mod stonith;
 mod table;
+mod tag;
+mod utilization;
 
 use crate::edit::error;
 use crate::grammar::{Line, Refused};
@@ -99,10 +107,13 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
         ["acl", rest @ ..] => acl::run(source, line, rest)?,
         ["property", rest @ ..] => node::property(source, rest, line.has("--force"))?,
-        ["node", rest @ ..] => node::run(source, rest, line.has("--all"))?,
+        ["node", "utilization", rest @ ..] => utilization::nodes(source, line, rest)?,
+        ["node", rest @ ..] => node::run(source, line, rest)?,
+        ["tag", rest @ ..] => tag::run(source, line, rest)?,
         ["stonith", rest @ ..] => stonith::run(source, line, rest)?,
         ["alert", rest @ ..] => alert::run(source, line, rest)?,
         ["quorum", rest @ ..] => return cluster::quorum(rest),
+        ["cluster", "node", rest @ ..] if remote::is(rest) => remote::run(source, line, rest)?,
         ["cluster", rest @ ..] => return cluster::run(source, line, rest),
         ["config", ..] => cluster::config(source)?,
         [elsewhere, ..] => return Err(cluster::elsewhere(elsewhere)),

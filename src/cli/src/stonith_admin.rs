@@ -311,7 +311,7 @@ impl StonithAdmin {
             agent: &format!("stonith:{agent}"),
             params,
             meta: Vec::new(),
-            operations: edit::default_operations(&format!("stonith:{agent}"), &[]),
+            operations: vec![("monitor".to_owned(), vec![("interval".to_owned(), "60s".to_owned())])],
         };
         edit::edit(&Source::open(), |configuration| {
             edit::needs_free_id(configuration, device)?;

@@ -8,7 +8,6 @@ use crate::report::{Common, Format};
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use std::fmt::Write;
-use xml::Element;
 
 pub fn status(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     let plain = |text: Result<String, Failure>| match ["--full", "--hide-inactive"].iter().find(|o| line.has(o)) {
@@ -235,8 +234,7 @@ fn setup(named: Option<&str>, words: &[&str]) -> Failure {
 }
 
 pub fn config(source: &Source) -> Result<String, Failure> {
-    let any: fn(&Element) -> bool = |_| true;
-    let resources = resource::config(source, &[], any)?;
+    let resources = super::describe::text(source, |_| true)?;
     let mut out = String::new();
     if let Some(status) = source.status()? {
         let names: Vec<&str> = status.nodes.iter().map(|n| n.name.as_str()).collect();
@@ -244,7 +242,7 @@ pub fn config(source: &Source) -> Result<String, Failure> {
     }
     let indented: String = resources.lines().map(|l| format!("  {l}\n")).collect();
     let _ = write!(out, "\nResources:\n{indented}\n");
-    out += &constraint::list(source, false, &["location", "order", "colocation", "ticket"])?;
+    out += &constraint::list(source, &Line::default(), &["location", "order", "colocation", "ticket"])?;
     let defaults = resource::run(source, &Line::default(), &["defaults"])?;
     let indented: String = defaults.lines().map(|l| format!("  {l}\n")).collect();
     let _ = write!(out, "\nResources Defaults:\n{indented}\n");
@@ -255,7 +253,6 @@ pub fn config(source: &Source) -> Result<String, Failure> {
 pub fn elsewhere(what: &str) -> Failure {
     let cure = match what {
         "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
-        "tag" => "edit that section with cibadmin (cibadmin -Q -o tags; cibadmin -C -o …)",
         "qdevice" => "set the device in the quorum section of corosync.conf",
         _ => "there are no sites and tickets to manage in one cluster",
     };

@@ -1,27 +1,59 @@
 //! `pcs constraint`.
 
-use crate::edit::{edit, error, needs_free_id, needs_resource, pair};
+mod location;
+mod rule;
+mod sets;
+mod show;
+
+use super::report::Report;
+use crate::edit::{edit, error, find_resource, needs_resource, pair};
 use crate::grammar::Line;
 use crate::source::{Failure, Source};
 use base::Score;
-use base::ids::same_node;
 use std::fmt::Write;
 use xml::Element;
 
+pub use show::list;
+
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    let kinds: &[&str] = match words {
+        [] | ["config" | "show" | "list", ..] => &show::KINDS,
+        [kind, ..] => &[kind],
+    };
+    if matches!(words, [.., "show" | "list"]) {
+        let path = if words.len() > 1 { format!("{} ", words[0]) } else { String::new() };
+        super::report::deprecated(&format!(
+            "This command is deprecated and will be removed. Please use 'pcs constraint {path}config' instead."
+        ));
+    }
     match words {
-        [] | ["config" | "show" | "list"] => {
-            list(source, line.has("--full"), ["location", "order", "colocation", "ticket"].as_slice())
+        [] | ["config" | "show" | "list"] | [_, "config" | "show" | "list"] => show::list(source, line, kinds),
+        ["location" | "order" | "colocation" | "ticket"] => show::list(source, line, kinds),
+        ["location", "config" | "show" | "list", by @ ("resources" | "nodes"), ids @ ..] => {
+            show::locations_by(source, line, by, ids)
         }
-        ["location" | "order" | "colocation" | "ticket"] | [_, "config" | "show" | "list"] => {
-            list(source, line.has("--full"), &words[..1])
+        ["location", "add", id, resource, node, score, options @ ..] => {
+            location::add(source, line, id, resource, node, score, options)
         }
-        ["location", id, how @ ("prefers" | "avoids"), nodes @ ..] => location(source, line, id, how, nodes),
-        ["location", "add", id, resource, node, score] => add_location(source, line, id, resource, node, score),
-        ["colocation", "add", rest @ ..] => colocation(source, rest),
-        ["order", rest @ ..] if rest.contains(&"then") => order(source, rest),
-        ["delete" | "remove", ids @ ..] | ["location" | "colocation" | "order", "delete" | "remove", ids @ ..] => {
-            delete(source, ids)
+        ["location" | "colocation" | "order", "delete" | "remove", id] if words[0] == "location" => {
+            let missing = |_: &str| error(format!("resource location id: {id} not found."));
+            delete(source, &[id], missing)
+        }
+        ["location", id, how @ ("prefers" | "avoids"), nodes @ ..] => location::run(source, line, id, how, nodes),
+        ["location", id, "rule", rest @ ..] => rule::location(source, id, rest),
+        ["rule", "add", id, rest @ ..] => rule::add(source, id, rest),
+        ["rule", "delete" | "remove", id] => rule::delete(source, id),
+        ["colocation", "add", rest @ ..] => colocation(source, line, rest),
+        ["order", "add", rest @ ..] if rest.contains(&"then") => order(source, line, rest),
+        [kind @ ("colocation" | "order" | "ticket"), "set", rest @ ..] => sets::create(source, line, kind, rest),
+        ["order", rest @ ..] if rest.contains(&"then") => order(source, line, rest),
+        ["order", "delete" | "remove", ids @ ..] => sets::forget_orders(source, ids),
+        ["colocation", "delete" | "remove", a, b] => sets::forget_pair(source, a, b),
+        ["ticket", "add", ticket, rest @ ..] => sets::ticket(source, line, ticket, rest),
+        ["ticket", "delete" | "remove", ticket, resource] => sets::forget_ticket(source, ticket, resource),
+        ["ref", ids @ ..] => show::referring(source, ids),
+        ["delete" | "remove", ids @ ..] => {
+            delete(source, ids, |id| error(format!("Unable to find constraint - '{id}'")))
         }
         _ => Err(error(format!("unknown constraint command '{}' (see: pcs help)", words.join(" ")))),
     }
@@ -34,69 +66,98 @@ fn score(text: &str) -> Result<&str, Failure> {
     }
 }
 
-fn negated(text: &str) -> String {
-    text.strip_prefix('-').map_or_else(|| format!("-{text}"), str::to_owned)
+/// The original will take such words for options one day, and says so.
+fn warn_of_minus(words: &[&str]) {
+    for word in words.iter().filter(|w| w.starts_with('-')) {
+        super::report::deprecated(&format!(
+            "Using '{word}' without '--' is deprecated, those parameters will be considered position independent options in \
+             future pcs versions"
+        ));
+    }
 }
 
-fn location(source: &Source, line: &Line, id: &str, how: &str, nodes: &[&str]) -> Result<String, Failure> {
-    if nodes.is_empty() {
-        return Err(error("name at least one node"));
+/// Roles as they are written today; the old ones with a warning.
+fn role_of(word: &str) -> Option<&'static str> {
+    let (role, old) = match word.to_ascii_lowercase().as_str() {
+        "started" => ("Started", false),
+        "stopped" => ("Stopped", false),
+        "promoted" => ("Promoted", false),
+        "unpromoted" => ("Unpromoted", false),
+        "master" => ("Promoted", true),
+        "slave" => ("Unpromoted", true),
+        _ => return None,
+    };
+    if old {
+        super::report::deprecated(&format!(
+            "Role value '{word}' is deprecated and should not be used, use '{role}' instead"
+        ));
     }
-    let mut said = String::new();
-    for word in nodes {
-        let (node, value) = word.split_once('=').unwrap_or((word, "INFINITY"));
-        let value = if how == "avoids" { negated(score(value)?) } else { score(value)?.to_owned() };
-        let constraint = crate::nvpairs::as_id(&format!("location-{id}-{node}-{value}"));
-        said += &add_location(source, line, &constraint, id, node, &value)?;
-    }
-    Ok(said)
+    Some(role)
 }
 
-fn add_location(
-    source: &Source,
-    line: &Line,
-    id: &str,
-    resource: &str,
-    node: &str,
-    value: &str,
-) -> Result<String, Failure> {
-    let value = score(value)?;
-    edit(source, |configuration| {
-        needs_resource(configuration, resource)?;
-        let known = configuration
-            .child("nodes")
-            .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| same_node(n, node))));
-        if !known && !line.has("--force") {
-            return Err(error(format!("Node '{node}' does not seem to be in the cluster, use --force to override")));
+/// What is in a clone cannot be constrained by itself, unless it is forced.
+fn whole(configuration: &Element, line: &Line, id: &str) -> Result<(), Failure> {
+    let resources = configuration.child("resources");
+    let holds = |e: &&Element| ["clone", "master", "bundle"].contains(&e.name()) && e.find_id(id).is_some();
+    let holder = resources.into_iter().flat_map(Element::elements).find(|e| holds(e) && e.id() != Some(id));
+    match holder {
+        Some(holder) if !line.has("--force") => {
+            let (kind, holder_id) = (holder.name().replace("master", "clone"), holder.id().unwrap_or_default());
+            Err(error(format!(
+                "{id} is a {kind} resource, you should use the {kind} id: {holder_id} when adding constraints. Use --force to \
+                 override."
+            )))
         }
-        let constraints = configuration.child_or_insert("constraints");
-        constraints.retain_elements(|e| {
-            e.id() != Some(id) && !(e.attr("rsc") == Some(resource) && e.attr("node") == Some(node))
-        });
-        let new =
-            Element::new("rsc_location").with("id", id).with("rsc", resource).with("node", node).with("score", value);
-        constraints.push(new);
-        Ok(String::new())
-    })
+        _ => Ok(()),
+    }
+}
+
+fn push(configuration: &mut Element, e: Element) {
+    configuration.child_or_insert("constraints").push(e);
+}
+
+/// A twin of a constraint that is there needs force.
+fn no_twin(configuration: &Element, line: &Line, new: &Element, same: &[&str]) -> Result<(), Failure> {
+    let constraints = configuration.child("constraints");
+    let default = |e: &Element, name: &str| {
+        let usual = match name {
+            "rsc-role" | "with-rsc-role" => "Started",
+            "first-action" => "start",
+            "then-action" => e.attr("first-action").unwrap_or("start"),
+            _ => "",
+        };
+        e.attr(name).unwrap_or(usual).to_owned()
+    };
+    let twin = |e: &&Element| {
+        e.name() == new.name()
+            && e.child("resource_set").is_none()
+            && same.iter().all(|n| default(e, n) == default(new, n))
+    };
+    let twins: Vec<String> =
+        constraints.into_iter().flat_map(Element::elements).filter(twin).map(|e| show::plain(e, true)).collect();
+    if twins.is_empty() || line.has("--force") {
+        return Ok(());
+    }
+    let mut failure = error("duplicate constraint already exists, use --force to override");
+    failure.details = twins;
+    Err(failure)
 }
 
 /// `[ROLE] A with [ROLE] B [SCORE] [OPTION=VALUE...]`.
-fn colocation(source: &Source, words: &[&str]) -> Result<String, Failure> {
-    let with = words
-        .iter()
-        .position(|w| *w == "with")
-        .ok_or_else(|| error("usage: pcs constraint colocation add [ROLE] ID with [ROLE] ID [SCORE]"))?;
+fn colocation(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    let usage = || error("usage: pcs constraint colocation add [ROLE] ID with [ROLE] ID [SCORE] [OPTION=VALUE...]");
+    let with = words.iter().position(|w| *w == "with").ok_or_else(usage)?;
+    warn_of_minus(words);
     let (left, right) = (&words[..with], &words[with + 1..]);
-    let is_role =
-        |w: &str| ["Started", "Stopped", "Promoted", "Unpromoted", "master", "slave", "Master", "Slave"].contains(&w);
     let side = |words: &[&str]| match words {
-        [role, id, ..] if is_role(role) => Some((Some((*role).to_owned()), (*id).to_owned(), 2)),
+        [role, id, ..] if !id.contains('=') && Score::parse(id).is_none() => {
+            role_of(role).map(|r| (Some(r), (*id).to_owned(), 2)).or_else(|| Some((None, (*role).to_owned(), 1)))
+        }
         [id, ..] => Some((None, (*id).to_owned(), 1)),
         [] => None,
     };
-    let missing = || error("name two resources");
-    let (role, id, _) = side(left).ok_or_else(missing)?;
-    let (with_role, with_id, used) = side(right).ok_or_else(missing)?;
+    let (role, id, _) = side(left).ok_or_else(usage)?;
+    let (with_role, with_id, used) = side(right).ok_or_else(usage)?;
     let mut value = "INFINITY".to_owned();
     let mut pairs = Vec::new();
     for word in &right[used..] {
@@ -111,153 +172,104 @@ fn colocation(source: &Source, words: &[&str]) -> Result<String, Failure> {
     edit(source, |configuration| {
         needs_resource(configuration, &id)?;
         needs_resource(configuration, &with_id)?;
-        let constraint = crate::nvpairs::as_id(&format!("colocation-{id}-{with_id}-{value}"));
-        needs_free_id(configuration, &constraint)?;
-        let mut e = Element::new("rsc_colocation")
-            .with("id", constraint)
-            .with("rsc", &id)
-            .with("with-rsc", &with_id)
-            .with("score", &value);
-        for (name, role) in [("rsc-role", &role), ("with-rsc-role", &with_role)] {
-            if let Some(role) = role {
-                e.set(name, role_name(role));
-            }
+        whole(configuration, line, &id)?;
+        whole(configuration, line, &with_id)?;
+        let mut e = Element::new("rsc_colocation").with("rsc", &id).with("with-rsc", &with_id).with("score", &value);
+        // One role that is said needs the other one said too.
+        if role.is_some() || with_role.is_some() {
+            e.set("rsc-role", role.unwrap_or("Started"));
+            e.set("with-rsc-role", with_role.unwrap_or("Started"));
         }
-        pairs.iter().filter(|(n, _)| n != "score" && n != "id").for_each(|(n, v)| e.set(n, v));
-        configuration.child_or_insert("constraints").push(e);
+        pairs.iter().filter(|(n, _)| n != "score").for_each(|(n, v)| e.set(n, v));
+        no_twin(configuration, line, &e, &["rsc", "with-rsc", "rsc-role", "with-rsc-role"])?;
+        identify(configuration, &mut e, &format!("colocation-{id}-{with_id}-{value}"))?;
+        push(configuration, e);
         Ok(String::new())
     })
 }
 
-fn role_name(role: &str) -> &str {
-    match role {
-        "master" | "Master" => "Promoted",
-        "slave" | "Slave" => "Unpromoted",
-        other => other,
+/// The id that was given, if it is free; else one made of what the constraint says.
+fn identify(configuration: &Element, e: &mut Element, wanted: &str) -> Result<(), Failure> {
+    match e.id() {
+        Some(id) if configuration.find_id(id).is_some() => {
+            Err(error(format!("id '{id}' is already in use, please specify another one")))
+        }
+        Some(_) => Ok(()),
+        None => {
+            let id = crate::edit::rules::Ids::of(configuration).free(wanted);
+            e.set("id", id);
+            Ok(())
+        }
     }
 }
 
 /// `[ACTION] A then [ACTION] B [OPTION=VALUE...]`.
-fn order(source: &Source, words: &[&str]) -> Result<String, Failure> {
-    let then = words
-        .iter()
-        .position(|w| *w == "then")
-        .ok_or_else(|| error("usage: pcs constraint order [ACTION] ID then [ACTION] ID"))?;
+fn order(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    let usage = || error("usage: pcs constraint order [ACTION] ID then [ACTION] ID [OPTION=VALUE...]");
+    let then = words.iter().position(|w| *w == "then").ok_or_else(usage)?;
     let is_action = |w: &str| ["start", "stop", "promote", "demote"].contains(&w);
     let side = |words: &[&str]| match words {
         [action, id, ..] if is_action(action) => Some(((*action).to_owned(), (*id).to_owned(), 2)),
         [id, ..] => Some(("start".to_owned(), (*id).to_owned(), 1)),
         [] => None,
     };
-    let missing = || error("name two resources");
-    let (action, id, _) = side(&words[..then]).ok_or_else(missing)?;
-    let (then_action, then_id, used) = side(&words[then + 1..]).ok_or_else(missing)?;
-    let pairs = words[then + 1 + used..].iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
-    let kind = pairs.iter().find(|(n, _)| n == "kind").map_or("Mandatory", |(_, v)| v.as_str()).to_owned();
+    let (action, id, _) = side(&words[..then]).ok_or_else(usage)?;
+    let (then_action, then_id, used) = side(&words[then + 1..]).ok_or_else(usage)?;
+    let mut pairs = Vec::new();
+    for word in &words[then + 1 + used..] {
+        match *word {
+            "symmetrical" | "nonsymmetrical" => {
+                pairs.push(("symmetrical".to_owned(), (*word == "symmetrical").to_string()));
+            }
+            word => pairs.push(pair(word)?),
+        }
+    }
+    let kind = pairs.iter().find(|(n, _)| n == "kind").map(|(_, v)| v.clone());
     edit(source, |configuration| {
         needs_resource(configuration, &id)?;
         needs_resource(configuration, &then_id)?;
-        let constraint = crate::nvpairs::as_id(&format!("order-{id}-{then_id}-{}", kind.to_lowercase()));
-        needs_free_id(configuration, &constraint)?;
-        let mut e = Element::new("rsc_order").with("id", constraint).with("first", &id).with("then", &then_id);
+        whole(configuration, line, &id)?;
+        whole(configuration, line, &then_id)?;
+        let mut report = Report::of(line);
+        report.one_of("kind", kind.as_deref(), &["Mandatory", "Optional", "Serialize"]);
+        report.done_alone()?;
+        let mut e = Element::new("rsc_order").with("first", &id).with("then", &then_id);
         e = e.with("first-action", &action).with("then-action", &then_action);
-        pairs.iter().filter(|(n, _)| n != "id").for_each(|(n, v)| e.set(n, v));
-        configuration.child_or_insert("constraints").push(e);
-        Ok(format!("Adding {id} {then_id} (kind: {kind}) (Options: first-action={action} then-action={then_action})\n"))
+        pairs.iter().for_each(|(n, v)| e.set(n, v));
+        no_twin(configuration, line, &e, &["first", "then", "first-action", "then-action"])?;
+        let suffix = kind.clone().unwrap_or_else(|| "mandatory".to_owned());
+        identify(configuration, &mut e, &format!("order-{id}-{then_id}-{suffix}"))?;
+        push(configuration, e);
+        let mut said = format!("Adding {id} {then_id}");
+        let shown = kind.as_deref().unwrap_or("Mandatory");
+        let _ = write!(said, " (kind: {shown}) (Options: first-action={action} then-action={then_action}");
+        pairs.iter().filter(|(n, _)| n != "kind").for_each(|(n, v)| {
+            let _ = write!(said, " {n}={v}");
+        });
+        kernel::errln!("{said})");
+        Ok(String::new())
     })
 }
 
-fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+/// Constraints, or rules in them, by their ids.
+fn delete(source: &Source, ids: &[&str], missing: impl Fn(&str) -> Failure) -> Result<String, Failure> {
     edit(source, |configuration| {
-        let constraints = configuration.child_or_insert("constraints");
         for id in ids {
-            if !constraints.elements().any(|e| e.id() == Some(id)) {
-                return Err(error(format!("Unable to find constraint - '{id}'")));
+            let constraints = configuration.child_or_insert("constraints");
+            if constraints.elements().any(|e| e.id() == Some(id)) {
+                constraints.retain_elements(|e| e.id() != Some(id));
+            } else if rule::take(constraints, id).is_none() {
+                return Err(missing(id));
             }
-            constraints.retain_elements(|e| e.id() != Some(id));
         }
         Ok(String::new())
     })
 }
 
-pub fn list(source: &Source, full: bool, kinds: &[&str]) -> Result<String, Failure> {
-    let cib = source.cib()?;
-    let constraints = cib.child("configuration").and_then(|c| c.child("constraints"));
-    let all: Vec<&Element> = constraints.into_iter().flat_map(Element::elements).collect();
-    let mut out = String::new();
-    for kind in kinds {
-        let (title, name) = match *kind {
-            "location" => ("Location Constraints:", "rsc_location"),
-            "order" => ("Ordering Constraints:", "rsc_order"),
-            "colocation" => ("Colocation Constraints:", "rsc_colocation"),
-            _ => ("Ticket Constraints:", "rsc_ticket"),
-        };
-        let _ = writeln!(out, "{title}");
-        let of_kind: Vec<&&Element> = all.iter().filter(|e| e.name() == name).collect();
-        match name {
-            "rsc_location" => locations(&of_kind, full, &mut out),
-            _ => {
-                for e in of_kind {
-                    let _ = writeln_in(&mut out, e, full);
-                }
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn locations(all: &[&&Element], full: bool, out: &mut String) {
-    let mut resources: Vec<&str> = all.iter().filter_map(|e| e.attr("rsc").or(e.attr("rsc-pattern"))).collect();
-    resources.dedup();
-    for resource in resources {
-        let _ = writeln!(out, "  Resource: {resource}");
-        for (title, wanted) in [("Enabled on:", true), ("Disabled on:", false)] {
-            let own = all.iter().filter(|e| e.attr("rsc").or(e.attr("rsc-pattern")) == Some(resource));
-            let fits = own.filter(|e| {
-                (e.attr("score").and_then(Score::parse).unwrap_or_default() >= Score::ZERO) == wanted
-                    && e.attr("node").is_some()
-            });
-            let lines: Vec<String> = fits
-                .map(|e| {
-                    let id = if full { format!(" (id:{})", e.id().unwrap_or_default()) } else { String::new() };
-                    format!(
-                        "      Node: {} (score:{}){id}",
-                        e.attr("node").unwrap_or_default(),
-                        e.attr("score").unwrap_or("0")
-                    )
-                })
-                .collect();
-            if !lines.is_empty() {
-                let _ = writeln!(out, "    {title}\n{}", lines.join("\n"));
-            }
-        }
-        let rules = all.iter().filter(|e| e.attr("rsc") == Some(resource) && e.child("rule").is_some());
-        for e in rules {
-            let _ = writeln!(out, "    Constraint: {} (with a rule)", e.id().unwrap_or_default());
-        }
-    }
-}
-
-fn writeln_in(out: &mut String, e: &Element, full: bool) -> std::fmt::Result {
-    let attr = |name: &str| e.attr(name).unwrap_or_default();
-    let id = if full { format!(" (id:{})", attr("id")) } else { String::new() };
-    match e.name() {
-        _ if e.child("resource_set").is_some() => {
-            let sets = e.elements_named("resource_set").map(|s| {
-                let ids: Vec<&str> = s.elements_named("resource_ref").filter_map(Element::id).collect();
-                format!("set {}", ids.join(" "))
-            });
-            writeln!(out, "  {}{id}", sets.collect::<Vec<_>>().join(" "))
-        }
-        "rsc_order" => {
-            let action = |name: &str| e.attr(name).unwrap_or("start").to_owned();
-            let kind = e.attr("kind").unwrap_or("Mandatory");
-            let (first, then) = (action("first-action"), action("then-action"));
-            writeln!(out, "  {first} {} then {then} {} (kind:{kind}){id}", attr("first"), attr("then"))
-        }
-        "rsc_colocation" => {
-            writeln!(out, "  {} with {} (score:{}){id}", attr("rsc"), attr("with-rsc"), e.attr("score").unwrap_or("0"))
-        }
-        _ => writeln!(out, "  {} ticket={}{id}", attr("rsc"), attr("ticket")),
+/// Word for a resource that is not there, as the parts of the original say it that know all kinds.
+fn needs_any(configuration: &Element, id: &str) -> Result<(), Failure> {
+    match find_resource(configuration, id) {
+        Some(_) => Ok(()),
+        None => Err(error(format!("bundle/clone/group/resource '{id}' does not exist"))),
     }
 }

@@ -1,23 +1,23 @@
 //! `pcs node` and `pcs property`.
 
 use crate::edit::{self, edit, error, pair};
+use crate::grammar::Line;
 use crate::source::{Failure, Source};
 use base::ids::same_node;
 use cib::config::{self, Index};
-use std::fmt::Write;
 use xml::Element;
 
-pub fn run(source: &Source, words: &[&str], all: bool) -> Result<String, Failure> {
+pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
+    let all = line.has("--all");
+    let title = ("Node Attributes:", line.value("--name"));
     match words {
         ["standby", nodes @ ..] => flag(source, nodes, all, "standby", "on"),
         ["unstandby", nodes @ ..] => flag(source, nodes, all, "standby", ""),
         ["maintenance", nodes @ ..] => flag(source, nodes, all, "maintenance", "on"),
         ["unmaintenance", nodes @ ..] => flag(source, nodes, all, "maintenance", ""),
-        ["attribute"] => list(source, None, "instance_attributes", "Node Attributes:"),
-        ["attribute", node] => list(source, Some(node), "instance_attributes", "Node Attributes:"),
+        ["attribute"] => list(source, None, "instance_attributes", title),
+        ["attribute", node] => list(source, Some(node), "instance_attributes", title),
         ["attribute", node, pairs @ ..] => set(source, node, "instance_attributes", pairs),
-        ["utilization"] => list(source, None, "utilization", "Node Utilization:"),
-        ["utilization", node, pairs @ ..] if !pairs.is_empty() => set(source, node, "utilization", pairs),
         _ => Err(error(format!("unknown node command '{}' (see: pcs help)", words.join(" ")))),
     }
 }
@@ -43,12 +43,19 @@ fn flag(source: &Source, names: &[&str], all: bool, name: &str, value: &str) -> 
     })
 }
 
-fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
+pub fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
     let pairs = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
     edit(source, |configuration| {
+        let is = |e: &Element| e.attr("uname").is_some_and(|n| same_node(n, node));
+        let remote = edit::find_resource(configuration, node).is_some_and(|e| e.attr("type") == Some("remote"));
         let nodes = configuration.child_or_insert("nodes");
-        let e = nodes.elements_mut().find(|e| e.attr("uname").is_some_and(|n| same_node(n, node)));
-        let e = e.ok_or_else(|| error(format!("Unable to find a node: {node}")))?;
+        if !nodes.elements().any(is) {
+            if !remote {
+                return Err(error(format!("Unable to find a node: {node}")));
+            }
+            nodes.push(Element::new("node").with("type", "remote").with("id", node).with("uname", node));
+        }
+        let Some(e) = nodes.elements_mut().find(|e| is(e)) else { return Ok(String::new()) };
         let default =
             format!("nodes-{}{}", e.id().unwrap_or_default(), if kind == "utilization" { "-utilization" } else { "" });
         edit::set_pairs(e, kind, &default, &pairs);
@@ -56,20 +63,19 @@ fn set(source: &Source, node: &str, kind: &str, words: &[&str]) -> Result<String
     })
 }
 
-fn list(source: &Source, node: Option<&str>, kind: &str, title: &str) -> Result<String, Failure> {
-    let cib = source.cib()?;
-    let index = Index::new(&cib);
+/// Pairs of all nodes or one; all or those of one name.
+pub fn list(
+    source: &Source,
+    node: Option<&str>,
+    kind: &str,
+    (title, name): (&str, Option<&str>),
+) -> Result<String, Failure> {
+    let cib = edit::masked(&source.cib()?);
     let nodes = cib.child("configuration").and_then(|c| c.child("nodes"));
     let mut out = format!("{title}\n");
-    for e in nodes
-        .into_iter()
-        .flat_map(Element::elements)
-        .filter(|e| node.is_none_or(|n| e.attr("uname").is_some_and(|own| same_node(own, n))))
-    {
-        let pairs: Vec<String> = config::values(e, kind, &index).iter().map(|(n, v)| format!("{n}={v}")).collect();
-        if !pairs.is_empty() {
-            let _ = writeln!(out, " {}: {}", e.attr("uname").unwrap_or_default(), pairs.join(" "));
-        }
+    let wanted = |e: &&Element| node.is_none_or(|n| e.attr("uname").is_some_and(|own| same_node(own, n)));
+    for e in nodes.into_iter().flat_map(Element::elements).filter(wanted) {
+        super::utilization::list(e, e.attr("uname").unwrap_or_default(), kind, name, &mut out);
     }
     Ok(out)
 }
@@ -84,6 +90,17 @@ pub fn property(source: &Source, words: &[&str], force: bool) -> Result<String, 
             change(source, &pairs)
         }
         ["unset", names @ ..] if !names.is_empty() => {
+            let cib = source.cib()?;
+            let section = cib.child("configuration").and_then(|c| c.child("crm_config"));
+            let there = |name: &str| section.is_some_and(|s| s.descendants().any(|p| crate::nvpairs::names(p, name)));
+            let missing: Vec<&str> = names.iter().copied().filter(|n| !force && !there(n)).collect();
+            if !missing.is_empty() {
+                let (word, are) = if missing.len() == 1 { ("property", "it is") } else { ("properties", "they are") };
+                return Err(super::unable(&[format!(
+                    "Cannot remove {word} {}, {are} not present in property set 'cib-bootstrap-options', use --force to override",
+                    super::report::quoted(missing)
+                )]));
+            }
             change(source, &names.iter().map(|n| ((*n).to_owned(), String::new())).collect::<Vec<_>>())
         }
         [] | ["config" | "list" | "show", ..] => {

@@ -1,9 +1,11 @@
 //! `pcs resource` and `pcs stonith`.
 
-use super::{defaults, operations};
+use super::create::{self, Parts};
+use super::report::Report;
+use super::{defaults, describe, operations, relations, unable, utilization};
 use crate::crm_mon::View;
 use crate::crm_resource::{cleanup, listing, moving};
-use crate::edit::{self, NewPrimitive, edit, error, pair};
+use crate::edit::{self, edit, error, pair};
 use crate::grammar::Line;
 use crate::source::{Failure, Source, checked};
 use base::ids::same_node;
@@ -16,13 +18,13 @@ use xml::{Element, Node};
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show"] => status(source),
-        ["config", ids @ ..] => config(source, ids, |e| e.attr("class") != Some("stonith")),
-        ["create", id, agent, rest @ ..] => create(source, line, id, agent, rest),
+        ["config", ids @ ..] => describe::config(source, line, ids, false),
+        ["create", id, agent, rest @ ..] => create::create(source, line, id, agent, rest),
         ["delete" | "remove", ids @ ..] => delete(source, ids),
-        ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
-        ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
-        ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
-        ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
+        ["enable", ids @ ..] => roles(source, ids, true),
+        ["disable", ids @ ..] => roles(source, ids, false),
+        ["manage", ids @ ..] => managed(source, line, ids, true),
+        ["unmanage", ids @ ..] => managed(source, line, ids, false),
         ["update", id, rest @ ..] => update(source, line, id, rest),
         ["meta", id, pairs @ ..] => set(source, id, "meta_attributes", pairs),
         ["move", id, rest @ ..] => move_and_wait(source, &Placing::of(line, id, rest)?),
@@ -39,6 +41,9 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["defaults", rest @ ..] => defaults::run(source, line, defaults::Of::Resources, rest),
         ["op", "defaults", rest @ ..] => defaults::run(source, line, defaults::Of::Operations, rest),
         ["op", rest @ ..] => operations::run(source, line, rest),
+        ["utilization", rest @ ..] => utilization::resources(source, line, rest),
+        ["relations", id] => relations::show(source, line, id),
+        ["bundle", rest @ ..] => super::bundle::run(source, line, rest),
         ["standards"] => Ok(listing::standards()),
         ["providers"] => Ok(listing::ocf_providers()),
         ["agents"] => listing::agents("ocf"),
@@ -52,14 +57,14 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
 pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show"] => status(source),
-        ["config", ids @ ..] => config(source, ids, |e| e.attr("class") == Some("stonith")),
-        ["create", id, agent, rest @ ..] => create(source, line, id, &format!("stonith:{agent}"), rest),
+        ["config", ids @ ..] => describe::config(source, line, ids, true),
+        ["create", id, agent, rest @ ..] => create::create(source, line, id, &format!("stonith:{agent}"), rest),
         ["update", id, rest @ ..] => update(source, line, id, rest),
         ["delete" | "remove", ids @ ..] => delete(source, ids),
         ["list"] => listing::agents("stonith"),
         ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
-        ["enable", ids @ ..] => meta(source, ids, "target-role", ""),
-        ["disable", ids @ ..] => meta(source, ids, "target-role", "Stopped"),
+        ["enable", ids @ ..] => roles(source, ids, true),
+        ["disable", ids @ ..] => roles(source, ids, false),
         ["meta" | "defaults" | "op", ..] => run(source, line, words),
         _ => Err(error(format!("unknown stonith command '{}' (see: pcs help)", words.join(" ")))),
     }
@@ -78,159 +83,15 @@ fn status(source: &Source) -> Result<String, Failure> {
     })
 }
 
-/// The configuration of resources in pcs's words.
-pub fn config(source: &Source, ids: &[&str], which: fn(&Element) -> bool) -> Result<String, Failure> {
-    let cib = edit::masked(&source.cib()?);
-    let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
-    let mut out = String::new();
-    let top: Vec<&Element> = match ids {
-        [] => configuration.child("resources").into_iter().flat_map(Element::elements).filter(|e| which(e)).collect(),
-        ids => {
-            let find = |id: &&str| {
-                edit::find_resource(configuration, id).ok_or_else(|| error(format!("Resource '{id}' does not exist")))
-            };
-            ids.iter().map(find).collect::<Result<_, _>>()?
-        }
-    };
-    let index = Index::new(&cib);
-    top.iter().for_each(|e| describe(e, 0, &index, &mut out));
-    Ok(out)
-}
-
-fn describe(e: &Element, level: usize, index: &Index<'_>, out: &mut String) {
-    let pad = "  ".repeat(level);
-    let id = e.id().unwrap_or_default();
-    let agent: Vec<String> =
-        ["class", "provider", "type"].iter().filter_map(|n| e.attr(n).map(|v| format!("{n}={v}"))).collect();
-    let _ = match e.name() {
-        "primitive" => writeln!(out, "{pad}Resource: {id} ({})", agent.join(" ")),
-        "group" => writeln!(out, "{pad}Group: {id}"),
-        "clone" | "master" => writeln!(out, "{pad}Clone: {id}"),
-        "bundle" => writeln!(out, "{pad}Bundle: {id}"),
-        _ => return,
-    };
-    for (kind, title) in [("instance_attributes", "Attributes"), ("meta_attributes", "Meta Attributes")] {
-        for set in e.elements_named(kind) {
-            let _ = writeln!(out, "{pad}  {title}: {}", set.id().unwrap_or_default());
-            for p in cib::config::pairs(set, index) {
-                let _ = writeln!(out, "{pad}    {}={}", p.name(), p.value());
-            }
-        }
-    }
-    if let Some(operations) = e.child("operations") {
-        let _ = writeln!(out, "{pad}  Operations:");
-        for op in operations.elements_named("op") {
-            let _ = writeln!(out, "{pad}    {}: {}", op.attr("name").unwrap_or_default(), op.id().unwrap_or_default());
-            for (n, v) in op.attrs().filter(|(n, _)| !["id", "name"].contains(n)) {
-                let _ = writeln!(out, "{pad}      {n}={v}");
-            }
-        }
-    }
-    e.elements().for_each(|c| describe(c, level + 1, index, out));
-}
-
-/// What follows the agent: parameters, then `op`, `meta`, `clone` and `promotable` parts.
-#[derive(Default)]
-struct Parts {
-    params: Vec<(String, String)>,
-    meta: Vec<(String, String)>,
-    operations: Vec<(String, Vec<(String, String)>)>,
-    /// Meta-attributes of the clone, and whether it is promotable.
-    clone: Option<(Vec<(String, String)>, bool)>,
-}
-
-fn parts(words: &[&str]) -> Result<Parts, Failure> {
-    #[derive(PartialEq)]
-    enum In {
-        Params,
-        Op,
-        Meta,
-        Clone,
-    }
-    let mut parts = Parts::default();
-    let mut place = In::Params;
-    for word in words {
-        match (*word, &place) {
-            ("op", _) => place = In::Op,
-            ("meta", _) => place = In::Meta,
-            ("clone" | "promotable" | "master", _) => {
-                parts.clone = Some((Vec::new(), *word != "clone"));
-                place = In::Clone;
-            }
-            ("add" | "delete" | "remove", In::Op) => {}
-            (word, In::Op) if !word.contains('=') => parts.operations.push((word.to_owned(), Vec::new())),
-            (word, In::Op) => match parts.operations.last_mut() {
-                Some((_, pairs)) => pairs.push(pair(word)?),
-                None => return Err(error("When using 'op' you must specify an operation name after 'op'")),
-            },
-            (word, In::Params) => parts.params.push(pair(word)?),
-            (word, In::Meta) => parts.meta.push(pair(word)?),
-            (word, In::Clone) => {
-                if let Some((pairs, _)) = &mut parts.clone {
-                    pairs.push(pair(word)?);
-                }
-            }
-        }
-    }
-    Ok(parts)
-}
-
-fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -> Result<String, Failure> {
-    let mut said = String::new();
-    let full = edit::full_agent_name(agent)?;
-    if full != agent {
-        let _ = writeln!(said, "Assumed agent name '{full}' (deduced from '{agent}')");
-    }
-    if !edit::agent_is_there(&full) {
-        let message = format!("Agent '{full}' is not installed or does not provide valid metadata");
-        if !line.has("--force") {
-            return Err(error(format!("{message}, use --force to override")));
-        }
-        let _ = writeln!(said, "Warning: {message}");
-    }
-    let mut parts = parts(words)?;
-    let names: Vec<String> = parts.params.iter().filter(|(_, v)| !v.is_empty()).map(|(n, _)| n.clone()).collect();
-    said += &refuse_unless_forced(line, edit::problems_of(&full, &parts.params, &names))?;
-    let defaults = edit::default_operations(&full, &parts.operations);
-    parts.operations.extend(defaults);
-    if line.has("--disabled") {
-        parts.meta.push(("target-role".to_owned(), "Stopped".to_owned()));
-    }
-    let primitive =
-        NewPrimitive { id, agent: &full, params: parts.params, meta: parts.meta, operations: parts.operations }
-            .element()?;
-    edit(source, |configuration| {
-        edit::needs_free_id(configuration, id)?;
-        if line.value("--group").is_some() && parts.clone.is_some() {
-            return Err(error("you can specify only one of --group, clone and promotable"));
-        }
-        let resources = configuration.child_or_insert("resources");
-        match &parts.clone {
-            Some((meta, promotable)) => resources.push(clone_of(primitive, id, meta, *promotable)),
-            None => resources.push(primitive),
-        }
-        if let Some(group) = line.value("--group") {
-            edit::group_add(configuration, group, &[id.to_owned()])?;
-            reorder(configuration, group, id, line)?;
-        }
-        Ok(said)
-    })
-}
-
-/// What the original refuses unless it is told to do it all the same: then it warns.
-fn refuse_unless_forced(line: &Line, problems: Vec<String>) -> Result<String, Failure> {
-    match (problems.as_slice(), line.has("--force")) {
-        ([], _) => Ok(String::new()),
-        (problems, true) => Ok(problems.iter().map(|p| format!("Warning: {p}\n")).collect()),
-        ([first, rest @ ..], false) => {
-            let forceable = |p: &String| format!("{p}, use --force to override");
-            Err(Failure { details: rest.iter().map(forceable).collect(), ..error(forceable(first)) })
-        }
-    }
-}
-
-fn clone_of(inner: Element, id: &str, meta: &[(String, String)], promotable: bool) -> Element {
-    let clone_id = format!("{id}-clone");
+/// A clone of a primitive or group, called as wanted or after what it clones.
+pub fn clone_of(
+    inner: Element,
+    id: &str,
+    wanted: Option<&str>,
+    meta: &[(String, String)],
+    promotable: bool,
+) -> Element {
+    let clone_id = wanted.map_or_else(|| format!("{id}-clone"), str::to_owned);
     let mut clone = Element::new("clone").with("id", &clone_id).with_child(inner);
     let mut meta = meta.to_vec();
     if promotable {
@@ -241,7 +102,7 @@ fn clone_of(inner: Element, id: &str, meta: &[(String, String)], promotable: boo
 }
 
 /// `--before` and `--after` within a group.
-fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> Result<(), Failure> {
+pub fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> Result<(), Failure> {
     let (anchor, after) = match (line.value("--before"), line.value("--after")) {
         (Some(anchor), _) => (anchor, 0),
         (None, Some(anchor)) => (anchor, 1),
@@ -258,7 +119,7 @@ fn reorder(configuration: &mut Element, group: &str, id: &str, line: &Line) -> R
     Ok(())
 }
 
-fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+pub fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
     if ids.is_empty() {
         return Err(error("name what to delete"));
     }
@@ -275,22 +136,95 @@ fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
     Ok(String::new())
 }
 
-fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String, Failure> {
-    if ids.is_empty() {
+/// The resources that words name: themselves, or what a tag stands for.
+fn meant(configuration: &Element, words: &[&str]) -> Result<Vec<String>, Failure> {
+    if words.is_empty() {
         return Err(error("name at least one resource"));
     }
+    let mut ids = Vec::new();
+    let mut missing = Vec::new();
+    for word in words {
+        let tag = configuration.child("tags").and_then(|t| t.child_by_id("tag", word));
+        match (edit::find_resource(configuration, word), tag) {
+            (Some(_), _) => ids.push((*word).to_owned()),
+            (None, Some(tag)) => ids.extend(tag.elements_named("obj_ref").filter_map(Element::id).map(str::to_owned)),
+            (None, None) => missing.push(format!("bundle/clone/group/resource/tag '{word}' does not exist")),
+        }
+    }
+    if missing.is_empty() { Ok(ids) } else { Err(unable(&missing)) }
+}
+
+/// Ids of what holds a resource and nothing else: its clone or bundle, above its group or itself.
+fn holders(configuration: &Element, id: &str) -> Vec<String> {
+    let resources = configuration.child("resources");
+    let all = resources.into_iter().flat_map(Element::descendants);
+    let holds =
+        |e: &&Element| ["clone", "master", "bundle"].contains(&e.name()) && e.elements().any(|c| c.id() == Some(id));
+    all.filter(holds).filter_map(Element::id).map(str::to_owned).collect()
+}
+
+fn set_meta(configuration: &mut Element, id: &str, name: &str, value: &str) -> Result<(), Failure> {
+    let e = edit::resource_mut(configuration, id)?;
+    let pair = (name.to_owned(), value.to_owned());
+    edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &[pair]);
+    Ok(())
+}
+
+fn roles(source: &Source, words: &[&str], enable: bool) -> Result<String, Failure> {
     edit(source, |configuration| {
-        for id in ids {
-            let e = edit::resource_mut(configuration, id)?;
-            edit::set_pairs(
-                e,
-                "meta_attributes",
-                &format!("{id}-meta_attributes"),
-                &[(name.to_owned(), value.to_owned())],
-            );
+        for id in meant(configuration, words)? {
+            // What keeps it stopped may stand at its clone, or at what a clone is of.
+            let mut own = vec![id.clone()];
+            if enable {
+                own.extend(holders(configuration, &id));
+                let e = edit::find_resource(configuration, &id).filter(|e| ["clone", "master"].contains(&e.name()));
+                let inner = e.into_iter().flat_map(Element::elements).filter(|c| edit::RESOURCES.contains(&c.name()));
+                own.extend(inner.filter_map(Element::id).map(str::to_owned));
+            }
+            let value = if enable { "" } else { "Stopped" };
+            own.iter().try_for_each(|id| set_meta(configuration, id, "target-role", value))?;
         }
         Ok(String::new())
     })
+}
+
+/// Primitives are managed or not, whatever they stand in; `--monitor` switches their monitors too.
+fn managed(source: &Source, line: &Line, words: &[&str], manage: bool) -> Result<String, Failure> {
+    edit(source, |configuration| {
+        for id in meant(configuration, words)? {
+            let e = edit::find_resource(configuration, &id)
+                .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+            let primitives: Vec<String> = e
+                .descendants()
+                .filter(|d| d.name() == "primitive")
+                .filter_map(Element::id)
+                .map(str::to_owned)
+                .collect();
+            let mut own = primitives.clone();
+            if manage {
+                let inside = e.descendants().filter(|d| edit::RESOURCES.contains(&d.name()));
+                own.extend(inside.filter_map(Element::id).map(str::to_owned));
+                own.extend(holders(configuration, &id));
+            }
+            let value = if manage { "" } else { "false" };
+            own.iter().try_for_each(|id| set_meta(configuration, id, "is-managed", value))?;
+            if line.has("--monitor") {
+                primitives.iter().try_for_each(|id| monitors(configuration, id, manage))?;
+            }
+        }
+        Ok(String::new())
+    })
+}
+
+fn monitors(configuration: &mut Element, id: &str, on: bool) -> Result<(), Failure> {
+    let Some(operations) = edit::resource_mut(configuration, id)?.child_mut("operations") else { return Ok(()) };
+    for op in operations.elements_mut().filter(|op| op.attr("name") == Some("monitor")) {
+        match on {
+            true => drop(op.remove_attr("enabled")),
+            false => op.set("enabled", "false"),
+        }
+    }
+    Ok(())
 }
 
 fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
@@ -302,23 +236,38 @@ fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, 
     })
 }
 
-/// Parameters, and whole operations anew where their name and interval are given.
+/// Parameters, and whole operations anew where their name and interval are given; of a clone its meta-attributes.
 fn update(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let parts = parts(words)?;
+    let mut parts = Parts::of(words)?;
     edit(source, |configuration| {
-        let said = refuse_unless_forced(line, problems_of_update(configuration, id, &parts.params))?;
+        let mut report = Report::of(line);
+        problems_of_update(configuration, id, &parts.params).iter().for_each(|p| report.forceable(p));
+        report.done()?;
         let e = edit::resource_mut(configuration, id)?;
-        edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &parts.params);
+        match e.name() {
+            "primitive" => {
+                edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &parts.params);
+            }
+            _ => parts.meta.append(&mut parts.params),
+        }
         edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
         for (name, pairs) in &parts.operations {
             let new = edit::operation(id, name, pairs);
             let operations = e.child_or_insert("operations");
-            operations.retain_elements(|op| {
-                op.attr("name") != Some(name) || (name == "monitor" && op.attr("role") != new.attr("role"))
-            });
-            operations.push(new);
+            let replaced = |op: &Element| {
+                op.attr("name") == Some(name) && (name != "monitor" || op.attr("role") == new.attr("role"))
+            };
+            let at = operations.elements().position(replaced);
+            operations.retain_elements(|op| !replaced(op));
+            match at {
+                Some(at) => {
+                    let at = at.min(operations.nodes().len());
+                    operations.nodes_mut().insert(at, Node::Element(new));
+                }
+                None => operations.push(new),
+            }
         }
-        Ok(said)
+        Ok(String::new())
     })
 }
 
@@ -378,7 +327,11 @@ fn place(source: &Source, what: &Placing<'_>, how: Move) -> Result<String, Failu
     let Placing { id, node, lifetime, promoted, expired } = *what;
     with_view(source, |view| {
         let r = crate::cluster::find(&view.cluster.resources, id)
-            .ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+            .ok_or_else(|| unable(&[format!("bundle/clone/group/resource '{id}' does not exist")]))?;
+        if let Some(clone) = view.cib.child("configuration").filter(|_| promoted).and_then(|c| holders(c, id).pop()) {
+            let message = format!("when specifying --promoted you must use the promotable clone id ({clone})");
+            return Err(unable(&[message]));
+        }
         let place = moving::Place { resource: r, node: known(view, node)?, promoted, lifetime };
         match how {
             Move::To => moving::move_to(source, view, &place, false),
@@ -505,18 +458,31 @@ fn ungroup(source: &Source, name: &str, ids: &[&str]) -> Result<String, Failure>
 }
 
 fn clone(source: &Source, id: &str, words: &[&str], promotable: bool) -> Result<String, Failure> {
+    let (wanted, words) = match words {
+        [name, rest @ ..] if !name.contains('=') && *name != "meta" => (Some(*name), rest),
+        words => (None, words),
+    };
     let words: Vec<&str> = words.iter().copied().filter(|w| *w != "meta").collect();
     let meta = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
     edit(source, |configuration| {
+        if let Some(wanted) = wanted {
+            edit::needs_free_id(configuration, wanted)?;
+        }
         let resources = configuration.child_or_insert("resources");
-        let at = resources.nodes().iter().position(
-            |n| matches!(n, Node::Element(e) if e.id() == Some(id) && ["primitive", "group"].contains(&e.name())),
-        );
-        let at = at.ok_or_else(|| {
-            error(format!("unable to find group or resource: {id} (or it is in a group or cloned already)"))
-        })?;
-        let inner = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
-        resources.nodes_mut().insert(at, Node::Element(clone_of(inner, id, &meta, promotable)));
+        let of = |e: &Element| ["primitive", "group"].contains(&e.name()) && e.id() == Some(id);
+        let missing = || error(format!("unable to find group or resource: {id}"));
+        let member = resources.elements().any(|e| e.name() == "group" && e.elements().any(of));
+        if member {
+            // The last one of a group takes its place.
+            let freed = edit::take_primitive(configuration, id)?;
+            let resources = configuration.child_or_insert("resources");
+            resources.push(clone_of(freed, id, wanted, &meta, promotable));
+            resources.retain_elements(|e| e.name() != "group" || e.child("primitive").is_some());
+            return Ok(String::new());
+        }
+        let at = resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if of(e))).ok_or_else(missing)?;
+        let inner = resources.remove_at(&[at]).ok_or_else(missing)?;
+        resources.push(clone_of(inner, id, wanted, &meta, promotable));
         Ok(String::new())
     })
 }
@@ -535,9 +501,7 @@ fn unclone(source: &Source, id: &str) -> Result<String, Failure> {
         let inner = clone.elements().find(|e| ["primitive", "group"].contains(&e.name())).cloned();
         let inner = inner.ok_or_else(|| error(format!("'{clone_id}' is empty")))?;
         edit::delete_resource(configuration, &clone_id)?;
-        let resources = configuration.child_or_insert("resources");
-        let at = at.min(resources.nodes().len());
-        resources.nodes_mut().insert(at, Node::Element(inner));
+        configuration.child_or_insert("resources").push(inner);
         Ok(String::new())
     })
 }

@@ -33,7 +33,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
         ["level", "verify"] => verify(source),
         ["sbd", rest @ ..] => sbd::run(line, rest),
         ["meta", id, ..] if !is_there(source, id)? => Err(error(format!("Unable to find stonith device '{id}'"))),
-        ["config", ids @ ..] if !ids.is_empty() => described(source, ids),
+        ["config", ids @ ..] if !ids.is_empty() => described(source, line, ids),
         ["enable" | "disable", ids @ ..] => {
             warn_of_resources(source, words[0], ids)?;
             resource::stonith(source, line, words)
@@ -51,15 +51,15 @@ fn is_there(source: &Source, id: &str) -> Result<bool, Failure> {
 }
 
 /// Devices that are there; the others are named.
-fn described(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+fn described(source: &Source, line: &Line, ids: &[&str]) -> Result<String, Failure> {
     let cib = source.cib()?;
     let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
     let (there, missing): (Vec<&str>, Vec<&str>) = ids.iter().partition(|id| is_device(configuration, id));
-    missing.iter().for_each(|id| kernel::errln!("Warning: Unable to find stonith device '{id}'"));
+    missing.iter().for_each(|id| super::report::warn(&format!("Unable to find stonith device '{id}'")));
     if there.is_empty() {
         return Err(error("No stonith device found"));
     }
-    resource::config(source, &there, |_| true)
+    super::describe::config(source, line, &there, true)
 }
 
 /// The original takes resources here, but would rather not.
