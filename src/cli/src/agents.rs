@@ -112,6 +112,11 @@ pub fn called(name: &str) -> Vec<String> {
 }
 
 impl Described {
+    /// Whether it takes a parameter of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.parameters.iter().any(|p| p.name == name) || self.clusters_own().iter().any(|own| own == name)
+    }
+
     /// The operations that the agent recommends, as a configuration writes them.
     pub fn operations(&self) -> Vec<(String, Vec<(String, String)>)> {
         let option = |(name, value): &(String, String)| {

@@ -4,7 +4,9 @@
 
 mod alert;
 mod configure;
+mod constraints;
 mod control;
+mod primitive;
 mod show;
 mod table;
 mod topology;
@@ -40,6 +42,8 @@ struct Working {
     read: Version,
     original: Element,
     configuration: Element,
+    /// The schema has no masters and slaves any more.
+    modern: bool,
 }
 
 pub fn main(args: Vec<OsString>) -> i32 {
@@ -108,6 +112,12 @@ fn save(file: &str, text: &str) -> Result<String, Failure> {
     let cannot = |e: std::io::Error| Failure::new(codes::CANTCREAT, format!("cannot write {file}: {e}"));
     kernel::files::replace(std::path::Path::new(file), text.as_bytes(), 0o600).map_err(cannot)?;
     Ok(String::new())
+}
+
+/// Whether the schema has no masters and slaves any more, as from 4.0.
+fn is_modern(cib: &Element) -> bool {
+    let number = |v: &str| v.strip_prefix("pacemaker-")?.split('.').next()?.parse().ok();
+    cib.attr("validate-with").and_then(number).is_none_or(|major: u32| major >= 4)
 }
 
 impl Shell {
@@ -183,7 +193,9 @@ impl Shell {
         if self.working.is_none() {
             let cib = self.source.cib()?;
             let configuration = cib.child("configuration").cloned().unwrap_or_else(|| Element::new("configuration"));
-            self.working = Some(Working { read: Version::of(&cib)?, original: configuration.clone(), configuration });
+            let modern = is_modern(&cib);
+            let read = Version::of(&cib)?;
+            self.working = Some(Working { read, original: configuration.clone(), configuration, modern });
         }
         self.working.as_mut().ok_or_else(|| error("no configuration"))
     }
@@ -226,12 +238,32 @@ impl Shell {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration))
             }
-            ["show", "xml"] => Ok(masked(&self.working()?.configuration).to_pretty()),
-            ["show", ids @ ..] => show::configuration(&masked(&self.working()?.configuration), ids),
-            ["save", file] => save(file, &show::configuration(&self.working()?.configuration, &[])?),
+            ["show", "xml", ids @ ..] => {
+                let mut cib = self.source.cib()?;
+                cib.retain_elements(|e| e.name() == "status");
+                let working = self.working()?;
+                cib.nodes_mut().clear();
+                cib.push(masked(&working.configuration));
+                show::xml(&cib, &working.original, ids)
+            }
+            ["show", ids @ ..] => {
+                let working = self.working()?;
+                show::configuration(&masked(&working.configuration), &masked(&working.original), ids)
+            }
+            ["save", file] => {
+                let configuration = &self.working()?.configuration;
+                save(file, &show::configuration(configuration, configuration, &[])?)
+            }
             ["save", "xml", file] => save(file, &self.working()?.configuration.to_pretty()),
             ["edit", ..] => Err(error("edit a copy instead: cibadmin -Q > cib.xml, change it, cibadmin -R -x cib.xml")),
-            words => configure::run(&mut self.working()?.configuration, words),
+            words => {
+                let working = self.working()?;
+                let said = configure::run(&mut working.configuration, words)?;
+                if working.modern {
+                    configure::modernise(&mut working.configuration);
+                }
+                Ok(said)
+            }
         }
     }
 

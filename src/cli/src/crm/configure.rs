@@ -1,36 +1,46 @@
 //! `crm configure`: crmsh's words to elements.
 
+use super::{constraints, primitive};
 use crate::acl_edit::{self, Permission};
-use crate::edit::{self, NewPrimitive, error, pair};
+use crate::edit::rules::Ids;
+use crate::edit::{self, error, pair};
 use crate::nvpairs::as_id;
 use crate::source::Failure;
-use base::Score;
-use xml::{Element, Node};
+use xml::Element;
 
 pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failure> {
     match words {
-        ["primitive", id, rest @ ..] => primitive(configuration, id, rest),
-        ["group", id, rest @ ..] => group(configuration, id, rest),
-        ["clone", id, inner, rest @ ..] => clone(configuration, id, inner, rest, false),
-        ["ms" | "master", id, inner, rest @ ..] => clone(configuration, id, inner, rest, true),
-        ["location", id, rest @ ..] => location(configuration, id, rest),
-        ["colocation" | "collocation", id, score, rest @ ..] => colocation(configuration, id, score, rest),
-        ["order", id, rest @ ..] => order(configuration, id, rest),
+        [kind @ ("primitive" | "rsc_template"), id, rest @ ..] => primitive::primitive(configuration, kind, id, rest),
+        ["group", id, rest @ ..] => primitive::group(configuration, id, rest),
+        ["clone", id, rest @ ..] => primitive::clone(configuration, "clone", id, rest),
+        ["ms" | "master", id, rest @ ..] => primitive::clone(configuration, "ms", id, rest),
+        ["node", rest @ ..] => primitive::node(configuration, rest),
+        ["tag", id, rest @ ..] => primitive::tag(configuration, id, rest),
+        ["location", id, rest @ ..] => constraints::location(configuration, id, rest),
+        ["colocation" | "collocation", id, rest @ ..] => constraints::colocation(configuration, id, rest),
+        ["order", id, rest @ ..] => constraints::order(configuration, id, rest),
+        ["rsc_ticket", id, rest @ ..] => constraints::ticket(configuration, id, rest),
         ["alert", id, rest @ ..] => super::alert::add(configuration, id, rest),
         ["fencing_topology", rest @ ..] => super::topology::set(configuration, rest),
-        ["monitor", what, times] => monitor(configuration, what, times),
+        ["monitor", what, times] => primitive::monitor(configuration, what, times),
         ["property", rest @ ..] => property(configuration, rest),
         ["rsc_defaults", rest @ ..] => defaults(configuration, "rsc_defaults", "rsc-options", rest),
         ["op_defaults", rest @ ..] => defaults(configuration, "op_defaults", "op-options", rest),
         ["role", id, rules @ ..] => role(configuration, id, rules),
         ["acl_target", name, roles @ ..] => holder(configuration, "acl_target", name, roles),
         ["acl_group", name, roles @ ..] => holder(configuration, "acl_group", name, roles),
-        ["delete", ids @ ..] => delete(configuration, ids),
+        ["delete" | "rm" | "del", ids @ ..] => delete(configuration, ids),
         ["rename", old, new] => rename(configuration, old, new),
         ["modgroup", group, "add", id] => {
             edit::group_add(configuration, group, &[(*id).to_owned()]).map(|()| String::new())
         }
         ["modgroup", group, "remove", id] => out_of_group(configuration, group, id),
+        ["erase", "nodes"] => {
+            configuration.child_or_insert("nodes").nodes_mut().clear();
+            Ok(String::new())
+        }
+        ["get_property", rest @ ..] => get_property(configuration, rest),
+        ["set", path, value] => set(configuration, path, value),
         ["erase"] => {
             for section in ["resources", "constraints"] {
                 configuration.child_or_insert(section).nodes_mut().clear();
@@ -40,6 +50,27 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["load", how @ ("update" | "replace" | "push"), path] => load(configuration, how, path),
         _ => Err(error(format!("configure: unknown command '{}' (see: crm help)", words.join(" ")))),
     }
+}
+
+/// A cluster property's value, or its default.
+fn get_property(configuration: &Element, words: &[&str]) -> Result<String, Failure> {
+    let name = words.iter().find(|w| !w.starts_with('-')).ok_or_else(|| error("name a property"))?;
+    let section = configuration.child("crm_config");
+    let set = section.and_then(|s| s.descendants().find(|p| crate::nvpairs::names(p, name)));
+    let default = cib::schema::PROPERTIES.iter().find(|p| p.name == *name).map(|p| p.default);
+    let value = set.and_then(|p| p.attr("value")).or(default);
+    value.map(|v| format!("{v}\n")).ok_or_else(|| error(format!("property {name} is not set")))
+}
+
+/// `ID.PARAMETER VALUE`.
+fn set(configuration: &mut Element, path: &str, value: &str) -> Result<String, Failure> {
+    let (id, name) = path.split_once('.').ok_or_else(|| error(format!("'{path}' is not ID.PARAMETER")))?;
+    let e = edit::resource_mut(configuration, id).map_err(|_| error(format!("object {id} does not exist")))?;
+    let kinds = ["instance_attributes", "meta_attributes", "utilization"];
+    let kind = kinds.iter().find(|k| e.elements_named(k).any(|s| s.elements().any(|p| p.attr("name") == Some(name))));
+    let kind = kind.ok_or_else(|| error(format!("Attribute not found: {path}")))?;
+    edit::set_pairs(e, kind, &format!("{id}-{kind}"), &[(name.to_owned(), value.to_owned())]);
+    Ok(String::new())
 }
 
 fn holder(configuration: &mut Element, tag: &str, name: &str, roles: &[&str]) -> Result<String, Failure> {
@@ -90,241 +121,21 @@ pub fn verify(configuration: &Element) -> String {
     problems.iter().map(|p| format!("{}: {}: {}\n", p.severity.word().to_uppercase(), p.path, p.message)).collect()
 }
 
-/// Parameters, meta-attributes and operations of a resource.
-#[derive(Default)]
-struct Parts {
-    params: Vec<(String, String)>,
-    meta: Vec<(String, String)>,
-    utilization: Vec<(String, String)>,
-    operations: Vec<(String, Vec<(String, String)>)>,
-    bare: Vec<String>,
-}
-
-fn parts(words: &[&str]) -> Result<Parts, Failure> {
-    let mut parts = Parts::default();
-    let mut place = "";
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        match *word {
-            "params" | "meta" | "utilization" | "operations" => place = word,
-            "op" => {
-                place = "op";
-                let name = words.next().ok_or_else(|| error("op needs an operation's name"))?;
-                parts.operations.push(((*name).to_owned(), Vec::new()));
-            }
-            word if !word.contains('=') && place.is_empty() => parts.bare.push(word.to_owned()),
-            word => {
-                let given = pair(word)?;
-                match place {
-                    "meta" => parts.meta.push(given),
-                    "utilization" => parts.utilization.push(given),
-                    "op" => {
-                        if let Some((_, pairs)) = parts.operations.last_mut() {
-                            pairs.push(given);
-                        }
-                    }
-                    "operations" => {}
-                    _ => parts.params.push(given),
-                }
-            }
-        }
-    }
-    Ok(parts)
-}
-
-fn primitive(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
-    edit::needs_free_id(configuration, id)?;
-    let [agent, rest @ ..] = words else { return Err(error(format!("primitive {id} needs an agent"))) };
-    let agent = edit::full_agent_name(agent)?;
-    let parts = parts(rest)?;
-    let mut said = String::new();
-    if !edit::agent_is_there(&agent) {
-        said = format!("WARNING: {agent} is not installed on this node\n");
-    }
-    let names: Vec<String> = parts.params.iter().map(|(name, _)| name.clone()).collect();
-    said.extend(edit::problems_of(&agent, &parts.params, &names).iter().map(|p| format!("WARNING: {id}: {p}\n")));
-    let new = NewPrimitive { id, agent: &agent, params: parts.params, meta: parts.meta, operations: parts.operations };
-    let mut e = new.element()?;
-    edit::set_pairs(&mut e, "utilization", &format!("{id}-utilization"), &parts.utilization);
-    configuration.child_or_insert("resources").push(e);
-    Ok(said)
-}
-
-fn group(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
-    edit::needs_free_id(configuration, id)?;
-    let parts = parts(words)?;
-    if parts.bare.is_empty() {
-        return Err(error(format!("group {id} needs members")));
-    }
-    edit::group_add(configuration, id, &parts.bare)?;
-    let e = edit::resource_mut(configuration, id)?;
-    edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
-    Ok(String::new())
-}
-
-fn clone(
-    configuration: &mut Element,
-    id: &str,
-    inner: &str,
-    words: &[&str],
-    promotable: bool,
-) -> Result<String, Failure> {
-    edit::needs_free_id(configuration, id)?;
-    let mut parts = parts(words)?;
-    if promotable {
-        parts.meta.push(("promotable".to_owned(), "true".to_owned()));
-    }
-    let resources = configuration.child_or_insert("resources");
-    let fits = |e: &Element| e.id() == Some(inner) && ["primitive", "group"].contains(&e.name());
-    let at = resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if fits(e)));
-    let at = at.ok_or_else(|| error(format!("'{inner}' does not exist at the top level")))?;
-    let taken = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
-    let mut e = Element::new("clone").with("id", id).with_child(taken);
-    edit::set_pairs(&mut e, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
-    resources.nodes_mut().insert(at, Node::Element(e));
-    Ok(String::new())
-}
-
-/// `inf`, `-inf`, `INFINITY`, a number, or a kind; with its colon.
-fn score(word: &str) -> Result<String, Failure> {
-    let text = word
-        .strip_suffix(':')
-        .ok_or_else(|| error(format!("'{word}': expected a score with a colon, such as inf: or 100:")))?;
-    match text {
-        "inf" | "+inf" | "INF" | "infinity" => Ok("INFINITY".to_owned()),
-        "-inf" | "-INF" | "-infinity" => Ok("-INFINITY".to_owned()),
-        other if Score::parse(other).is_some() => Ok(other.to_owned()),
-        other => Err(error(format!("'{other}' is not a score"))),
-    }
-}
-
-/// `RSC[:ROLE]`.
-fn with_role(word: &str) -> (&str, Option<&str>) {
-    match word.split_once(':') {
-        Some((id, "Master" | "master" | "Promoted")) => (id, Some("Promoted")),
-        Some((id, "Slave" | "slave" | "Unpromoted")) => (id, Some("Unpromoted")),
-        Some((id, role @ ("Started" | "Stopped"))) => (id, Some(role)),
-        _ => (word, None),
-    }
-}
-
-fn add_constraint(configuration: &mut Element, e: Element) -> Result<String, Failure> {
-    edit::needs_free_id(configuration, e.id().unwrap_or_default())?;
-    configuration.child_or_insert("constraints").push(e);
-    Ok(String::new())
-}
-
-fn location(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let role = words.iter().find_map(|w| w.strip_prefix("role="));
-    let plain: Vec<&str> = words.iter().copied().filter(|w| !w.starts_with("role=")).collect();
-    let (resource, value, node) = match plain.as_slice() {
-        [resource, value, node] => (*resource, score(value)?, *node),
-        [resource, value, "rule", ..] | [resource, "rule", value, ..] => {
-            let _ = score(value)?;
-            return Err(error(format!("rules for {resource} are written in XML: cibadmin -C -o constraints -x FILE")));
-        }
-        _ => return Err(error("usage: location ID RESOURCE SCORE: NODE")),
-    };
-    edit::needs_resource(configuration, resource)?;
-    let known = configuration
-        .child("nodes")
-        .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| base::ids::same_node(n, node))));
-    let said = if known { String::new() } else { format!("WARNING: no node is called {node}\n") };
-    let mut e = Element::new("rsc_location").with("id", id).with("rsc", resource);
-    if let Some(role) = role {
-        e.set("role", role);
-    }
-    let e = e.with("score", value).with("node", node);
-    add_constraint(configuration, e).map(|_| said)
-}
-
-fn colocation(configuration: &mut Element, id: &str, value: &str, words: &[&str]) -> Result<String, Failure> {
-    let value = score(value)?;
-    let mut e = Element::new("rsc_colocation").with("id", id).with("score", value);
-    match words {
-        [a, b] => {
-            let ((a, role), (b, with)) = (with_role(a), with_role(b));
-            edit::needs_resource(configuration, a)?;
-            edit::needs_resource(configuration, b)?;
-            e = e.with("rsc", a).with("with-rsc", b);
-            role.into_iter().for_each(|r| e.set("rsc-role", r));
-            with.into_iter().for_each(|r| e.set("with-rsc-role", r));
-        }
-        [_, _, _, ..] => e.push(resource_set(configuration, id, words)?),
-        _ => return Err(error("usage: colocation ID SCORE: RESOURCE WITH-RESOURCE")),
-    }
-    add_constraint(configuration, e)
-}
-
-fn resource_set(configuration: &Element, id: &str, words: &[&str]) -> Result<Element, Failure> {
-    let mut set = Element::new("resource_set").with("id", format!("{id}-0"));
-    for word in words {
-        edit::needs_resource(configuration, word)?;
-        set.push(Element::new("resource_ref").with("id", word));
-    }
-    Ok(set)
-}
-
-/// `order ID [KIND:|SCORE:] A[:ACTION] B[:ACTION] [symmetrical=…]`.
-fn order(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let mut e = Element::new("rsc_order").with("id", id);
-    let (kind, rest) = match words {
-        [first, rest @ ..] if first.ends_with(':') => (Some(*first), rest),
-        rest => (None, rest),
-    };
-    match kind.map(|k| k.trim_end_matches(':').to_lowercase()).as_deref() {
-        None | Some("mandatory") => e.set("kind", "Mandatory"),
-        Some("optional") => e.set("kind", "Optional"),
-        Some("serialize") => e.set("kind", "Serialize"),
-        // crmsh takes a score for the kind: 0 is optional, anything else mandatory.
-        Some(_) => {
-            let value = score(kind.unwrap_or_default())?;
-            e.set("kind", if value == "0" { "Optional" } else { "Mandatory" });
-        }
-    }
-    let (options, resources): (Vec<&str>, Vec<&str>) = rest.iter().partition(|w| w.contains('='));
-    for word in options {
-        let (name, value) = pair(word)?;
-        e.set(&name, value);
-    }
-    let side = |word: &str| match word.split_once(':') {
-        Some((id, action)) => (id.to_owned(), Some(action.to_owned())),
-        None => (word.to_owned(), None),
-    };
-    match resources.as_slice() {
-        [a, b] => {
-            for (word, name, action) in [(a, "first", "first-action"), (b, "then", "then-action")] {
-                let (id, given) = side(word);
-                edit::needs_resource(configuration, &id)?;
-                e.set(name, id);
-                given.into_iter().for_each(|g| e.set(action, g));
-            }
-        }
-        [_, _, _, ..] => e.push(resource_set(configuration, id, &resources)?),
-        _ => return Err(error("usage: order ID [Mandatory:|Optional:|Serialize:] FIRST THEN")),
-    }
-    add_constraint(configuration, e)
-}
-
-/// `monitor RSC[:ROLE] INTERVAL[:TIMEOUT]`.
-fn monitor(configuration: &mut Element, what: &str, times: &str) -> Result<String, Failure> {
-    let (id, role) = with_role(what);
-    let (interval, timeout) = times.split_once(':').map_or((times, None), |(i, t)| (i, Some(t)));
-    let mut pairs = vec![("interval".to_owned(), interval.to_owned())];
-    timeout.into_iter().for_each(|t| pairs.push(("timeout".to_owned(), t.to_owned())));
-    role.into_iter().for_each(|r| pairs.push(("role".to_owned(), r.to_owned())));
-    let op = edit::operation(id, "monitor", &pairs);
-    edit::needs_free_id(configuration, op.id().unwrap_or_default())?;
-    edit::resource_mut(configuration, id)?.child_or_insert("operations").push(op);
-    Ok(String::new())
-}
-
 /// Words without `=` and with a colon name the set; they are taken as given.
 fn pairs(words: &[&str]) -> Result<Vec<(String, String)>, Failure> {
     words.iter().filter(|w| !(w.starts_with('$') || w.ends_with(':'))).map(|w| pair(w)).collect()
 }
 
+/// The set that `$id=ID` or `ID:` names, or the usual one.
+fn named<'a>(words: &[&'a str], usual: &'a str) -> &'a str {
+    let own = |w: &&'a str| w.strip_prefix("$id=").or(w.strip_suffix(':'));
+    words.first().and_then(own).unwrap_or(usual)
+}
+
 fn property(configuration: &mut Element, words: &[&str]) -> Result<String, Failure> {
+    if words.is_empty() {
+        return Err(error("syntax in property: Expected at least 1 arguments near <property> parsing 'property'"));
+    }
     let mut said = String::new();
     let mut kept = Vec::new();
     for (name, value) in pairs(words)? {
@@ -346,45 +157,156 @@ fn property(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
         }
         kept.push((name, value));
     }
-    edit::set_pairs(
-        configuration.child_or_insert("crm_config"),
-        "cluster_property_set",
-        "cib-bootstrap-options",
-        &kept,
-    );
+    let set = named(words, "cib-bootstrap-options");
+    put_pairs(configuration.child_or_insert("crm_config"), "cluster_property_set", set, &kept);
     Ok(said)
+}
+
+/// Pairs in the set of that id, which is made if there is none; the usual id stands for the only set.
+fn put_pairs(section: &mut Element, kind: &str, id: &str, pairs: &[(String, String)]) {
+    let there = section.child_by_id(kind, id).is_some();
+    let first = section.elements_named(kind).find_map(Element::id).map(str::to_owned);
+    let usual = ["cib-bootstrap-options", "rsc-options", "op-options"].contains(&id);
+    let id = if there || !usual { id.to_owned() } else { first.unwrap_or_else(|| id.to_owned()) };
+    let mut alone = Element::new(section.name());
+    alone.push(section.remove_by_id(kind, &id).unwrap_or_else(|| Element::new(kind).with("id", &id)));
+    edit::set_pairs(&mut alone, kind, &id, pairs);
+    alone.elements().for_each(|set| section.push(set.clone()));
 }
 
 fn defaults(configuration: &mut Element, section: &str, set: &str, words: &[&str]) -> Result<String, Failure> {
-    let pairs = pairs(words)?;
-    edit::set_pairs(configuration.child_or_insert(section), "meta_attributes", set, &pairs);
+    let id = named(words, set).to_owned();
+    let (rules, plain): (Vec<usize>, _) =
+        (words.iter().enumerate().filter(|(_, w)| **w == "rule").map(|(i, _)| i).collect(), words);
+    let Some(at) = rules.first().copied() else {
+        let pairs = pairs(plain)?;
+        put_pairs(configuration.child_or_insert(section), "meta_attributes", &id, &pairs);
+        return Ok(String::new());
+    };
+    // What follows the rule's last word is the set's.
+    let end = words[at..].iter().position(|w| w.contains('=') && !w.starts_with('$')).map_or(words.len(), |e| at + e);
+    let mut ids = Ids::from_nought(configuration);
+    let rule = constraints::rule(configuration, &id, &words[at + 1..end], &mut ids)?;
+    let mut pairs_of = pairs(&words[..at])?;
+    pairs_of.extend(pairs(&words[end..])?);
+    let section = configuration.child_or_insert(section);
+    section.push(Element::new("meta_attributes").with("id", &id).with_child(rule));
+    put_pairs(section, "meta_attributes", &id, &pairs_of);
     Ok(String::new())
 }
 
+/// Whatever has one of these ids, with what refers to it alone.
 fn delete(configuration: &mut Element, ids: &[&str]) -> Result<String, Failure> {
-    let mut said = String::new();
-    for id in ids {
-        let constraints = configuration.child_or_insert("constraints");
-        if constraints.elements().any(|e| e.id() == Some(id)) {
-            constraints.retain_elements(|e| e.id() != Some(id));
-            continue;
+    ids.iter().try_for_each(|id| delete_one(configuration, id))?;
+    Ok(String::new())
+}
+
+fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
+    const PLAIN: [(&str, &str); 9] = [
+        ("constraints", ""),
+        ("tags", "tag"),
+        ("alerts", "alert"),
+        ("acls", ""),
+        ("crm_config", "cluster_property_set"),
+        ("rsc_defaults", "meta_attributes"),
+        ("op_defaults", "meta_attributes"),
+        ("fencing-topology", "fencing-level"),
+        ("nodes", "node"),
+    ];
+    for (section, _) in PLAIN {
+        let Some(section) = configuration.child_mut(section) else { continue };
+        let is = |e: &Element| e.id() == Some(id) || e.name() == "node" && e.attr("uname") == Some(id);
+        if section.elements().any(is) {
+            section.retain_elements(|e| !is(e));
+            return Ok(());
         }
-        if edit::alerts::remove(configuration, "alert", &[id]).is_ok() {
-            continue;
-        }
-        // crmsh keeps what a deleted group or clone held.
-        let kept: Vec<Element> = match edit::find_resource(configuration, id) {
-            Some(e) if e.name() != "primitive" => {
-                e.elements().filter(|c| edit::RESOURCES.contains(&c.name())).cloned().collect()
-            }
-            _ => Vec::new(),
-        };
-        for line in edit::delete_resource(configuration, id)? {
-            said += &format!("INFO: {line}\n");
-        }
-        kept.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
     }
-    Ok(said)
+    if id == "fencing_topology" {
+        configuration.retain_elements(|e| e.name() != "fencing-topology");
+        return Ok(());
+    }
+    let resources = configuration.child("resources");
+    if let Some(template) = resources.and_then(|r| r.child_by_id("template", id)) {
+        let of: Vec<String> = template
+            .id()
+            .into_iter()
+            .flat_map(|t| configuration.descendants().filter(move |e| e.attr("template") == Some(t)))
+            .filter_map(Element::id)
+            .map(str::to_owned)
+            .collect();
+        for primitive in of {
+            kernel::errln!("INFO: hanging primitive:{primitive} deleted");
+            delete_one(configuration, &primitive)?;
+        }
+        configuration.child_or_insert("resources").retain_elements(|e| e.id() != Some(id));
+        return Ok(());
+    }
+    let Some(e) = edit::find_resource(configuration, id) else {
+        return Err(error(format!("object {id} does not exist")));
+    };
+    // What a deleted group or clone held is kept, and an only member takes its place.
+    let kept: Vec<Element> = e.elements().filter(|c| edit::RESOURCES.contains(&c.name())).cloned().collect();
+    if let [only] = kept.as_slice() {
+        let heir = only.id().unwrap_or_default().to_owned();
+        hand_over(configuration, id, &heir);
+    }
+    // A group or clone that would hold nothing more goes first, and leaves its place to what it held.
+    let holder = configuration.child("resources").and_then(|r| {
+        r.descendants().find(|h| {
+            let members: Vec<&Element> = h.elements().filter(|c| edit::RESOURCES.contains(&c.name())).collect();
+            matches!(members.as_slice(), [one] if one.id() == Some(id)) && edit::RESOURCES.contains(&h.name())
+        })
+    });
+    if let Some(holder) = holder.and_then(Element::id).map(str::to_owned) {
+        delete_one(configuration, &holder)?;
+    }
+    for line in edit::delete_resource(configuration, id)? {
+        let constraint = line.trim_start_matches("Removing Constraint - ");
+        kernel::errln!("INFO: hanging constraint:{constraint} deleted");
+    }
+    kept.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
+    Ok(())
+}
+
+/// Constraints that name one resource name another from now on.
+fn hand_over(configuration: &mut Element, from: &str, to: &str) {
+    for c in configuration.child_or_insert("constraints").elements_mut() {
+        let (kind, id) = (super::show::word_of(c).to_owned(), c.id().unwrap_or_default().to_owned());
+        let mut changed = false;
+        for name in ["rsc", "with-rsc", "first", "then"] {
+            if c.attr(name) == Some(from) {
+                c.set(name, to);
+                changed = true;
+            }
+        }
+        for member in c.elements_mut().flat_map(Element::elements_mut).filter(|m| m.name() == "resource_ref") {
+            if member.id() == Some(from) {
+                member.set("id", to);
+                changed = true;
+            }
+        }
+        if changed {
+            kernel::errln!("INFO: modified {kind}:{id} from {from} to {to}");
+        }
+    }
+}
+
+/// What only schemas before 4.0 know is written as the newer ones have it.
+pub fn modernise(e: &mut Element) {
+    if e.name() == "master" {
+        e.rename("clone");
+        let id = e.id().unwrap_or_default().to_owned();
+        let promotable = ("promotable".to_owned(), "true".to_owned());
+        edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &[promotable]);
+    }
+    for name in ["role", "rsc-role", "with-rsc-role"] {
+        match e.attr(name) {
+            Some("Master" | "master") => e.set(name, "Promoted"),
+            Some("Slave" | "slave") => e.set(name, "Unpromoted"),
+            _ => {}
+        }
+    }
+    e.elements_mut().for_each(modernise);
 }
 
 fn rename(configuration: &mut Element, old: &str, new: &str) -> Result<String, Failure> {
@@ -428,9 +350,9 @@ fn load(configuration: &mut Element, how: &str, path: &str) -> Result<String, Fa
         joined.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.trim_start().starts_with('#'))
     {
         let words = super::split(line)?;
-        let words: Vec<&str> = words.iter().map(String::as_str).filter(|w| !w.starts_with('$')).collect();
-        // Nodes are the cluster's own; commit is the caller's.
-        if matches!(words.first(), None | Some(&"node" | &"commit" | &"configure")) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // Commit is the caller's.
+        if matches!(words.first(), None | Some(&"commit" | &"configure")) {
             continue;
         }
         let in_table = std::iter::once("configure").chain(words.iter().copied()).map(str::to_owned).collect::<Vec<_>>();

@@ -14,15 +14,15 @@ pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show" | "list"] => with_view(source, |view| Ok(listing::list(view))),
         ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |_, r| Ok(listing::locate(r).0)),
-        ["start", ids @ ..] => target(source, ids, ""),
+        ["start", ids @ ..] => target(source, ids, "Started"),
         ["stop", ids @ ..] => target(source, ids, "Stopped"),
         ["restart", id] => restart(source, id),
-        ["promote", id] => target(source, &[id], "Promoted"),
-        ["demote", id] => target(source, &[id], "Unpromoted"),
-        ["manage", ids @ ..] => meta(source, ids, "is-managed", ""),
+        ["promote", id] => target(source, &[id], role_word(source, "Promoted", "Master")?),
+        ["demote", id] => target(source, &[id], role_word(source, "Unpromoted", "Slave")?),
+        ["manage", ids @ ..] => meta(source, ids, "is-managed", "true"),
         ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
         ["maintenance", id] | ["maintenance", id, "on" | "true"] => meta(source, &[id], "maintenance", "true"),
-        ["maintenance", id, "off" | "false"] => meta(source, &[id], "maintenance", ""),
+        ["maintenance", id, "off" | "false"] => meta(source, &[id], "maintenance", "false"),
         ["move" | "migrate", id, rest @ ..] => place(source, id, rest, moving::move_to),
         ["ban", id, rest @ ..] => place(source, id, rest, |s, v, p, _| moving::ban(s, v, p)),
         ["clear" | "unmove" | "unmigrate" | "unban", id] => {
@@ -66,6 +66,11 @@ fn with_resource<T>(
         let r = crate::cluster::find(&view.cluster.resources, id);
         work(view, r.ok_or_else(|| error(format!("resource {id} does not exist")))?)
     })
+}
+
+/// A role as the CIB's schema calls it.
+fn role_word(source: &Source, new: &'static str, old: &'static str) -> Result<&'static str, Failure> {
+    Ok(if super::is_modern(&source.cib()?) { new } else { old })
 }
 
 fn target(source: &Source, ids: &[&str], role: &str) -> Result<String, Failure> {
@@ -172,20 +177,20 @@ pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Fail
         ["standby", rest @ .., "forever"] | ["standby", rest @ ..] => flag(source, rest, false, "standby", "on"),
         ["online", rest @ ..] => flag(source, rest, false, "standby", "off"),
         ["maintenance", rest @ ..] => flag(source, rest, false, "maintenance", "true"),
-        ["ready", rest @ ..] => flag(source, rest, false, "maintenance", "false"),
-        ["attribute", node, "set", name, value] => {
-            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+        ["ready", rest @ ..] => flag(source, rest, false, "maintenance", "off"),
+        [kind @ ("attribute" | "utilization"), node, "set", name, value] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: *kind == "utilization" };
             attributes::set(source, &scope, Which { name, set_id: None, id: None }, value, false)?;
             Ok(String::new())
         }
-        ["attribute", node, "show", name] => {
-            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+        [kind @ ("attribute" | "utilization"), node, "show", name] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: *kind == "utilization" };
             let found = attributes::values(&source.cib()?, &scope, Which { name, set_id: None, id: None })?;
             let (name, value) = found.first().ok_or_else(|| error(format!("{node} has no attribute {name}")))?;
             Ok(format!("scope=nodes  name={name} value={value}\n"))
         }
-        ["attribute", node, "delete", name] => {
-            let scope = Scope::Node { name: (*node).to_owned(), utilization: false };
+        [kind @ ("attribute" | "utilization"), node, "delete", name] => {
+            let scope = Scope::Node { name: (*node).to_owned(), utilization: *kind == "utilization" };
             let gone = attributes::delete(source, &scope, Which { name, set_id: None, id: None })?;
             gone.map(|id| format!("Deleted nodes attribute: id={id} name={name}\n"))
                 .ok_or_else(|| error(format!("{node} has no attribute {name}")))

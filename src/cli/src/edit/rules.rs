@@ -15,22 +15,34 @@ pub enum Condition {
     All { join: &'static str, of: Vec<Condition> },
 }
 
-/// Ids that are taken: those of a document, and those that were given since.
-pub struct Ids(BTreeSet<String>);
+/// Ids that are taken: those of a document, and those that were given since; and how a front end numbers and calls what it makes.
+pub struct Ids {
+    taken: BTreeSet<String>,
+    first: usize,
+    /// Suffix of an expression's id.
+    expression: &'static str,
+}
 
 impl Ids {
+    /// As pcs has them.
     pub fn of(root: &Element) -> Ids {
-        Ids(root.descendants().filter_map(Element::id).map(str::to_owned).collect())
+        let taken = root.descendants().filter_map(Element::id).map(str::to_owned).collect();
+        Ids { taken, first: 1, expression: "expr" }
+    }
+
+    /// As crmsh has them.
+    pub fn from_nought(root: &Element) -> Ids {
+        Ids { first: 0, expression: "expression", ..Ids::of(root) }
     }
 
     /// The wanted id, with a number where it is taken.
     pub fn free(&mut self, wanted: &str) -> String {
         let wanted = crate::nvpairs::as_id(wanted);
         let mut id = wanted.clone();
-        let mut number = 0;
-        while !self.0.insert(id.clone()) {
-            number += 1;
+        let mut number = self.first;
+        while !self.taken.insert(id.clone()) {
             id = format!("{wanted}-{number}");
+            number += 1;
         }
         id
     }
@@ -72,7 +84,7 @@ fn inner(condition: &Condition, rule: &str, ids: &mut Ids) -> Element {
             element(condition, id, ids).with("score", "0")
         }
         Condition::One(e) => {
-            let id = ids.free(&format!("{rule}-expr"));
+            let id = ids.free(&format!("{rule}-{}", ids.expression));
             let mut e = e.clone();
             e.set("id", &id);
             for part in e.elements_mut() {
@@ -147,11 +159,16 @@ impl<'a> Reader<'a> {
             }
             ")" | "and" | "or" => Err(format!("unexpected '{first}'")),
             attribute => {
-                let operation = self.next()?;
+                // crmsh has the type before the operation.
+                let word = self.next()?;
+                let (kind, operation) = word.split_once(':').map_or((None, word), |(kind, op)| (Some(kind), op));
                 if !["lt", "gt", "lte", "gte", "eq", "ne"].contains(&operation) {
-                    return Err(format!("unexpected '{operation}'"));
+                    return Err(format!("unexpected '{word}'"));
                 }
                 let mut e = Element::new("expression").with("operation", operation).with("attribute", attribute);
+                if let Some(kind) = kind {
+                    e.set("type", kind);
+                }
                 let mut value = self.next()?;
                 let followed = self.peek().is_some_and(|next| !["and", "or", ")"].contains(&next));
                 if followed && ["string", "integer", "number", "version"].contains(&value) {
@@ -168,6 +185,25 @@ impl<'a> Reader<'a> {
         match self.next()? {
             "gt" => Ok(e.with("operation", "gt").with("start", self.next()?)),
             "lt" => Ok(e.with("operation", "lt").with("end", self.next()?)),
+            "spec" => {
+                let mut spec = Element::new("date_spec");
+                self.pairs(&mut spec)?;
+                Ok(e.with("operation", "date_spec").with_child(spec))
+            }
+            "in" => {
+                let mut e = e.with("operation", "in_range");
+                let mut all = Element::new("duration");
+                self.pairs(&mut all)?;
+                for name in ["start", "end"] {
+                    if let Some(value) = all.remove_attr(name) {
+                        e.set(name, &value);
+                    }
+                }
+                if all.attrs().next().is_some() {
+                    e.push(all);
+                }
+                Ok(e)
+            }
             "in_range" => {
                 let mut e = e.with("operation", "in_range");
                 let start = self.next()?;

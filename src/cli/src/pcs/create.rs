@@ -189,6 +189,11 @@ fn operations(given: &mut Vec<(String, Pairs)>, described: Option<&Described>, r
     if !has(given, "monitor") {
         given.push(("monitor".to_owned(), vec![("interval".to_owned(), "60s".to_owned())]));
     }
+    let without =
+        |(name, pairs): &&mut (String, Pairs)| name == "monitor" && !pairs.iter().any(|(n, _)| n == "interval");
+    for (_, pairs) in given.iter_mut().filter(without) {
+        pairs.push(("interval".to_owned(), "60s".to_owned()));
+    }
     given.sort_by(|a, b| a.0.cmp(&b.0));
 }
 

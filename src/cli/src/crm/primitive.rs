@@ -1,0 +1,308 @@
+//! `crm configure primitive|rsc_template|group|clone|ms|monitor|node|tag`: words to the elements of resources, nodes and tags.
+
+use crate::edit::rules::Ids;
+use crate::edit::{self, error, pair};
+use crate::source::Failure;
+use xml::{Element, Node};
+
+type Pairs = Vec<(String, String)>;
+
+/// What stands in an operation's own attributes.
+const OPERATION: [&str; 10] = [
+    "name",
+    "interval",
+    "timeout",
+    "role",
+    "start-delay",
+    "interval-origin",
+    "enabled",
+    "record-pending",
+    "on-fail",
+    "description",
+];
+
+#[derive(Default)]
+struct Operation {
+    name: String,
+    own: Pairs,
+    params: Pairs,
+    meta: Pairs,
+}
+
+/// Parameters, meta-attributes and operations of a resource.
+#[derive(Default)]
+pub struct Parts {
+    /// What stands before the first part: members, the description.
+    pub bare: Vec<String>,
+    description: Option<String>,
+    params: Pairs,
+    meta: Pairs,
+    utilization: Pairs,
+    operations: Vec<Operation>,
+    /// `$id` and `$id-ref` of the list of operations.
+    list: Pairs,
+}
+
+impl Parts {
+    pub fn of(words: &[&str]) -> Result<Parts, Failure> {
+        let mut parts = Parts::default();
+        let mut place = "";
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "params" | "meta" | "utilization" | "operations" | "attributes" | "op_params" | "op_meta" => {
+                    place = word
+                }
+                "op" => {
+                    place = "op";
+                    let name = words.next().ok_or_else(|| error("op needs an operation's name"))?;
+                    parts.operations.push(Operation { name: (*name).to_owned(), ..Operation::default() });
+                }
+                word if !word.contains('=') && place.is_empty() => parts.bare.push(word.to_owned()),
+                word => parts.take(place, pair(word)?),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn take(&mut self, place: &str, given: (String, String)) {
+        let (name, value) = given;
+        if name == "$id" && place != "operations" {
+            return;
+        }
+        let operation = self.operations.last_mut();
+        match (place, operation) {
+            ("", _) if name == "description" => self.description = Some(value),
+            ("meta", _) => self.meta.push((name, value)),
+            ("utilization", _) => self.utilization.push((name, value)),
+            ("operations", _) => self.list.push((name, value)),
+            ("op", Some(op)) if OPERATION.contains(&name.as_str()) => op.own.push((name, value)),
+            ("op" | "op_params", Some(op)) => op.params.push((name, value)),
+            ("op_meta", Some(op)) => op.meta.push((name, value)),
+            _ => self.params.push((name, value)),
+        }
+    }
+
+    /// Puts all of it into a resource's element.
+    fn put(&self, e: &mut Element, id: &str, ids: &mut Ids) {
+        if let Some(text) = &self.description {
+            e.set("description", text);
+        }
+        edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
+        edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
+        edit::set_pairs(e, "utilization", &format!("{id}-utilization"), &self.utilization);
+        if self.operations.is_empty() && self.list.is_empty() {
+            return;
+        }
+        let mut operations = Element::new("operations");
+        let mut base = id.to_owned();
+        for (name, value) in &self.list {
+            operations.set(name.trim_start_matches('$'), value);
+            if name == "$id" {
+                base.clone_from(value);
+            }
+        }
+        self.operations.iter().for_each(|op| operations.push(op.element(&base, ids)));
+        e.push(operations);
+    }
+}
+
+impl Operation {
+    fn element(&self, base: &str, ids: &mut Ids) -> Element {
+        let interval = self.own.iter().find(|(n, _)| n == "interval").map_or("0", |(_, v)| v.as_str());
+        let id = ids.free(&format!("{base}-{}-{interval}", self.name));
+        let mut op = Element::new("op").with("name", &self.name).with("interval", interval).with("id", &id);
+        self.own.iter().for_each(|(n, v)| op.set(n, v));
+        edit::set_pairs(&mut op, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
+        edit::set_pairs(&mut op, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
+        op
+    }
+}
+
+fn exists(configuration: &Element, kind: &str, id: &str) -> Result<(), Failure> {
+    match configuration.descendants().find(|e| e.id() == Some(id) && e.name() != "node") {
+        Some(e) => {
+            let there = super::show::word_of(e);
+            Err(error(format!("Cannot create {kind} with ID '{id}': Found existing {there} with same ID.")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `primitive ID AGENT|@TEMPLATE …`, `rsc_template ID AGENT …`.
+pub fn primitive(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) -> Result<String, Failure> {
+    let [agent, rest @ ..] = words else {
+        return Err(error(format!(
+            "syntax in {kind}: Expected at least 2 arguments near <{kind}> parsing '{kind} {id}'"
+        )));
+    };
+    exists(configuration, kind, id)?;
+    let parts = Parts::of(rest)?;
+    let mut e = Element::new(if kind == "rsc_template" { "template" } else { "primitive" }).with("id", id);
+    if let Some(template) = agent.strip_prefix('@') {
+        let resources = configuration.child("resources");
+        if resources.is_none_or(|r| r.child_by_id("template", template).is_none()) {
+            return Err(error(format!("{template}: no such resource template")));
+        }
+        e.set("template", template);
+    } else {
+        let full = full_name(agent)?;
+        let names = ["class", "provider", "type"];
+        let fields: Vec<&str> = full.split(':').collect();
+        let of: &[&str] = if fields.len() == 3 { &names } else { &["class", "type"] };
+        of.iter().zip(&fields).for_each(|(n, v)| e.set(n, v));
+        judge(id, &full, &parts);
+    }
+    parts.put(&mut e, id, &mut Ids::from_nought(configuration));
+    configuration.child_or_insert("resources").push(e);
+    Ok(String::new())
+}
+
+/// Of a plain name the provider that crmsh looks in first.
+pub fn full_name(agent: &str) -> Result<String, Failure> {
+    match agent.split(':').count() {
+        1 => {
+            let found = crate::agents::called(agent);
+            let heartbeat = format!("ocf:heartbeat:{agent}");
+            let chosen = found.iter().find(|f| **f == heartbeat).or(found.first());
+            Ok(chosen.cloned().unwrap_or(heartbeat))
+        }
+        2 if agent.starts_with("ocf:") => Ok(agent.replacen("ocf:", "ocf:heartbeat:", 1)),
+        2 | 3 => Ok(agent.to_owned()),
+        _ => Err(error(format!("'{agent}' is not an agent's name: [class:[provider:]]type"))),
+    }
+}
+
+/// What speaks against it is said, and it is done all the same.
+fn judge(id: &str, agent: &str, parts: &Parts) {
+    if !edit::agent_is_there(agent) {
+        kernel::errln!("ERROR: {agent}: got no meta-data, does this RA exist?\nERROR: {agent}: no such resource agent");
+        return;
+    }
+    let Ok(described) = crate::agents::describe(agent) else { return };
+    let has = |name: &str| parts.params.iter().any(|(n, _)| n == name);
+    for p in described.parameters.iter().filter(|p| p.required && !has(&p.name)) {
+        if !p.former.as_deref().is_some_and(has) {
+            kernel::errln!("ERROR: {id}: required parameter \"{}\" not defined", p.name);
+        }
+    }
+    for (name, _) in parts.params.iter().filter(|(n, _)| !described.knows(n)) {
+        kernel::errln!("ERROR: {id}: parameter \"{name}\" is not known");
+    }
+    for op in &parts.operations {
+        let given = op.own.iter().find(|(n, _)| n == "timeout").map(|(_, v)| v.as_str());
+        let advised = described.actions.iter().filter(|a| a.name == op.name);
+        let advised = advised.flat_map(|a| &a.options).find(|(n, _)| n == "timeout").map(|(_, v)| v.as_str());
+        if let (Some(given), Some(advised)) = (given, advised) {
+            let ms = |text: &str| cib::interval_ms(text);
+            if ms(given).zip(ms(advised)).is_some_and(|(given, advised)| given < advised) {
+                kernel::errln!(
+                    "WARNING: {id}: specified timeout {given} for {} is smaller than the advised {advised}",
+                    op.name
+                );
+            }
+        }
+    }
+}
+
+pub fn group(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
+    exists(configuration, "group", id)?;
+    let parts = Parts::of(words)?;
+    if parts.bare.is_empty() {
+        return Err(error(format!("syntax in group: Expected at least 2 arguments near <group> parsing 'group {id}'")));
+    }
+    edit::group_add(configuration, id, &parts.bare)?;
+    let mut ids = Ids::from_nought(configuration);
+    parts.put(edit::resource_mut(configuration, id)?, id, &mut ids);
+    Ok(String::new())
+}
+
+/// `clone ID CHILD …`, `ms ID CHILD …`.
+pub fn clone(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) -> Result<String, Failure> {
+    let [inner, rest @ ..] = words else {
+        return Err(error(format!(
+            "syntax in {kind}: Expected at least 2 arguments near <{kind}> parsing '{kind} {id}'"
+        )));
+    };
+    exists(configuration, kind, id)?;
+    let parts = Parts::of(rest)?;
+    if let Some(holder) = configuration.child("resources").and_then(|r| {
+        r.descendants()
+            .find(|e| ["clone", "master", "group"].contains(&e.name()) && e.elements().any(|c| c.id() == Some(inner)))
+    }) {
+        let of = super::show::word_of(holder);
+        let child = edit::find_resource(configuration, inner).map_or("primitive", Element::name);
+        return Err(error(format!(
+            "Cannot create {kind}:{id}: Child {child}:{inner} already in {of}:{}",
+            holder.id().unwrap_or_default()
+        )));
+    }
+    let mut ids = Ids::from_nought(configuration);
+    let resources = configuration.child_or_insert("resources");
+    let fits = |e: &Element| e.id() == Some(inner) && ["primitive", "group"].contains(&e.name());
+    let at = resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if fits(e)));
+    let at = at.ok_or_else(|| error(format!("{id} refers to missing object {inner}")))?;
+    let taken = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
+    if kind == "ms" {
+        let words = rest.join(" ");
+        kernel::errln!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner} {words} promotable=true\"");
+    }
+    let mut e = Element::new(if kind == "ms" { "master" } else { "clone" }).with("id", id);
+    parts.put(&mut e, id, &mut ids);
+    e.push(taken);
+    resources.push(e);
+    Ok(String::new())
+}
+
+/// `monitor RSC[:ROLE] INTERVAL[:TIMEOUT]`.
+pub fn monitor(configuration: &mut Element, what: &str, times: &str) -> Result<String, Failure> {
+    let (id, role) = what.split_once(':').map_or((what, None), |(id, role)| (id, Some(role)));
+    let (interval, timeout) = times.split_once(':').map_or((times, None), |(i, t)| (i, Some(t)));
+    let mut ids = Ids::from_nought(configuration);
+    let e = edit::resource_mut(configuration, id).map_err(|_| error(format!("object {id} does not exist")))?;
+    let given = |name: &str, value: Option<&str>| value.map(|v| (name.to_owned(), v.to_owned()));
+    let own = [given("interval", Some(interval)), given("timeout", timeout), given("role", role)];
+    let op = Operation { name: "monitor".to_owned(), own: own.into_iter().flatten().collect(), ..Operation::default() };
+    e.child_or_insert("operations").push(op.element(id, &mut ids));
+    Ok(String::new())
+}
+
+/// `node [ID:] NAME[:TYPE] [attributes …] [utilization …]`: a new one, or more of one that is there.
+pub fn node(configuration: &mut Element, words: &[&str]) -> Result<String, Failure> {
+    let (id, words) = match words {
+        [id, rest @ ..] if id.ends_with(':') => (Some(id.trim_end_matches(':')), rest),
+        words => (None, words),
+    };
+    let [name, rest @ ..] = words else { return Err(error("syntax in node: Expected node name parsing 'node'")) };
+    let (name, kind) = name.split_once(':').map_or((*name, None), |(n, k)| (n, Some(k)));
+    let parts = Parts::of(rest)?;
+    let nodes = configuration.child_or_insert("nodes");
+    let is = |e: &Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, name));
+    if !nodes.elements().any(is) {
+        let mut e = Element::new("node").with("id", id.unwrap_or(name)).with("uname", name);
+        if let Some(kind) = kind {
+            e.set("type", kind);
+        }
+        nodes.push(e);
+    }
+    let Some(e) = nodes.elements_mut().find(|e| is(e)) else { return Ok(String::new()) };
+    // What is said of a node takes the place of what was there.
+    for (sets, pairs) in [("instance_attributes", &parts.params), ("utilization", &parts.utilization)] {
+        e.retain_elements(|s| s.name() != sets);
+        edit::set_pairs(e, sets, &format!("{name}-{sets}"), pairs);
+    }
+    Ok(String::new())
+}
+
+/// `tag ID[:] MEMBER…`.
+pub fn tag(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
+    let id = id.trim_end_matches(':');
+    exists(configuration, "tag", id)?;
+    if words.is_empty() {
+        return Err(error(format!("syntax in tag: Expected at least one resource parsing 'tag {id}'")));
+    }
+    let mut tag = Element::new("tag").with("id", id);
+    words.iter().for_each(|m| tag.push(Element::new("obj_ref").with("id", m)));
+    configuration.child_or_insert("tags").push(tag);
+    Ok(String::new())
+}
