@@ -2,6 +2,12 @@
 //!
 //! In the shell, `configure` works on a copy until `commit`; a single command is committed at once.
 
+/// Notes and warnings go where crmsh writes them: among the output.
+macro_rules! note {
+    ($($part:tt)*) => { crate::report::put(&format!("{}\n", format_args!($($part)*))) };
+}
+use note;
+
 mod alert;
 mod configure;
 mod constraints;
@@ -86,6 +92,8 @@ fn leading(shell: &mut Shell, words: &mut Vec<String>) -> Result<Option<String>,
         match first.as_str() {
             "-F" | "--force" => shell.force = true,
             "-w" | "--wait" => shell.wait = true,
+            // There is nothing to be told beside what is told, and nothing that is loaded but for a word.
+            "-d" | "--debug" | "-n" | "--no" | "-R" | "--regression-tests" => {}
             "-c" | "--cib" => shell.source = Source::File(value()?.into()),
             "-f" | "--file" => lines_from = Some(value()?),
             "-D" | "--display" if value()? == "plain" => {}
@@ -139,10 +147,10 @@ impl Shell {
         };
         let words = line.words();
         let text = self.level(words[0], &words[1..])?;
-        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "save" | "verify", ..]) {
+        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "save" | "verify" | "schema", ..]) {
             self.commit()?;
         }
-        if self.wait {
+        if self.wait && self.source.client().is_some() {
             crate::wait::until_idle(&self.source, WAIT_MS)?;
         }
         Ok(text)
@@ -170,7 +178,8 @@ impl Shell {
 
     fn level(&mut self, level: &str, words: &[&str]) -> Result<String, Failure> {
         match level {
-            "status" | "st" => self.status(),
+            "status" | "st" => self.status(words),
+            "maintenance" => control::maintenance(&self.source, words),
             "configure" => self.configure(words),
             "resource" => control::resource(&self.source, words),
             "node" => control::node(&self.source, words, self.force),
@@ -182,10 +191,26 @@ impl Shell {
         }
     }
 
-    fn status(&self) -> Result<String, Failure> {
+    /// With crmsh's words for what is shown; others change nothing, as there.
+    fn status(&self, words: &[&str]) -> Result<String, Failure> {
         let cib = self.source.cib()?;
         let view = crate::crm_mon::View::live(&self.source, &cib)?;
-        CrmMon { inactive: true, ..CrmMon::default() }.render(&view)
+        let has = |word: &str| words.contains(&word);
+        let full = has("full");
+        let mut shown = CrmMon {
+            inactive: full || has("inactive") || words.is_empty(),
+            group_by_node: has("bynode"),
+            operations: full || has("ops"),
+            timing_details: full || has("timing"),
+            failcounts: full || has("failcounts"),
+            show_detail: full || has("verbose"),
+            show_node_attributes: full || has("attributes"),
+            ..CrmMon::default()
+        };
+        if has("xml") {
+            shown.common.output_as = crate::report::Format::Xml;
+        }
+        shown.render(&view)
     }
 
     /// The copy to work on, fetched when first needed.
@@ -230,11 +255,15 @@ impl Shell {
                 self.force = true;
                 self.commit().map(|()| String::new())
             }
+            ["schema"] => {
+                let cib = self.source.cib()?;
+                Ok(format!("{}\n", cib.attr("validate-with").unwrap_or("none")))
+            }
             ["refresh"] => {
                 self.working = None;
                 Ok(String::new())
             }
-            ["verify" | "validate-all"] => {
+            ["verify" | "validate-all" | "_test", ..] => {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration))
             }

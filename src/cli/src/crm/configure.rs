@@ -31,9 +31,7 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["acl_group", name, roles @ ..] => holder(configuration, "acl_group", name, roles),
         ["delete" | "rm" | "del", ids @ ..] => delete(configuration, ids),
         ["rename", old, new] => rename(configuration, old, new),
-        ["modgroup", group, "add", id] => {
-            edit::group_add(configuration, group, &[(*id).to_owned()]).map(|()| String::new())
-        }
+        ["modgroup", group, "add", id, rest @ ..] => into_group(configuration, group, id, rest),
         ["modgroup", group, "remove", id] => out_of_group(configuration, group, id),
         ["erase", "nodes"] => {
             configuration.child_or_insert("nodes").nodes_mut().clear();
@@ -235,7 +233,7 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
             .map(str::to_owned)
             .collect();
         for primitive in of {
-            kernel::errln!("INFO: hanging primitive:{primitive} deleted");
+            super::note!("INFO: hanging primitive:{primitive} deleted");
             delete_one(configuration, &primitive)?;
         }
         configuration.child_or_insert("resources").retain_elements(|e| e.id() != Some(id));
@@ -260,9 +258,13 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
     if let Some(holder) = holder.and_then(Element::id).map(str::to_owned) {
         delete_one(configuration, &holder)?;
     }
+    let constraints = configuration.child("constraints").into_iter().flat_map(Element::elements);
+    let kinds: Vec<(String, String)> =
+        constraints.map(|c| (c.id().unwrap_or_default().to_owned(), super::show::word_of(c).to_owned())).collect();
     for line in edit::delete_resource(configuration, id)? {
         let constraint = line.trim_start_matches("Removing Constraint - ");
-        kernel::errln!("INFO: hanging constraint:{constraint} deleted");
+        let kind = kinds.iter().find(|(id, _)| id == constraint).map_or("constraint", |(_, kind)| kind);
+        super::note!("INFO: hanging {kind}:{constraint} deleted");
     }
     kept.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
     Ok(())
@@ -286,7 +288,7 @@ fn hand_over(configuration: &mut Element, from: &str, to: &str) {
             }
         }
         if changed {
-            kernel::errln!("INFO: modified {kind}:{id} from {from} to {to}");
+            super::note!("INFO: modified {kind}:{id} from {from} to {to}");
         }
     }
 }
@@ -321,6 +323,29 @@ fn rename(configuration: &mut Element, old: &str, new: &str) -> Result<String, F
         e.elements_mut().for_each(|c| replace(c, old, new));
     }
     replace(configuration, old, as_id(new).as_str());
+    Ok(String::new())
+}
+
+/// `[after|before MEMBER]`.
+fn into_group(configuration: &mut Element, group: &str, id: &str, place: &[&str]) -> Result<String, Failure> {
+    let holder = edit::resource_mut(configuration, group)?;
+    if holder.child_by_id("primitive", id).is_some() {
+        return Err(error(format!("syntax in group: child {id} listed more than once in group {group}")));
+    }
+    let at =
+        |e: &Element, id: &str| e.nodes().iter().position(|n| matches!(n, xml::Node::Element(c) if c.id() == Some(id)));
+    let anchor = match place {
+        [] => None,
+        [how @ ("after" | "before"), member] if at(holder, member).is_some() => Some((*how, *member)),
+        _ => return Err(error(format!("'{}' is no place in group {group}", place.join(" ")))),
+    };
+    edit::group_add(configuration, group, &[id.to_owned()])?;
+    let Some((how, member)) = anchor else { return Ok(String::new()) };
+    let holder = edit::resource_mut(configuration, group)?;
+    let own = at(holder, id).and_then(|own| holder.nodes_mut().remove(own));
+    if let (Some(own), Some(there)) = (own, at(holder, member)) {
+        holder.nodes_mut().insert(there + usize::from(how == "after"), own);
+    }
     Ok(String::new())
 }
 

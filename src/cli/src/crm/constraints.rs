@@ -85,7 +85,7 @@ pub fn location(configuration: &mut Element, id: &str, words: &[&str]) -> Result
                 .child("nodes")
                 .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| base::ids::same_node(n, node))));
             if !known {
-                kernel::errln!("WARNING: {id}: referenced node {node} does not exist");
+                super::note!("WARNING: {id}: referenced node {node} does not exist");
             }
         }
         _ => return Err(whole()),

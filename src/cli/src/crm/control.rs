@@ -23,10 +23,19 @@ pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
         ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
         ["maintenance", id] | ["maintenance", id, "on" | "true"] => meta(source, &[id], "maintenance", "true"),
         ["maintenance", id, "off" | "false"] => meta(source, &[id], "maintenance", "false"),
-        ["move" | "migrate", id, rest @ ..] => place(source, id, rest, moving::move_to),
+        ["move" | "migrate", id, rest @ ..] => {
+            deprecated(words[0], "move");
+            place(source, id, rest, moving::move_to)?;
+            let to = rest.first().filter(|w| **w != "force").map(|n| format!(" to {n}")).unwrap_or_default();
+            Ok(format!(
+                "INFO: Move constraint created for {id}{to}\nINFO: Use `crm resource clear {id}` to remove this constraint\n"
+            ))
+        }
         ["ban", id, rest @ ..] => place(source, id, rest, |s, v, p, _| moving::ban(s, v, p)),
         ["clear" | "unmove" | "unmigrate" | "unban", id] => {
-            place(source, id, &[], |s, v, p, _| moving::clear(s, v, p, false, false))
+            deprecated(words[0], "clear");
+            place(source, id, &[], |s, v, p, _| moving::clear(s, v, p, false, false))?;
+            Ok(format!("INFO: Removed migration constraints for {id}\n"))
         }
         ["cleanup", rest @ ..] => forget(source, rest, false),
         ["refresh", rest @ ..] => forget(source, rest, true),
@@ -44,6 +53,14 @@ pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
             cleanup::run(source, &call)
         }
         _ => Err(error(format!("resource: unknown command '{}' (see: crm help)", words.join(" ")))),
+    }
+}
+
+/// Old names are taken, and the new one is told.
+fn deprecated(word: &str, today: &str) {
+    if word != today {
+        super::note!("WARNING: This command '{word}' is deprecated, please use '{today}'");
+        super::note!("INFO: \"{word}\" is accepted as \"{today}\"");
     }
 }
 
@@ -171,8 +188,8 @@ fn failcount(source: &Source, id: &str, node: &str) -> Result<String, Failure> {
 
 pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Failure> {
     match words {
-        [] | ["show" | "status"] => list(source, None),
-        ["show" | "status", node] => list(source, Some(node)),
+        [] | ["show"] => list(source, None),
+        ["show", node] => list(source, Some(node)),
         ["standby", rest @ .., "reboot"] => flag(source, rest, true, "standby", "on"),
         ["standby", rest @ .., "forever"] | ["standby", rest @ ..] => flag(source, rest, false, "standby", "on"),
         ["online", rest @ ..] => flag(source, rest, false, "standby", "off"),
@@ -245,7 +262,9 @@ fn list(source: &Source, only: Option<&str>) -> Result<String, Failure> {
     let wanted = |e: &&Element| only.is_none_or(|o| e.attr("uname").is_some_and(|n| same_node(n, o)));
     for e in nodes.into_iter().flat_map(Element::elements).filter(wanted) {
         let of = |name: &str| e.attr(name).unwrap_or_default();
-        let _ = writeln!(out, "{}({}): {}", of("uname"), of("id"), e.attr("type").unwrap_or("member"));
+        let (name, id) = (of("uname"), of("id"));
+        let id = if id == name { String::new() } else { format!("({id})") };
+        let _ = writeln!(out, "{name}{id}: {}", e.attr("type").unwrap_or("member"));
         for (name, value) in cib::config::values(e, "instance_attributes", &index) {
             let _ = writeln!(out, "\t{name}={value}");
         }
@@ -265,11 +284,31 @@ fn flag(source: &Source, nodes: &[&str], reboot: bool, flag: &str, value: &str) 
     Ok(String::new())
 }
 
+/// `maintenance on|off`: of the whole cluster.
+pub fn maintenance(source: &Source, words: &[&str]) -> Result<String, Failure> {
+    let value = match words {
+        ["on" | "true"] => "true",
+        ["off" | "false"] => "false",
+        _ => return Err(error("usage: maintenance on|off")),
+    };
+    edit::edit(source, |configuration| {
+        let pair = ("maintenance-mode".to_owned(), value.to_owned());
+        let section = configuration.child_or_insert("crm_config");
+        edit::set_pairs(section, "cluster_property_set", "cib-bootstrap-options", &[pair]);
+        Ok(String::new())
+    })
+}
+
 pub fn agents(words: &[&str]) -> Result<String, Failure> {
     match words {
         ["classes"] => Ok(listing::standards()),
         ["list", "ocf", provider] => listing::agents(&format!("ocf:{provider}")),
         ["list", class] => listing::agents(class),
+        ["providers", agent] => {
+            let full = crate::agents::called(agent);
+            let providers: Vec<&str> = full.iter().filter_map(|f| f.split(':').nth(1)).collect();
+            Ok(format!("{}\n", providers.join(" ")))
+        }
         ["providers"] => Ok(listing::ocf_providers()),
         ["info" | "meta", agent] => listing::metadata(&edit::full_agent_name(agent)?),
         _ => Err(error(format!("ra: unknown command '{}' (see: crm help)", words.join(" ")))),

@@ -196,7 +196,7 @@ fn judge(id: &str, agent: &str, parts: &Parts) {
         if let (Some(given), Some(advised)) = (given, advised) {
             let ms = |text: &str| cib::interval_ms(text);
             if ms(given).zip(ms(advised)).is_some_and(|(given, advised)| given < advised) {
-                kernel::errln!(
+                super::note!(
                     "WARNING: {id}: specified timeout {given} for {} is smaller than the advised {advised}",
                     op.name
                 );
@@ -245,7 +245,7 @@ pub fn clone(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) 
     let taken = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
     if kind == "ms" {
         let words = rest.join(" ");
-        kernel::errln!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner} {words} promotable=true\"");
+        super::note!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner} {words} promotable=true\"");
     }
     let mut e = Element::new(if kind == "ms" { "master" } else { "clone" }).with("id", id);
     parts.put(&mut e, id, &mut ids);

@@ -160,8 +160,8 @@ pub fn xml(cib: &Element, before: &Element, words: &[&str]) -> Result<String, Fa
             } else if child.descendants().skip(1).any(kept) && !crate::edit::RESOURCES.contains(&child.name()) {
                 out.push(prune(child, kept));
             } else if child.descendants().skip(1).any(kept) {
-                // A member is shown by itself.
-                child.descendants().skip(1).filter(|d| kept(d)).for_each(|d| out.push(d.clone()));
+                // A member is shown in all that holds it.
+                out.push(child.clone());
             }
         }
         out
