@@ -5,6 +5,7 @@
 mod cli;
 mod director;
 mod explain;
+mod frontends;
 mod ipvsadm;
 mod ldirectord;
 mod ocf;

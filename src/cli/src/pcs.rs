@@ -7,6 +7,7 @@ mod alert;
 mod bundle;
 mod cluster;
 mod constraint;
+mod corosync;
 mod create;
 mod defaults;
 mod describe;
@@ -102,6 +103,7 @@ fn wait_ms(line: &Line, source: &Source) -> Result<u64, Failure> {
 
 fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
     let text = match line.words().as_slice() {
+        words if corosync::is(line, words) => corosync::run(line, words)?,
         ["status", rest @ ..] => cluster::status(source, line, rest)?,
         ["resource", rest @ ..] => resource::run(source, line, rest)?,
         ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
@@ -115,7 +117,7 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["quorum", rest @ ..] => return cluster::quorum(rest),
         ["cluster", "node", rest @ ..] if remote::is(rest) => remote::run(source, line, rest)?,
         ["cluster", rest @ ..] => return cluster::run(source, line, rest),
-        ["config", ..] => cluster::config(source)?,
+        ["config", ..] => cluster::config(source, line)?,
         [elsewhere, ..] => return Err(cluster::elsewhere(elsewhere)),
         [] => table::TABLE.usage(&[]),
     };

@@ -166,7 +166,7 @@ fn sets(configuration: &Element, e: &mut Element, words: &[&str], suffix: &str) 
                 let given = given.map(str::to_owned);
                 match &open {
                     Some((_, shared)) if *shared == given => {}
-                    Some((close, _)) if *close != "" => {
+                    Some((close, _)) if !close.is_empty() => {
                         let empty = made.last().is_some_and(|s| s.child("resource_ref").is_none());
                         if !empty {
                             return Err(error(format!("'{word}': all of a set have the same role or action")));

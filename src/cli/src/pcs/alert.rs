@@ -112,7 +112,7 @@ fn remove(source: &Source, kind: &str, ids: &[&str]) -> Result<String, Failure> 
     edit(source, |c| alerts::remove(c, kind, ids).map(|()| String::new()).map_err(|missing| unable(&missing)))
 }
 
-fn config(source: &Source) -> Result<String, Failure> {
+pub fn config(source: &Source) -> Result<String, Failure> {
     let cib = source.cib()?;
     let section = cib.child("configuration").and_then(|c| c.child("alerts"));
     let mut out = "Alerts:\n".to_owned();

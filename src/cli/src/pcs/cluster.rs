@@ -233,20 +233,47 @@ fn setup(named: Option<&str>, words: &[&str]) -> Failure {
     error(text)
 }
 
-pub fn config(source: &Source) -> Result<String, Failure> {
-    let resources = super::describe::text(source, |_| true)?;
+/// All of the configuration, part by part; with `--corosync_conf` that of the file too.
+pub fn config(source: &Source, line: &Line) -> Result<String, Failure> {
+    let indented = |text: String, by: &str| -> String {
+        text.lines().map(|l| if l.is_empty() { "\n".to_owned() } else { format!("{by}{l}\n") }).collect()
+    };
+    let file = super::corosync::summary(line)?;
+    let cib = source.cib()?;
+    let configuration = cib.child("configuration");
     let mut out = String::new();
-    if let Some(status) = source.status()? {
-        let names: Vec<&str> = status.nodes.iter().map(|n| n.name.as_str()).collect();
-        let _ = write!(out, "Cluster Name: {}\nCorosync Nodes:\n {}\n", status.cluster_name, names.join(" "));
+    let corosync = match (&file, source.status()?) {
+        (Some((name, nodes, _)), _) => Some((name.clone(), nodes.clone())),
+        (None, Some(status)) => Some((status.cluster_name, status.nodes.into_iter().map(|n| n.name).collect())),
+        (None, None) => None,
+    };
+    let name = crate::cluster::read(&cib, crate::source::now())?.options.get("cluster-name").cloned();
+    let name = corosync.as_ref().map(|(name, _)| name.clone()).or(name).unwrap_or_default();
+    let _ = writeln!(out, "Cluster Name: {name}");
+    if let Some((_, nodes)) = &corosync {
+        let _ = writeln!(out, "Corosync Nodes:\n {}", nodes.join(" "));
     }
-    let indented: String = resources.lines().map(|l| format!("  {l}\n")).collect();
-    let _ = write!(out, "\nResources:\n{indented}\n");
+    let nodes = configuration.and_then(|c| c.child("nodes")).into_iter().flat_map(|n| n.elements());
+    let nodes: Vec<&str> = nodes.filter_map(|e| e.attr("uname")).collect();
+    let _ = writeln!(out, "Pacemaker Nodes:\n {}", nodes.join(" "));
+    let resources = super::describe::text(source, |e| e.attr("class") != Some("stonith"))?;
+    let _ = write!(out, "\nResources:\n{}", indented(resources, "  "));
+    let devices = super::describe::text(source, |e| e.attr("class") == Some("stonith"))?;
+    let _ = write!(out, "\nStonith Devices:\n{}", indented(devices, "  "));
+    let levels = super::stonith::config(source)?;
+    let _ = write!(out, "Fencing Levels:\n{}\n", indented(levels, "  "));
     out += &constraint::list(source, &Line::default(), &["location", "order", "colocation", "ticket"])?;
+    let _ = write!(out, "\n{}", super::alert::config(source)?);
     let defaults = resource::run(source, &Line::default(), &["defaults"])?;
-    let indented: String = defaults.lines().map(|l| format!("  {l}\n")).collect();
-    let _ = write!(out, "\nResources Defaults:\n{indented}\n");
+    let _ = write!(out, "\nResources Defaults:\n{}", indented(defaults, "  "));
+    let defaults = resource::run(source, &Line::default(), &["op", "defaults"])?;
+    let _ = write!(out, "Operations Defaults:\n{}\n", indented(defaults, "  "));
     out += &node::property(source, &["config"], false)?;
+    let _ =
+        write!(out, "\nTags:\n{}", indented(super::tag::config(source, &[])?, " ").replace("  No tags", " No tags"));
+    if let Some((_, _, quorum)) = file {
+        let _ = write!(out, "\nQuorum:\n{}", indented(quorum, "  "));
+    }
     Ok(out)
 }
 

@@ -285,7 +285,7 @@ fn place_is_there(
         )));
     }
     let network = there.child("network");
-    if !network.is_some_and(|n| n.attr("control-port").or(n.attr("ip-range-start")).is_some()) {
+    if network.is_none_or(|n| n.attr("control-port").or(n.attr("ip-range-start")).is_none()) {
         report.forceable(&format!(
             "Resource '{id}' will not be accessible by the cluster inside bundle '{bundle}', at least one of bundle options \
              'control-port' or 'ip-range-start' has to be specified"

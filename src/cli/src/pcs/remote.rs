@@ -117,7 +117,7 @@ fn add_guest(source: &Source, line: &Line, name: &str, id: &str, words: &[&str])
         if known(configuration).iter().any(|k| k == name) || configuration.find_id(name).is_some() {
             report.error(format!("'{name}' already exists"));
         }
-        if !edit::find_resource(configuration, id).is_some_and(|e| e.name() == "primitive") {
+        if edit::find_resource(configuration, id).is_none_or(|e| e.name() != "primitive") {
             report.error(format!("resource '{id}' does not exist"));
         }
         report.done()?;

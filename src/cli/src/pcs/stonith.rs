@@ -219,7 +219,7 @@ fn verify(source: &Source) -> Result<String, Failure> {
     if problems.is_empty() { Ok(String::new()) } else { Err(unable(&problems)) }
 }
 
-fn config(source: &Source) -> Result<String, Failure> {
+pub fn config(source: &Source) -> Result<String, Failure> {
     let cib = source.cib()?;
     let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
     let mut targets: BTreeMap<Target, Vec<(u32, String)>> = BTreeMap::new();

@@ -31,7 +31,7 @@ fn members(tag: &Element) -> Vec<String> {
     tag.elements_named("obj_ref").filter_map(Element::id).map(str::to_owned).collect()
 }
 
-fn config(source: &Source, ids: &[&str]) -> Result<String, Failure> {
+pub fn config(source: &Source, ids: &[&str]) -> Result<String, Failure> {
     let cib = source.cib()?;
     let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
     let missing: Vec<String> = ids
@@ -125,13 +125,12 @@ fn update(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<Stri
         let at = |tag: &Element, a: &str| {
             tag.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.id() == Some(a)))
         };
-        let mut at = match anchor.and_then(|a| at(tag, a)) {
+        let at = match anchor.and_then(|a| at(tag, a)) {
             Some(at) => at + usize::from(line.value("--before").is_none()),
             None => tag.nodes().len(),
         };
-        for member in &add {
-            tag.nodes_mut().insert(at, Node::Element(Element::new("obj_ref").with("id", member)));
-            at += 1;
+        for (n, member) in add.iter().enumerate() {
+            tag.nodes_mut().insert(at + n, Node::Element(Element::new("obj_ref").with("id", member)));
         }
         Ok(String::new())
     })

@@ -59,10 +59,9 @@ pub fn add(
     skipped(source);
     let value = score(value)?;
     let options = options.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
-    if let Some((odd, _)) = options.iter().find(|(n, _)| n != "resource-discovery") {
-        if !line.has("--force") {
-            return Err(error(format!("bad option '{odd}', use --force to override")));
-        }
+    let odd = options.iter().find(|(n, _)| n != "resource-discovery" && !line.has("--force"));
+    if let Some((odd, _)) = odd {
+        return Err(error(format!("bad option '{odd}', use --force to override")));
     }
     let of = Which::of(resource);
     edit(source, |configuration| {
