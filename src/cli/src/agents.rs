@@ -108,7 +108,12 @@ const NO_OPERATIONS: [&str; 4] = ["meta-data", "methods", "status", "validate-al
 pub fn called(name: &str) -> Vec<String> {
     let providers = listing::ocf_providers();
     let full = providers.lines().map(|provider| format!("ocf:{provider}:{name}"));
-    full.filter(|agent| crate::edit::agent_is_there(agent)).collect()
+    let mut found: Vec<String> = full.filter(|agent| crate::edit::agent_is_there(agent)).collect();
+    // What is of ours alone by its provider is the same agent under another name.
+    if found.len() > 1 {
+        found.retain(|agent| !agent.starts_with("ocf:bascule:"));
+    }
+    found
 }
 
 impl Described {

@@ -200,18 +200,18 @@ fn delete(configuration: &mut Element, ids: &[&str]) -> Result<String, Failure> 
 }
 
 fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
-    const PLAIN: [(&str, &str); 9] = [
-        ("constraints", ""),
-        ("tags", "tag"),
-        ("alerts", "alert"),
-        ("acls", ""),
-        ("crm_config", "cluster_property_set"),
-        ("rsc_defaults", "meta_attributes"),
-        ("op_defaults", "meta_attributes"),
-        ("fencing-topology", "fencing-level"),
-        ("nodes", "node"),
+    const PLAIN: [&str; 9] = [
+        "constraints",
+        "tags",
+        "alerts",
+        "acls",
+        "crm_config",
+        "rsc_defaults",
+        "op_defaults",
+        "fencing-topology",
+        "nodes",
     ];
-    for (section, _) in PLAIN {
+    for section in PLAIN {
         let Some(section) = configuration.child_mut(section) else { continue };
         let is = |e: &Element| e.id() == Some(id) || e.name() == "node" && e.attr("uname") == Some(id);
         if section.elements().any(is) {
@@ -258,6 +258,14 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
     if let Some(holder) = holder.and_then(Element::id).map(str::to_owned) {
         delete_one(configuration, &holder)?;
     }
+    forget(configuration, id)?;
+    kept.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
+    Ok(())
+}
+
+/// A resource goes, without what it held, and what refers to it goes with it.
+fn forget(configuration: &mut Element, id: &str) -> Result<(), Failure> {
+    edit::resource_mut(configuration, id)?.retain_elements(|c| !edit::RESOURCES.contains(&c.name()));
     let constraints = configuration.child("constraints").into_iter().flat_map(Element::elements);
     let kinds: Vec<(String, String)> =
         constraints.map(|c| (c.id().unwrap_or_default().to_owned(), super::show::word_of(c).to_owned())).collect();
@@ -266,7 +274,6 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
         let kind = kinds.iter().find(|(id, _)| id == constraint).map_or("constraint", |(_, kind)| kind);
         super::note!("INFO: hanging {kind}:{constraint} deleted");
     }
-    kept.into_iter().for_each(|e| configuration.child_or_insert("resources").push(e));
     Ok(())
 }
 

@@ -286,8 +286,9 @@ pub fn node(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
         nodes.push(e);
     }
     let Some(e) = nodes.elements_mut().find(|e| is(e)) else { return Ok(String::new()) };
-    // What is said of a node takes the place of what was there.
-    for (sets, pairs) in [("instance_attributes", &parts.params), ("utilization", &parts.utilization)] {
+    // What is said of a node takes the place of what was there; of what nothing is said stays.
+    let said = [("instance_attributes", &parts.params), ("utilization", &parts.utilization)];
+    for (sets, pairs) in said.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
         e.retain_elements(|s| s.name() != sets);
         edit::set_pairs(e, sets, &format!("{name}-{sets}"), pairs);
     }

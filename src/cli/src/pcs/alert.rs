@@ -2,7 +2,7 @@
 
 use super::unable;
 use crate::edit::alerts::{self, Said};
-use crate::edit::{edit, error, pair};
+use crate::edit::{edit, error, masked, pair};
 use crate::grammar::Line;
 use crate::source::{Failure, Source};
 use std::fmt::Write;
@@ -113,7 +113,7 @@ fn remove(source: &Source, kind: &str, ids: &[&str]) -> Result<String, Failure> 
 }
 
 pub fn config(source: &Source) -> Result<String, Failure> {
-    let cib = source.cib()?;
+    let cib = masked(&source.cib()?);
     let section = cib.child("configuration").and_then(|c| c.child("alerts"));
     let mut out = "Alerts:\n".to_owned();
     let mut any = false;

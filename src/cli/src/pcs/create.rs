@@ -107,6 +107,8 @@ pub fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str
         let described = agents::describe(&full).ok();
         if described.is_none() && !edit::agent_is_there(&full) {
             report.forceable(&not_installed(&full));
+            // Of one that nobody knows nothing else can be said.
+            report.stop()?;
         }
         let names: Vec<String> = parts.params.iter().filter(|(_, v)| !v.is_empty()).map(|(n, _)| n.clone()).collect();
         edit::problems_of(&full, &parts.params, &names).iter().for_each(|p| report.forceable(p));

@@ -56,6 +56,11 @@ impl Report {
         if self.errors.is_empty() { Ok(()) } else { Err(unable(&self.errors)) }
     }
 
+    /// Ends here where there is a fault.
+    pub fn stop(&self) -> Result<(), Failure> {
+        if self.errors.is_empty() { Ok(()) } else { Err(unable(&self.errors)) }
+    }
+
     /// As the older commands end, which stop at their first fault.
     pub fn done_alone(self) -> Result<(), Failure> {
         self.errors.into_iter().next().map_or(Ok(()), |first| Err(error(first)))
