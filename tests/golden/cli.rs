@@ -78,7 +78,7 @@ fn steady(text: &str, home: &Path) -> String {
                 line = format!("{before}{name}=\"*\"{after}");
             }
         }
-        for word in ["Last updated: ", "Last change:  ", "take effect until: "] {
+        for word in ["Last updated: ", "Last change:  ", "take effect until: ", "Expression: date lt "] {
             if let Some((before, _)) = line.clone().split_once(word) {
                 line = format!("{before}{word}*");
             }
