@@ -6,6 +6,8 @@
 //! former life ended, since a node that comes back cannot know what the others have become meanwhile.
 
 mod config;
+pub mod qnet;
+pub mod qnetd;
 mod runtime;
 mod status;
 
