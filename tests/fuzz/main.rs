@@ -93,7 +93,7 @@ fn qnet() {
         let mut frames = Frames::new(MAX_BODY_BYTES);
         frames.push(input);
         let mut accepted = false;
-        while let Ok(Some(frame)) = frames.next() {
+        while let Ok(Some(frame)) = frames.cut() {
             match Message::decode(&frame) {
                 Ok(message) => {
                     accepted = true;

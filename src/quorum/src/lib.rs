@@ -6,6 +6,7 @@
 //! former life ended, since a node that comes back cannot know what the others have become meanwhile.
 
 mod config;
+pub mod qdevice;
 pub mod qnet;
 pub mod qnetd;
 mod runtime;

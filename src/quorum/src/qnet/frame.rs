@@ -39,7 +39,21 @@ impl Frames {
         self.bytes.is_empty()
     }
 
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    /// Bytes that are still missing to the end of the message that has begun, or of its header: whoever reads no more than that
+    /// takes nothing of what follows.
+    pub fn missing(&self) -> usize {
+        let have = self.bytes.len();
+        match self.bytes.first_chunk::<HEADER_BYTES>() {
+            Some([_, _, length @ ..]) => {
+                let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX).min(self.limit);
+                (HEADER_BYTES + length).saturating_sub(have)
+            }
+            None => HEADER_BYTES - have,
+        }
+    }
+
+    /// The next whole message.
+    pub fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(header) = self.bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let [k0, k1, l0, l1, l2, l3] = *header;
         let got = u32::from_be_bytes([l0, l1, l2, l3]);

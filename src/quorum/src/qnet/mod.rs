@@ -127,7 +127,7 @@ impl Message {
         frame::encode(self.kind.code(), &options::write(self))
     }
 
-    /// From what [`Frames::next`] gave.
+    /// From what [`Frames::cut`] gave.
     pub fn decode(frame: &Frame) -> Result<Message, DecodeError> {
         options::read(frame)
     }

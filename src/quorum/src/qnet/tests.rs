@@ -31,7 +31,7 @@ fn full() -> Message {
 fn one(bytes: &[u8]) -> Frame {
     let mut frames = Frames::new(MAX_BODY_BYTES);
     frames.push(bytes);
-    let frame = frames.next().expect("sound").expect("whole");
+    let frame = frames.cut().expect("sound").expect("whole");
     assert!(frames.is_empty());
     frame
 }
@@ -69,7 +69,7 @@ fn a_stream_is_cut_wherever_it_was_torn() {
         let mut got = Vec::new();
         for part in [&bytes[..cut], &bytes[cut..]] {
             frames.push(part);
-            while let Some(frame) = frames.next().expect("sound") {
+            while let Some(frame) = frames.cut().expect("sound") {
                 got.push(Message::decode(&frame).expect("sound"));
             }
         }
@@ -78,10 +78,27 @@ fn a_stream_is_cut_wherever_it_was_torn() {
 }
 
 #[test]
+fn whoever_reads_what_is_missing_stops_at_the_end_of_a_message() {
+    let bytes = [full().encode(), b"handshake".to_vec()].concat();
+    let mut frames = Frames::new(MAX_BODY_BYTES);
+    let mut at = 0;
+    let frame = loop {
+        let want = frames.missing();
+        assert!(want > 0 && want <= bytes.len() - at);
+        frames.push(&bytes[at..at + want]);
+        at += want;
+        if let Some(frame) = frames.cut().expect("sound") {
+            break frame;
+        }
+    };
+    assert_eq!((Message::decode(&frame), &bytes[at..]), (Ok(full()), &b"handshake"[..]));
+}
+
+#[test]
 fn what_cannot_be_read_is_told_with_its_number() {
     let mut frames = Frames::new(100);
     frames.push(b"\0\0\0\0\0\x65");
-    assert_eq!(frames.next(), Err(FrameError { limit: 100, got: 101 }));
+    assert_eq!(frames.cut(), Err(FrameError { limit: 100, got: 101 }));
     let kind = |kind, body: &[u8]| Message::decode(&Frame { kind, body: body.to_vec() });
     assert_eq!(kind(18, b""), Err(DecodeError::UnknownKind(18)));
     let malformed = |why| Err(DecodeError::Malformed { kind: Kind::Init, seq: Some(5), why });
