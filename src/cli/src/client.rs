@@ -78,6 +78,12 @@ impl Client {
         Client { socket: socket_path(run_dir.as_deref()), timeout: DEFAULT_TIMEOUT, user: acting_as() }
     }
 
+    /// The daemon of another run directory, or of a file in it.
+    pub fn at(path: &std::path::Path) -> Client {
+        let run_dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        Client { socket: socket_path(Some(run_dir.as_os_str())), ..Client::from_env() }
+    }
+
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
         self.run("GET", path, Bytes::new())
     }

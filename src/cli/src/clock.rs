@@ -8,6 +8,11 @@ pub fn ctime(at: WallTime) -> String {
     zoned(at).map(|z| z.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
 }
 
+/// `2026-11-20T18:00:00`, as the arbitrator's tools write it.
+pub fn local(at: WallTime) -> String {
+    zoned(at).map(|z| z.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default()
+}
+
 /// `2026-11-20 18:00:00Z`, or with the offset.
 pub fn stamp(at: WallTime) -> String {
     zoned(at).map(|z| z.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()).unwrap_or_default()

@@ -2,9 +2,13 @@
 
 mod cfgtool;
 mod keys;
+mod qdevicetool;
+mod qnetdtool;
 mod quorumtool;
 
 pub use cfgtool::{Cfgtool, cfgtool};
+pub use qdevicetool::{Qdevicetool, qdevicetool};
+pub use qnetdtool::{Qnetdtool, qnetdtool};
 pub use quorumtool::{Quorumtool, quorum_text, quorumtool};
 
 use crate::args::{self, Command};

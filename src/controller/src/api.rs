@@ -92,6 +92,9 @@ pub enum Input {
     View { id: ViewId, members: Vec<NodeId>, quorate: bool },
     /// Quorum changed without a view (votes were changed, a device voted).
     Quorum { quorate: bool },
+    /// An arbitrator has been asked whether this view has quorum: until it has answered, or until then, nothing new is decided, and
+    /// what runs goes on. A time that is over ends it.
+    Undecided { until: Time },
     /// An ordered message, own ones included.
     Deliver { sender: NodeId, view: ViewId, seq: u64, payload: Vec<u8> },
     /// Every member holds all messages of `view` up to `seq`.

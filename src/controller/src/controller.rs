@@ -168,6 +168,7 @@ impl Controller {
         match input {
             Input::View { id, members, quorate } => self.on_view(id, &members, quorate),
             Input::Quorum { quorate } => self.quorate = quorate,
+            Input::Undecided { until } => self.coordinator.undecided(until),
             Input::Deliver { sender, view, seq, payload } => {
                 if let Err(fatal) = self.on_deliver(sender, view, seq, &payload) {
                     self.fail_stop(&fatal);

@@ -74,6 +74,8 @@ pub struct Coordinator {
     due: Time,
     /// Nothing is asked of the scheduler before this.
     paused_until: Time,
+    /// Whether there is quorum is not known before this.
+    undecided_until: Time,
     recheck: Option<Time>,
     transition: Option<Transition>,
     /// Orders on their way to their node: not in the content yet, so nobody may plan on it.
@@ -109,6 +111,7 @@ impl Coordinator {
             runs: VecDeque::new(),
             due: Time::ZERO,
             paused_until: Time::ZERO,
+            undecided_until: Time::ZERO,
             recheck: None,
             transition: None,
             sent: BTreeSet::new(),
@@ -160,6 +163,11 @@ impl Coordinator {
     /// Decides nothing new until then.
     pub fn pause(&mut self, until: Time) {
         self.paused_until = until;
+    }
+
+    /// Decides nothing new until then: whether there is quorum is being asked.
+    pub fn undecided(&mut self, until: Time) {
+        self.undecided_until = until;
     }
 
     /// Keeps resources back until the leases of a lost node are over (`bascule-takeover=safe`).
@@ -366,7 +374,7 @@ impl Coordinator {
     /// When the scheduler is asked, if nothing else is in the way.
     fn due_at(&self) -> Time {
         let known = self.unknown_since.map_or(Time::ZERO, |at| at + PROBES_WAIT);
-        self.due.max(self.paused_until).max(known)
+        self.due.max(self.paused_until).max(self.undecided_until).max(known)
     }
 
     /// Gives up what has not reported in time: its result is unknown, and recorded as a timeout.

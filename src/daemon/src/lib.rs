@@ -12,6 +12,8 @@ pub mod exec;
 mod logging;
 mod node;
 mod plan;
+mod qnet;
+mod qnetd;
 mod reach;
 mod ring;
 mod schedule;
@@ -33,6 +35,30 @@ pub const APPLETS: &[Applet] = &[
         name: "plan",
         about: "Predict a fail-over: detection, take-over, longest overlap",
         run: plan::run,
+        hidden: false,
+    },
+    Applet {
+        name: "qnetd",
+        about: "Be the arbitrator (quorum device) of other clusters",
+        run: qnetd::run,
+        hidden: false,
+    },
+    Applet {
+        name: "corosync-qnetd",
+        about: "Be the arbitrator of other clusters, as the original's daemon is called",
+        run: qnetd::run,
+        hidden: false,
+    },
+    Applet {
+        name: "corosync-qnetd-certutil",
+        about: "Make and sign the certificates of this host's arbitrator",
+        run: qnet::certutil::run_server,
+        hidden: false,
+    },
+    Applet {
+        name: "corosync-qdevice-net-certutil",
+        about: "Ask for, import and hand on the certificate of this cluster",
+        run: qnet::certutil::run_client,
         hidden: false,
     },
     Applet {

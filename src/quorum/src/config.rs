@@ -46,8 +46,8 @@ pub struct Config {
     pub barrier: u32,
     /// There are `quorum.ping_targets`: with `two_node`, a node that is alone has its vote only while it reaches one of them.
     pub must_reach: bool,
-    /// There is a `quorum.device {}`.
-    pub device: bool,
+    /// There is a `quorum.device {}`: how many votes it has.
+    pub device: Option<u32>,
 }
 
 impl Config {
@@ -66,13 +66,13 @@ impl Config {
             expected_votes_tracking: false,
             barrier: 0,
             must_reach: false,
-            device: false,
+            device: None,
         }
     }
 
     pub fn expected_votes(&self) -> u32 {
         let sum = self.votes.values().fold(0u32, |a, v| a.saturating_add(*v));
-        self.expected_votes.unwrap_or(sum)
+        self.expected_votes.unwrap_or(sum.saturating_add(self.device.unwrap_or(0)))
     }
 
     /// `two_node` counts only for two nodes; with more, upstream turns it off.
@@ -91,14 +91,18 @@ impl Config {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let unsupported = |key| Err(ConfigError::Unsupported { key });
         if self.last_man_standing
             && let Some((node, votes)) = self.votes.iter().find(|(_, votes)| **votes != 1)
         {
             return Err(ConfigError::LastManStandingVotes { node: *node, votes: *votes });
         }
-        if self.device {
-            return unsupported("quorum.device");
+        let beside = [
+            (self.two_node, "two_node"),
+            (self.auto_tie_breaker.is_some(), "auto_tie_breaker"),
+            (self.last_man_standing, "last_man_standing"),
+        ];
+        if let Some((_, key)) = beside.into_iter().find(|(on, _)| *on && self.device.is_some()) {
+            return Err(ConfigError::BesideDevice { key });
         }
         if self.two_node && self.auto_tie_breaker.is_some() {
             return Err(ConfigError::TwoNodeAndTieBreaker);
@@ -123,8 +127,8 @@ impl Config {
 /// The configuration's fault. `key` is the dotted name in corosync.conf.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{key}: not supported yet; remove it or set it to 0")]
-    Unsupported { key: &'static str },
+    #[error("quorum.device and quorum.{key} are both set; they exclude each other: remove `{key}`")]
+    BesideDevice { key: &'static str },
     #[error(
         "quorum.last_man_standing: node {node} has {votes} votes; every node must have exactly one: remove quorum_votes"
     )]

@@ -17,6 +17,7 @@ pub use runtime::{RunTime, VotesError};
 pub use status::{Member, Status};
 
 use base::{NodeId, Time};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub struct Quorum {
@@ -40,6 +41,17 @@ pub struct Quorum {
     window_ends: Option<Time>,
     /// Most votes that were ever expected (`expected_votes_tracking`).
     barrier: u32,
+    device: DeviceState,
+}
+
+/// What votequorum knows of a node's quorum device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DeviceState {
+    pub registered: bool,
+    /// The arbitrator answers.
+    pub alive: bool,
+    /// Its votes are with this node's partition.
+    pub cast: bool,
 }
 
 impl Quorum {
@@ -60,6 +72,7 @@ impl Quorum {
             parted: BTreeSet::new(),
             window_ends: None,
             barrier: config.barrier,
+            device: DeviceState { registered: config.device.is_some(), ..DeviceState::default() },
             config,
         };
         quorum.recompute();
@@ -104,9 +117,23 @@ impl Quorum {
         self.recompute()
     }
 
+    /// What the arbitrator says to this node, of the present view. Returns whether the verdict changed.
+    pub fn set_device(&mut self, alive: bool, cast: bool) -> bool {
+        let registered = self.config.device.is_some();
+        self.device = DeviceState { registered, alive: registered && alive, cast: registered && cast };
+        self.recompute()
+    }
+
+    pub fn device(&self) -> DeviceState {
+        self.device
+    }
+
     /// The nodelist was reloaded.
     pub fn reconfigure(&mut self, config: Config) -> Result<bool, ConfigError> {
         config.check()?;
+        if config.device != self.config.device {
+            self.device = DeviceState { registered: config.device.is_some(), ..DeviceState::default() };
+        }
         self.config = config;
         self.highest_expected = 0;
         self.runtime = RunTime::default();
@@ -142,8 +169,18 @@ impl Quorum {
                 "{absent} is missing, but may live: this node does not go on alone while it is heard, or just after the start"
             )
         } else {
+            let device = match (self.config.device, self.device) {
+                (Some(votes), DeviceState { alive: true, .. }) => {
+                    format!("; the arbitrator gave its {votes} to others, or not yet to these")
+                }
+                (Some(votes), _) => format!("; the arbitrator (quorum device, {votes}) is not reached"),
+                (None, _) => String::new(),
+            };
             let more = if self.is_waiting_for_all() { "; and all must be seen once (wait_for_all)" } else { "" };
-            format!("{total} of {} votes are here, {needed} are needed; missing: {absent}{more}", self.expected_votes())
+            format!(
+                "{total} of {} votes are here, {needed} are needed; missing: {absent}{device}{more}",
+                self.expected_votes()
+            )
         };
         Some(format!("no quorum: {reason}"))
     }
@@ -158,8 +195,14 @@ impl Quorum {
         listed.map_or(0, |votes| self.runtime.votes.get(&node).copied().unwrap_or(votes))
     }
 
+    /// Of the members, and of the device where it votes for them.
     pub fn total_votes(&self) -> u32 {
-        self.votes_in(&self.view)
+        self.votes_in(&self.view).saturating_add(self.device_votes())
+    }
+
+    /// Votes of the device that are with this partition.
+    pub fn device_votes(&self) -> u32 {
+        self.config.device.filter(|_| self.device.cast).unwrap_or(0)
     }
 
     /// Votes of the file, or as they were changed since; more if more are or were present.
@@ -200,18 +243,21 @@ impl Quorum {
     fn recompute(&mut self) -> bool {
         let before = self.quorate;
         let total = self.total_votes();
+        let nodes = self.votes_in(&self.view);
+        // `wait_for_all` is about nodes: it does not wait for a device.
+        let wanted_nodes = self.wanted_votes().saturating_sub(self.config.device.unwrap_or(0));
         self.raised = self.raised.max(total);
         self.highest_expected = self.highest_expected.max(self.expected_votes());
         self.barrier = self.barrier.max(self.expected_votes());
         let vouched = !self.quorate_peers.is_disjoint(&self.view);
-        if total > 0 && (total >= self.wanted_votes() || vouched) {
+        if nodes > 0 && (nodes >= wanted_nodes || vouched) {
             self.all_seen = true;
         }
-        let complete = total >= self.wanted_votes();
+        let complete = nodes >= wanted_nodes;
         self.listening &= !complete;
         let cut_off = self.config.must_reach && !complete && !self.reached;
         let held_back = (self.listening || cut_off) && self.config.two_node_effective();
-        let enough = total >= self.quorum_votes() && total > 0 && !held_back;
+        let enough = total >= self.quorum_votes() && nodes > 0 && !held_back;
         self.quorate = (enough || self.wins_tie(total)) && !self.is_waiting_for_all();
         before != self.quorate
     }

@@ -1,6 +1,6 @@
 //! What `corosync-quorumtool -s` shows, as data.
 
-use crate::Quorum;
+use crate::{DeviceState, Quorum};
 use base::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,7 +24,9 @@ pub struct Status {
     pub auto_tie_breaker: bool,
     pub last_man_standing: bool,
     pub allow_downscale: bool,
-    pub qdevice: bool,
+    /// Votes of the quorum device, if there is one.
+    pub device_votes: Option<u32>,
+    pub device: DeviceState,
     /// Present ones, ascending.
     pub members: Vec<Member>,
     /// Of the nodelist but not present, ascending.
@@ -56,7 +58,7 @@ impl Status {
             (self.last_man_standing, "LastManStanding"),
             (self.auto_tie_breaker, "AutoTieBreaker"),
             (self.allow_downscale, "AllowDownscale"),
-            (self.qdevice, "Qdevice"),
+            (self.device.registered, "Qdevice"),
         ];
         all.into_iter().filter_map(|(on, word)| on.then_some(word)).collect()
     }
@@ -86,7 +88,8 @@ pub(crate) fn status(q: &Quorum, ring: (u32, u64), names: &BTreeMap<NodeId, Stri
         auto_tie_breaker: q.config.auto_tie_breaker.is_some(),
         last_man_standing: q.config.last_man_standing,
         allow_downscale: q.config.allow_downscale,
-        qdevice: false,
+        device_votes: q.config.device,
+        device: q.device,
         members: q.view.iter().copied().map(member).collect(),
         absent: absent.map(member).collect(),
         lowest_node: q.view.first().copied(),

@@ -179,16 +179,54 @@ fn tie_breaker_never_makes_both_halves_quorate() {
 
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
-    let mut config = plain(3);
-    config.device = true;
-    let err = Quorum::new(config).err().unwrap();
-    assert_eq!(err, ConfigError::Unsupported { key: "quorum.device" });
+    let mut config = plain(2);
+    (config.device, config.two_node) = (Some(1), true);
+    assert_eq!(Quorum::new(config).err(), Some(ConfigError::BesideDevice { key: "two_node" }));
     let mut config = plain(2);
     (config.two_node, config.auto_tie_breaker) = (true, Some(TieBreaker::Lowest));
     assert_eq!(Quorum::new(config).err(), Some(ConfigError::TwoNodeAndTieBreaker));
     let mut config = plain(3);
     config.me = NodeId(9);
     assert_eq!(Quorum::new(config).err(), Some(ConfigError::NotInList { me: NodeId(9) }));
+}
+
+#[test]
+fn a_device_makes_a_half_quorate_and_its_loss_does_no_harm_to_the_whole() {
+    let mut config = plain(2);
+    config.device = Some(1);
+    let mut q = quorum(config.clone());
+    assert!(q.set_view(&nodes(&[1, 2])), "two of three");
+    assert_eq!((q.expected_votes(), q.total_votes(), q.quorum_votes()), (3, 2, 2));
+    assert!(!q.set_device(true, true));
+    assert_eq!((q.expected_votes(), q.total_votes(), q.quorum_votes()), (3, 3, 2));
+    assert!(!q.set_device(false, false) && q.is_quorate());
+    // Alone: only with the vote.
+    assert!(q.set_view(&nodes(&[1])));
+    assert!(q.lack(&BTreeMap::new()).unwrap().contains("arbitrator (quorum device, 1) is not reached"));
+    assert!(q.set_device(true, true) && q.is_quorate());
+    assert!(q.set_device(true, false) && !q.is_quorate());
+    // A device alone is nobody.
+    q.set_device(true, true);
+    q.set_view(&[]);
+    assert!(!q.is_quorate());
+    // All nodes once are enough for wait_for_all; an arbitrator that is down does not hold a start up.
+    config.wait_for_all = Some(true);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    q.set_device(true, true);
+    assert!(q.is_waiting_for_all() && !q.is_quorate());
+    q.set_device(false, false);
+    assert!(q.set_view(&nodes(&[1, 2])) && q.is_quorate());
+    // As many votes as nodes less one: any node may be the last.
+    let mut config = plain(4);
+    config.device = Some(3);
+    let mut q = quorum(config);
+    q.set_view(&nodes(&[1]));
+    q.set_device(true, true);
+    assert_eq!((q.total_votes(), q.quorum_votes(), q.is_quorate()), (4, 4, true));
+    // Taken away with a reload.
+    q.reconfigure(plain(4)).unwrap();
+    assert_eq!((q.expected_votes(), q.total_votes(), q.device()), (4, 1, DeviceState::default()));
 }
 
 #[test]

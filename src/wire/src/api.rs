@@ -449,6 +449,55 @@ pub struct QuorumStatus {
     /// `2Node`, `Quorate`, `WaitForAll`, … in the original's order.
     pub flags: Vec<String>,
     pub members: Vec<QuorumMember>,
+    /// The arbitrator, where one is configured.
+    #[serde(default)]
+    pub device: Option<DeviceInfo>,
+}
+
+/// What `corosync-qdevice-tool -s` prints.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    pub votes: u32,
+    pub registered: bool,
+    pub alive: bool,
+    /// Its votes are with this node's partition.
+    pub cast: bool,
+    /// It is being asked about the present view.
+    pub undecided: bool,
+    pub cluster_name: String,
+    pub config_version: Option<u64>,
+    pub host: String,
+    pub port: u16,
+    pub force_ip_version: u8,
+    pub algorithm: String,
+    pub tie_breaker: String,
+    pub keep_active_partition: String,
+    pub timeout_ms: u32,
+    pub sync_timeout_ms: u32,
+    pub connect_timeout_ms: u32,
+    pub heartbeat_ms: u32,
+    pub tls: String,
+    pub tls_active: bool,
+    /// `Connected`, `Connecting`, `Connect failed`, `Disconnected`.
+    pub state: String,
+    pub trouble: Option<String>,
+    pub heuristics_mode: String,
+    pub heuristics: String,
+    pub heuristics_regular: String,
+    pub heuristics_membership: String,
+    pub heuristics_connect: String,
+    pub connected_since: Option<WallTime>,
+    /// When the last echo came back.
+    pub echoed: Option<WallTime>,
+    /// When the vote was last looked at.
+    pub polled: Option<WallTime>,
+}
+
+/// What one member's device says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MemberDevice {
+    pub alive: bool,
+    pub cast: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -457,6 +506,9 @@ pub struct QuorumMember {
     pub name: String,
     pub votes: u32,
     pub local: bool,
+    /// Registered, and what it says.
+    #[serde(default)]
+    pub device: Option<MemberDevice>,
 }
 
 /// Events in causal order as this node saw them.

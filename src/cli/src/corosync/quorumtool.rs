@@ -12,7 +12,7 @@ use clap::Parser;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
-use wire::api::{Done, NodeStatus, QuorumMember, QuorumStatus, VotesCall};
+use wire::api::{DeviceInfo, Done, NodeStatus, QuorumMember, QuorumStatus, VotesCall};
 
 /// Show and change votes and quorum
 #[derive(Parser, Debug)]
@@ -88,9 +88,16 @@ impl Command for Quorumtool {
         let node = self.node_id()?;
         let client = Client::from_env();
         if self.forget_device {
+            let q: QuorumStatus = client.get("/v1/quorum").map_err(error)?;
             return Err(Failure::new(
                 1,
-                "Unable to force unregister qdevice: CS_ERR_NOT_EXIST\nthere is no quorum device",
+                match q.device {
+                    None => "Unable to force unregister qdevice: CS_ERR_NOT_EXIST\nthere is no quorum device",
+                    Some(_) => {
+                        "Unable to force unregister qdevice: CS_ERR_ACCESS\nthe device is part of the node: remove \
+                         `device {}` from corosync.conf on every node, then run `corosync-cfgtool -R`"
+                    }
+                },
             ));
         }
         if let Some(text) = &self.expected {
@@ -168,7 +175,7 @@ impl Quorumtool {
                 member.name += ", ";
             }
         }
-        let list = members(&shown, self.hex, self.parseable);
+        let list = members(&shown, q.device.as_ref(), self.hex, self.parseable);
         Ok(if self.list && !self.status { format!("\n{list}") } else { quorum(q, self.hex) + &list })
     }
 }
@@ -201,19 +208,32 @@ fn quorum(q: &QuorumStatus, hex: bool) -> String {
     out
 }
 
-fn members(list: &[QuorumMember], hex: bool, parseable: bool) -> String {
-    let device = if parseable { "    Qdevice" } else { "" };
-    let mut out = format!("Membership information\n----------------------\n    Nodeid      Votes{device} Name\n");
+fn members(list: &[QuorumMember], device: Option<&DeviceInfo>, hex: bool, parseable: bool) -> String {
+    let wide = parseable || device.is_some();
+    let column = if wide { "    Qdevice" } else { "" };
+    let mut out = format!("Membership information\n----------------------\n    Nodeid      Votes{column} Name\n");
+    let id = |id: u32| if hex { format!("0x{id:08x}") } else { format!("{id:>10}") };
     for m in list {
         let local = if m.local { " (local)" } else { "" };
-        let id = if hex { format!("0x{:08x}", m.id.0) } else { format!("{:>10}", m.id.0) };
-        let device = if parseable { "         NR" } else { "" };
-        let _ = writeln!(out, "{id} {:>10}{device} {}{local}", m.votes, m.name);
+        let says = match m.device {
+            _ if !wide => String::new(),
+            None => format!(" {:>10}", "NR"),
+            Some(d) => {
+                let says = [if d.alive { "A" } else { "NA" }, if d.cast { "V" } else { "NV" }, "NMW"].join(",");
+                format!(" {says:>10}")
+            }
+        };
+        let _ = writeln!(out, "{} {:>10}{says} {}{local}", id(m.id.0), m.votes, m.name);
+    }
+    if let Some(device) = device {
+        let votes = if device.cast { device.votes } else { 0 };
+        let kept = if device.cast { String::new() } else { format!(" (votes {})", device.votes) };
+        let _ = writeln!(out, "{} {votes:>10}            Qdevice{kept}", id(0));
     }
     out
 }
 
 /// Votes, quorum and members, as `corosync-quorumtool -s` prints them.
 pub fn quorum_text(q: &QuorumStatus) -> String {
-    quorum(q, false) + &members(&q.members, false, false)
+    quorum(q, false) + &members(&q.members, q.device.as_ref(), false, false)
 }

@@ -5,6 +5,7 @@
 //! Nothing here opens a socket; [`load`] and [`authkey`] read files.
 
 mod authkey;
+mod device;
 mod grammar;
 mod keys;
 mod legacy;
@@ -174,6 +175,41 @@ pub struct Quorum {
     pub expected_votes_tracking: bool,
     /// Our own: hosts of which one half of a pair must reach at least one to keep its vote.
     pub ping_targets: Vec<IpAddr>,
+    pub device: Option<Device>,
+}
+
+/// `quorum.device{}` of model net.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Device {
+    pub votes: u32,
+    pub host: String,
+    pub port: u16,
+    pub algorithm: quorum::qnet::Algorithm,
+    pub tls: quorum::qnet::Tls,
+    pub tie_breaker: quorum::qnet::TieBreaker,
+    /// 0: whatever the name has.
+    pub ip_version: u8,
+    pub keep_active_partition: bool,
+    /// While all nodes are there.
+    pub heartbeat_ms: u32,
+    /// While some are away.
+    pub long_heartbeat_ms: u32,
+    pub timeout_ms: u32,
+    pub sync_timeout_ms: u32,
+    pub connect_timeout_ms: u32,
+    pub heuristics: Heuristics,
+}
+
+/// Programs that say whether a node's surroundings are sound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heuristics {
+    pub mode: quorum::qdevice::HeuristicsMode,
+    pub timeout: std::time::Duration,
+    /// With a view.
+    pub sync_timeout: std::time::Duration,
+    pub interval: std::time::Duration,
+    /// By name: program and arguments.
+    pub programs: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

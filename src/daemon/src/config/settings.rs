@@ -1,6 +1,7 @@
 //! From sections to typed settings. Every wish that cannot be granted becomes a finding with its line; all findings of a
 //! file are reported at once.
 
+use super::device;
 use super::grammar::{Item, Position, Section};
 use super::keys::{self, Values};
 use super::*;
@@ -53,7 +54,8 @@ pub(super) fn build(file: &str, root: &Section, allow: Allow) -> Reading {
     // What was refused in a node{} is said once, and counts as a node in all that follows.
     let listed = root.named("nodelist").flat_map(|l| l.named("node")).count();
     legacy::check(&mut findings, root, &interfaces, listed > 0);
-    let quorum = quorum(&mut findings, root, listed);
+    let mut quorum = quorum(&mut findings, root, listed);
+    quorum.device = merged(root, "quorum").and_then(|q| device::read(&mut findings, &q, &nodes, &totem.cluster_name));
     let logging = logging(&mut findings, root);
     let system = system(&mut findings, root);
     if timers_are_sound {
@@ -441,13 +443,6 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
         return Quorum::default();
     };
     let v = keys::read(findings, &section, keys::QUORUM);
-    if let Some(device) = section.sections().find(|s| s.name == "device") {
-        findings.refuse(
-            device.at,
-            "quorum.device{} expected to be absent: this version has no quorum device client",
-            "remove the section; for two nodes set `two_node: 1`",
-        );
-    }
     if v.truth("two_node") == Some(true) && nodes != 2 {
         let at = v.get("two_node").map_or(section.at, |t| t.entry.at);
         findings.warn(
@@ -490,6 +485,7 @@ fn quorum(findings: &mut Findings, root: &Section, nodes: usize) -> Quorum {
         allow_downscale: v.truth("allow_downscale").unwrap_or(false),
         expected_votes_tracking: v.truth("expected_votes_tracking").unwrap_or(false),
         ping_targets: targets,
+        device: None,
     }
 }
 

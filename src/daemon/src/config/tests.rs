@@ -1,5 +1,6 @@
 use super::*;
 use base::NodeId;
+use quorum::qnet::{Algorithm, TieBreaker, Tls};
 use std::net::IpAddr;
 
 const NODES: &str = "nodelist {\n node {\n  ring0_addr: 10.0.0.1\n  name: a\n  nodeid: 1\n }\n node {\n  ring0_addr: 10.0.0.2\n  name: b\n  nodeid: 2\n }\n}\nquorum {\n provider: corosync_votequorum\n two_node: 1\n}\n";
@@ -248,10 +249,46 @@ fn nodes_need_an_id_an_address_and_uniqueness() {
 }
 
 #[test]
-fn quorum_device_is_refused_and_two_node_needs_two() {
-    let device =
-        format!("totem {{\n version: 2\n}}\n{}", NODES.replace(" two_node: 1\n", " device {\n  model: net\n }\n"));
-    assert!(refusals(&device)[0].contains("quorum.device{}"));
+fn a_quorum_device_is_read_and_what_cannot_be_is_refused_with_its_cure() {
+    let of = |inner: &str| {
+        let device = format!(" device {{\n{inner} }}\n");
+        format!("totem {{\n version: 2\n cluster_name: web\n}}\n{}", NODES.replace(" two_node: 1\n", &device))
+    };
+    let net = |lines: &str| of(&format!("  model: net\n  net {{\n   host: arbiter\n{lines}  }}\n"));
+    let read = |text: &str| reading(text).config.unwrap().quorum.device.unwrap();
+    let usual = read(&net(""));
+    assert_eq!((usual.votes, usual.port, usual.host.as_str()), (1, 5403, "arbiter"));
+    assert_eq!((usual.algorithm, usual.tie_breaker), (Algorithm::Ffsplit, TieBreaker::Lowest));
+    assert_eq!((usual.tls, usual.keep_active_partition, usual.connect_timeout_ms), (Tls::Supported, true, 8000));
+    assert_eq!((usual.heartbeat_ms, usual.long_heartbeat_ms), (1500, 8000));
+    let all = "   algorithm: lms\n   tls: required\n   tie_breaker: 2\n   port: 5404\n   connect_timeout: 900\n   \
+               force_ip_version: 6\n   keep_active_partition_tie_breaker: off\n";
+    let lms = read(&net(all));
+    assert_eq!((lms.algorithm, lms.tie_breaker, lms.tls), (Algorithm::Lms, TieBreaker::Node(2), Tls::Required));
+    assert_eq!((lms.votes, lms.port, lms.connect_timeout_ms, lms.ip_version), (1, 5404, 900, 6));
+    let own = read(&of("  model: net\n  timeout: 2000\n  net {\n   host: a\n  }\n  heuristics {\n   mode: on\n   \
+         exec_ping: /bin/ping -c 1 \"10.0.0.1\"\n  }\n"));
+    assert_eq!((own.heartbeat_ms, own.long_heartbeat_ms), (1600, 1600), "the operator's own patience");
+    assert_eq!((own.heuristics.timeout.as_millis(), own.heuristics.interval.as_millis()), (1000, 6000));
+    assert_eq!(own.heuristics.programs[0].1, ["/bin/ping", "-c", "1", "10.0.0.1"]);
+    for (text, said) in [
+        (of("  votes: 1\n"), "expected `model: net`"),
+        (of("  model: disk\n"), "expected one of net"),
+        (of("  model: net\n"), "expected a section net{}"),
+        (of("  model: net\n  net {\n  }\n"), "expected `host`"),
+        (of("  model: net\n  votes: 2\n  net {\n   host: a\n  }\n"), "`ffsplit` expected `votes: 1`, found 2"),
+        (of("  model: net\n  timeout: 1000\n  net {\n   host: a\n  }\n"), "a heartbeat of 800 ms"),
+        (net("   tie_breaker: 7\n"), "expected a node of the nodelist, found 7"),
+        (net("   tie_breaker: me\n"), "expected `lowest`, `highest` or a nodeid"),
+        (net("").replace(" device {", " two_node: 1\n device {"), "`two_node` and device{} exclude each other"),
+        (net("").replace(" cluster_name: web\n", ""), "expected `cluster_name`"),
+    ] {
+        assert!(refusals(&text).iter().any(|r| r.contains(said)), "{said}: {:?}", refusals(&text));
+    }
+}
+
+#[test]
+fn two_node_needs_two() {
     let text = format!("{}nodelist {{\n node {{\n ring0_addr: 10.0.0.3\n name: c\n nodeid: 3\n }}\n}}\n", conf(""));
     assert!(!reading(&text).config.unwrap().quorum.two_node);
     assert!(warnings(&text)[0].contains("two_node is for two nodes, the nodelist has 3"));

@@ -103,6 +103,7 @@ pub(super) struct Core {
     pub quorate_before: bool,
     pub barrier_kept: u32,
     pub claims: super::start::ClaimsTask,
+    pub arbitration: super::device::Arbitration,
     watchdog: crate::service::Watchdog,
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
@@ -147,6 +148,7 @@ impl Core {
             quorate_before: false,
             barrier_kept: identity_barrier,
             claims,
+            arbitration: Default::default(),
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
@@ -164,11 +166,13 @@ impl Core {
         let mut tick = tokio::time::interval(TICK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.step(Input::Tick).await;
+        self.device_configured().await;
         while self.ended.is_none() {
             let due = self.controller.poll_timeout().map(clock::instant);
             let heard_out = self.listening.map(clock::instant);
             let renew = self.renew_at.map(clock::instant);
             let votes = self.votes_due().map(clock::instant);
+            let device = self.arbitration.due().map(clock::instant);
             // No order among them: whoever comes in great numbers must not starve the others.
             tokio::select! {
                 _ = tick.tick() => {
@@ -206,6 +210,8 @@ impl Core {
                 }
                 () = sleep_until(renew) => {}
                 () = sleep_until(votes) => self.votes_time().await,
+                () = sleep_until(device) => self.device_time().await,
+                event = self.arbitration.next() => self.device_event(event).await,
                 Some(bulletin) = inbox.bulletins.recv() => {
                     if self.ring_id.is_some() {
                         self.ring.broadcast(bulletin).await;
@@ -389,6 +395,7 @@ impl Core {
             self.quorum.listen(true);
         }
         self.quorate_before = self.quorum.is_quorate();
+        self.device_view(&view).await;
         self.quorum.set_view(&view.members);
         self.count_votes();
         self.reload_view(&view.members).await;
@@ -399,6 +406,7 @@ impl Core {
         tracing::info!("ring {}: {text}", view.id);
         self.quorum_changed();
         self.tell_run_time(&view).await;
+        self.tell_device(true).await;
         self.step(Input::View { id: view_id(view.id), members: view.members, quorate }).await;
         if !first && !view.joined.is_empty() {
             // A node that comes back may have announced our addresses of late.
@@ -443,7 +451,8 @@ impl Core {
         let quorate = self.quorum.is_quorate();
         self.ring.set_quorate(quorate);
         self.performer.to.standing.send_modify(|s| s.quorate = quorate);
-        self.performer.agents.set_quorate(quorate);
+        // What is announced stays while the arbitrator is being asked; whoever contests an address has to be sure.
+        self.performer.agents.set_quorate(quorate || self.is_undecided());
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {

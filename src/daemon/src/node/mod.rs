@@ -11,6 +11,7 @@ mod args;
 mod board;
 mod check;
 mod core;
+mod device;
 mod facts;
 mod fenced;
 mod hindrance;
@@ -31,6 +32,7 @@ mod votes;
 pub use self::board::Shown;
 pub use self::core::{Ask, Asker};
 pub(crate) use check::timing;
+pub(crate) use start::random;
 
 use args::Args;
 use base::exit::crm;

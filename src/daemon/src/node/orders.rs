@@ -33,6 +33,8 @@ pub(in crate::node) enum Order {
     CancelWaitForAll,
     /// `corosync-cfgtool -k`: this node ends.
     Kill(NodeId),
+    /// What the sender's quorum device says.
+    Device(quorum::DeviceState),
 }
 
 impl Order {
@@ -60,6 +62,7 @@ impl Core {
             Some(Order::Reload(message)) => self.reload_ordered(sender, message).await,
             Some(Order::Kill(node)) if node == self.me() => self.killed(sender).await,
             Some(Order::Kill(_)) => {}
+            Some(Order::Device(state)) => self.peer_device(sender, state),
             Some(order) => self.votes_ordered(sender, order).await,
             None => tracing::warn!("node {sender} ordered what this version does not know"),
         }
@@ -79,6 +82,7 @@ mod tests {
             Order::RunTimeVotes { expected: None, votes, quorate: true },
             Order::CancelWaitForAll,
             Order::Kill(NodeId(4)),
+            Order::Device(quorum::DeviceState { registered: true, alive: true, cast: false }),
         ] {
             let payload = order.encode();
             assert!(is_order(&payload) && agents::is_bulletin(&payload) && !agents::lan::is_card(&payload));

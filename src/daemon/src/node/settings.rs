@@ -192,6 +192,7 @@ pub(super) fn quorum(settings: &Settings) -> quorum::Config {
     let mut core = quorum::Config::new(settings.me(), settings.resolved.nodes.iter().map(|n| n.id));
     core.votes = settings.resolved.nodes.iter().map(|n| (n.id, n.votes)).collect();
     core.expected_votes = file.expected_votes;
+    core.device = file.device.as_ref().map(|d| d.votes);
     core.two_node = file.two_node;
     core.must_reach = !file.ping_targets.is_empty();
     core.wait_for_all = file.wait_for_all;
@@ -202,6 +203,30 @@ pub(super) fn quorum(settings: &Settings) -> quorum::Config {
     core.allow_downscale = file.allow_downscale;
     core.auto_tie_breaker = file.auto_tie_breaker.then(|| tie_breaker(&file.auto_tie_breaker_node));
     core
+}
+
+/// The arbitrator's client, if the file asks for one.
+pub(super) fn device(settings: &Settings) -> Option<quorum::qdevice::Config> {
+    let file = settings.config.quorum.device.as_ref()?;
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    Some(quorum::qdevice::Config {
+        server: format!("{} {} {}", file.host, file.port, file.ip_version),
+        cluster_name: settings.config.totem.cluster_name.clone(),
+        me: settings.me().0,
+        nodes: settings.resolved.nodes.iter().map(|n| n.id.0).collect(),
+        config_version: settings.config.kept.get("totem.config_version").and_then(|v| v.parse().ok()),
+        algorithm: file.algorithm,
+        tie_breaker: file.tie_breaker,
+        tls: file.tls,
+        keep_active_partition: file.keep_active_partition,
+        heartbeat_ms: file.heartbeat_ms,
+        timeout_ms: file.long_heartbeat_ms,
+        sync_timeout_ms: file.sync_timeout_ms,
+        connect_timeout_ms: file.connect_timeout_ms,
+        wait_for_all: settings.config.quorum.wait_for_all.unwrap_or(false),
+        heuristics: file.heuristics.mode,
+        heuristics_interval_ms: ms(file.heuristics.interval),
+    })
 }
 
 fn tie_breaker(text: &str) -> quorum::TieBreaker {

@@ -433,7 +433,7 @@ fn describe(event: &lease::KeeperEvent) -> (&'static str, String, String) {
     }
 }
 
-pub(super) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
     Ok(bytes)

@@ -6,7 +6,8 @@ use base::NodeId;
 use controller::disks::DiskTrouble;
 use std::collections::BTreeSet;
 use wire::api::{
-    Counter, LinkInfo, LinkStats, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble, ViewInfo,
+    Counter, LinkInfo, LinkStats, MemberDevice, NodeInfo, NodeStatus, QuorumMember, QuorumStatus, StorageTrouble,
+    ViewInfo,
 };
 
 pub(super) fn status(core: &Core) -> NodeStatus {
@@ -209,9 +210,22 @@ pub(super) fn quorum(core: &Core) -> QuorumStatus {
         members: status
             .members
             .iter()
-            .map(|m| QuorumMember { id: m.node, name: m.name.clone(), votes: m.votes, local: m.local })
+            .map(|m| QuorumMember {
+                id: m.node,
+                name: m.name.clone(),
+                votes: m.votes,
+                local: m.local,
+                device: member_device(core, m.node),
+            })
             .collect(),
+        device: super::device::shown(core),
     }
+}
+
+fn member_device(core: &Core, node: NodeId) -> Option<MemberDevice> {
+    let own = (node == core.me()).then(|| core.quorum.device());
+    let state = own.or_else(|| core.arbitration.peer(node)).filter(|s| s.registered)?;
+    Some(MemberDevice { alive: state.alive, cast: state.cast })
 }
 
 /// Kind, subject and text of an event for log and timeline.

@@ -32,6 +32,8 @@ pub const QUICK_HEARTBEAT_MS: u32 = 1500;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// Where it is: another one is another session.
+    pub server: String,
     pub cluster_name: String,
     pub me: u32,
     /// Of the nodelist.
@@ -177,6 +179,16 @@ impl Device {
         self.is_ready() && self.vote.is_none() && now < self.open_until
     }
 
+    /// Until when that may last.
+    pub fn undecided_until(&self, now: Time) -> Option<Time> {
+        self.is_undecided(now).then_some(self.open_until)
+    }
+
+    /// What is wanted of TLS from the next connection on.
+    pub fn set_tls(&mut self, tls: Tls) {
+        self.config.tls = tls;
+    }
+
     /// A new view: no earlier vote counts for it.
     pub fn set_view(&mut self, ring: RingId, members: Vec<u32>, now: Time) {
         (self.ring, self.members) = (ring, members);
@@ -200,7 +212,8 @@ impl Device {
     pub fn reconfigure(&mut self, config: Config, now: Time) {
         let old = std::mem::replace(&mut self.config, config);
         let (nodes, version) = (self.config.nodes.clone(), self.config.config_version);
-        let same = Config { nodes, config_version: version, ..old.clone() } == self.config;
+        // What TLS came to be is the connection's.
+        let same = Config { nodes, config_version: version, tls: self.config.tls, ..old.clone() } == self.config;
         if !same {
             self.disconnect("its configuration has changed", now);
             self.until = now;

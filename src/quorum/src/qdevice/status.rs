@@ -2,7 +2,6 @@
 
 use super::{Device, Phase};
 use base::Time;
-use serde::{Deserialize, Serialize};
 
 /// Kept for the status alone, and what is to be said once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,7 +14,7 @@ pub(super) struct Notes {
     pub ask_again: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeviceStatus {
     /// `Connected`, `Connecting`, `Connect failed`, `Disconnected`.
     pub state: String,
@@ -28,6 +27,14 @@ pub struct DeviceStatus {
     pub heuristics_membership: String,
     pub heuristics_connect: String,
     pub keeps_partition: bool,
+    /// When the last echo came back.
+    pub echoed: Option<Time>,
+}
+
+impl DeviceStatus {
+    pub fn echoed_ago_ms(&self, now: Time) -> Option<i64> {
+        self.echoed.and_then(|at| i64::try_from(now.since(at).as_millis()).ok())
+    }
 }
 
 impl Device {
@@ -49,6 +56,7 @@ impl Device {
             heuristics_membership: self.heuristics.membership.words().to_owned(),
             heuristics_connect: self.heuristics.connect.words().to_owned(),
             keeps_partition: self.keeps_partition,
+            echoed: self.status.echoed.filter(|_| self.is_ready()),
         }
     }
 }

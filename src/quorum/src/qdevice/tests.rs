@@ -29,6 +29,7 @@ struct World {
 
 fn config(me: u64, nodes: &[u32], algorithm: Algorithm) -> Config {
     Config {
+        server: "arbiter".to_owned(),
         cluster_name: "web".to_owned(),
         me: me as u32,
         nodes: nodes.to_vec(),

@@ -26,7 +26,6 @@ const AT_RESTART: &[&str] = &[
     "quorum.allow_downscale",
     "quorum.expected_votes_tracking",
     "quorum.ping_targets",
-    "quorum.device.",
     "system.",
     "resources.",
     "service.",

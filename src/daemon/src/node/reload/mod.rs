@@ -245,6 +245,7 @@ impl Core {
         }
         self.identity.settings = now;
         self.count_votes();
+        self.device_configured().await;
         self.reopen_logs();
         if runs.key != self.identity.settings.key || runs.resolved != self.identity.settings.resolved {
             self.claims.restart(&self.identity.settings, &self.performer.agents, &self.timeline);

@@ -1,0 +1,109 @@
+//! `corosync-qnetd-tool`: asks an arbitrator of this host, ours or the original's; both speak the same.
+
+use crate::args::{self, Command};
+use crate::report::Common;
+use crate::source::Failure;
+use clap::Parser;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Exit codes of the original.
+const USAGE: i32 = 1;
+const NO_ANSWER: i32 = 2;
+const CONNECT: i32 = 3;
+const REFUSED: i32 = 4;
+const WITHIN: Duration = Duration::from_secs(10);
+/// As much as the original sends at most.
+const MAX_ANSWER: u64 = 10 * 1024 * 1024;
+
+/// Show what an arbitrator of this host knows
+#[derive(Parser, Debug)]
+#[command(
+    name = "corosync-qnetd-tool",
+    disable_version_flag = true,
+    mut_arg("verbose", |arg| arg.short('v')),
+    after_help = "Examples:\n  corosync-qnetd-tool -s          how it is set up, and how many are connected\n  corosync-qnetd-tool -l -v       clusters, their nodes, and who has the vote\n  corosync-qnetd-tool -l -c web   one cluster\n\nExit codes: 1 usage, 2 internal error, 3 no arbitrator answers, 4 it refused"
+)]
+pub struct Qnetdtool {
+    /// How the arbitrator is set up
+    #[arg(short = 's')]
+    status: bool,
+    /// Clients by cluster
+    #[arg(short = 'l')]
+    list: bool,
+    /// Only this cluster
+    #[arg(short = 'c', value_name = "CLUSTER")]
+    cluster: Option<String>,
+    /// Stop the arbitrator in good order
+    #[arg(short = 'H')]
+    shutdown: bool,
+    /// Its socket
+    #[arg(short = 'p', value_name = "SOCKET", default_value = "/var/run/corosync-qnetd/corosync-qnetd.sock")]
+    socket: PathBuf,
+    /// With -l: as JSON (our own arbitrator only)
+    #[arg(short = 'j', long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn qnetdtool(args: Vec<OsString>) -> i32 {
+    args::run::<Qnetdtool>(args)
+}
+
+impl Command for Qnetdtool {
+    const NAME: &'static str = "corosync-qnetd-tool";
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn execute(&self) -> Result<i32, Failure> {
+        let mut line = match (self.shutdown, self.list, self.status) {
+            (true, ..) => "shutdown ".to_owned(),
+            (_, true, _) => "list ".to_owned(),
+            (_, _, true) => "status ".to_owned(),
+            _ => {
+                let usage = "usage: corosync-qnetd-tool [-Hhlsv] [-c cluster_name] [-p qnetd_ipc_socket_path]";
+                return Err(Failure::new(USAGE, usage));
+            }
+        };
+        if self.common.verbose > 0 {
+            line += "verbose ";
+        }
+        if self.json && self.list {
+            line += "json ";
+        }
+        if let Some(cluster) = &self.cluster {
+            line += &format!("cluster {} ", quoted(cluster));
+        }
+        let text = ask(&self.socket, &line)?;
+        self.common.write(&text)?;
+        Ok(0)
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The answer's text.
+fn ask(socket: &std::path::Path, line: &str) -> Result<String, Failure> {
+    let connect =
+        |e: std::io::Error| Failure::new(CONNECT, format!("Can't connect to QNetd socket (is QNetd running?): {e}"));
+    let mut stream = UnixStream::connect(socket).map_err(connect)?;
+    let talk = |e: std::io::Error| Failure::new(NO_ANSWER, format!("Can't read QNetd reply: {e}"));
+    stream.set_read_timeout(Some(WITHIN)).map_err(talk)?;
+    stream.write_all(line.as_bytes()).and_then(|()| stream.write_all(b"\n\0")).map_err(talk)?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).map_err(talk)?;
+    let (word, text) = answer.split_once('\n').unwrap_or((&answer, ""));
+    match word.trim_end_matches('\r').to_ascii_lowercase().as_str() {
+        "ok" => Ok(text.to_owned()),
+        "error" => Err(Failure::new(REFUSED, format!("Error: {}", text.trim_end()))),
+        _ => Err(Failure::new(NO_ANSWER, "Can't read QNetd reply")),
+    }
+}
