@@ -5,6 +5,7 @@
 mod acl;
 mod agents;
 mod alerts;
+mod arbitrator;
 mod commands;
 mod director;
 mod disk;

@@ -1,0 +1,434 @@
+//! An arbitrator for real nodes: ours and Debian's `corosync-qnetd`, beside our nodes and Debian's corosync with its qdevice.
+//!
+//! The ring runs on the first cables, the way to the arbitrator on the second ones, so that either can be cut alone.
+
+use crate::fixture::{BASCULE, Cluster};
+use crate::links::conf;
+use crate::root::root;
+use lab::hosts::HostSpec;
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+use wire::api::QuorumStatus;
+
+const PAIR: [&str; 2] = ["n1", "n2"];
+const FOUR: [&str; 4] = ["n1", "n2", "n3", "n4"];
+const QNETD: &str = "/usr/bin/corosync-qnetd";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Maker {
+    Ours,
+    Debian,
+}
+
+/// Whether the originals are here; told loudly where they are not.
+fn have(programs: &[&str]) -> bool {
+    let absent: Vec<&&str> = programs.iter().filter(|p| !Path::new(p).exists()).collect();
+    if !absent.is_empty() {
+        eprintln!("SKIPPED: {absent:?} absent: apt-get install corosync corosync-qdevice corosync-qnetd");
+    }
+    absent.is_empty()
+}
+
+/// The host `arb`, 10.77.1.9, and the arbitrator on it.
+struct Arbiter {
+    maker: Maker,
+    child: Option<Child>,
+    dir: PathBuf,
+    tls: &'static str,
+}
+
+impl Arbiter {
+    fn new(maker: Maker, cluster: &Cluster) -> Arbiter {
+        Arbiter { maker, child: None, dir: cluster.path("arb"), tls: "off" }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("qnetd.sock")
+    }
+
+    fn start(&mut self, cluster: &Cluster) {
+        std::fs::create_dir_all(&self.dir).expect("a directory");
+        let log = std::fs::File::create(self.dir.join("log")).expect("a log file");
+        let mut command = match self.maker {
+            Maker::Ours => {
+                let mut command = Command::new(BASCULE);
+                command.arg("qnetd");
+                command
+            }
+            Maker::Debian => Command::new(QNETD),
+        };
+        let (socket, lock) = (self.socket(), self.dir.join("lock"));
+        let mut settings = format!("local_socket_file={},lock_file={}", socket.display(), lock.display());
+        if self.maker == Maker::Debian {
+            settings += &format!(",nss_db_dir={}", self.dir.join("nssdb").display());
+        } else {
+            settings += &format!(",tls_dir={}", self.dir.join("tls").display());
+        }
+        command.args(["-f", "-d", "-s", self.tls, "-S", &settings]);
+        command.stderr(log.try_clone().expect("a handle")).stdout(log);
+        self.child = Some(cluster.lab.host("arb").expect("a host").spawn(&mut command).expect("it starts"));
+    }
+
+    async fn end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().await.expect("it ended");
+    }
+
+    /// Our tool, whoever made the server.
+    fn tool(&self, words: &[&str]) -> String {
+        let socket = self.socket();
+        let mut command = std::process::Command::new(BASCULE);
+        command.arg("corosync-qnetd-tool").args(words).arg("-p").arg(socket);
+        let out = command.output().expect("the command runs");
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+fn device(algorithm: &str, more: &str) -> String {
+    format!(
+        "    device {{\n        model: net\n        net {{\n            host: 10.77.1.9\n            algorithm: {algorithm}\n{more}        }}\n    }}\n"
+    )
+}
+
+/// Hosts and cables, nothing started.
+async fn cables(nodes: &[&'static str], quorum: &str) -> Cluster {
+    let mut cluster = Cluster::prepare(nodes).await;
+    cluster.lab.add_host(HostSpec::numbered("arb", 9)).await.expect("a host");
+    cluster.lab.add_network(1).await.expect("cables");
+    std::fs::write(cluster.path("corosync.conf"), conf(nodes, 1, "", quorum)).expect("written");
+    cluster
+}
+
+async fn start(cluster: &mut Cluster, nodes: &[&'static str]) {
+    nodes.iter().for_each(|n| cluster.start_node(n));
+    cluster.wait_for_ring(nodes).await;
+}
+
+fn quorum(cluster: &Cluster, node: &str) -> Option<QuorumStatus> {
+    crate::fixture::get(&cluster.run_dir(node), "quorum")
+}
+
+/// Votes that are here, and whether that is quorum; how long it took.
+async fn until(cluster: &Cluster, arbiter: &Arbiter, node: &str, total: u32, quorate: bool) -> Duration {
+    let began = Instant::now();
+    let what = format!("{total} votes on {node}, quorate {quorate}");
+    let mut last = None;
+    let end = Instant::now() + crate::fixture::PATIENCE;
+    loop {
+        let now = quorum(cluster, node).map(|q| (q.total_votes, q.quorate));
+        if now == Some((total, quorate)) {
+            return began.elapsed();
+        }
+        last = now.or(last);
+        assert!(Instant::now() < end, "not {what}, but {last:?}\n{}\n{}", cluster.logs(), arbiter.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The nodes neither hear nor reach each other, in either direction, over the first cables.
+async fn part(cluster: &Cluster, from: &[&str], to: &[u8], add: bool) {
+    for host in from {
+        for n in to {
+            let verb = if add { "add" } else { "del" };
+            let address = format!("10.77.0.{n}/32");
+            let mut command = Command::new("ip");
+            command.args(["route", verb, "blackhole", &address]);
+            let mut child = cluster.lab.host(host).expect("a host").spawn(&mut command).expect("ip starts");
+            assert!(child.wait().await.expect("ip ends").success());
+        }
+    }
+}
+
+/// Everything that may happen to a pair and its arbitrator.
+async fn a_pair(maker: Maker, algorithm: &str) {
+    let mut cluster = cables(&PAIR, &device(algorithm, "            tls: off\n")).await;
+    let mut arbiter = Arbiter::new(maker, &cluster);
+    arbiter.start(&cluster);
+    start(&mut cluster, &PAIR).await;
+    for node in PAIR {
+        until(&cluster, &arbiter, node, 3, true).await;
+    }
+    // The ring is cut, both reach the arbitrator: one of them goes on.
+    cluster.lab.unplug("n1").await.expect("cut");
+    let won = until(&cluster, &arbiter, "n1", 2, true).await;
+    until(&cluster, &arbiter, "n2", 1, false).await;
+    cluster.lab.plug("n1").await.expect("healed");
+    for node in PAIR {
+        until(&cluster, &arbiter, node, 3, true).await;
+    }
+    // The one that would win is dead.
+    cluster.lab.unplug_from("n1", 1).await.expect("cut");
+    cluster.kill("n1").await;
+    let took = until(&cluster, &arbiter, "n2", 2, true).await;
+    cluster.lab.plug_into("n1", 1).await.expect("healed");
+    cluster.start_node("n1");
+    for node in PAIR {
+        until(&cluster, &arbiter, node, 3, true).await;
+    }
+    // Without the arbitrator the pair stays what it is; it comes back by itself.
+    arbiter.end().await;
+    for node in PAIR {
+        until(&cluster, &arbiter, node, 2, true).await;
+    }
+    arbiter.start(&cluster);
+    for node in PAIR {
+        until(&cluster, &arbiter, node, 3, true).await;
+    }
+    // A half that does not reach it.
+    cluster.lab.unplug_from("n1", 1).await.expect("cut");
+    until(&cluster, &arbiter, "n1", 2, true).await;
+    cluster.lab.unplug("n1").await.expect("cut");
+    until(&cluster, &arbiter, "n2", 2, true).await;
+    until(&cluster, &arbiter, "n1", 1, false).await;
+    println!("{maker:?}, {algorithm}: cut decided after {won:?}, a dead node after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_with_our_arbitrator() {
+    let Some(()) = root() else { return };
+    a_pair(Maker::Ours, "ffsplit").await;
+    a_pair(Maker::Ours, "lms").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_with_debians_arbitrator() {
+    let Some(()) = root() else { return };
+    if !have(&[QNETD]) {
+        return;
+    }
+    a_pair(Maker::Debian, "ffsplit").await;
+    a_pair(Maker::Debian, "lms").await;
+}
+
+/// Debian's corosync and its qdevice on one host.
+struct Original {
+    host: &'static str,
+    dir: PathBuf,
+    children: Vec<Child>,
+}
+
+impl Original {
+    fn start(cluster: &Cluster, host: &'static str, quorum: &str) -> Original {
+        let dir = cluster.path(&format!("{host}.original"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let ours = conf(&PAIR, 1, "    transport: knet\n    crypto_cipher: none\n    crypto_hash: none\n", quorum);
+        let state = dir.join("state");
+        std::fs::create_dir_all(&state).expect("a directory");
+        let system = format!(
+            "system {{\n    sched_rr: no\n    move_to_root_cgroup: no\n    allow_knet_handle_fallback: yes\n    \
+             state_dir: {}\n}}\n",
+            state.display()
+        );
+        let text = ours.replace("to_syslog: no", "to_syslog: no\n    to_stderr: yes") + &system;
+        std::fs::write(dir.join("corosync.conf"), text).expect("written");
+        let mut original = Original { host, dir, children: Vec::new() };
+        original.run(cluster, &format!("exec corosync -f -c {}", original.file("corosync.conf")));
+        original
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// With a `/run` and `/etc/hostname` of its own; its sockets are the namespace's.
+    fn run(&mut self, cluster: &Cluster, line: &str) {
+        let name = format!("{}.log", self.children.len());
+        let log = std::fs::File::create(self.dir.join(name)).expect("a log file");
+        let line = format!("mount -t tmpfs none /run && hostname {} && {line}", self.host);
+        let mut command = Command::new("unshare");
+        command.args(["-m", "-u", "sh", "-c", &line]).stdout(log.try_clone().expect("a handle")).stderr(log);
+        self.children.push(cluster.lab.host(self.host).expect("a host").spawn(&mut command).expect("it starts"));
+    }
+
+    fn qdevice(&mut self, cluster: &Cluster) {
+        let nss = self.file("nssdb");
+        let settings =
+            format!("nss_db_dir={nss},lock_file={},local_socket_file={}", self.file("lock"), self.file("sock"));
+        let settings = settings.replace("nss_db_dir", "net_nss_db_dir");
+        self.run(cluster, &format!("exec corosync-qdevice -f -d -S {settings}"));
+    }
+
+    /// Standard output of one of its own tools.
+    async fn ask(&self, cluster: &Cluster, words: &[&str]) -> String {
+        let out = self.dir.join("answer");
+        let file = std::fs::File::create(&out).expect("a file");
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdout(file.try_clone().expect("a handle")).stderr(file);
+        let mut child = cluster.lab.host(self.host).expect("a host").spawn(&mut command).expect("it starts");
+        let _ = child.wait().await;
+        std::fs::read_to_string(out).unwrap_or_default()
+    }
+
+    async fn until(&self, cluster: &Cluster, arbiter: &Arbiter, total: u32, quorate: bool) {
+        let end = Instant::now() + crate::fixture::PATIENCE;
+        let (votes, word) = (format!("Total votes:      {total}\n"), if quorate { "Yes" } else { "No" });
+        loop {
+            let text = self.ask(cluster, &["corosync-quorumtool", "-s"]).await;
+            if text.contains(&votes) && text.contains(&format!("Quorate:          {word}")) {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "{}: not {total} {quorate}: {text}\n{}\n{}",
+                self.host,
+                self.logs(),
+                arbiter.log()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn logs(&self) -> String {
+        let tail = |n: usize| {
+            let log = std::fs::read_to_string(self.dir.join(format!("{n}.log"))).unwrap_or_default();
+            let lines: Vec<String> = log.lines().rev().take(30).map(str::to_owned).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
+        (0..self.children.len()).map(|n| format!("== {} {n}\n{}\n", self.host, tail(n))).collect()
+    }
+}
+
+/// Debian's corosync and corosync-qdevice with our arbitrator.
+async fn originals_with_ours(algorithm: &str) {
+    // As short as the original lets it be: a dead node is given up after one and a half heartbeats of 0.8 timeouts.
+    let device = device(algorithm, "            tls: off\n").replace("net\n", "net\n        timeout: 2500\n");
+    let quorum = device.replacen("        net {", "        votes: 1\n        net {", 1);
+    let cluster = cables(&PAIR, &quorum).await;
+    let mut arbiter = Arbiter::new(Maker::Ours, &cluster);
+    arbiter.start(&cluster);
+    let mut nodes = PAIR.map(|n| Original::start(&cluster, n, &quorum));
+    for node in &nodes {
+        node.until(&cluster, &arbiter, 2, true).await;
+    }
+    nodes.iter_mut().for_each(|n| n.qdevice(&cluster));
+    for node in &nodes {
+        node.until(&cluster, &arbiter, 3, true).await;
+    }
+    let text = arbiter.tool(&["-l", "-v"]);
+    let words = if algorithm == "lms" { "LMS" } else { "Fifty-Fifty split" };
+    assert!(text.contains(words) && text.contains("Node ID 2:"), "{text}");
+    // The original's tool understands our arbitrator.
+    let socket = arbiter.socket().display().to_string();
+    let theirs = nodes[0].ask(&cluster, &["corosync-qnetd-tool", "-l", "-v", "-p", &socket]).await;
+    assert!(theirs.starts_with("Cluster \"test\":\n") && theirs.contains("Node ID 1:"), "{theirs}");
+    cluster.lab.unplug("n1").await.expect("cut");
+    nodes[0].until(&cluster, &arbiter, 2, true).await;
+    nodes[1].until(&cluster, &arbiter, 1, false).await;
+    cluster.lab.plug("n1").await.expect("healed");
+    for node in &nodes {
+        node.until(&cluster, &arbiter, 3, true).await;
+    }
+    arbiter.end().await;
+    for node in &nodes {
+        node.until(&cluster, &arbiter, 2, true).await;
+    }
+    arbiter.start(&cluster);
+    for node in &nodes {
+        node.until(&cluster, &arbiter, 3, true).await;
+    }
+    // The power of the first fails.
+    cluster.lab.unplug_from("n1", 1).await.expect("cut");
+    cluster.lab.power_off("n1").await.expect("dead");
+    nodes[1].until(&cluster, &arbiter, 2, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debians_corosync_with_our_arbitrator() {
+    let Some(()) = root() else { return };
+    if !have(&["/usr/sbin/corosync", "/usr/sbin/corosync-qdevice", QNETD]) {
+        return;
+    }
+    originals_with_ours("ffsplit").await;
+    originals_with_ours("lms").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_and_two_the_tools_and_a_device_that_comes_and_goes_with_a_reload() {
+    let Some(()) = root() else { return };
+    let plain = device("ffsplit", "            tls: off\n            tie_breaker: highest\n");
+    let mut cluster = cables(&FOUR, &plain).await;
+    let mut arbiter = Arbiter::new(Maker::Ours, &cluster);
+    arbiter.start(&cluster);
+    start(&mut cluster, &FOUR).await;
+    for node in FOUR {
+        until(&cluster, &arbiter, node, 5, true).await;
+    }
+    // The tools, as the originals print.
+    let (code, text, _) = cluster.command("n1", &["corosync-quorumtool", "-s"]);
+    assert!(code == 0 && text.contains("Flags:            Quorate Qdevice \n"), "{text}");
+    let table = "    Nodeid      Votes    Qdevice Name\n         1          1    A,V,NMW n1 (local)\n         2          1    A,V,NMW n2\n";
+    cluster
+        .until("what the others' devices say", || {
+            let (_, text, _) = cluster.command("n1", &["corosync-quorumtool", "-s"]);
+            (text.contains(table) && text.ends_with("         0          1            Qdevice\n")).then_some(())
+        })
+        .await;
+    let (code, text, _) = cluster.command("n1", &["corosync-qdevice-tool", "-s", "-v"]);
+    for line in [
+        "Model:\t\t\tNet\n",
+        "QNetd host:\t\t10.77.1.9:5403\n",
+        "Algorithm:\t\tFifty-Fifty split\n",
+        "Tie-breaker:\t\tNode with highest node ID\n",
+        "KAP Tie-breaker:\tEnabled\n",
+        "Poll timer running:\tYes (cast vote)\n",
+        "State:\t\t\tConnected\n",
+        "    3\tNode ID = 4, State = member\n",
+    ] {
+        assert!(code == 0 && text.contains(line), "{line}: {text}");
+    }
+    let text = arbiter.tool(&["-l", "-v"]);
+    for line in [
+        "Cluster \"test\":\n    Algorithm:\t\tFifty-Fifty split (KAP Tie-breaker)\n    Tie-breaker:\tNode with highest node ID\n",
+        "        Client address:\t\t::ffff:10.77.1.1:",
+        "        Configured node list:\t1, 2, 3, 4\n",
+        "        Membership node list:\t1, 2, 3, 4\n",
+        "        TLS active:\t\tNo\n",
+        "(ACK)\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(arbiter.tool(&["-s"]).contains("Connected clients:\t\t4\nConnected clusters:\t\t1\n"));
+    // Two and two: the half of the highest node goes on.
+    part(&cluster, &["n1", "n2"], &[3, 4], true).await;
+    part(&cluster, &["n3", "n4"], &[1, 2], true).await;
+    for (node, total, quorate) in [("n3", 3, true), ("n4", 3, true), ("n1", 2, false), ("n2", 2, false)] {
+        until(&cluster, &arbiter, node, total, quorate).await;
+    }
+    part(&cluster, &["n1", "n2"], &[3, 4], false).await;
+    part(&cluster, &["n3", "n4"], &[1, 2], false).await;
+    for node in FOUR {
+        until(&cluster, &arbiter, node, 5, true).await;
+    }
+    // Away, and back, while the nodes run.
+    std::fs::write(cluster.path("corosync.conf"), conf(&FOUR, 1, "", "")).expect("written");
+    assert_eq!(cluster.command("n2", &["corosync-cfgtool", "-R"]).0, 0);
+    for node in FOUR {
+        until(&cluster, &arbiter, node, 4, true).await;
+        assert_eq!(quorum(&cluster, node).map(|q| (q.expected_votes, q.device.is_none())), Some((4, true)), "{node}");
+    }
+    assert_eq!(cluster.command("n1", &["corosync-qdevice-tool", "-s"]).0, 4);
+    cluster.until("no client", || arbiter.tool(&["-s"]).contains("Connected clients:\t\t0\n").then_some(())).await;
+    std::fs::write(cluster.path("corosync.conf"), conf(&FOUR, 1, "", &plain)).expect("written");
+    assert_eq!(cluster.command("n2", &["corosync-cfgtool", "-R"]).0, 0);
+    for node in FOUR {
+        until(&cluster, &arbiter, node, 5, true).await;
+    }
+    let view = cluster.status("n1").expect("an answer").view;
+    cluster.signal("n4", Signal::SIGTERM);
+    cluster.daemons.get_mut("n4").expect("a daemon").wait().await.expect("it ended");
+    until(&cluster, &arbiter, "n1", 4, true).await;
+    assert_ne!(cluster.status("n1").expect("an answer").view, view);
+    // The tool ends it.
+    arbiter.tool(&["-H"]);
+    let ended = arbiter.child.take().expect("it runs").wait().await.expect("it ended");
+    assert!(ended.success());
+    for node in &FOUR[..3] {
+        until(&cluster, &arbiter, node, 3, true).await;
+    }
+}
