@@ -69,7 +69,9 @@ impl Arbiter {
         } else {
             settings += &format!(",tls_dir={}", self.dir.join("tls").display());
         }
-        command.args(["-f", "-d", "-s", self.tls, "-S", &settings]);
+        // Its manual says `required`, it takes `req`; ours takes both.
+        let tls = if self.tls == "required" { "req" } else { self.tls };
+        command.args(["-f", "-d", "-s", tls, "-S", &settings]);
         command.stderr(log.try_clone().expect("a handle")).stdout(log);
         self.child = Some(cluster.lab.host("arb").expect("a host").spawn(&mut command).expect("it starts"));
     }

@@ -7,7 +7,7 @@ mod qnetdtool;
 mod quorumtool;
 
 pub use cfgtool::{Cfgtool, cfgtool};
-pub use qdevicetool::{Qdevicetool, qdevicetool};
+pub use qdevicetool::{Qdevicetool, device_text, qdevicetool};
 pub use qnetdtool::{Qnetdtool, qnetdtool};
 pub use quorumtool::{Quorumtool, quorum_text, quorumtool};
 

@@ -13,6 +13,7 @@ mod defaults;
 mod describe;
 mod node;
 mod operations;
+mod quorum;
 mod relations;
 mod remote;
 mod report;

@@ -137,6 +137,7 @@ async fn debians_qdevice_with_our_arbitrator_and_tls() {
     must(&["certutil", "-R", "-s", "CN=test", "-o", &asked, "-d", &db, "-z", &noise]);
     tool(&["-s", "-c", &asked, "-n", "test"]);
     must(&["certutil", "-d", &db, "-A", "-t", "u,u,u", "-n", "Cluster Cert", "-i", &signed]);
+    node.until(&cluster, &arbiter, 1, false).await;
     node.qdevice(&cluster);
     // One of two nodes, with the vote: quorate.
     node.until(&cluster, &arbiter, 2, true).await;

@@ -77,12 +77,16 @@ impl Command for Qdevicetool {
         let text = if self.json || self.common.output_as == Format::Json {
             serde_json::to_string_pretty(device).map_err(|e| Failure::new(2, e.to_string()))? + "\n"
         } else {
-            let verbose = self.common.verbose > 0;
-            generic(&q, &status, device, verbose) + "\n" + &net(device, verbose)
+            device_text(&q, &status, device, self.common.verbose > 0)
         };
         self.common.write(&text)?;
         Ok(0)
     }
+}
+
+/// As `corosync-qdevice-tool -s` prints it, or `-s -v`.
+pub fn device_text(q: &QuorumStatus, status: &NodeStatus, device: &DeviceInfo, verbose: bool) -> String {
+    generic(q, status, device, verbose) + "\n" + &net(device, verbose)
 }
 
 fn generic(q: &QuorumStatus, status: &NodeStatus, d: &DeviceInfo, verbose: bool) -> String {

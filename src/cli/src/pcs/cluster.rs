@@ -108,9 +108,7 @@ pub fn quorum(words: &[&str]) -> Result<(String, i32), Failure> {
             let status: wire::api::QuorumStatus = crate::client::Client::from_env().get("/v1/quorum")?;
             Ok((crate::corosync::quorum_text(&status), crm::OK))
         }
-        ["device", ..] => Err(error(
-            "quorum devices are set in the quorum section of corosync.conf (device { model: net … }) on every node",
-        )),
+        ["device", rest @ ..] => super::quorum::device(rest),
         _ => Err(error(
             "quorum options are set in the quorum section of corosync.conf on every node; then restart the node daemons one after the other",
         )),
@@ -280,7 +278,9 @@ pub fn config(source: &Source, line: &Line) -> Result<String, Failure> {
 pub fn elsewhere(what: &str) -> Failure {
     let cure = match what {
         "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
-        "qdevice" => "set the device in the quorum section of corosync.conf",
+        "qdevice" => {
+            "an arbitrator is run by `bascule qnetd` on its own host; certificates: corosync-qnetd-certutil -i"
+        }
         _ => "there are no sites and tickets to manage in one cluster",
     };
     error(format!("'pcs {what}' is not part of Bascule: {cure}"))

@@ -57,6 +57,7 @@ pub(super) fn status(core: &Core) -> NodeStatus {
             .chain(standing)
             .chain(heard(core, &ring))
             .chain(core.quorum.lack(&settings.names()))
+            .chain(super::device::warnings(core))
             .chain(core.performer.alerts.troubles())
             .collect(),
         storage,

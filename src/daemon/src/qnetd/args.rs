@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(short = 'p', value_name = "PORT", default_value_t = quorum::qnet::PORT)]
     port: u16,
     /// TLS: off, on (for who wants it) or required
-    #[arg(short = 's', value_name = "TLS", default_value = "on", value_parser = ["on", "off", "required"])]
+    #[arg(short = 's', value_name = "TLS", default_value = "on", value_parser = ["on", "off", "required", "req"])]
     tls: String,
     /// Whether clients have to show a certificate of their cluster
     #[arg(short = 'c', value_name = "ON|OFF", default_value = "on", value_parser = ["on", "off"])]
@@ -80,7 +80,7 @@ impl Args {
         let mut core = quorum::qnetd::Config {
             tls: match self.tls.as_str() {
                 "off" => Tls::Unsupported,
-                "required" => Tls::Required,
+                "required" | "req" => Tls::Required,
                 _ => Tls::Supported,
             },
             client_cert_required: self.client_cert_required == "on",

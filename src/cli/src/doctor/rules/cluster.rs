@@ -33,7 +33,12 @@ fn quorum(conf: &Corosync, report: &mut Report) {
             error("two-node"),
             format!("{file} has two nodes, and neither two_node nor a quorum device"),
             "when one node is lost the other has no quorum and stops the resources: there is no fail-over",
-            edit("two_node: 1"),
+            [
+                edit("two_node: 1")[0].clone(),
+                "or have a third, small machine decide: `bascule qnetd` there, then here `bascule pcs quorum device add model net \
+                 host=ADDRESS algorithm=ffsplit`"
+                    .to_owned(),
+            ],
         );
     }
     if nodes != 2 && conf.two_node {

@@ -7,7 +7,7 @@ mod connect;
 mod heuristics;
 mod shown;
 
-pub(super) use shown::shown;
+pub(super) use shown::{shown, warnings};
 
 use super::core::Core;
 use super::orders::Order;
@@ -90,6 +90,10 @@ impl Arbitration {
     /// When [`Core::device_time`] is due.
     pub fn due(&self) -> Option<Time> {
         self.device.as_ref().and_then(Device::poll_timeout)
+    }
+
+    pub fn client(&self) -> Option<&Device> {
+        self.device.as_ref()
     }
 
     pub fn peer(&self, node: NodeId) -> Option<DeviceState> {

@@ -55,3 +55,24 @@ pub(in crate::node) fn shown(core: &Core) -> Option<DeviceInfo> {
         polled: core.arbitration.polled,
     })
 }
+
+/// What of it an operator should know.
+pub(in crate::node) fn warnings(core: &Core) -> Vec<String> {
+    let settings = &core.identity.settings;
+    let (Some(file), Some(device)) = (&settings.config.quorum.device, core.arbitration.client()) else {
+        return Vec::new();
+    };
+    let at = format!("arbitrator {} port {}", file.host, file.port);
+    let mut all = Vec::new();
+    let status = device.status();
+    if let Some(why) = status.trouble.filter(|_| !device.is_ready()) {
+        all.push(format!("{at} is not connected: {why}; a split or the loss of half of the nodes would end quorum"));
+    }
+    if device.is_ready() && !status.tls_active && file.tls != quorum::qnet::Tls::Unsupported {
+        all.push(format!(
+            "{at}: the connection is not encrypted, and anyone on the way can vote: get certificates \
+             (corosync-qdevice-net-certutil), or say `tls: off` where that is as it should be"
+        ));
+    }
+    all
+}
