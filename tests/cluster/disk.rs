@@ -16,14 +16,14 @@ const SAMPLES: usize = 100;
 const HUNG: Duration = Duration::from_secs(15);
 
 /// A file system of its own for one state directory, made before the hosts, so that they have it too.
-struct Volume {
-    dir: PathBuf,
+pub struct Volume {
+    pub dir: PathBuf,
     image: Option<PathBuf>,
 }
 
 impl Volume {
     /// ext4 on a loop device; `None` where there is none.
-    fn ext4(name: &str) -> Option<Volume> {
+    pub fn ext4(name: &str) -> Option<Volume> {
         let dir = fresh(name);
         let image = dir.with_extension("img");
         std::fs::File::create(&image).and_then(|f| f.set_len(64 << 20)).expect("an image");
@@ -36,7 +36,7 @@ impl Volume {
         made.then_some(volume)
     }
 
-    fn tmpfs(name: &str, kib: u32) -> Volume {
+    pub fn tmpfs(name: &str, kib: u32) -> Volume {
         let volume = Volume { dir: fresh(name), image: None };
         let size = format!("size={kib}k");
         assert!(run("mount", &["-t", "tmpfs", "-o", &size, "bascule-test", path(&volume.dir)]), "a tmpfs");
@@ -44,7 +44,7 @@ impl Volume {
     }
 
     /// Takes all room that is left.
-    fn fill(&self) {
+    pub fn fill(&self) {
         use std::io::Write;
         let mut ballast = std::fs::File::create(self.dir.join("ballast")).expect("a file");
         for size in [65536, 4096, 1] {
@@ -52,7 +52,7 @@ impl Volume {
         }
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         std::fs::remove_file(self.dir.join("ballast")).expect("removed");
     }
 
@@ -76,16 +76,16 @@ impl Drop for Volume {
 }
 
 /// A frozen file system; thawed at the end in any case, since processes that wait for it cannot even be killed.
-struct Frozen<'a>(&'a Path);
+pub struct Frozen(PathBuf);
 
-fn freeze(volume: &Volume) -> Frozen<'_> {
+pub fn freeze(volume: &Volume) -> Frozen {
     assert!(run("fsfreeze", &["-f", path(&volume.dir)]), "frozen");
-    Frozen(&volume.dir)
+    Frozen(volume.dir.clone())
 }
 
-impl Drop for Frozen<'_> {
+impl Drop for Frozen {
     fn drop(&mut self) {
-        run("fsfreeze", &["-u", path(self.0)]);
+        run("fsfreeze", &["-u", path(&self.0)]);
     }
 }
 

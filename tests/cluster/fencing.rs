@@ -17,7 +17,7 @@ const VIP: &str = "10.55.1.7";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How it acts is a parameter, so that one cluster can have several kinds.
-const AGENT: &str = r#"#!/bin/sh
+pub const AGENT: &str = r#"#!/bin/sh
 if [ "$1 $2" = "-o metadata" ]; then
     echo '<?xml version="1.0" ?><resource-agent name="fence_lab"><parameters><parameter name="port"/></parameters>'
     echo '<actions><action name="on"/><action name="off"/><action name="reboot"/><action name="monitor"/></actions></resource-agent>'

@@ -30,5 +30,9 @@ mod stock_fences;
 mod stops;
 mod votes;
 
+#[path = "../support/asker.rs"]
+mod asker;
+#[path = "../attack/mod.rs"]
+mod attack;
 #[path = "../support/root.rs"]
 mod root;

@@ -15,5 +15,7 @@ mod stranger;
 mod targets;
 mod without_ipvs;
 
+#[path = "../support/asker.rs"]
+mod asker;
 #[path = "../support/root.rs"]
 mod root;

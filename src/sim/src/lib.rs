@@ -38,7 +38,7 @@ pub mod plan;
 mod process;
 pub mod properties;
 mod ring;
-mod rng;
+pub mod rng;
 pub mod run;
 pub mod shrink;
 mod story;

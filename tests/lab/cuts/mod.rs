@@ -11,12 +11,13 @@
 mod hang;
 mod observer;
 
+use crate::asker::Client;
 use crate::fixture::{Group, NODES, other, signal, vips};
 use crate::root::root;
 use hang::Hang;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use observer::{Client, on_both};
+use observer::on_both;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -387,7 +388,10 @@ async fn table(takeover: &str, harms: &[Harm]) {
         for round in 0..rounds {
             // Each round by itself: the ring is patient with a node that was taken out again and again.
             let mut group = Group::start_apart(takeover, &[]).await;
-            let clients = [Client::start(&group, vips()[0]).await, Client::start(&group, vips()[2]).await];
+            let clients = {
+                let host = group.host("client");
+                [Client::start(host, vips()[0]).await, Client::start(host, vips()[2]).await]
+            };
             let what = format!("takeover={takeover}, {}, round {round}", harm.name());
             let plan = group.command(
                 "d1",
