@@ -289,3 +289,28 @@ fn a_loss_is_not_kept_waiting_by_probes() {
     let started = lab.log.iter().find(|(at, _, key)| *at >= killed && key == "vip_start_0");
     assert!(started.is_some(), "{:#?}", lab.operations(killed));
 }
+
+#[test]
+fn while_an_arbitrator_is_asked_what_runs_goes_on_and_nothing_begins() {
+    for quorate in [true, false] {
+        let mut lab = up(2);
+        assert_on(&lab, 1);
+        let until = lab.now + std::time::Duration::from_secs(20);
+        for node in [1, 2] {
+            lab.input(NodeId(node), Input::Undecided { until });
+        }
+        let cut = lab.now;
+        lab.partition(&[&[1], &[2]]);
+        lab.run_ms(5000);
+        assert_eq!(lab.operations(cut), Vec::<String>::new());
+        assert_eq!(lab.where_is("vip"), [1]);
+        // It has spoken.
+        lab.input(NodeId(1), Input::Undecided { until: Time::ZERO });
+        lab.input(NodeId(1), Input::Quorum { quorate });
+        lab.run_ms(1000);
+        assert_eq!(lab.where_is("vip"), if quorate { vec![1] } else { Vec::new() });
+        // Nobody waits for ever.
+        lab.run_ms(20_000);
+        assert_eq!(lab.where_is("lvs"), if quorate { vec![1] } else { Vec::new() });
+    }
+}
