@@ -256,7 +256,9 @@ async fn a_full_disk_is_told_and_written_once_there_is_room() {
     }
     NODES.iter().for_each(|n| cluster.start_node(n));
     cluster.wait_for_ring(&NODES).await;
-    assert!(cluster.configuration("n3").expect("an answer").0.contains("\"red\""), "lost by a crash");
+    // Another view may be on its way on a busy machine; a node that is in between says so.
+    let kept = cluster.until("an answer", || cluster.configuration("n3")).await.0;
+    assert!(kept.contains("\"red\""), "lost by a crash: {kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,20 +77,21 @@ impl Timing {
     pub const USUAL: Duration = Duration::from_millis(120);
 
     /// A node in a ring of up to three, whose host answers echo requests while it lives, is noticed so long after its death at the
-    /// latest: up to half of it until somebody misses a heartbeat, the other half for three questions to its host. Who merely
+    /// latest: about half of it until somebody misses a heartbeat, the other half for three questions to its host. Who merely
     /// has no processor time has twice that, for its host answers. A dead host is told apart from a busy one no faster than
     /// that: with less than [`Timing::SHORTEST`], three packets lost in a row would do.
     pub fn noticing(dead_after: Duration) -> Timing {
         let ms = Duration::from_millis;
         let dead_after = dead_after.clamp(Timing::SHORTEST, Timing::USUAL);
         Timing {
-            heartbeat: dead_after / 2,
-            grace: Some(dead_after / 2),
+            // A little more for the part that costs packets; three questions fit into the rest.
+            heartbeat: dead_after * 13 / 24,
+            grace: Some(dead_after * 11 / 24),
             suspect: (dead_after * 2).max(ms(150)),
             link_down: ms(150),
-            token: ms(2000),
+            token: ms(3000),
             token_retransmit: ms(15),
-            hold: ms(900),
+            hold: ms(1400),
             join: ms(20),
             consensus: ms(250),
             commit: ms(250),

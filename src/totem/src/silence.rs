@@ -201,5 +201,5 @@ impl Node {
 
 /// How late a heartbeat may come, and how long an answer may take.
 fn late(timing: &Timing) -> Duration {
-    timing.heartbeat / 4
+    timing.grace.unwrap_or(timing.heartbeat) / 4
 }
