@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Between two comparisons.
-pub const EVERY: Duration = Duration::from_secs(10);
+pub const EVERY: Duration = Duration::from_secs(5);
 
 /// What one member holds at the position of a check.
 #[derive(Clone, PartialEq, Eq, Debug)]

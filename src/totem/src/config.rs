@@ -85,8 +85,8 @@ impl Timing {
         let dead_after = dead_after.clamp(Timing::SHORTEST, Timing::USUAL);
         Timing {
             // A little more for the part that costs packets; three questions fit into the rest.
-            heartbeat: dead_after * 13 / 24,
-            grace: Some(dead_after * 11 / 24),
+            heartbeat: dead_after * 7 / 12,
+            grace: Some(dead_after * 5 / 12),
             suspect: (dead_after * 2).max(ms(150)),
             link_down: ms(150),
             token: ms(3000),

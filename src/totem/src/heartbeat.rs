@@ -16,6 +16,8 @@ use std::time::Duration;
 const ELSEWHERE_LIMIT: u32 = 3;
 /// A process that did not run for so long beyond its next timer knows that it stalled.
 const STALL: Duration = Duration::from_millis(50);
+/// A clock that is so far behind what peers echo of it stood still: an echo is never ahead of a clock that goes.
+const CLOCK_STOOD: Duration = Duration::from_millis(5);
 
 impl Node {
     /// The regular heartbeat.
@@ -314,6 +316,10 @@ impl Node {
         }
         // Clocks that go at slightly different rates part slowly; only what came since our last heartbeat is a stall.
         let stalled = self.echo_ahead.saturating_sub(self.echo_ahead_told);
+        if stalled >= CLOCK_STOOD {
+            // Short as it was, what the others say of this node's silence may be about it.
+            self.clock_stood_at = Some(now);
+        }
         if stalled < self.shortest_stall() {
             return;
         }

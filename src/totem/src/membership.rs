@@ -289,7 +289,8 @@ impl Node {
     /// Whether a node with which no ring came about is there, and hears us.
     fn is_put_out_by(&self, now: Time, node: NodeId) -> bool {
         // After a stall of ours it cannot have heard us.
-        let stalled = self.stalled_at.is_some_and(|t| now.since(t) < self.config.beat_interval() * 2);
+        let lately = |t: Time| now.since(t) < self.config.beat_interval() * 2;
+        let stalled = self.stalled_at.is_some_and(lately) || self.clock_stood_at.is_some_and(lately);
         let lively = self.peers.get(&node).is_some_and(|p| {
             let recent = p.silence(now).is_some_and(|s| s < self.config.beat_interval() * 6 / 5);
             recent && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)

@@ -78,6 +78,8 @@ pub struct Node {
     /// When this node last ran, to notice that it did not.
     pub(crate) last_run: Time,
     pub(crate) stalled_at: Option<Time>,
+    /// When the peers' echoes showed last that this node's clock had stood still, for however short a time.
+    pub(crate) clock_stood_at: Option<Time>,
     /// When a node that stepped out comes back.
     return_at: Option<Time>,
     /// By how much the peers' echoes have been ahead of our own clock at most, now and at our last heartbeat.
@@ -118,6 +120,7 @@ impl Node {
             beat_all: true,
             last_run: now,
             stalled_at: None,
+            clock_stood_at: None,
             return_at: None,
             echo_ahead: Duration::ZERO,
             echo_ahead_told: Duration::ZERO,

@@ -65,7 +65,7 @@ fn where_the_file_asks_for_it_a_dead_node_is_noticed_in_36_ms() {
 fn a_process_that_hangs_while_its_host_answers_is_given_more_time() {
     let worst = worst_loss(Timing::fast(), |_| {}, |c, lost| c.pause(lost, 10_000));
     println!("hung: noticed after at most {} ms", worst.0);
-    assert!((200..=306).contains(&worst.0), "{worst:?}");
+    assert!((200..=311).contains(&worst.0), "{worst:?}");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_host_that_never_answered_is_not_dead_because_it_does_not_now() {
     let silent = |c: &mut Cluster| c.ids().into_iter().for_each(|id| c.mute(id));
     let worst = worst_loss(Timing::fast(), silent, |c, lost| c.crash(lost));
     println!("hosts that answer no echo: noticed after at most {} ms", worst.0);
-    assert!((200..=306).contains(&worst.0), "{worst:?}");
+    assert!((200..=311).contains(&worst.0), "{worst:?}");
 }
 
 #[test]
