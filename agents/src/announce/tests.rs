@@ -303,7 +303,8 @@ impl Scene {
             ("ip", "203.0.113.100 2001:db8:100::100"),
             ("daemon", self.daemon.name),
             ("socket", self.socket.as_str()),
-            ("drain", "3s"),
+            // Long enough to be seen on a busy machine.
+            ("drain", "10s"),
             ("settle", "200ms"),
         ];
         let director = [("configfile", self.director.as_str())];
