@@ -268,7 +268,9 @@ impl World {
     /// The machine went off; the address moved after the verdict, and only then; one fencing.
     async fn judge(&mut self, title: &str) -> Result<(i64, i64), String> {
         let off_us = self.guest().off().await?;
-        self.until("the address is elsewhere", |w| w.owner().is_some_and(|o| o != "n3")).await?;
+        // A start under way counts as running for the command, so the event is waited for as well.
+        let added = |w: &World| w.timeline().0.iter().any(|(_, e)| e.contains(" address_added vip"));
+        self.until("the address is elsewhere", |w| w.owner().is_some_and(|o| o != "n3") && added(w)).await?;
         let (all, text) = self.timeline();
         let first = |words: &[&str]| {
             let found = all.iter().find(|(_, e)| words.iter().all(|w| e.contains(w)));
