@@ -179,7 +179,7 @@ fn heuristics(findings: &mut Findings, device: &Section, timeout_ms: u64, sync_t
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
     for entry in section.entries() {
         let Some(name) = entry.key.strip_prefix("exec_") else { continue };
-        let words = words(&entry.value);
+        let words = crate::qnet::words(&entry.value);
         if words.is_empty() || name.is_empty() {
             let text = format!("`{}` expected a name and a program, found `{}`", entry.key, entry.value);
             findings.refuse(entry.at, text, "write `exec_NAME: /path/to/program ARGUMENTS`");
@@ -203,35 +203,4 @@ fn heuristics(findings: &mut Findings, device: &Section, timeout_ms: u64, sync_t
         interval: of("interval", timeout_ms * 3),
         programs,
     }
-}
-
-/// Separated by blanks, with double quotes and backslashes as in the original.
-fn words(line: &str) -> Vec<String> {
-    let (mut all, mut word, mut begun, mut quoted) = (Vec::new(), String::new(), false, false);
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                word.extend(chars.next());
-                begun = true;
-            }
-            '"' => {
-                quoted = !quoted;
-                begun = true;
-            }
-            c if c.is_whitespace() && !quoted => {
-                if std::mem::take(&mut begun) {
-                    all.push(std::mem::take(&mut word));
-                }
-            }
-            c => {
-                word.push(c);
-                begun = true;
-            }
-        }
-    }
-    if begun {
-        all.push(word);
-    }
-    all
 }

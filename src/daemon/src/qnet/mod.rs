@@ -6,3 +6,34 @@ mod issue;
 mod stream;
 
 pub use stream::{Doing, Ear, Heard, Side, drive};
+
+/// Words separated by blanks; double quotes and backslashes as in the originals' files and on their sockets.
+pub fn words(line: &str) -> Vec<String> {
+    let (mut all, mut word, mut begun, mut quoted) = (Vec::new(), String::new(), false, false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                word.extend(chars.next());
+                begun = true;
+            }
+            '"' => {
+                quoted = !quoted;
+                begun = true;
+            }
+            c if c.is_whitespace() && !quoted => {
+                if std::mem::take(&mut begun) {
+                    all.push(std::mem::take(&mut word));
+                }
+            }
+            c => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        all.push(word);
+    }
+    all
+}

@@ -92,7 +92,9 @@ async fn answer(stream: UnixStream, asks: mpsc::Sender<Ask>) -> io::Result<()> {
 }
 
 fn parse(line: &str) -> Command {
-    let mut words = words(line).into_iter();
+    // The original's tool ends its line with a zero.
+    let line: String = line.chars().filter(|c| !matches!(c, '\0' | '\r' | '\n')).collect();
+    let mut words = crate::qnet::words(&line).into_iter();
     let command = words.next().unwrap_or_default().to_ascii_lowercase();
     let (mut verbose, mut cluster, mut json) = (false, None, false);
     while let Some(word) = words.next() {
@@ -110,39 +112,6 @@ fn parse(line: &str) -> Command {
         "shutdown" => Command::Shutdown,
         _ => Command::Unknown(command),
     }
-}
-
-/// Separated by blanks; a word may stand in quotes, a backslash takes the next character as it is.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let (mut word, mut begun, mut quoted) = (String::new(), false, false);
-    let mut chars = line.chars().filter(|c| !matches!(c, '\0' | '\r' | '\n'));
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                word.extend(chars.next());
-                begun = true;
-            }
-            '"' => {
-                quoted = !quoted;
-                begun = true;
-            }
-            c if c.is_whitespace() && !quoted => {
-                if begun {
-                    words.push(std::mem::take(&mut word));
-                }
-                begun = false;
-            }
-            c => {
-                word.push(c);
-                begun = true;
-            }
-        }
-    }
-    if begun {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]
