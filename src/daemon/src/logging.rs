@@ -11,7 +11,7 @@ mod tests;
 use crate::config::Logging;
 use sink::{Place, Sink};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
@@ -33,6 +33,7 @@ struct Handles {
 }
 
 static HANDLES: OnceLock<Handles> = OnceLock::new();
+static NEWEST: Newest<Logging> = Newest::new();
 
 /// Starts logging for the whole process; `chosen` is `--log-file`. Returns what could not be done.
 pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
@@ -69,9 +70,14 @@ pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
 }
 
 /// Takes over levels and places of a logging{} that was read anew, and opens the log file again (it may have been moved
-/// away). Returns what could not be done; timestamps stay as they were at the start.
-pub fn apply(logging: &Logging) -> Vec<String> {
-    HANDLES.get().map(|h| set(h, logging)).unwrap_or_default()
+/// away); timestamps stay as they were at the start. On a thread of its own, since opening a file takes as long as a disk does;
+/// what was asked for last is what holds.
+pub fn apply(logging: &Logging) {
+    NEWEST.ask(logging.clone());
+    tokio::task::spawn_blocking(|| {
+        let problems = NEWEST.serve(|logging| HANDLES.get().map(|h| set(h, &logging)));
+        problems.flatten().unwrap_or_default().iter().for_each(|p| tracing::warn!("{p}"));
+    });
 }
 
 /// Lines that each place could not take, since the start.
@@ -85,6 +91,30 @@ pub fn finish() {
     let Some(handles) = HANDLES.get() else { return };
     let end = Instant::now() + FLUSH_WITHIN;
     handles.sinks.iter().for_each(|s| s.flush(end));
+}
+
+/// Requests that threads of any order carry out: one at a time, and never an older one after a newer.
+struct Newest<T> {
+    asked: Mutex<Option<T>>,
+    /// Held while one is carried out.
+    busy: Mutex<()>,
+}
+
+impl<T> Newest<T> {
+    const fn new() -> Newest<T> {
+        Newest { asked: Mutex::new(None), busy: Mutex::new(()) }
+    }
+
+    fn ask(&self, request: T) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+
+    /// Carries out what was asked for last, if nobody has yet.
+    fn serve<R>(&self, carry_out: impl FnOnce(T) -> R) -> Option<R> {
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        request.map(carry_out)
+    }
 }
 
 fn set(handles: &Handles, logging: &Logging) -> Vec<String> {

@@ -22,6 +22,21 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
+/// A reload opens the log again with the old settings, and soon after with the new ones; their threads may run in any order.
+#[test]
+fn a_late_thread_does_not_bring_old_settings_back() {
+    let newest = Newest::new();
+    newest.ask("old");
+    newest.ask("new");
+    let carried_out: Vec<&str> = std::thread::scope(|threads| {
+        let all: Vec<_> = (0..4).map(|_| threads.spawn(|| newest.serve(|request| request))).collect();
+        all.into_iter().filter_map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(carried_out, ["new"]);
+    newest.ask("newer");
+    assert_eq!((newest.serve(|r| r), newest.serve(|r| r)), (Some("newer"), None));
+}
+
 /// A pipe that nobody reads is a log that hangs: opening it waits, and so does writing once it is full.
 #[test]
 fn a_log_that_hangs_delays_nobody_and_tells_what_it_lost() {

@@ -22,7 +22,7 @@ use crate::ring::Change;
 use agree::{Agreement, Message, Shared, Step};
 use base::{NodeId, Time};
 use controller::Input;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,17 +76,16 @@ impl Core {
         // A log that was moved away is opened again, whatever the file says.
         self.reopen_logs();
         let back = self.reloads.outcomes.0.clone();
-        let reader = self.reader(BTreeSet::new());
+        let reader = self.reader(check::Members::new());
         tokio::task::spawn_blocking(move || {
             let shared = reader.read(None).map(|s| Shared::of(&s.config.kept, s.key.mark()));
             back.send(Outcome::Asking { shared, to })
         });
     }
 
-    /// As logging{} says; away from this task, since opening a file takes as long as a disk does.
+    /// As logging{} says.
     pub(super) fn reopen_logs(&self) {
-        let logging = self.identity.settings.config.logging.clone();
-        tokio::task::spawn_blocking(move || logging::apply(&logging).iter().for_each(|p| tracing::warn!("{p}")));
+        logging::apply(&self.identity.settings.config.logging);
     }
 
     pub(super) async fn reload_read(&mut self, outcome: Outcome) {
@@ -205,14 +204,23 @@ impl Core {
         let back = self.reloads.outcomes.0.clone();
         let of = asked.is_some().then_some((asker, number));
         let asker = self.controller.config().name_of(asker);
-        let reader = self.reader(self.controller.status().members.into_iter().collect());
+        let reader = self.reader(self.members());
         tokio::task::spawn_blocking(move || {
             let asked = asked.as_ref().map(|shared| (shared, asker.as_str()));
             back.send(Outcome::Read { of, read: reader.read(asked).map(Box::new) })
         });
     }
 
-    fn reader(&self, members: BTreeSet<NodeId>) -> Reader {
+    fn members(&self) -> check::Members {
+        let peers = self.ring.status().totem.peers;
+        let works = |node: NodeId| {
+            let links = peers.iter().filter(|p| p.node == node).flat_map(|p| &p.links);
+            links.filter(|l| l.up && l.heard_by_peer).map(|l| l.link).collect()
+        };
+        self.controller.status().members.into_iter().map(|node| (node, works(node))).collect()
+    }
+
+    fn reader(&self, members: check::Members) -> Reader {
         Reader { args: self.identity.args.clone(), runs: self.identity.settings.clone(), members }
     }
 
@@ -285,7 +293,7 @@ fn answer(to: Option<oneshot::Sender<Answer>>, result: Answer) {
 struct Reader {
     args: super::args::Args,
     runs: Settings,
-    members: BTreeSet<NodeId>,
+    members: check::Members,
 }
 
 impl Reader {
