@@ -6,6 +6,7 @@ mod acl;
 mod agents;
 mod alerts;
 mod arbitrator;
+mod cmap;
 mod commands;
 mod director;
 mod disk;

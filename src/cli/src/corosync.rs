@@ -1,26 +1,28 @@
 //! Corosync's commands: `corosync-quorumtool`, `corosync-cfgtool`, `corosync-cmapctl`, `corosync-keygen`.
 
 mod cfgtool;
+mod cmapctl;
 mod keys;
 mod qdevicetool;
 mod qnetdtool;
 mod quorumtool;
+mod track;
 
 pub use cfgtool::{Cfgtool, cfgtool};
+pub use cmapctl::{Cmapctl, cmapctl};
 pub use qdevicetool::{Qdevicetool, device_text, qdevicetool};
 pub use qnetdtool::{Qnetdtool, qnetdtool};
 pub use quorumtool::{Quorumtool, quorum_text, quorumtool};
 
 use crate::args::{self, Command};
-use crate::client::Client;
-use crate::report::{Common, Format, put};
+use crate::report::{Common, put};
 use crate::source::Failure;
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
-use wire::api::{Done, NodeStatus, QuorumStatus, VotesCall};
+use wire::api::Done;
 
 /// Corosync's tools know one code for all that fails.
 fn error(failure: impl Into<Failure>) -> Failure {
@@ -31,96 +33,6 @@ fn error(failure: impl Into<Failure>) -> Failure {
 fn refused(original: String, done: &Done) -> Failure {
     let why = done.message.as_deref().unwrap_or("no reason was given");
     Failure::new(1, format!("{original}\n{why}"))
-}
-
-/// Show and change the running configuration as keys
-#[derive(Parser, Debug)]
-#[command(
-    name = "corosync-cmapctl",
-    disable_version_flag = true,
-    after_help = "Examples:\n  corosync-cmapctl                      all keys\n  corosync-cmapctl | grep members       who is in the ring\n  corosync-cmapctl -g totem.cluster_name\n  corosync-cmapctl -m stats             what every link has carried\n  corosync-cmapctl -s quorum.cancel_wait_for_all u8 1"
-)]
-pub struct Cmapctl {
-    /// Show these keys only
-    #[arg(short = 'g', value_name = "KEY", num_args = 1..)]
-    get: Vec<String>,
-    /// Set a key: quorum.cancel_wait_for_all, quorum.expected_votes
-    #[arg(short = 's', value_names = ["KEY", "TYPE", "VALUE"], num_args = 3)]
-    set: Vec<String>,
-    /// Which map: icmap or stats
-    #[arg(short = 'm', value_name = "MAP", default_value = "icmap", value_parser = ["icmap", "stats"])]
-    map: String,
-    /// Accepted: the list is brief
-    #[arg(short = 'b')]
-    brief: bool,
-    /// Say nothing of what is missing
-    #[arg(short = 'q')]
-    quiet: bool,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
-    /// Show the keys that start so
-    #[arg(value_name = "PREFIX")]
-    prefixes: Vec<String>,
-    #[command(flatten)]
-    common: Common,
-}
-
-pub fn cmapctl(args: Vec<OsString>) -> i32 {
-    args::run::<Cmapctl>(args)
-}
-
-impl Command for Cmapctl {
-    const NAME: &'static str = "corosync-cmapctl";
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn execute(&self) -> Result<i32, Failure> {
-        let client = Client::from_env();
-        if let [key, kind, value] = self.set.as_slice() {
-            return set(&client, key, kind, value);
-        }
-        let status: NodeStatus = client.get("/v1/status").map_err(error)?;
-        let quorum: QuorumStatus = client.get("/v1/quorum").map_err(error)?;
-        let all = self.get.is_empty() && self.prefixes.is_empty();
-        let wanted = |key: &str| {
-            all || self.get.iter().any(|g| g == key) || self.prefixes.iter().any(|p| key.starts_with(p.as_str()))
-        };
-        let mut keys = if self.map == "stats" { keys::stats(&status) } else { keys::icmap(&status, &quorum) };
-        keys.retain(|k| wanted(&k.name));
-        if keys.is_empty() {
-            let text = if self.quiet { String::new() } else { "Can't get key. Error CS_ERR_NOT_EXIST".to_owned() };
-            return Err(Failure::new(1, text));
-        }
-        let json = self.json || self.common.output_as == Format::Json;
-        let shown = if json { keys::json(&keys)? } else { keys.iter().map(ToString::to_string).collect() };
-        self.common.write(&shown)?;
-        Ok(0)
-    }
-}
-
-/// Only what means something at run time: all else is changed in the file, and read with `corosync-cfgtool -R`.
-fn set(client: &Client, key: &str, kind: &str, value: &str) -> Result<i32, Failure> {
-    let original = |why: &str| format!("Can't set key {key}. Error {why}");
-    let call = match (key, value.parse::<u32>()) {
-        ("quorum.cancel_wait_for_all", Ok(1)) => VotesCall::CancelWaitForAll,
-        ("quorum.cancel_wait_for_all", Ok(0)) => return Ok(0),
-        ("quorum.expected_votes", Ok(votes)) => VotesCall::Expected(votes),
-        ("quorum.cancel_wait_for_all" | "quorum.expected_votes", Err(_)) => {
-            return Err(Failure::new(
-                1,
-                format!("{}\n{kind} expected a number, found `{value}`", original("CS_ERR_INVALID_PARAM")),
-            ));
-        }
-        _ => {
-            let cure = "change it in corosync.conf on every node, then run `corosync-cfgtool -R`";
-            return Err(Failure::new(1, format!("{}\n{cure}", original("CS_ERR_ACCESS"))));
-        }
-    };
-    let done: Done = client.post("/v1/votes", &call).map_err(error)?;
-    if done.code == 0 { Ok(0) } else { Err(refused(original("CS_ERR_INVALID_PARAM"), &done)) }
 }
 
 /// Make the cluster's secret key

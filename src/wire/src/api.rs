@@ -17,6 +17,8 @@
 //! | `POST /v1/reload` | [`ReloadCall`] | [`Done`] |
 //! | `POST /v1/votes` | [`VotesCall`] | [`Done`] |
 //! | `POST /v1/kill` | [`KillCall`] | [`Done`] |
+//! | `GET /v1/keys[?after=N]` | – | [`Keys`] |
+//! | `POST /v1/keys` | [`KeysCall`] | [`KeysReply`] |
 //! | `GET /v1/health` | – | [`Health`] |
 //!
 //! Any request may instead be answered with an HTTP status of 400 or more and [`ApiError`].
@@ -27,8 +29,10 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 mod fencing;
+mod keys;
 
 pub use fencing::*;
+pub use keys::*;
 
 /// File name of the API's socket within the run directory.
 pub const SOCKET_NAME: &str = "api.sock";

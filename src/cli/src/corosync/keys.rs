@@ -3,8 +3,7 @@
 use crate::source::Failure;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt;
-use wire::api::{LinkInfo, NodeStatus, QuorumStatus};
+use wire::api::{KeyValue, LinkInfo, NodeStatus, QuorumStatus};
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub(super) struct Key {
@@ -14,9 +13,39 @@ pub(super) struct Key {
     pub value: String,
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} ({}) = {}", self.name, self.kind, self.value)
+impl Key {
+    /// One that was set on the node.
+    pub fn own(name: &str, value: &KeyValue) -> Key {
+        let text = match value {
+            KeyValue::I8(n) => n.to_string(),
+            KeyValue::U8(n) => n.to_string(),
+            KeyValue::I16(n) => n.to_string(),
+            KeyValue::U16(n) => n.to_string(),
+            KeyValue::I32(n) => n.to_string(),
+            KeyValue::U32(n) => n.to_string(),
+            KeyValue::I64(n) => n.to_string(),
+            KeyValue::U64(n) => n.to_string(),
+            KeyValue::Flt(n) => format!("{n:.6}"),
+            KeyValue::Dbl(n) => format!("{n:.6}"),
+            KeyValue::Str(text) => text.to_string(),
+            KeyValue::Bin(bytes) => bytes.iter().map(|b| escaped(*b)).collect(),
+        };
+        Key { name: name.to_owned(), kind: value.kind(), value: text }
+    }
+
+    /// As corosync shows it; a binary value where it is asked for.
+    pub fn line(&self, binary: bool) -> String {
+        let Key { name, kind, value } = self;
+        if *kind == "bin" && !binary { format!("{name} ({kind})") } else { format!("{name} ({kind}) = {value}") }
+    }
+}
+
+/// A byte of a binary value.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'\\' => "\\\\".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02X}"),
     }
 }
 

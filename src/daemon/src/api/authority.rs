@@ -10,12 +10,12 @@
 //! | transient attributes, clean-up | write permission on what they write in `status` |
 //! | status of the node, quorum, what was fenced | any read permission at all |
 //! | timeline | read permission on the whole of `status` |
-//! | shutdown, fencing, fence devices, reload, votes, killing a node | refused |
+//! | shutdown, fencing, fence devices, reload, votes, keys, killing a node | refused |
 //! | health | as without ACLs: it tells two facts about the ring |
 //!
 //! Transient attributes, clean-up, shutdown and fencing are open to every member of haclient with the original.
 
-use super::{ANSWER_WITHIN, BODY_ROOM_BYTES, HEAVY_WORKERS};
+use super::{ANSWER_WITHIN, BODY_ROOM_BYTES, HEAVY_WORKERS, keys};
 use crate::node::{Ask, Asker, Shown};
 use crate::ring::Ring;
 use crate::timeline::Timeline;
@@ -25,7 +25,7 @@ use cib::acl::{self, Subject};
 use cib::{Cib, CibError, Outcome};
 use controller::fencing::query::FencingQuery;
 use controller::{Request, Response as Answer};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use wire::api::{ApiError, Done, Health, NodeStatus, QuorumStatus};
@@ -40,6 +40,7 @@ pub struct State {
     node: Arc<str>,
     body_room: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    keys: Arc<Mutex<keys::Store>>,
 }
 
 /// Who asks, as the peer's credentials say it.
@@ -59,7 +60,8 @@ pub(super) struct Caller {
 impl State {
     pub fn new(asker: Asker, timeline: Timeline, ring: Ring, node: &str) -> State {
         let (body_room, heavy) = (Semaphore::new(BODY_ROOM_BYTES), Semaphore::new(HEAVY_WORKERS));
-        State { asker, timeline, ring, node: node.into(), body_room: Arc::new(body_room), heavy: Arc::new(heavy) }
+        let (body_room, heavy, keys) = (Arc::new(body_room), Arc::new(heavy), Arc::default());
+        State { asker, timeline, ring, node: node.into(), body_room, heavy, keys }
     }
 
     pub(super) fn caller(&self, who: Who) -> Caller {
@@ -165,6 +167,21 @@ impl Caller {
     pub async fn quorum(&self) -> Result<QuorumStatus, ApiError> {
         self.may_read_something().await?;
         Ok(self.state.look().await?.quorum.clone())
+    }
+
+    /// Keys set on this node, and the changes after a number.
+    pub async fn keys(&self, after: u64) -> Result<wire::api::Keys, ApiError> {
+        self.may_read_something().await?;
+        Ok(self.state.keys.lock().unwrap_or_else(PoisonError::into_inner).since(after))
+    }
+
+    pub async fn change_keys(&self, call: wire::api::KeysCall) -> wire::api::KeysReply {
+        if let Err(denied) = self.must_be_exempt("change keys").await {
+            let error = wire::api::KeyError::Access;
+            let refused = Some(wire::api::KeyRefused { change: 0, error, message: denied.message });
+            return wire::api::KeysReply { refused };
+        }
+        self.state.keys.lock().unwrap_or_else(PoisonError::into_inner).change(call)
     }
 
     async fn may_read_something(&self) -> Result<(), ApiError> {

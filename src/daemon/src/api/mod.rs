@@ -9,6 +9,7 @@ mod attribute;
 mod authority;
 mod convert;
 mod fencing;
+mod keys;
 mod peer;
 
 pub(crate) use fencing::event;
@@ -183,6 +184,11 @@ async fn respond(request: HttpRequest<Incoming>, caller: &Caller) -> Reply {
         (Method::POST, "/v1/reload") => with_body(request, caller, async |call| caller.reload(call).await).await,
         (Method::POST, "/v1/votes") => with_body(request, caller, async |call| caller.votes(call).await).await,
         (Method::POST, "/v1/kill") => with_body(request, caller, async |call| caller.kill(call).await).await,
+        (Method::GET, "/v1/keys") => {
+            let after = query.strip_prefix("after=").and_then(|n| n.parse().ok()).unwrap_or(0);
+            told(caller.keys(after).await)
+        }
+        (Method::POST, "/v1/keys") => with_body(request, caller, async |call| caller.change_keys(call).await).await,
         (_, path) if path.starts_with("/v1/") => {
             failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
         }
