@@ -99,6 +99,8 @@ impl Evs {
         let Some(given) = self.given.get(&id).filter(|g| g.view == view) else { return };
         let (upto, members) = (seq.min(given.last), given.members.clone());
         let of_view = self.views.entry(view).or_default();
+        // A message has the number of its last frame: where that is not safe, the message is not.
+        let upto = of_view.messages.range(..=upto).next_back().map_or(0, |(last, _)| *last);
         let short = members.iter().find(|m| of_view.gone.get(m).is_some_and(|last| *last < upto)).copied();
         of_view.safe.insert(id, (upto, members));
         if let Some(short) = short {
