@@ -398,9 +398,14 @@ pub struct Ordered {
 }
 
 /// Puts parts together, per sender. The ring delivers each sender's messages in order, so one buffer each is enough.
+///
+/// A view may begin between two parts: the first ones belong to the old view and the rest comes in the new one, where nobody can use
+/// it. All members pass it over alike; its sender sends again what still counts.
 #[derive(Default)]
 pub struct Assembler {
     open: BTreeMap<NodeId, Partial>,
+    /// Who has begun a message in this view: from then on no part may be missing.
+    begun: BTreeSet<NodeId>,
 }
 
 struct Partial {
@@ -421,6 +426,11 @@ impl Assembler {
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let number = u64::from(word(1)) | u64::from(word(5)) << 32;
         let (part, parts) = (word(9), word(13));
+        if part == 0 {
+            self.begun.insert(sender);
+        } else if !self.begun.contains(&sender) {
+            return Ok(None);
+        }
         if parts == 1 && part == 0 {
             return decode(piece).map(Some);
         }
@@ -448,6 +458,7 @@ impl Assembler {
     /// To be called at every view: who joins has not seen the parts before it, so nobody may use them.
     pub fn clear(&mut self) {
         self.open.clear();
+        self.begun.clear();
     }
 }
 
@@ -477,8 +488,31 @@ mod tests {
     }
 
     #[test]
+    fn a_view_that_begins_between_two_parts_ends_their_message_and_nothing_else() {
+        let large = |seq| {
+            let op = OpMessage { incarnation: 1, seq, wall_ms: 0, op: Op::Cib("x".repeat(100_000)) };
+            Message::Op(Box::new(op))
+        };
+        let (before, after) = (encode(&large(1), 7), encode(&large(2), 8));
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.push(NodeId(1), &before[0]), Ok(None));
+        assembler.clear();
+        for part in before[1..].iter().chain(&after[..3]) {
+            assert_eq!(assembler.push(NodeId(1), part), Ok(None));
+        }
+        let whole = assembler.push(NodeId(1), &after[3]).map(|m| m.map(|m| m.message));
+        assert_eq!(whole, Ok(Some(large(2))));
+        let lost = Err(DecodeError::Part { part: 2, parts: 4, expected: 1 });
+        assert_eq!(assembler.push(NodeId(1), &before[0]), Ok(None));
+        assert_eq!(assembler.push(NodeId(1), &before[2]), lost, "within a view none may be missing");
+    }
+
+    #[test]
     fn noise_is_refused() {
         let mut assembler = Assembler::default();
+        // A view in which the sender has said something already.
+        let first = encode(&Message::Quorum { view: ViewId::default(), quorate: true }, 0);
+        assert!(assembler.push(NodeId(1), &first[0]).is_ok_and(|m| m.is_some()));
         let mut noise = 12345u64;
         let mut refused = 0;
         for length in 0..400usize {
