@@ -102,6 +102,7 @@ impl Controller {
             delay_ms: request.delay_ms,
             tolerance_ms: request.tolerance_ms,
             attributes: Vec::new(),
+            view: None,
         };
         self.fence(FenceOp::Ask(ask));
     }
@@ -159,6 +160,7 @@ impl Controller {
             delay_ms: wanted.delay_ms,
             tolerance_ms: 0,
             attributes: wanted.attributes,
+            view: Some(self.replica.view),
         };
         self.fence(FenceOp::Ask(ask));
     }
@@ -217,6 +219,11 @@ impl Controller {
                 self.outputs.push_back(Output::Alert(Alert::FencingTrouble { name, message: why.to_owned() }));
             }
             Turn::Over { entry, askers } => self.on_over(&entry, &askers),
+            Turn::Settled { target, action } => {
+                let name = self.config.name_of(target);
+                self.timeline("fence_end", &name, "this life of it was fenced already".to_owned());
+                self.retry(&Over { node: target, name: &name, action, ok: true, human: false });
+            }
             Turn::Withdrawn { id, target } => {
                 self.fencing.executor.over(id);
                 self.timeline("fence_end", &self.config.name_of(target), "not needed any more: it is back".to_owned());

@@ -36,6 +36,9 @@
 //! What the cluster wants because a node was lost is not carried on once the node is back: no further device is tried, and what waits for
 //! its delay does not begin. The merge has told what runs there, and the next transition says whether it still has to be fenced.
 //!
+//! One life of a node is fenced once: a success answers everything that the cluster has asked of that life, what waits as well as what
+//! comes after it. What a transition has asked in one view is void in the next.
+//!
 //! Budgets: each device has its own time (`pcmk_<action>_timeout`, else what the asker said, else `fencing-timeout`), repetitions included;
 //! the DC waits [`driver::SLACK_PERCENT`] of it, as the original's clients do, then goes on to the next device. A device that hangs costs
 //! its own time and nobody else's.
@@ -97,6 +100,9 @@ pub struct Ask {
     pub tolerance_ms: u64,
     /// What the target's attributes become with success (unfencing notes which devices it was made for).
     pub attributes: Vec<(Word, Value)>,
+    /// The view that a transition of the DC wants it in: in any other one the DC decides anew. People want it in all.
+    #[serde(default)]
+    pub view: Option<ViewId>,
 }
 
 /// The DC's order to run a device.

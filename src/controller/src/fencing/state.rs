@@ -4,6 +4,7 @@
 //! record of membership (its `node_state`) is the replica's, which is told by [`Turn::Down`].
 
 use super::{Ask, CLUSTER, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outcome, Step};
+use crate::api::ViewId;
 use base::outside::{Reason, Value, Word};
 use base::{NodeId, WallTime};
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,8 @@ pub enum Turn {
     Up { target: NodeId, attributes: Vec<(Word, Value)>, at_ms: i64 },
     /// Over; these requests are answered by it.
     Over { entry: Box<Entry>, askers: Vec<FenceId> },
+    /// The cluster has asked for what was done already.
+    Settled { target: NodeId, action: FenceAction },
     /// Answered without anything being done.
     Refused { asker: FenceId, target: NodeId, why: String },
     /// The others have fenced this member, and it has fenced them: all live, and it is among those who stay.
@@ -119,6 +122,7 @@ pub enum Turn {
 
 /// Who is there, as far as fencing has to know.
 pub trait Members {
+    fn view(&self) -> ViewId;
     fn is_member(&self, node: NodeId) -> bool;
     /// The life of a node that was seen last; 0 if it never was.
     fn life(&self, node: NodeId) -> u64;
@@ -164,6 +168,7 @@ impl State {
                     delay_ms: 0,
                     tolerance_ms: 0,
                     attributes: Vec::new(),
+                    view: None,
                 };
                 self.confirm(&ask, at, members)
             }
@@ -177,6 +182,9 @@ impl State {
     }
 
     fn ask(&mut self, ask: &Ask, at: WallTime, members: &impl Members) -> Vec<Turn> {
+        if ask.view.is_some_and(|view| view != members.view()) {
+            return Vec::new();
+        }
         let recent = |e: &&Entry| {
             let since = at.0.saturating_sub(e.completed_ms);
             let within = i64::try_from(ask.tolerance_ms).unwrap_or(i64::MAX);
@@ -187,7 +195,8 @@ impl State {
         {
             return vec![Turn::Over { entry: Box::new(entry.clone()), askers: vec![ask.id] }];
         }
-        let lost = *ask.client == *CLUSTER && !members.is_member(NodeId(ask.target));
+        let target = NodeId(ask.target);
+        let lost = ask.by_cluster() && !members.is_member(target);
         if let Some(open) = self.open.iter_mut().find(|f| f.answers(ask.target, ask.action)) {
             if open.askers.len() < MAX_ASKERS {
                 open.lost &= lost;
@@ -196,11 +205,15 @@ impl State {
             }
             return vec![refused(ask, format!("{MAX_ASKERS} requests wait for it already"))];
         }
+        if ask.by_cluster() && ask.action.kills() && self.is_fenced(target, members.life(target)) {
+            // Its state may have been taken from somebody who did not know.
+            return vec![Turn::Down { target }, Turn::Settled { target, action: ask.action }];
+        }
         if self.open.len() >= MAX_OPEN {
             return vec![refused(ask, format!("{MAX_OPEN} nodes are being fenced already"))];
         }
         self.open.push(Fencing {
-            incarnation: members.life(NodeId(ask.target)),
+            incarnation: members.life(target),
             askers: vec![ask.id],
             asked_ms: at.0,
             attempt: 0,
@@ -315,7 +328,7 @@ impl State {
     fn close(
         &mut self,
         entry: Entry,
-        askers: Vec<FenceId>,
+        mut askers: Vec<FenceId>,
         attributes: Vec<(Word, Value)>,
         members: &impl Members,
     ) -> Vec<Turn> {
@@ -327,6 +340,13 @@ impl State {
         } else if entry.action.kills() {
             self.failures.remove(&entry.target);
             self.fenced.insert(entry.target, entry.incarnation);
+            self.open.retain(|f| {
+                let answered = f.is_answered_by(&entry);
+                if answered {
+                    askers.extend(f.askers.iter().copied());
+                }
+                !answered
+            });
             // Who is back already is another life, of which nothing was said.
             let back = members.is_member(target) && members.life(target) != entry.incarnation;
             if !back {
@@ -439,7 +459,19 @@ impl Entry {
     }
 }
 
+impl Ask {
+    fn by_cluster(&self) -> bool {
+        *self.client == *CLUSTER
+    }
+}
+
 impl Fencing {
+    /// Whether the cluster wants done what this has done, to the same life of the target. Whatever it does, that life is over.
+    fn is_answered_by(&self, done: &Entry) -> bool {
+        let same = self.ask.target == done.target && self.incarnation == done.incarnation;
+        same && done.killed() && self.ask.action.kills() && self.ask.by_cluster()
+    }
+
     /// Whether a request for this is answered by it.
     fn answers(&self, target: u32, action: FenceAction) -> bool {
         self.ask.target == target && self.ask.action.covers(action) && !self.needless

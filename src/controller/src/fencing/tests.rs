@@ -1,7 +1,11 @@
-//! Devices and levels as configurations have them.
+//! Devices and levels as configurations have them; requests that meet the verdict or the view which make them needless.
 
 use super::device::{self, Covers, Device, Facts, HostCheck, MAX_DELAY_MS};
-use super::{FenceAction, topology};
+use super::state::{Members, State, Turn};
+use super::{Ask, CLUSTER, Ended, FenceAction, FenceId, FenceOp, FenceOrder, Outcome, Step, topology};
+use crate::api::ViewId;
+use base::outside::{Reason, Word};
+use base::{NodeId, WallTime};
 use std::collections::BTreeMap;
 
 fn with(params: &[(&str, &str)]) -> Device {
@@ -144,4 +148,98 @@ fn a_stronger_action_is_enough_for_a_weaker_one() {
     ] {
         assert_eq!(under_way.covers(asked), enough, "{under_way:?} for {asked:?}");
     }
+}
+
+const TARGET: NodeId = NodeId(1);
+
+/// A view of nodes 2 and 3, with the target or without it.
+struct There {
+    view: u64,
+    with_target: bool,
+    life: u64,
+}
+
+impl Members for There {
+    fn view(&self) -> ViewId {
+        ViewId { seq: self.view, rep: 2 }
+    }
+
+    fn is_member(&self, node: NodeId) -> bool {
+        node != TARGET || self.with_target
+    }
+
+    fn life(&self, node: NodeId) -> u64 {
+        if node == TARGET { self.life } else { 1 }
+    }
+}
+
+fn number(number: u64) -> FenceId {
+    FenceId { node: 2, incarnation: 1, number }
+}
+
+/// A transition of this view wants the target fenced.
+fn wanted(id: u64, there: &There) -> FenceOp {
+    FenceOp::Ask(Ask {
+        id: number(id),
+        target: TARGET.0,
+        name: Word::cleaned("node1"),
+        action: FenceAction::Reboot,
+        client: Word::cleaned(CLUSTER),
+        origin: Word::cleaned("node2"),
+        timeout_ms: 0,
+        delay_ms: 0,
+        tolerance_ms: 0,
+        attributes: Vec::new(),
+        view: Some(there.view()),
+    })
+}
+
+/// The device has worked.
+fn works(state: &mut State, id: u64, there: &There) -> Vec<Turn> {
+    let (id, attempt, executor) = (number(id), 1, 2);
+    let step = Step { level: 0, device: Word::cleaned("off1"), action: FenceAction::Reboot };
+    let (view, incarnation, delay_ms, timeout_ms) = (there.view(), 1, 0, 60_000);
+    state.order(&FenceOrder { view, id, attempt, step: step.clone(), executor, incarnation, delay_ms, timeout_ms });
+    let outcome = Outcome { id, attempt, step, executor, ended: Ended::Done, reason: Reason::default() };
+    assert_eq!(state.apply(&FenceOp::Outcome(outcome), WallTime(5), there), []);
+    let verdict = FenceOp::Verdict { id, ok: true, reason: Reason::default(), last: false };
+    state.apply(&verdict, WallTime(6), there)
+}
+
+#[test]
+fn one_life_of_a_node_is_fenced_once_however_requests_and_verdict_cross() {
+    let mut state = State::default();
+    let lost = There { view: 1, with_target: false, life: 7 };
+    assert_eq!(state.apply(&wanted(1, &lost), WallTime(1), &lost), []);
+    // It is back while the device is at it, and gone again, this time because of it; nobody has heard of that yet.
+    state.view(WallTime(2), &There { view: 2, with_target: true, ..lost });
+    let gone = There { view: 3, ..lost };
+    state.view(WallTime(3), &gone);
+    assert_eq!(state.apply(&wanted(2, &gone), WallTime(4), &gone), []);
+    assert_eq!(state.open.len(), 2, "the first was needless for a while, and is no answer");
+
+    let turns = works(&mut state, 1, &gone);
+    assert_eq!(turns[0], Turn::Down { target: TARGET });
+    let Turn::Over { askers, .. } = &turns[1] else { panic!("{turns:?}") };
+    assert_eq!((askers.as_slice(), state.open.len()), ([number(1), number(2)].as_slice(), 0));
+    // One that was on its way meanwhile.
+    let settled = [Turn::Down { target: TARGET }, Turn::Settled { target: TARGET, action: FenceAction::Reboot }];
+    assert_eq!(state.apply(&wanted(3, &gone), WallTime(7), &gone), settled);
+    assert_eq!((state.open.len(), state.history.len()), (0, 1));
+
+    let next_life = There { life: 8, ..gone };
+    assert_eq!(state.apply(&wanted(4, &next_life), WallTime(8), &next_life), []);
+    assert_eq!(state.open.len(), 1, "another life, another loss");
+}
+
+#[test]
+fn what_was_wanted_in_one_view_is_void_in_the_next() {
+    let mut state = State::default();
+    let lost = There { view: 1, with_target: false, life: 7 };
+    let back = There { view: 2, with_target: true, ..lost };
+    state.view(WallTime(2), &back);
+    assert_eq!(state.apply(&wanted(1, &lost), WallTime(3), &back), []);
+    assert_eq!(state.open, [], "the target is back: the DC of this view has to want it itself");
+    assert_eq!(state.apply(&wanted(2, &back), WallTime(4), &back), []);
+    assert_eq!(state.open.len(), 1);
 }

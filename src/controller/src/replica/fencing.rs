@@ -1,6 +1,7 @@
 //! Fencing in the replicated content: orders and reports applied, and what they mean for a node's state.
 
 use super::{Effect, Replica};
+use crate::api::ViewId;
 use crate::fencing::state::{Life, Members, Told, Turn};
 use crate::fencing::{FenceOp, FenceOrder, watchdog_timeout_ms};
 use crate::message::{Snapshot, State};
@@ -13,11 +14,16 @@ pub const FENCING_LEVEL: u32 = 3;
 
 /// Who is there, apart from the state that is being changed.
 struct There {
+    view: ViewId,
     members: BTreeSet<NodeId>,
     lives: BTreeMap<NodeId, u64>,
 }
 
 impl Members for There {
+    fn view(&self) -> ViewId {
+        self.view
+    }
+
     fn is_member(&self, node: NodeId) -> bool {
         self.members.contains(&node)
     }
@@ -54,7 +60,7 @@ impl Replica {
     }
 
     fn there(&self) -> There {
-        There { members: self.members.clone(), lives: self.lives.clone() }
+        There { view: self.view, members: self.members.clone(), lives: self.lives.clone() }
     }
 
     pub(super) fn load_fencing(&mut self, snapshot: &Snapshot) {
