@@ -81,7 +81,7 @@ impl Bounds {
         renew: ms(400),
         permit: ms(600),
         look: ms(50),
-        heartbeat: ms(120),
+        heartbeat: ms(140),
         patience: ms(120),
         request: ms(400),
         in_flight: ms(100),

@@ -54,10 +54,16 @@ fn whole_clusters_keep_every_property_and_come_to_rest() {
 }
 
 /// Lives that once found a fault, by what it was.
-const REMEMBERED: &[(u64, &str)] = &[(
-    1614,
-    "a node that obeyed its fencing was fenced again, because a member of an older feature level kept no fencing",
-)];
+const REMEMBERED: &[(u64, &str)] = &[
+    (132, "a request for fencing crossed the verdict about the same life of the node, and fenced it again"),
+    (174, "a view began between two parts of a message, and its members left the ring because of the second part"),
+    (566, "the end of a message counted as safe because its beginning was"),
+    (773, "what was wanted of a lost node was asked for in the next view, in which it was back"),
+    (
+        1614,
+        "a node that obeyed its fencing was fenced again, because a member of an older feature level kept no fencing",
+    ),
+];
 
 #[test]
 fn what_was_found_once_stays_cured() {

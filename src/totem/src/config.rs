@@ -84,13 +84,14 @@ impl Timing {
         let ms = Duration::from_millis;
         let dead_after = dead_after.clamp(Timing::SHORTEST, Timing::USUAL);
         Timing {
-            heartbeat: dead_after / 2,
-            grace: Some(dead_after / 2),
+            // A little more for the part that costs packets; three questions fit into the rest.
+            heartbeat: dead_after * 7 / 12,
+            grace: Some(dead_after * 5 / 12),
             suspect: (dead_after * 2).max(ms(150)),
             link_down: ms(150),
-            token: ms(2000),
+            token: ms(3000),
             token_retransmit: ms(15),
-            hold: ms(900),
+            hold: ms(1400),
             join: ms(20),
             consensus: ms(250),
             commit: ms(250),

@@ -275,9 +275,9 @@ mod tests {
     #[test]
     fn detection_is_the_rings_and_waits_are_the_leases() {
         let fast = plan("", &["--takeover", "fast"]).unwrap().json();
-        assert_eq!(fast["detection_ms"]["least"], 60, "right before a heartbeat, and three questions to its host");
+        assert_eq!(fast["detection_ms"]["least"], 50, "right before a heartbeat, and three questions to its host");
         let haste = plan(" dead_after: 36\n", &["--takeover", "fast"]).unwrap().json();
-        assert_eq!(haste["detection_ms"]["least"], 18);
+        assert_eq!(haste["detection_ms"]["least"], 15);
         let both = plan(" dead_after: 36\n token: 4000\n", &[]).err().unwrap();
         assert!(both.0 == crm::CONFIG && both.1.contains("contradict each other"), "{}", both.1);
         let hold = Bounds::STANDARD.hold().as_millis() as u64;
@@ -288,9 +288,9 @@ mod tests {
         assert_eq!(case("daemon")["twice_ms"]["fast"], 0);
         assert_eq!(case("service_lan")["outage_ms"]["fast"], Value::Null);
         let patient = plan(" token: 4000\n", &["--takeover", "safe"]).unwrap();
-        assert_eq!(patient.json()["detection_ms"]["least"], 3940);
+        assert_eq!(patient.json()["detection_ms"]["least"], 3930);
         let text = patient.text();
-        assert!(text.contains("bascule-takeover                    safe\n") && text.contains("3940 ms to "), "{text}");
+        assert!(text.contains("bascule-takeover                    safe\n") && text.contains("3930 ms to "), "{text}");
     }
 
     #[test]
