@@ -28,6 +28,8 @@ pub enum Mood {
     Slow(u64),
     /// It does its work, and prints what nobody should.
     Rubbish,
+    /// A recurring monitor says that nothing is there; probes tell the truth.
+    Denies,
 }
 
 /// By node, instance and action; whatever is not here is well.
@@ -94,6 +96,7 @@ impl World {
             }
             Some(Mood::Hangs) => ExecResult::timeout("it hangs"),
             Some(Mood::Lies) if operation.action == "start" => ExecResult::done(OcfCode::OK),
+            Some(Mood::Denies) if operation.interval_ms > 0 => ExecResult::done(OcfCode::NOT_RUNNING),
             Some(Mood::Slow(ms)) if ms >= operation.timeout_ms => {
                 // It has done its work, and nobody waits for it any more.
                 self.take_effect(id, &operation);

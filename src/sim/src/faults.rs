@@ -1,5 +1,6 @@
 //! The plan's steps: done at their moment, undone after their time.
 
+use crate::agents::Mood;
 use crate::net::Weather;
 use crate::plan::Deed;
 use crate::ring::End;
@@ -40,7 +41,13 @@ impl World {
             Deed::WallStep { node, ms } => self.host_mut(node).wall_ahead_ms += ms,
             Deed::Agent { node, instance, action, mood } => {
                 self.book.agents_trusted = false;
-                self.book.monitors_trusted &= action != "monitor" && mood != crate::agents::Mood::Lies;
+                let misleads = match mood {
+                    // Whoever then moves a resource has to stop it first.
+                    Mood::Denies => false,
+                    Mood::Lies => true,
+                    _ => action == "monitor",
+                };
+                self.book.monitors_trusted &= !misleads;
                 self.book.shown.moody.insert((node, instance.clone()));
                 self.agents.insert((node, instance, action.to_owned()), mood);
             }

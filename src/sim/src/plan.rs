@@ -1,6 +1,8 @@
 //! A run as data: who, with which configuration, and what is done to them when. A plan follows from its seed; taken apart step by
 //! step ([`crate::shrink`]) it stays a plan.
 
+mod chains;
+
 use crate::agents;
 use crate::disk;
 use crate::fences;
@@ -179,6 +181,12 @@ impl Plan {
             Kind::Calm => (0..count).map(|_| calm_step(&mut rng, nodes)).collect(),
             Kind::Loss => loss(&mut rng, nodes, &mut configuration),
         };
+        match kind {
+            Kind::Wild if rng.percent(25) => steps.extend(chains::stubborn(&mut rng, nodes, &configuration)),
+            Kind::Wild if rng.percent(25) => steps.extend(chains::writes(&mut rng, nodes)),
+            Kind::Calm if rng.percent(60) => steps.extend(chains::probes(&mut rng, nodes)),
+            _ => {}
+        }
         if !configuration.tickets().is_empty() {
             let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };
             steps.push(Step { at_ms: QUIET_MS, for_ms: 0, deed: grant });

@@ -1,0 +1,65 @@
+//! Steps that hurt only together, and that chance alone would hardly ever put beside each other.
+
+use super::{Deed, QUIET_MS, Step, TROUBLE_MS, Wish, any_node};
+use crate::generate::Configuration;
+use crate::rng::Rng;
+use crate::{agents, disk};
+use base::NodeId;
+use base::exit::OcfCode;
+
+/// A resource that does not end where it runs, or is said not to run there, and that is wanted elsewhere.
+pub fn stubborn(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
+    let resource = rng.pick(&configuration.movable()).clone();
+    let of: Vec<String> = configuration.primitives_of(&resource).into_iter().map(str::to_owned).collect();
+    let instance = rng.pick(&of).clone();
+    let (action, mood) = match rng.percent(50) {
+        true => ("stop", agents::Mood::Fails(OcfCode::ERROR)),
+        false => ("monitor", agents::Mood::Denies),
+    };
+    let begin = rng.between(QUIET_MS + 2_000, TROUBLE_MS - 20_000);
+    let mut steps: Vec<Step> = (1..=nodes)
+        .map(|node| {
+            let deed = Deed::Agent { node: NodeId(node), instance: instance.clone(), action, mood: mood.clone() };
+            Step { at_ms: begin, for_ms: 12_000, deed }
+        })
+        .collect();
+    let (node, other) = (any_node(rng, nodes), any_node(rng, nodes));
+    let wish = match rng.below(3) {
+        0 => Wish::Ban { resource, from: other },
+        1 => Wish::Move { resource, to: other },
+        _ => Wish::Standby { of: other },
+    };
+    let at_ms = begin + rng.between(100, 9_000);
+    steps.push(Step { at_ms, for_ms: 8_000, deed: Deed::Client { node, wish } });
+    steps
+}
+
+/// Changes that follow each other while disks are still at the first ones.
+pub fn writes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+    let begin = rng.between(QUIET_MS + 2_000, TROUBLE_MS - 20_000);
+    let slow = rng.between(100, 1_500);
+    let disks = (1..=nodes).map(|node| {
+        let deed = Deed::Disk { node: NodeId(node), mood: disk::Mood::Slow(slow) };
+        Step { at_ms: begin, for_ms: 6_000, deed }
+    });
+    let mut steps: Vec<Step> = disks.collect();
+    for _ in 0..rng.between(2, 6) {
+        let at_ms = begin + 10 + rng.below(2 * slow);
+        let node = any_node(rng, nodes);
+        steps.push(Step { at_ms, for_ms: 0, deed: Deed::Client { node, wish: Wish::Write } });
+    }
+    steps
+}
+
+/// Everything is looked for anew, and something changes while that is under way.
+pub fn probes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+    let begin = rng.between(super::SETTLED_MS, TROUBLE_MS - 15_000);
+    let node = any_node(rng, nodes);
+    let mut steps = vec![Step { at_ms: begin, for_ms: 0, deed: Deed::Client { node, wish: Wish::Refresh } }];
+    for _ in 0..rng.between(1, 4) {
+        let at_ms = begin + rng.between(1, 60);
+        let wish = if rng.percent(50) { Wish::Write } else { Wish::Attribute };
+        steps.push(Step { at_ms, for_ms: 0, deed: Deed::Client { node: any_node(rng, nodes), wish } });
+    }
+    steps
+}
