@@ -167,8 +167,8 @@ impl Shell {
             Err(Refused::Help(text)) => Ok(Asked::Help(text)),
             Err(Refused::Unknown { words, usage }) => Err(error(format!("unknown command '{words}'\n{usage}"))),
             Err(Refused::Arguments { usage }) => Err(error(format!("these arguments do not fit the command\n{usage}"))),
-            Err(Refused::Option { option, usage }) => {
-                Err(error(format!("the command has no option '{option}'\n{usage}")))
+            Err(Refused::Options { options, usage }) => {
+                Err(error(format!("the command has no option {}\n{usage}", options.join(", "))))
             }
             Err(Refused::Value { option, needed }) => {
                 Err(error(format!("option {option} {} a value", if needed { "needs" } else { "takes not" })))

@@ -33,8 +33,8 @@ pub enum Refused {
     Unknown { words: String, usage: String },
     /// The command is there, with other arguments.
     Arguments { usage: String },
-    /// The command does not know the option; another may.
-    Option { option: String, usage: String },
+    /// The command does not know these options, which are in order; another may.
+    Options { options: Vec<String>, usage: String },
     /// The option stands without the value that it needs, or with one that it does not take.
     Value { option: String, needed: bool },
 }
@@ -103,15 +103,16 @@ impl Table {
         if fitting.is_empty() {
             return Err(Refused::Arguments { usage });
         }
-        let takes = |r: &Row, option: &str| r.any_option || r.options.iter().any(|o| name_of(o) == option);
-        for (option, _) in &line.options {
-            let everywhere = self.anywhere.iter().any(|o| name_of(o) == option);
-            let except = |r: &Row| r.options.iter().any(|o| o.strip_prefix('!') == Some(option));
-            if !fitting.iter().any(|r| takes(r, option) || everywhere && !except(r)) {
-                return Err(Refused::Option { option: option.clone(), usage });
-            }
-        }
-        Ok(line)
+        let takes = |r: &Row, option: &str| {
+            let except = r.options.iter().any(|o| o.strip_prefix('!') == Some(option));
+            let everywhere = r.any_option || self.anywhere.iter().any(|o| name_of(o) == option);
+            everywhere && !except || r.options.iter().any(|o| name_of(o) == option)
+        };
+        let given = line.options.iter().map(|(option, _)| option);
+        let mut odd: Vec<String> = given.filter(|o| !fitting.iter().any(|r| takes(r, o))).cloned().collect();
+        odd.sort();
+        odd.dedup();
+        if odd.is_empty() { Ok(line) } else { Err(Refused::Options { options: odd, usage }) }
     }
 
     /// How an option stands in the table: `=` with a value, `?` either, ` ` alone.
@@ -231,6 +232,7 @@ mod tests {
             "resource delete/remove ID... | --force",
             "configure erase",
             "score ID SCORE",
+            "live ... | * !-f",
         ],
         examples: &[],
     };
@@ -241,13 +243,18 @@ mod tests {
 
     #[test]
     fn what_stands_in_no_row_is_refused() {
-        assert!(matches!(parse("configure erase --force"), Err(Refused::Option { option, .. }) if option == "--force"));
-        assert!(matches!(parse("configure erase --what"), Err(Refused::Option { .. })));
+        assert!(
+            matches!(parse("configure erase --force"), Err(Refused::Options { options, .. }) if options == ["--force"])
+        );
+        assert!(matches!(parse("configure erase --what"), Err(Refused::Options { .. })));
         assert!(matches!(parse("configure erase nodes"), Err(Refused::Arguments { .. })));
         assert!(matches!(parse("resource delete"), Err(Refused::Arguments { .. })));
         assert!(matches!(parse("resource move a b c"), Err(Refused::Arguments { .. })));
         assert!(matches!(parse("nonsense"), Err(Refused::Unknown { .. })));
-        assert!(matches!(parse("resource move a --all"), Err(Refused::Option { .. })), "another command's option");
+        assert!(matches!(parse("resource move a --all"), Err(Refused::Options { .. })), "another command's option");
+        let several = parse("resource move a --what --all --force");
+        assert!(matches!(several, Err(Refused::Options { options, .. }) if options == ["--all", "--force", "--what"]));
+        assert!(matches!(parse("live x -f c --any"), Err(Refused::Options { options, .. }) if options == ["-f"]));
     }
 
     #[test]

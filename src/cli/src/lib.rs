@@ -39,6 +39,7 @@ mod nvpairs;
 mod overview;
 mod pcs;
 mod report;
+mod restart;
 mod source;
 mod stonith_admin;
 mod terminal;

@@ -4,6 +4,7 @@
 
 mod acl;
 mod alert;
+mod booth;
 mod bundle;
 mod cluster;
 mod constraint;
@@ -11,9 +12,9 @@ mod corosync;
 mod create;
 mod defaults;
 mod describe;
+mod live;
 mod node;
 mod operations;
-mod quorum;
 mod relations;
 mod remote;
 mod report;
@@ -76,8 +77,10 @@ fn words_for(refused: Refused) -> Failure {
         Refused::Help(usage) => usage,
         Refused::Unknown { words, usage } => format!("unknown command '{words}'\n{usage}"),
         Refused::Arguments { usage } => format!("these arguments do not fit the command\n{usage}"),
-        Refused::Option { option, usage } => {
-            format!("Specified option '{option}' is not supported in this command\n{usage}")
+        Refused::Options { options, .. } => {
+            let (word, is) = if options.len() == 1 { ("option", "is") } else { ("options", "are") };
+            let options = report::quoted(options.iter().map(String::as_str));
+            format!("Specified {word} {options} {is} not supported in this command")
         }
         Refused::Value { option, needed: true } => format!("option {option} requires an argument"),
         Refused::Value { option, needed: false } => format!("option {option} must not have an argument"),
@@ -115,7 +118,8 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["tag", rest @ ..] => tag::run(source, line, rest)?,
         ["stonith", rest @ ..] => stonith::run(source, line, rest)?,
         ["alert", rest @ ..] => alert::run(source, line, rest)?,
-        ["quorum", rest @ ..] => return cluster::quorum(rest),
+        ["quorum", rest @ ..] => return cluster::quorum(line, rest),
+        ["booth", rest @ ..] => booth::run(source, line, rest)?,
         ["cluster", "node", rest @ ..] if remote::is(rest) => remote::run(source, line, rest)?,
         ["cluster", rest @ ..] => return cluster::run(source, line, rest),
         ["config", ..] => cluster::config(source, line)?,

@@ -112,23 +112,8 @@ fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String
     })
 }
 
-/// Longest time that a restart waits for the resource to stop.
-const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
-
 fn restart(source: &Source, id: &str) -> Result<String, Failure> {
-    if source.client().is_none() {
-        return Err(error("restart needs the running cluster"));
-    }
-    target(source, &[id], "Stopped")?;
-    let end = std::time::Instant::now() + STOP_TIMEOUT;
-    while !with_resource(source, id, |_, r| Ok(r.active_on.is_empty()))? {
-        if std::time::Instant::now() > end {
-            target(source, &[id], "")?;
-            return Err(error(format!("{id} has not stopped within {} s", STOP_TIMEOUT.as_secs())));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    target(source, &[id], "")?;
+    crate::restart::run(source, id)?;
     Ok(format!("INFO: ordering {id} to stop\nINFO: ordering {id} to start\n"))
 }
 

@@ -10,13 +10,9 @@ use base::exit::crm;
 use std::fmt::Write;
 
 pub fn status(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
-    let plain = |text: Result<String, Failure>| match ["--full", "--hide-inactive"].iter().find(|o| line.has(o)) {
-        Some(option) => Err(error(format!("Specified option '{option}' is not supported in this command"))),
-        None => text,
-    };
     match words {
         [] | ["status"] => full_status(source, line),
-        words => plain(part_of_status(source, words)),
+        words => part_of_status(source, words),
     }
 }
 
@@ -24,7 +20,8 @@ fn part_of_status(source: &Source, words: &[&str]) -> Result<String, Failure> {
     match words {
         ["resources"] => resource::run(source, &Line::default(), &["status"]),
         ["nodes"] => nodes(source),
-        ["quorum"] => quorum(&["status"]).map(|(text, _)| text),
+        ["nodes", which] => node_names(source, which),
+        ["quorum"] => quorum(&Line::default(), &["status"]).map(|(text, _)| text),
         ["cluster"] => cluster_status(source),
         ["xml"] => {
             let options =
@@ -43,10 +40,12 @@ fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failu
 
 fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
     let live = source.status()?;
+    let file = super::corosync::summary(line)?;
     with_view(source, |view| {
-        let name = match &live {
-            Some(status) => status.cluster_name.clone(),
-            None => view.cluster.options.get("cluster-name").cloned().unwrap_or_default(),
+        let name = match (&file, &live) {
+            (Some((name, ..)), _) => name.clone(),
+            (None, Some(status)) => status.cluster_name.clone(),
+            (None, None) => view.cluster.options.get("cluster-name").cloned().unwrap_or_default(),
         };
         let mut out = format!("Cluster name: {name}\n");
         let mut warnings = view.warnings.clone();
@@ -68,6 +67,9 @@ fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
             ..CrmMon::default()
         };
         out += &shown.render(view)?;
+        if file.is_some() {
+            return Ok(out);
+        }
         let state = if live.is_some() { "active (bascule node)" } else { "unknown (a file is shown)" };
         let _ = write!(out, "\nDaemon Status:\n  corosync: {state}\n  pacemaker: {state}\n  pcsd: not needed\n");
         Ok(out)
@@ -102,15 +104,51 @@ fn nodes(source: &Source) -> Result<String, Failure> {
     })
 }
 
-pub fn quorum(words: &[&str]) -> Result<(String, i32), Failure> {
+/// Names alone: of the members as the node knows them, and of the nodes in the CIB.
+fn node_names(source: &Source, which: &str) -> Result<String, Failure> {
+    let mut out = String::new();
+    let line = |names: &[String]| format!(" {}\n", names.join(" "));
+    let live = source.status()?;
+    if let Some(status) = &live {
+        out += "Corosync Nodes:\n";
+        match which {
+            "config" => out += &line(&status.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>()),
+            _ => {
+                let of = |member: bool| status.nodes.iter().filter(move |n| n.member == member);
+                for (title, member) in [("Online", true), ("Offline", false)] {
+                    let names: String = of(member).map(|n| format!(" {}", n.name)).collect();
+                    let _ = writeln!(out, " {title}:{names}");
+                }
+            }
+        }
+    }
+    match which {
+        "both" => out += &nodes(source)?,
+        "config" => {
+            let cib = source.cib()?;
+            let all = cib.child("configuration").and_then(|c| c.child("nodes"));
+            let names = all.into_iter().flat_map(|n| n.elements()).filter_map(|e| e.attr("uname")).map(str::to_owned);
+            let _ = write!(out, "Pacemaker Nodes:\n{}", line(&names.collect::<Vec<_>>()));
+        }
+        _ => {}
+    }
+    Ok(out)
+}
+
+pub fn quorum(line: &Line, words: &[&str]) -> Result<(String, i32), Failure> {
     match words {
         [] | ["status" | "config"] => {
             let status: wire::api::QuorumStatus = crate::client::Client::from_env().get("/v1/quorum")?;
             Ok((crate::corosync::quorum_text(&status), crm::OK))
         }
-        ["device", rest @ ..] => super::quorum::device(rest),
+        ["device", "status"] => {
+            let status: wire::api::QuorumStatus = crate::client::Client::from_env().get("/v1/quorum")?;
+            let node: wire::api::NodeStatus = crate::client::Client::from_env().get("/v1/status")?;
+            let device = status.device.as_ref().ok_or_else(|| error("no quorum device is set up"))?;
+            Ok((crate::corosync::device_text(&status, &node, device, line.has("--full")), crm::OK))
+        }
         _ => Err(error(
-            "quorum options are set in the quorum section of corosync.conf on every node; then restart the node daemons one after the other",
+            "votes that a running cluster expects are set by 'corosync-quorumtool -e VOTES'; for good by quorum.expected_votes in corosync.conf",
         )),
     }
 }
@@ -118,7 +156,12 @@ pub fn quorum(words: &[&str]) -> Result<(String, i32), Failure> {
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<(String, i32), Failure> {
     let text = match words {
         [] | ["status"] => cluster_status(source)?,
-        ["verify"] => return verify(source),
+        ["verify"] => return verify(source, line),
+        ["cib-upgrade"] => {
+            source.call(crate::attributes::sign(cib::Request::new(cib::Op::Upgrade, cib::Target::Whole, None)))?;
+            kernel::errln!("Cluster CIB has been upgraded to latest version");
+            String::new()
+        }
         ["cib"] => source.cib()?.to_pretty(),
         ["cib", file] => {
             let text = source.cib()?.to_pretty();
@@ -182,13 +225,15 @@ fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
     }
 }
 
-fn verify(source: &Source) -> Result<(String, i32), Failure> {
+/// Silence means that it is valid; `--full` says what is wrong.
+fn verify(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
     let problems = cib::schema::verify(&source.cib()?);
     let bad: Vec<String> =
         problems.iter().filter(|p| p.severity < cib::Severity::Info).map(|p| p.to_string()).collect();
-    match bad.is_empty() {
-        true => Ok(("Cluster is valid\n".to_owned(), crm::OK)),
-        false => Err(Failure { code: crm::ERROR, message: "invalid cib:".to_owned(), details: bad }),
+    match (bad.is_empty(), line.has("--full")) {
+        (true, _) => Ok((String::new(), crm::OK)),
+        (false, true) => Err(super::unable(&[format!("invalid cib:\n{}\n", bad.join("\n"))])),
+        (false, false) => Err(super::unable(&["invalid cib:\n\nUse --full for more details.".to_owned()])),
     }
 }
 
@@ -281,7 +326,7 @@ pub fn elsewhere(what: &str) -> Failure {
         "qdevice" => {
             "an arbitrator is run by `bascule qnetd` on its own host; certificates: corosync-qnetd-certutil -i"
         }
-        _ => "there are no sites and tickets to manage in one cluster",
+        _ => "a site for disasters is set up by hand",
     };
     error(format!("'pcs {what}' is not part of Bascule: {cure}"))
 }

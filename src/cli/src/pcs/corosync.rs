@@ -1,6 +1,9 @@
-//! `pcs cluster setup|config` and `pcs quorum config|update` on a `corosync.conf` of their own (`--corosync_conf FILE`).
+//! `pcs cluster setup|config|link` and `pcs quorum config|update|device` on a `corosync.conf`: one of their own (`--corosync_conf FILE`),
+//! or this host's. Then it says what is left to do, since no daemon of pcs carries the file to the others.
 
+mod device;
 mod file;
+mod links;
 mod show;
 
 use super::report::{Report, quoted};
@@ -9,7 +12,7 @@ use crate::edit::{error, pair};
 use crate::grammar::Line;
 use crate::source::Failure;
 use file::Section;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 type Pairs = Vec<(String, String)>;
 /// Names with their addresses, one for each link.
@@ -47,29 +50,59 @@ const LINK_LONG: [&str; 6] =
 /// Options of totem whose values are words.
 const WORDS: [(&str, &[&str]); 2] = [("block_unlisted_ips", &["no", "yes"]), ("downcheck", &[])];
 
-/// Whether the command is about a file.
+/// Bytes of a file, at most.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Whether the command is about a file. Some are about this host's where none is named.
 pub fn is(line: &Line, words: &[&str]) -> bool {
-    let known = matches!(words, ["cluster", "setup" | "config", ..] | ["quorum"] | ["quorum", "config" | "update", ..]);
-    line.value("--corosync_conf").is_some() && known
+    match words {
+        ["cluster", "link", ..] | ["quorum", "update", ..] | ["cluster", "config", "update", ..] => true,
+        ["quorum", "device", rest @ ..] => !matches!(rest, ["status"]),
+        ["cluster", "setup" | "config", ..] | ["quorum"] | ["quorum", "config"] => {
+            line.value("--corosync_conf").is_some()
+        }
+        _ => false,
+    }
 }
 
 pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
-    let path = Path::new(line.value("--corosync_conf").unwrap_or_default());
+    let own = std::env::var_os("COROSYNC_MAIN_CONFIG_FILE").map_or("/etc/corosync/corosync.conf".into(), PathBuf::from);
+    let named = line.value("--corosync_conf").map(PathBuf::from);
+    let path = named.as_deref().unwrap_or(&own);
+    let report = || Report::of(line);
+    let edited = |change: &dyn Fn(&mut Section) -> Result<(), Failure>| {
+        let mut conf = read(path)?;
+        change(&mut conf)?;
+        write(path, &conf)?;
+        Ok(match &named {
+            Some(_) => String::new(),
+            None => format!(
+                "{} is changed. Copy it to every node, then run on one of them: corosync-cfgtool -R\n",
+                path.display()
+            ),
+        })
+    };
     match words {
         ["cluster", "setup", name, rest @ ..] => setup(line, path, name, rest),
         ["cluster", "config"] | ["cluster", "config", "show"] => show::cluster(&read(path)?, line),
-        ["cluster", "config", "update", rest @ ..] => update(line, path, rest),
-        ["cluster", "config", "uuid", "generate"] => {
-            let mut conf = read(path)?;
+        ["cluster", "config", "update", rest @ ..] => edited(&|conf| update(line, conf, rest)),
+        ["cluster", "config", "uuid", "generate"] => edited(&|conf| {
             let totem = conf.section_mut("totem");
             if totem.value("cluster_uuid").is_some() && !line.has("--force") {
                 return Err(unable(&["Cluster UUID has already been set, use --force to override".to_owned()]));
             }
             totem.set("cluster_uuid", &uuid()?);
-            write(path, &conf)
-        }
+            Ok(())
+        }),
+        ["cluster", "link", "add", rest @ ..] => edited(&|conf| links::add(conf, rest, report())),
+        ["cluster", "link", "update", link, rest @ ..] => edited(&|conf| links::update(conf, link, rest, report())),
+        ["cluster", "link", "remove" | "delete", rest @ ..] => edited(&|conf| links::remove(conf, rest)),
         ["quorum"] | ["quorum", "config"] => Ok(show::quorum(&read(path)?)),
-        ["quorum", "update", rest @ ..] => update_quorum(line, path, rest),
+        ["quorum", "update", rest @ ..] => edited(&|conf| update_quorum(line, conf, rest)),
+        ["quorum", "device", "add", rest @ ..] => edited(&|conf| device::add(conf, rest, report())),
+        ["quorum", "device", "update", rest @ ..] => edited(&|conf| device::update(conf, rest, report())),
+        ["quorum", "device", "remove" | "delete"] => edited(&device::remove),
+        ["quorum", "device", "heuristics", "remove" | "delete"] => edited(&device::remove_heuristics),
         _ => Err(error(format!("unknown command '{}' (see: pcs help)", words.join(" ")))),
     }
 }
@@ -85,7 +118,7 @@ pub fn summary(line: &Line) -> Result<Option<(String, Vec<String>, String)>, Fai
 
 fn read(path: &Path) -> Result<Section, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|e| {
+    let bytes = kernel::files::read_regular(path, MAX_BYTES).map_err(|e| {
         let why = if e.kind() == std::io::ErrorKind::NotFound {
             "No such file or directory".to_owned()
         } else {
@@ -93,7 +126,8 @@ fn read(path: &Path) -> Result<Section, Failure> {
         };
         error(format!("Unable to read Corosync configuration '{shown}': {why}: '{shown}'"))
     })?;
-    file::parse(&text).map_err(|why| error(format!("Unable to parse corosync config: {why}")))
+    file::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|why| error(format!("Unable to parse corosync config: {why}")))
 }
 
 fn write(path: &Path, conf: &Section) -> Result<String, Failure> {
@@ -349,25 +383,23 @@ fn apply(section: &mut Section, pairs: &Pairs) {
     }
 }
 
-fn update(line: &Line, path: &Path, words: &[&str]) -> Result<String, Failure> {
-    let mut conf = read(path)?;
+fn update(line: &Line, conf: &mut Section, words: &[&str]) -> Result<(), Failure> {
     let options = Options::of(words, false)?;
     let mut report = Report::of(line);
     let kind = conf.section("totem").and_then(|t| t.value("transport")).unwrap_or("knet").to_owned();
     options.check(&kind, &mut report);
     report.done()?;
     apply(conf.section_mut("totem"), &options.totem_pairs());
-    write(path, &conf)
+    Ok(())
 }
 
-fn update_quorum(line: &Line, path: &Path, words: &[&str]) -> Result<String, Failure> {
-    let mut conf = read(path)?;
+fn update_quorum(line: &Line, conf: &mut Section, words: &[&str]) -> Result<(), Failure> {
     let mut pairs = words.iter().map(|w| pair(w)).collect::<Result<Pairs, _>>()?;
     let mut report = Report::of(line);
     check_quorum(&pairs, &mut report);
     report.done()?;
     pairs.sort();
     apply(conf.section_mut("quorum"), &pairs);
-    pair_of_nodes(&mut conf, &Vec::new());
-    write(path, &conf)
+    pair_of_nodes(conf, &Vec::new());
+    Ok(())
 }

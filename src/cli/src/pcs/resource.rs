@@ -1,8 +1,8 @@
 //! `pcs resource` and `pcs stonith`.
 
 use super::create::{self, Parts};
-use super::report::Report;
-use super::{defaults, describe, operations, relations, unable, utilization};
+use super::report::{Report, deprecated, warn};
+use super::{defaults, describe, live, operations, relations, unable, utilization};
 use crate::crm_mon::View;
 use crate::crm_resource::{cleanup, listing, moving};
 use crate::edit::{self, edit, error, pair};
@@ -18,11 +18,18 @@ use xml::{Element, Node};
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show"] => status(source),
+        ["restart", id, nodes @ ..] => live::restart(source, id, nodes),
+        ["failcount", "show", rest @ ..] | ["failcount", rest @ ..] => live::failcounts(source, line, rest, false),
         ["config", ids @ ..] => describe::config(source, line, ids, false),
         ["create", id, agent, rest @ ..] => create::create(source, line, id, agent, rest),
-        ["delete" | "remove", ids @ ..] => delete(source, ids),
-        ["enable", ids @ ..] => roles(source, ids, true),
-        ["disable", ids @ ..] => roles(source, ids, false),
+        ["delete" | "remove", ids @ ..] => {
+            warn_of_devices(source, "delete", ids)?;
+            delete(source, ids)
+        }
+        ["enable" | "disable", ids @ ..] => {
+            warn_of_devices(source, words[0], ids)?;
+            roles(source, ids, words[0] == "enable")
+        }
         ["manage", ids @ ..] => managed(source, line, ids, true),
         ["unmanage", ids @ ..] => managed(source, line, ids, false),
         ["update", id, rest @ ..] => update(source, line, id, rest),
@@ -65,9 +72,26 @@ pub fn stonith(source: &Source, line: &Line, words: &[&str]) -> Result<String, F
         ["describe", agent] => listing::metadata(&format!("stonith:{agent}")),
         ["enable", ids @ ..] => roles(source, ids, true),
         ["disable", ids @ ..] => roles(source, ids, false),
-        ["meta" | "defaults" | "op", ..] => run(source, line, words),
+        ["failcount", "show", rest @ ..] | ["failcount", rest @ ..] => live::failcounts(source, line, rest, true),
+        ["meta" | "defaults" | "op" | "cleanup" | "refresh", ..] => run(source, line, words),
         _ => Err(error(format!("unknown stonith command '{}' (see: pcs help)", words.join(" ")))),
     }
+}
+
+/// The original takes devices here, but would rather not.
+fn warn_of_devices(source: &Source, verb: &str, ids: &[&str]) -> Result<(), Failure> {
+    let cib = source.cib()?;
+    let is = |id: &&str| {
+        let e = cib.child("configuration").and_then(|c| edit::find_resource(c, id));
+        e.is_some_and(|e| e.attr("class") == Some("stonith"))
+    };
+    if ids.iter().any(is) {
+        deprecated(&format!(
+            "Ability of this command to accept stonith resources is deprecated and will be removed in a future release. \
+             Please use 'pcs stonith {verb}' instead."
+        ));
+    }
+    Ok(())
 }
 
 fn with_view<T>(source: &Source, work: impl FnOnce(&View<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
@@ -126,14 +150,33 @@ pub fn delete(source: &Source, ids: &[&str]) -> Result<String, Failure> {
     let said = edit(source, |configuration| {
         let mut said = Vec::new();
         for id in ids {
-            said.extend(edit::delete_resource(configuration, id)?);
-            said.push(format!("Deleting Resource - {id}"));
+            delete_one(configuration, id, &mut said)?;
         }
         Ok(said)
     })?;
     // What it does beside what was asked is said as the original does, where nobody takes it for an answer.
     said.iter().for_each(|line| kernel::errln!("{line}"));
     Ok(String::new())
+}
+
+/// A group goes with all that it holds; of a clone what it is of is named.
+fn delete_one(configuration: &mut Element, id: &str, said: &mut Vec<String>) -> Result<(), Failure> {
+    let e = edit::find_resource(configuration, id).ok_or_else(|| error(format!("Resource '{id}' does not exist.")))?;
+    let members: Vec<&str> =
+        e.elements().filter(|c| edit::RESOURCES.contains(&c.name())).filter_map(Element::id).collect();
+    let (group, last) = (e.name() == "group", members.last().map_or(id, |m| m).to_owned());
+    let shown = if members.len() == 1 || group { last } else { id.to_owned() };
+    let rest: Vec<String> = members[..members.len().saturating_sub(1)].iter().map(|m| (*m).to_owned()).collect();
+    if group {
+        said.push(format!("Removing group: {id} (and all resources within group)"));
+        said.push(format!("Stopping all resources in group: {id}..."));
+        said.extend(rest.iter().map(|m| format!("Deleting Resource - {m}")));
+    }
+    let mut hanging = edit::delete_resource(configuration, id)?;
+    hanging.sort();
+    said.extend(hanging);
+    said.push(format!("Deleting Resource{} - {shown}", if group { " (and group)" } else { "" }));
+    Ok(())
 }
 
 /// The resources that words name: themselves, or what a tag stands for.
@@ -230,7 +273,8 @@ fn monitors(configuration: &mut Element, id: &str, on: bool) -> Result<(), Failu
 fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, Failure> {
     let pairs = words.iter().map(|w| pair(w)).collect::<Result<Vec<_>, _>>()?;
     edit(source, |configuration| {
-        let e = edit::resource_mut(configuration, id)?;
+        let e = edit::resource_mut(configuration, id)
+            .map_err(|_| error(format!("unable to find a resource/clone/group: {id}")))?;
         edit::set_pairs(e, kind, &format!("{id}-{kind}"), &pairs);
         Ok(String::new())
     })
@@ -320,7 +364,7 @@ impl<'a> Placing<'a> {
 /// The node as the cluster calls it.
 fn known<'v>(view: &'v View<'_>, node: Option<&str>) -> Result<Option<&'v str>, Failure> {
     let found = node.map(|n| crate::cluster::node_name(&view.cluster, n)).transpose();
-    found.map_err(|unknown| error(format!("Node '{unknown}' does not exist")))
+    found.map_err(|unknown| unable(&[format!("Node '{unknown}' does not appear to exist in configuration")]))
 }
 
 fn place(source: &Source, what: &Placing<'_>, how: Move) -> Result<String, Failure> {
@@ -333,12 +377,34 @@ fn place(source: &Source, what: &Placing<'_>, how: Move) -> Result<String, Failu
             return Err(unable(&[message]));
         }
         let place = moving::Place { resource: r, node: known(view, node)?, promoted, lifetime };
-        match how {
-            Move::To => moving::move_to(source, view, &place, false),
-            Move::Away => moving::ban(source, view, &place),
-            Move::Clear => moving::clear(source, view, &place, expired, false),
+        if node.is_none() && r.active_on.is_empty() && !matches!(how, Move::Clear) {
+            return Err(error("You must specify a node when moving/banning a stopped resource"));
         }
+        let text = match how {
+            Move::To => moving::move_to(source, view, &place, false)?,
+            Move::Away => moving::ban(source, view, &place)?,
+            Move::Clear => moving::clear(source, view, &place, expired, false)?,
+        };
+        tell_placed(id, &text, matches!(how, Move::To));
+        Ok(String::new())
     })
+}
+
+/// In the original's words, where nobody takes them for an answer; what `crm_resource` says beside is kept.
+fn tell_placed(id: &str, text: &str, moved: bool) {
+    let (timed, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("Migration will"));
+    timed.iter().for_each(|line| kernel::errln!("{line}"));
+    for line in rest {
+        let line = line.replacen("WARNING: Creating rsc_location", "Warning: Creating location", 1);
+        let line = line.replacen("WARNING: ", "Warning: ", 1);
+        let until = " using the clear option or by editing the CIB with an appropriate tool.";
+        kernel::errln!("{}", line.strip_suffix(until).unwrap_or(&line));
+    }
+    if moved && !text.contains("will not move") {
+        warn(&format!(
+            "A move constraint has been created and the resource '{id}' may or may not move depending on other configuration"
+        ));
+    }
 }
 
 /// Longest time that `pcs resource move` waits for the resource to arrive.
@@ -437,7 +503,8 @@ fn group(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure
 /// Takes members out of a group; all of them if none is named.
 fn ungroup(source: &Source, name: &str, ids: &[&str]) -> Result<String, Failure> {
     edit(source, |configuration| {
-        let group = edit::resource_mut(configuration, name)?;
+        let group =
+            edit::resource_mut(configuration, name).map_err(|_| error(format!("Group '{name}' does not exist")))?;
         if group.name() != "group" {
             return Err(error(format!("'{name}' is not a group")));
         }
@@ -495,7 +562,12 @@ fn unclone(source: &Source, id: &str) -> Result<String, Failure> {
         };
         let at =
             resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if e.name() == "clone" && holds(e)));
-        let at = at.ok_or_else(|| error(format!("'{id}' is not a clone or cloned resource")))?;
+        let there = edit::find_resource(configuration, id).is_some();
+        let at = at.ok_or_else(|| match there {
+            true => error(format!("'{id}' is not a clone resource")),
+            false => error(format!("could not find resource: {id}")),
+        })?;
+        let resources = configuration.child_or_insert("resources");
         let clone = resources.at(&[at]).cloned().ok_or_else(|| error("gone"))?;
         let clone_id = clone.id().unwrap_or_default().to_owned();
         let inner = clone.elements().find(|e| ["primitive", "group"].contains(&e.name())).cloned();

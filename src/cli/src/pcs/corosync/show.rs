@@ -30,7 +30,7 @@ fn parts(conf: &Section) -> Parts {
     let transport: Vec<&str> = if kind(conf) == "knet" { KNET.to_vec() } else { UDP.to_vec() };
     let link = |s: &Section| -> Pairs {
         let short = |n: &str| n.strip_prefix("knet_").unwrap_or(n).to_owned();
-        let mut all: Pairs = s.items().iter().map(|(n, v)| (short(n), v.clone())).collect();
+        let mut all: Pairs = s.items().map(|(n, v)| (short(n), v.to_owned())).collect();
         all.sort();
         all
     };
@@ -45,13 +45,17 @@ fn parts(conf: &Section) -> Parts {
     }
 }
 
+fn without_model(s: &Section) -> Pairs {
+    s.items().filter(|(n, _)| *n != "model").map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
 fn kind(conf: &Section) -> &str {
     conf.section("totem").and_then(|t| t.value("transport")).unwrap_or("knet")
 }
 
 fn addresses(node: &Section) -> Vec<(String, String)> {
     let link = |n: &str| n.strip_prefix("ring").and_then(|n| n.strip_suffix("_addr")).map(str::to_owned);
-    node.items().iter().filter_map(|(n, v)| Some((link(n)?, v.clone()))).collect()
+    node.items().filter_map(|(n, v)| Some((link(n)?, v.to_owned()))).collect()
 }
 
 pub fn cluster(conf: &Section, line: &Line) -> Result<String, Failure> {
@@ -107,7 +111,7 @@ fn text(conf: &Section) -> String {
         let model = device.value("model").unwrap_or_default();
         let _ = writeln!(out, "Quorum Device: {model}");
         let sorted = |s: Option<&Section>| {
-            let mut all: Pairs = s.into_iter().flat_map(|s| s.items().to_vec()).filter(|(n, _)| n != "model").collect();
+            let mut all: Pairs = s.map(without_model).unwrap_or_default();
             all.sort();
             all
         };
@@ -169,7 +173,7 @@ fn json(conf: &Section) -> String {
         .collect();
     let device = conf.section("quorum").and_then(|q| q.section("device")).map(|d| {
         let model = d.value("model").unwrap_or_default();
-        let all = |s: Option<&Section>| object(&s.into_iter().flat_map(|s| s.items().to_vec()).filter(|(n, _)| n != "model").collect());
+        let all = |s: Option<&Section>| object(&s.map(without_model).unwrap_or_default());
         json!({"model": model, "model_options": all(d.section(model)), "generic_options": all(Some(d)), "heuristics_options": all(d.section("heuristics"))})
     });
     let whole = json!({
@@ -204,7 +208,7 @@ pub fn quorum(conf: &Section) -> String {
     let Some(device) = conf.section("quorum").and_then(|q| q.section("device")) else { return out };
     let model = device.value("model").unwrap_or_default();
     let list = |s: &Section, level: usize, out: &mut String| {
-        let mut all: Pairs = s.items().iter().filter(|(n, _)| n != "model").cloned().collect();
+        let mut all = without_model(s);
         all.sort();
         all.iter().for_each(|(n, v)| {
             let _ = writeln!(out, "{}{n}: {v}", "  ".repeat(level));
