@@ -7,13 +7,31 @@ use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-/// Why a text is not a date or duration.
+/// Why a text is not a date or duration: the text from where it went wrong, and what is wrong with it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DateError {
-    #[error("'{0}' is not a valid ISO 8601 date/time")]
-    Date(String),
-    #[error("'{0}' is not a valid ISO 8601 duration")]
-    Duration(String),
+    #[error("No ISO 8601 {what} given")]
+    Nothing { what: &'static str },
+    #[error("'{text}' is not a valid ISO 8601 date/time specification because {why}")]
+    Date { text: String, why: String },
+    #[error("{text} is not a valid ISO 8601 time specification because {why}")]
+    Time { text: String, why: String },
+    #[error("'{text}' is not a valid ISO 8601 time duration because nothing follows 'P'")]
+    Empty { text: String },
+    #[error("'{text}' is not a valid ISO 8601 duration because {why}")]
+    Duration { text: String, why: String },
+}
+
+fn bad_date(text: &str, why: impl Into<String>) -> DateError {
+    DateError::Date { text: text.to_owned(), why: why.into() }
+}
+
+fn bad_time(text: &str, why: impl Into<String>) -> DateError {
+    DateError::Time { text: text.to_owned(), why: why.into() }
+}
+
+fn bad_duration(text: &str, why: impl Into<String>) -> DateError {
+    DateError::Duration { text: text.to_owned(), why: why.into() }
 }
 
 /// A length of calendar time, its parts kept apart because months differ.
@@ -28,8 +46,11 @@ pub struct Duration {
 impl Duration {
     /// `P1Y2M3DT4H5M6S`, `P2W`; what follows `/` or a blank is ignored.
     pub fn parse(text: &str) -> Result<Duration, DateError> {
-        let bad = || DateError::Duration(text.to_owned());
-        let mut rest = text.strip_prefix('P').ok_or_else(bad)?;
+        if text.is_empty() {
+            return Err(DateError::Nothing { what: "time duration" });
+        }
+        let mut rest = text.strip_prefix('P').ok_or_else(|| bad_duration(text, "it does not start with a 'P'"))?;
+        let all = rest;
         let end = rest.find(|c: char| c == '/' || c.is_ascii_whitespace()).unwrap_or(rest.len());
         rest = &rest[..end];
         let (mut duration, mut time, mut any) = (Duration::default(), false, false);
@@ -38,36 +59,39 @@ impl Duration {
                 (time, rest) = (true, after);
                 continue;
             }
-            let (value, after) = leading_int(rest).ok_or_else(bad)?;
-            let value = i32::try_from(value).map_err(|_| bad())?;
+            let at = || &all[end - rest.len()..];
+            let number = || bad_duration(text, format!("no valid integer at '{}'", at()));
+            let (value, after) = leading_int(rest).ok_or_else(number)?;
+            let value = i32::try_from(value).map_err(|_| bad_duration(text, format!("{value} is too large")))?;
             let wide = i64::from(value);
-            let seconds = match (after.as_bytes().first().ok_or_else(bad)?, time) {
-                (b'Y', _) => {
+            let unit = after.chars().next().ok_or_else(|| bad_duration(text, format!("no units after '{rest}'")))?;
+            let seconds = match (unit, time) {
+                ('Y', _) => {
                     duration.years = value;
                     0
                 }
-                (b'M', false) => {
+                ('M', false) => {
                     duration.months = value;
                     0
                 }
-                (b'W', _) => {
+                ('W', _) => {
                     duration.days = duration.days.saturating_add(value.saturating_mul(7));
                     0
                 }
-                (b'D', _) => {
+                ('D', _) => {
                     duration.days = duration.days.saturating_add(value);
                     0
                 }
-                (b'M', true) => wide * 60,
-                (b'H', _) => wide * 3600,
-                (b'S', _) => wide,
-                _ => return Err(bad()),
+                ('M', true) => wide * 60,
+                ('H', _) => wide * 3600,
+                ('S', _) => wide,
+                _ => return Err(bad_duration(text, format!("'{unit}' is not a valid time unit"))),
             };
             duration.seconds = duration.seconds.saturating_add(seconds);
             any = true;
             rest = &after[1..];
         }
-        if any { Ok(duration) } else { Err(bad()) }
+        if any { Ok(duration) } else { Err(DateError::Empty { text: text.to_owned() }) }
     }
 
     /// Length in seconds with years of 365 and months of 30 days.
@@ -145,47 +169,74 @@ pub fn to_ctime(secs: i64) -> String {
 /// Reads a date, date and time, or time of the day of `now`: `2005-01-20`, `20050120`, `2005-020`, `2005-W03-4`, each with
 /// ` ` or `T` and `12:30[:00]` or `1230[00]` and `Z`, `+02:00`, …; `epoch`. Gives seconds since the epoch.
 pub fn parse(text: &str, now: WallTime) -> Result<i64, DateError> {
-    let bad = || DateError::Date(text.to_owned());
+    if text.is_empty() {
+        return Err(DateError::Nothing { what: "date/time specification" });
+    }
     if text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("epoch")) {
         return Ok(0);
     }
+    let outside = || bad_date(text, "it is outside the calendar");
     let bare_time = text.strip_prefix('T').or_else(|| (text.as_bytes().get(2) == Some(&b':')).then_some(text));
     let (date, time) = match bare_time {
-        Some(time) => (civil_time(now.secs()).ok_or_else(bad)?.date(), Some(time)),
+        Some(time) => (civil_time(now.secs()).ok_or_else(outside)?.date(), Some(time)),
         None => {
             let end = text.find(|c: char| !(c.is_ascii_digit() || c == '-' || c == 'W')).unwrap_or(text.len());
             let rest = &text[end..];
-            (parse_date(&text[..end]).ok_or_else(bad)?, rest.strip_prefix([' ', 'T']))
+            (parse_date(&text[..end]).map_err(|why| bad_date(text, why))?, rest.strip_prefix([' ', 'T']))
         }
     };
-    let midnight = epoch(DateTime::from_parts(date, Time::midnight())).ok_or_else(bad)?;
+    let midnight = epoch(DateTime::from_parts(date, Time::midnight())).ok_or_else(outside)?;
     match time {
         None => Ok(midnight),
-        Some(time) => Ok(midnight + parse_time(time).ok_or_else(bad)?),
+        Some(time) => Ok(midnight + parse_time(time)?),
     }
 }
 
-fn parse_date(text: &str) -> Option<Date> {
-    let number = |t: &str| t.parse::<i16>().ok();
-    let parts: Vec<&str> = text.trim_end_matches('-').split('-').collect();
+fn parse_date(text: &str) -> Result<Date, String> {
+    let form = || "it is not in a known form".to_owned();
+    // A year before the first has a sign of its own.
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let parts: Vec<&str> = rest.trim_end_matches('-').split('-').collect();
+    let whole = parts.first().filter(|p| p.len() == 8 && p.is_ascii() && parts.len() == 1);
+    let year = whole.map_or_else(|| parts.first().copied().unwrap_or_default(), |all| &all[..4]);
+    let year = sign * year.parse::<i64>().map_err(|_| form())?;
+    let year = i16::try_from(year).ok().filter(|y| (1..=9999).contains(y));
+    let year = year.ok_or_else(|| format!("'{}' is not a valid year", sign * number(parts[0])))?;
     match parts[..] {
-        [year, week, day] if week.starts_with('W') => {
-            let weekday = Weekday::from_monday_one_offset(day.parse().ok()?).ok()?;
-            Some(ISOWeekDate::new(number(year)?, week[1..].parse().ok()?, weekday).ok()?.date())
+        [_, week, day] if week.starts_with('W') => {
+            let wrong = |n: i64, what: &str| format!("'{n}' is not a valid {what}");
+            let weekday = day.parse().ok().and_then(|d| Weekday::from_monday_one_offset(d).ok());
+            let weekday = weekday.ok_or_else(|| wrong(number(day), "day of the week"))?;
+            let week = &week[1..];
+            let date = week.parse().ok().and_then(|w| ISOWeekDate::new(year, w, weekday).ok());
+            Ok(date.ok_or_else(|| wrong(number(week), "week"))?.date())
         }
-        [year, month, day] => Date::new(number(year)?, month.parse().ok()?, day.parse().ok()?).ok(),
-        [year, day] => Date::new(number(year)?, 1, 1).ok()?.with().day_of_year(number(day)?).build().ok(),
-        [all] if all.len() == 8 && all.is_ascii() => {
-            Date::new(number(&all[..4])?, all[4..6].parse().ok()?, all[6..].parse().ok()?).ok()
+        [_, month, day] => calendar_day(year, month, day),
+        [_, day] => {
+            let first = Date::new(year, 1, 1).map_err(|_| form())?;
+            let found = day.parse().ok().and_then(|d| first.with().day_of_year(d).build().ok());
+            found.ok_or_else(|| format!("'{}' is not a valid day of the year", number(day)))
         }
-        _ => None,
+        [all] if whole.is_some() => calendar_day(year, &all[4..6], &all[6..]),
+        _ => Err(form()),
     }
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().unwrap_or(0)
+}
+
+fn calendar_day(year: i16, month: &str, day: &str) -> Result<Date, String> {
+    let wrong = |text: &str, what: &str| format!("'{}' is not a valid {what}", number(text));
+    let first = month.parse().ok().and_then(|m| Date::new(year, m, 1).ok()).ok_or_else(|| wrong(month, "month"))?;
+    let found = day.parse().ok().and_then(|d| Date::new(year, first.month(), d).ok());
+    found.ok_or_else(|| wrong(day, "day of the month"))
 }
 
 /// Seconds since midnight UTC of a time with an optional offset.
-fn parse_time(text: &str) -> Option<i64> {
+fn parse_time(text: &str) -> Result<i64, DateError> {
+    let seconds = parse_hms(text)?;
     let at = text.find(['Z', ' ', '+', '-']).unwrap_or(text.len());
-    let seconds = parse_hms(&text[..at])?;
     let offset = text[at..].trim_start();
     let offset_s = match offset.as_bytes().first() {
         None | Some(b'Z') => 0,
@@ -194,30 +245,39 @@ fn parse_time(text: &str) -> Option<i64> {
         Some(d) if d.is_ascii_digit() => parse_hms(offset)?,
         Some(_) => 0,
     };
-    Some(seconds - offset_s)
+    Ok(seconds - offset_s)
 }
 
-fn parse_hms(text: &str) -> Option<i64> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == ':')).unwrap_or(text.len());
-    let text = &text[..end];
+/// Up to the first character that is none of a time's; the whole text is for the message.
+fn parse_hms(whole: &str) -> Result<i64, DateError> {
+    let end = whole.find(|c: char| !(c.is_ascii_digit() || c == ':')).unwrap_or(whole.len());
+    let text = &whole[..end];
+    let bad = |why: String| bad_time(whole, why);
     let part = |t: &str| if t.is_empty() { Some(0) } else { t.parse::<i64>().ok() };
     let mut fields = [0i64; 3];
-    if text.contains(':') {
-        for (field, t) in fields.iter_mut().zip(text.split(':')) {
-            *field = part(t)?;
+    let mut set = |n: usize, t: &str| match (fields.get_mut(n), part(t)) {
+        (Some(field), Some(value)) => {
+            *field = value;
+            Ok(())
         }
+        (None, _) => Ok(()),
+        (_, None) => Err(bad(format!("'{t}' is no number"))),
+    };
+    if text.is_empty() {
+        return Err(bad("it has no hour".to_owned()));
+    } else if text.contains(':') {
+        text.split(':').enumerate().try_for_each(|(n, t)| set(n, t))?;
     } else {
-        if text.is_empty() {
-            return None;
-        }
-        for (n, field) in fields.iter_mut().enumerate() {
-            let from = (2 * n).min(text.len());
-            *field = part(&text[from..(from + 2).min(text.len())])?;
-        }
+        (0..3).try_for_each(|n| set(n, &text[(2 * n).min(text.len())..(2 * n + 2).min(text.len())]))?;
     }
     let [h, m, s] = fields;
     let whole_day = h == 24 && m == 0 && s == 0;
-    ((h < 24 || whole_day) && m < 60 && s < 60).then_some(h * 3600 + m * 60 + s)
+    for (value, limit, what) in [(h, if whole_day { 25 } else { 24 }, "hour"), (m, 60, "minute"), (s, 60, "second")] {
+        if value >= limit {
+            return Err(bad(format!("{value} is not a valid {what}")));
+        }
+    }
+    Ok(h * 3600 + m * 60 + s)
 }
 
 fn civil_time(secs: i64) -> Option<DateTime> {

@@ -229,9 +229,9 @@ pub fn empty_root(schema: &str) -> Element {
     Element::new("cib")
         .with("crm_feature_set", FEATURE_SET)
         .with("validate-with", schema)
+        .with("admin_epoch", "0")
         .with("epoch", "0")
         .with("num_updates", "0")
-        .with("admin_epoch", "0")
         .with_child(configuration)
         .with_child(Element::new("status"))
 }

@@ -66,7 +66,7 @@ impl fmt::Display for Problem {
 
 /// Everything that is structurally wrong with a document; empty if it is in order.
 pub fn check(root: &Element) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new(), outdated: crate::upgrade::outdated(root) };
+    let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new(), nodes: BTreeSet::new(), outdated: crate::upgrade::outdated(root) };
     let place = Place { above: None, element: root };
     if let Some(configuration) = root.child("configuration") {
         checker.collect_ids(&place.below(configuration));
@@ -104,6 +104,8 @@ struct Checker<'a> {
     problems: Vec<Problem>,
     /// Every id of the configuration, with the name and line of its element.
     ids: BTreeMap<&'a str, (&'a str, u32)>,
+    /// Ids of nodes: no ids of XML, for they may be numbers, but tags may name them.
+    nodes: BTreeSet<&'a str>,
     /// What the schema that the document claims no longer has.
     outdated: BTreeSet<(String, u32, u32)>,
 }
@@ -161,6 +163,9 @@ impl<'a> Checker<'a> {
             let place = at.below(child);
             let declares = rules::find(child.name(), at.element.name())
                 .is_none_or(|r| r.attrs.iter().any(|a| a.name == "id" && a.kind == Kind::Id));
+            if child.name() == "node" && !declares {
+                self.nodes.extend(child.id());
+            }
             if let Some(id) = child.id().filter(|_| declares) {
                 match self.ids.get(id) {
                     Some((name, 0)) => self.error(&place, format!("id '{id}' is already used by a {name}")),
@@ -246,6 +251,7 @@ impl<'a> Checker<'a> {
         let what = || format!("{} {}=\"{value}\"", at.element.name(), attr.name);
         match attr.kind {
             Kind::IdRef(names) => match self.ids.get(value) {
+                None if names.is_empty() && self.nodes.contains(value) => {}
                 None => self.error(at, format!("{}: there is no element with id '{value}'", what())),
                 Some((name, _)) if !names.is_empty() && !names.contains(name) => {
                     let message = format!("{}: '{value}' is a {name}, expected {}", what(), names.join(" or "));

@@ -23,7 +23,11 @@ pub fn run<C: Command>(args: Vec<OsString>) -> i32 {
         crate::report::put(&format!("{}\n", version()));
         return crm::OK;
     }
-    match parsed.execute() {
+    if parsed.common().verbose > 0 {
+        crate::log::verbose();
+    }
+    let ended = parsed.execute().and_then(|code| parsed.common().finish(code).map(|()| code));
+    match ended {
         Ok(code) => code,
         Err(failure) => parsed.common().fail(C::NAME, &failure),
     }

@@ -3,7 +3,7 @@
 mod access;
 
 use crate::args::{self, Command};
-use crate::report::Common;
+use crate::report::{Common, quoted};
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use cib::{Op, Options, Request, Target};
@@ -158,6 +158,9 @@ impl Command for Cibadmin {
             let wrapped = || vec![Element::new("cib-query").with("xml", answer.to_compact())];
             match self.common.output_as {
                 crate::report::Format::Json => self.common.print(String::new, wrapped)?,
+                crate::report::Format::Xml => {
+                    self.common.print(String::new, || vec![quoted("output", &answer.to_pretty())])?;
+                }
                 _ => self.common.write(&answer.to_pretty())?,
             }
         }
@@ -224,11 +227,11 @@ impl Cibadmin {
             Some(root) => root,
             None => source.cib()?,
         };
-        let (kind, digest) = match self.md5_sum {
-            true => ("on-disk", cib::digest_on_disk(&root)),
-            false => ("versioned", cib::digest_versioned(&root)),
+        let digest = match self.md5_sum {
+            true => cib::digest_on_disk(&root),
+            false => cib::digest_versioned(&root),
         };
-        let element = || vec![Element::new("md5-sum").with("type", kind).with("digest", &digest)];
+        let element = || vec![Element::new("md5-sum").with("digest", &digest)];
         self.common.print(|| format!("{digest}\n"), element)?;
         Ok(crm::OK)
     }

@@ -124,8 +124,10 @@ impl<'a> View<'a> {
     /// Of this CIB alone.
     pub fn of(cib: &'a Element) -> Result<View<'a>, Failure> {
         let now = now();
+        let cluster = cluster::read(cib, now)?;
+        crate::log::messages(&cluster.messages);
         Ok(View {
-            cluster: cluster::read(cib, now)?,
+            cluster,
             operations: cluster::operations(cib),
             now,
             cib,

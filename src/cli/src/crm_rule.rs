@@ -2,6 +2,7 @@
 
 use crate::args::{self, Command};
 use crate::cibadmin::read_xml;
+use crate::log;
 use crate::report::{Common, Format};
 use crate::source::{Failure, Source};
 use base::WallTime;
@@ -59,7 +60,7 @@ impl Command for CrmRule {
 
     fn execute(&self) -> Result<i32, Failure> {
         if !self.check {
-            return Err(Failure::usage("No mode operation given (use -c)"));
+            return Err(Failure::usage("No mode operation given"));
         }
         if self.rule.is_empty() {
             return Err(Failure::usage("--check requires use of --rule="));
@@ -73,7 +74,14 @@ impl Command for CrmRule {
             }
         };
         let given = self.xml_text.as_deref();
-        let found = read_xml(None, given.filter(|t| *t != "-"), given == Some("-"))?;
+        let found = read_xml(None, given.filter(|t| *t != "-"), given == Some("-")).map_err(|f| {
+            log::error(&f.message);
+            let what = match given {
+                Some("-") => "input from STDIN".to_owned(),
+                text => format!("input string: {}", text.unwrap_or_default()),
+            };
+            Failure { message: format!("Couldn't parse {what}"), ..f }
+        })?;
         let cib = match found {
             Some((root, _)) => root,
             None => Source::open().cib()?,
@@ -95,7 +103,7 @@ impl CrmRule {
             };
             checked.iter().map(element).collect()
         };
-        let result = checked.iter().map(|(_, outcome)| code(outcome)).find(|c| *c != crm::OK).unwrap_or(crm::OK);
+        let result = checked.iter().map(|(_, outcome)| code(outcome)).rfind(|c| *c != crm::OK).unwrap_or(crm::OK);
         let problem = |(id, outcome): &(&String, Result<RuleState, RuleProblem>)| {
             let problem = outcome.as_ref().err()?;
             Some(format!("Could not determine whether rule {id} is in effect: {problem}"))
@@ -103,7 +111,7 @@ impl CrmRule {
         let problems: Vec<String> = checked.iter().filter_map(problem).collect();
         self.common.print_result(result, &problems, text, elements)?;
         if matches!(self.common.output_as, Format::Text | Format::Console) {
-            problems.iter().for_each(|p| kernel::errln!("crm_rule: {p}"));
+            problems.iter().for_each(|p| kernel::errln!("{p}"));
         }
         Ok(result)
     }
@@ -125,7 +133,7 @@ fn code(outcome: &Result<RuleState, RuleProblem>) -> i32 {
         Ok(RuleState::Expired) => EXPIRED,
         Ok(RuleState::Unsatisfied) => UNSATISFIED,
         Err(RuleProblem::NotFound(_)) => crm::NOSUCH,
-        Err(RuleProblem::Ambiguous(_) | RuleProblem::NotOneDate | RuleProblem::Mixed) => UNIMPLEMENTED,
         Err(RuleProblem::Invalid) => crm::CONFIG,
+        Err(_) => UNIMPLEMENTED,
     }
 }

@@ -1,6 +1,7 @@
 //! `iso8601`: reads dates, durations and periods as the cluster's rules do, and prints them.
 
 use crate::args::{self, Command};
+use crate::log;
 use crate::report::Common;
 use crate::source::Failure;
 use base::dates::{self, Duration};
@@ -20,7 +21,7 @@ pub struct Iso8601 {
     #[arg(short = 'd', long, value_name = "DATE", help_heading = "Commands")]
     date: Option<String>,
     /// A period: START/END, START/DURATION or DURATION/END
-    #[arg(short = 'p', long, value_name = "PERIOD", help_heading = "Commands")]
+    #[arg(short = 'p', long, value_name = "PERIOD", allow_hyphen_values = true, help_heading = "Commands")]
     period: Option<String>,
     /// A duration; with --date also where it ends
     #[arg(short = 'D', long, value_name = "DURATION", allow_hyphen_values = true, help_heading = "Commands")]
@@ -74,6 +75,8 @@ struct Line {
     words: &'static str,
     text: String,
     until: Option<String>,
+    /// What `--expected` is compared with, where that is not what is shown.
+    plain: Option<String>,
 }
 
 impl Line {
@@ -82,6 +85,10 @@ impl Line {
             None => self.text.clone(),
             Some(end) => format!("{} to {end}", self.text),
         }
+    }
+
+    fn compared(&self) -> String {
+        self.plain.clone().unwrap_or_else(|| self.shown())
     }
 }
 
@@ -110,7 +117,7 @@ impl Command for Iso8601 {
                 Element::new(l.element).with_child(with_text("start", &l.text)).with_child(with_text("end", end))
             }
         };
-        let code = match (&self.expected, lines.last().map(Line::shown)) {
+        let code = match (&self.expected, lines.last().map(Line::compared)) {
             (Some(wanted), Some(got)) if !wanted.eq_ignore_ascii_case(&got) => crm::ERROR,
             _ => crm::OK,
         };
@@ -123,7 +130,7 @@ impl Iso8601 {
     fn lines(&self) -> Result<Vec<Line>, Failure> {
         let now = crate::source::now();
         let mut lines = Vec::new();
-        let mut line = |element, words, text| lines.push(Line { element, words, text, until: None });
+        let mut line = |element, words, text| lines.push(Line { element, words, text, until: None, plain: None });
         if self.now {
             let offset_s = if self.local { crate::clock::offset_s(now) } else { 0 };
             line("date", "Current date/time", self.form(now.secs(), offset_s)?);
@@ -132,32 +139,34 @@ impl Iso8601 {
         if let Some(text) = &self.date {
             let at = read(text)?;
             line("date", "Date", self.form(at, self.offset_of(text))?);
-            start = Some((at, self.offset_of(text)));
+            start = Some((at, offset_of(text)));
         }
         if let Some(text) = &self.duration {
-            let duration = Duration::parse(text).map_err(|_| invalid("duration", text))?;
+            let duration = Duration::parse(text).map_err(|e| {
+                log::error(&e.to_string());
+                invalid("duration", text)
+            })?;
             line("duration", "Duration", words(&duration));
             if let Some((at, offset_s)) = start {
                 let end = duration.after(at).ok_or_else(|| invalid("duration", text))?;
-                line("duration_ends", "Duration ends at", self.form(end, offset_s)?);
+                // Shown in the offset of the date, whatever form was asked for.
+                let (shown, plain) = (self.form(end, offset_s)?, Some(self.form(end, 0)?));
+                let (element, words) = ("duration_ends", "Duration ends at");
+                lines.push(Line { element, words, text: shown, until: None, plain });
             }
         }
         if let Some(text) = &self.period {
             let (from, to) = period(text)?;
             let offset_s = self.offset_of(text.split('/').next().unwrap_or_default());
             let (text, until) = (self.form(from, offset_s)?, Some(self.form(to, offset_s)?));
-            lines.push(Line { element: "period", words: "Period", text, until });
+            lines.push(Line { element: "period", words: "Period", text, until, plain: None });
         }
         Ok(lines)
     }
 
     /// The offset that a date is written in, if it is to be kept.
     fn offset_of(&self, text: &str) -> i64 {
-        let Some(at) = text.rfind(['+', '-']).filter(|at| self.local && text[..*at].contains(':')) else { return 0 };
-        let digits: String = text[at + 1..].chars().filter(char::is_ascii_digit).collect();
-        let number = |from: usize| digits.get(from..from + 2).and_then(|d| d.parse::<i64>().ok()).unwrap_or(0);
-        let seconds = number(0) * 3600 + number(2) * 60;
-        if text[at..].starts_with('-') { -seconds } else { seconds }
+        if self.local { offset_of(text) } else { 0 }
     }
 
     fn form(&self, at: i64, offset_s: i64) -> Result<String, Failure> {
@@ -183,54 +192,83 @@ impl Iso8601 {
     }
 }
 
+/// The offset that a date is written in.
+fn offset_of(text: &str) -> i64 {
+    let Some(at) = text.rfind(['+', '-']).filter(|at| text[..*at].contains(':')) else { return 0 };
+    let digits: String = text[at + 1..].chars().filter(char::is_ascii_digit).collect();
+    let number = |from: usize| digits.get(from..from + 2).and_then(|d| d.parse::<i64>().ok()).unwrap_or(0);
+    let seconds = number(0) * 3600 + number(2) * 60;
+    if text[at..].starts_with('-') { -seconds } else { seconds }
+}
+
 fn invalid(what: &str, text: &str) -> Failure {
     Failure::new(INVALID, format!("Internal error: invalid {what} specified: {text}"))
 }
 
 fn read(text: &str) -> Result<i64, Failure> {
-    let found = dates::parse(text, crate::source::now());
-    found.map_err(|_| Failure::new(INVALID, format!("Invalid date/time specified: {text}")))
+    dates::parse(text, crate::source::now()).map_err(|e| {
+        log::error(&e.to_string());
+        Failure::new(INVALID, format!("Invalid date/time specified: {text}"))
+    })
 }
 
 /// Start and end of a period.
 fn period(text: &str) -> Result<(i64, i64), Failure> {
-    let bad = || Failure::new(INVALID, format!("Invalid interval specified: {text}"));
-    let (first, second) = text.split_once('/').ok_or_else(bad)?;
-    let duration = |t: &str| Duration::parse(t).map_err(|_| bad());
-    let (from, to) = match (first.starts_with('P'), second.starts_with('P')) {
-        (true, true) => return Err(bad()),
-        (false, true) => {
-            let from = read(first)?;
-            (from, duration(second)?.after(from).ok_or_else(bad)?)
-        }
-        (true, false) => {
-            let to = read(second)?;
-            let d = duration(first)?;
-            let back = Duration { years: -d.years, months: -d.months, days: -d.days, seconds: -d.seconds };
-            (back.after(to).ok_or_else(bad)?, to)
-        }
-        (false, false) => (read(first)?, read(second)?),
-    };
-    if to < from { Err(bad()) } else { Ok((from, to)) }
+    bounds(text).map_err(|why| {
+        log::error(&why);
+        Failure::new(INVALID, format!("Invalid interval specified: {text}"))
+    })
 }
 
-/// `1 year 2 months 3 days 3661 seconds ( 1 hour 1 minute 1 second )`.
+fn bounds(text: &str) -> Result<(i64, i64), String> {
+    if text.is_empty() {
+        return Err("No ISO 8601 time period given".to_owned());
+    }
+    let bad = |why: &str| format!("'{text}' is not a valid ISO 8601 time period because {why}");
+    let first = text;
+    let second = text.split_once('/').map(|(_, second)| second);
+    let duration = |t: &str| Duration::parse(t).map_err(|e| e.to_string());
+    let date = |t: &str| dates::parse(t, crate::source::now()).map_err(|e| e.to_string());
+    let outside = || bad("it leads outside the calendar");
+    // Each half is read with what follows it, as the message is to show it.
+    if first.starts_with('P') {
+        let d = duration(first)?;
+        let second = second.ok_or_else(|| bad("it has no start or ending time"))?;
+        if second.starts_with('P') {
+            return Err(bad("it has two durations"));
+        }
+        let to = date(second)?;
+        let back = Duration { years: -d.years, months: -d.months, days: -d.days, seconds: -d.seconds };
+        return Ok((back.after(to).ok_or_else(outside)?, to));
+    }
+    let from = date(first)?;
+    let second = second.ok_or_else(|| bad("it has no duration or ending time"))?;
+    let to = match second.starts_with('P') {
+        true => duration(second)?.after(from).ok_or_else(outside)?,
+        false => date(second)?,
+    };
+    if to < from { Err(bad("it ends before it starts")) } else { Ok((from, to)) }
+}
+
+/// `   1 year  2 months  3 days 3661 seconds (1 hour 1 minute 1 second)`, with the original's blanks.
 fn words(duration: &Duration) -> String {
-    let part = |n: i64, unit: &str| if n == 1 || n == -1 { format!("{n} {unit}") } else { format!("{n} {unit}s") };
-    let mut parts = Vec::new();
-    for (n, unit) in [(duration.years, "year"), (duration.months, "month"), (duration.days, "day")] {
+    let plural = |n: i64| if n == 1 { "" } else { "s" };
+    let mut out = String::new();
+    for (n, unit, width) in [(duration.years, "year", 4), (duration.months, "month", 2), (duration.days, "day", 2)] {
         if n != 0 {
-            parts.push(part(i64::from(n), unit));
+            out += &format!("{n:width$} {unit}{} ", plural(n.into()));
         }
     }
     let s = duration.seconds;
-    if s != 0 || parts.is_empty() {
-        parts.push(part(s, "second"));
+    if s != 0 || out.is_empty() {
+        out += &format!("{s} second{}", plural(s));
     }
-    if s.abs() >= 60 {
+    let s = s.abs();
+    if s >= 60 {
         let split = [(s / 3600, "hour"), (s / 60 % 60, "minute"), (s % 60, "second")];
-        let listed: Vec<String> = split.iter().filter(|(n, _)| *n != 0).map(|(n, unit)| part(*n, unit)).collect();
-        parts.push(format!("({})", listed.join(" ")));
+        let part = |(n, unit): &(i64, &str)| format!("{n} {unit}{}", plural(*n));
+        let listed: Vec<String> = split.iter().filter(|(n, _)| *n != 0).map(part).collect();
+        out += &format!(" ({})", listed.join(" "));
     }
-    parts.join(" ")
+    out
 }

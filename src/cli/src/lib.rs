@@ -22,7 +22,9 @@ mod crm_mon;
 mod crm_node;
 mod crm_resource;
 mod crm_rule;
+mod crm_shadow;
 mod crm_simulate;
+mod crm_ticket;
 mod crm_verify;
 mod doctor;
 mod edit;
@@ -35,8 +37,10 @@ mod grammar;
 pub mod ipvsadm;
 mod iso8601;
 mod ldirectord;
+mod log;
 mod nvpairs;
 mod overview;
+mod patchset;
 mod pcs;
 mod report;
 mod restart;
@@ -76,8 +80,10 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
     applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
     applet("crm_rule", "check whether a rule is in effect", crm_rule::main),
+    applet("crm_shadow", "work on a copy of the configuration", crm_shadow::main),
     applet("crm_simulate", "show what the cluster would do, and where that leads", crm_simulate::main),
     applet("crm_standby", "put a node in standby, and back", crm_attribute::standby),
+    applet("crm_ticket", "show, grant, revoke and set tickets", crm_ticket::main),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
     applet("explain", "show why a resource is where it is, or not running", explain::main),
@@ -112,8 +118,10 @@ const COMMANDS: &[Tree] = &[
     ("crm_node", crm_node::CrmNode::command),
     ("crm_resource", crm_resource::CrmResource::command),
     ("crm_rule", crm_rule::CrmRule::command),
+    ("crm_shadow", crm_shadow::CrmShadow::command),
     ("crm_simulate", crm_simulate::CrmSimulate::command),
     ("crm_standby", crm_attribute::CrmStandby::command),
+    ("crm_ticket", crm_ticket::CrmTicket::command),
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),
     ("doctor", doctor::Doctor::command),

@@ -5,7 +5,11 @@ use base::exit::crm;
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use xml::{Element, Node};
+
+/// Whether this command has put out anything.
+static WRITTEN: AtomicBool = AtomicBool::new(false);
 
 /// `--output-as`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -59,7 +63,18 @@ impl Common {
         self.write(&out)
     }
 
+    /// Ends the output: a program always finds a result, also where there was nothing to show.
+    pub fn finish(&self, code: i32) -> Result<(), Failure> {
+        match self.output_as {
+            Format::Xml | Format::Json if !WRITTEN.load(Ordering::Relaxed) => {
+                self.print_result(code, &[], String::new, Vec::new)
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn write(&self, out: &str) -> Result<(), Failure> {
+        WRITTEN.store(true, Ordering::Relaxed);
         match self.output_to.as_ref().filter(|p| p.as_os_str() != "-") {
             None => {
                 put(out);
@@ -72,7 +87,9 @@ impl Common {
 
     /// Reports how the command failed and gives its exit code.
     pub fn fail(&self, program: &str, failure: &Failure) -> i32 {
-        let errors: Vec<String> = std::iter::once(&failure.message).chain(&failure.details).cloned().collect();
+        let first = format!("{program}: {}", failure.message);
+        let details = failure.details.iter().filter(|_| !crate::log::is_for_programs());
+        let errors: Vec<String> = std::iter::once(first).chain(details.cloned()).collect();
         match self.output_as {
             Format::Xml => {
                 let _ = self.write(&envelope(Vec::new(), failure.code, &errors).to_document());
@@ -82,7 +99,10 @@ impl Common {
             }
             _ => {
                 kernel::errln!("{program}: {}", failure.message);
-                failure.details.iter().for_each(|line| kernel::errln!("  {line}"));
+                if !crate::log::is_for_programs() {
+                    failure.details.iter().for_each(|line| kernel::errln!("  {line}"));
+                }
+
             }
         }
         failure.code
@@ -94,20 +114,57 @@ pub fn put(text: &str) {
     kernel::output::put(text);
 }
 
-/// Adds the XML declaration.
+/// The document as it is printed.
 pub trait ToDocument {
     fn to_document(&self) -> String;
 }
 
 impl ToDocument for Element {
     fn to_document(&self) -> String {
-        format!("<?xml version=\"1.0\"?>\n{}", self.to_pretty())
+        let mut out = String::new();
+        // The declaration went with 3.0.
+        if crate::args::compat_21() {
+            out += "<?xml version=\"1.0\"?>\n";
+        }
+        write(self, 0, &mut out);
+        out
+    }
+}
+
+/// Elements whose text is a document of its own: written as it stands, in a CDATA section.
+const QUOTED: [&str; 6] = ["content", "output", "patchset", "updated", "xml", "xml-patchset"];
+
+/// An element that quotes a document, or what a program wrote.
+pub fn quoted(name: &str, text: &str) -> Element {
+    let mut e = Element::new(name);
+    e.nodes_mut().push(Node::Text(text.to_owned()));
+    e
+}
+
+fn quotes(e: &Element) -> bool {
+    QUOTED.contains(&e.name()) && matches!(e.nodes().get(0), Some(Node::Text(_)))
+}
+
+fn write(e: &Element, level: usize, out: &mut String) {
+    let indent = "  ".repeat(level);
+    if quotes(e) {
+        let bare = e.attrs().fold(Element::new(e.name()), |copy, (n, v)| copy.with(n, v)).to_compact();
+        // A section cannot hold its own end.
+        let text = e.text().replace("]]>", "]]]]><![CDATA[>");
+        *out += &format!("{indent}{}><![CDATA[{text}]]></{}>\n", bare.trim_end_matches("/>"), e.name());
+    } else if e.descendants().any(quotes) {
+        let bare = e.attrs().fold(Element::new(e.name()), |copy, (n, v)| copy.with(n, v)).to_compact();
+        *out += &format!("{indent}{}>\n", bare.trim_end_matches("/>"));
+        e.elements().for_each(|child| write(child, level + 1, out));
+        *out += &format!("{indent}</{}>\n", e.name());
+    } else {
+        e.write_pretty(out, level);
     }
 }
 
 /// The envelope of Pacemaker's `--output-as=xml`.
 pub fn envelope(body: Vec<Element>, code: i32, errors: &[String]) -> Element {
-    let request: Vec<String> = std::env::args().collect();
+    let request: Vec<String> = std::env::args().map(|word| as_typed(&word)).collect();
     let mut result = Element::new("pacemaker-result").with("api-version", "2.38").with("request", request.join(" "));
     body.into_iter().for_each(|e| result.push(e));
     let mut status = Element::new("status").with("code", code.to_string()).with("message", exit_words(code));
@@ -122,6 +179,31 @@ pub fn envelope(body: Vec<Element>, code: i32, errors: &[String]) -> Element {
     }
     result.push(status);
     result
+}
+
+/// A word of a command line so that a shell reads it as one.
+fn as_typed(word: &str) -> String {
+    if reads_as_one_word(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// Whether a shell takes it, and as a single word: quotes and backslashes of its own may be in it.
+fn reads_as_one_word(word: &str) -> bool {
+    let (mut quote, mut seen, mut ended) = (None, false, false);
+    let mut letters = word.chars();
+    while let Some(c) = letters.next() {
+        match (quote, c) {
+            (Some(q), _) if c == q => quote = None,
+            (Some('"') | None, '\\') if letters.next().is_none() => return false,
+            (Some(_), _) => {}
+            (None, ' ' | '\t' | '\n') => ended = seen,
+            // What follows a '#' at a word's start is a comment.
+            (None, '#') if !seen || ended => return seen,
+            (None, _) if ended => return false,
+            (None, '\'' | '"') => (quote, seen) = (Some(c), true),
+            (None, _) => seen = true,
+        }
+    }
+    seen && quote.is_none()
 }
 
 /// Words of an exit code.

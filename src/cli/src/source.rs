@@ -70,8 +70,17 @@ pub struct Changed {
 }
 
 impl Source {
-    /// `CIB_file`, else the daemon.
+    /// The copy that `CIB_shadow` names, else the file of `CIB_file`, else the daemon.
     pub fn open() -> Source {
+        let shadow = std::env::var("CIB_shadow").ok().filter(|name| !name.is_empty());
+        match shadow.and_then(|name| shadow_file(&name).ok()) {
+            Some(file) => Source::File(file),
+            None => Source::beneath_shadow(),
+        }
+    }
+
+    /// Where a copy comes from and goes to: `CIB_file`, else the daemon.
+    pub fn beneath_shadow() -> Source {
         match std::env::var_os("CIB_file").filter(|f| !f.is_empty()) {
             Some(file) => Source::File(file.into()),
             None => Source::Live(Client::from_env()),
@@ -120,6 +129,38 @@ impl Source {
             None => host_name(),
         })
     }
+}
+
+/// Where root's copies of the configuration are kept, for crmsh looks there too.
+const SHADOWS: &str = "/var/lib/pacemaker/cib";
+
+/// The file of a copy of the configuration.
+pub fn shadow_file(name: &str) -> Result<PathBuf, Failure> {
+    if name.is_empty() || name.contains('/') {
+        return Err(Failure::usage(format!("'{name}' is no name for a shadow instance")));
+    }
+    let home = || match std::env::var_os("HOME").filter(|_| !nix::unistd::geteuid().is_root()) {
+        Some(home) => PathBuf::from(home).join(".cib"),
+        None => PathBuf::from(SHADOWS),
+    };
+    let dir = std::env::var_os("CIB_shadow_dir").filter(|d| !d.is_empty()).map_or_else(home, PathBuf::from);
+    Ok(dir.join(format!("shadow.{name}")))
+}
+
+/// `CIB_file=-`: read once, however often it is asked for.
+const STANDARD_INPUT: &str = "-";
+
+fn text_of(path: &Path) -> std::io::Result<String> {
+    static READ: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    if path.as_os_str() != STANDARD_INPUT {
+        return std::fs::read_to_string(path);
+    }
+    if let Some(text) = READ.get() {
+        return Ok(text.clone());
+    }
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(std::io::stdin(), xml::MAX_BYTES as u64), &mut text)?;
+    Ok(READ.get_or_init(|| text).clone())
 }
 
 pub fn host_name() -> String {
@@ -195,6 +236,7 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
     let mut cib = read_file(path)?;
     let mut request = request.clone();
     request.at = now();
+    unsigned(&mut request);
     let subject = crate::client::acting_as().and_then(|user| Subject::new(&user, groups_of(&user)));
     let outcome = match subject {
         Some(subject) => cib.apply_as(&request, &subject)?,
@@ -204,6 +246,12 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
         write_file(path, &cib)?;
     }
     Ok(Changed { answer: outcome.answer })
+}
+
+/// Only the cluster notes who has changed its CIB; a file is nobody's.
+fn unsigned(request: &mut Request) {
+    (request.origin, request.client, request.user) = Default::default();
+    request.steps.iter_mut().for_each(unsigned);
 }
 
 /// Groups that the system has a user in.
@@ -217,7 +265,7 @@ pub fn groups_of(user: &str) -> Vec<String> {
 
 fn read_file(path: &Path) -> Result<Cib, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|e| {
+    let text = text_of(path).map_err(|e| {
         let code = if e.kind() == std::io::ErrorKind::NotFound { crm::NOSUCH } else { crm::NOINPUT };
         Failure::new(code, format!("cannot read {shown}: {e}"))
     })?;
@@ -225,6 +273,9 @@ fn read_file(path: &Path) -> Result<Cib, Failure> {
 }
 
 fn write_file(path: &Path, cib: &Cib) -> Result<(), Failure> {
+    if path.as_os_str() == STANDARD_INPUT {
+        return Err(Failure::new(crm::CANTCREAT, "what was read from standard input cannot be changed"));
+    }
     let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o7777);
     kernel::files::replace(path, cib.root().to_pretty().as_bytes(), mode)
         .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))

@@ -18,12 +18,16 @@ pub enum RuleState {
 /// Why a rule cannot be checked by its date alone.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RuleProblem {
-    #[error("No rule found with ID={0}")]
+    #[error("Rule not found")]
     NotFound(String),
     #[error("More than one rule with ID={0} found")]
     Ambiguous(String),
-    #[error("Rule must contain exactly one date expression")]
-    NotOneDate,
+    #[error("Rule does not have a date expression")]
+    NoDate,
+    #[error("Rule has more than one date expression")]
+    SeveralDates,
+    #[error("Rule must either not use date_spec, or use date_spec with years=")]
+    NoYears,
     #[error("Rule has expressions besides its date expression")]
     Mixed,
     #[error("Rule is not valid")]
@@ -38,8 +42,15 @@ pub fn check_rule(cib: &Element, id: &str, now: WallTime) -> Result<RuleState, R
         return Err(RuleProblem::Ambiguous(id.to_owned()));
     }
     let conditions: Vec<&Element> = e.descendants().filter(|c| c.name().ends_with("expression")).collect();
-    if conditions.iter().filter(|c| c.name() == "date_expression").count() != 1 {
-        return Err(RuleProblem::NotOneDate);
+    match conditions.iter().filter(|c| c.name() == "date_expression").count() {
+        0 => return Err(RuleProblem::NoDate),
+        1 => {}
+        _ => return Err(RuleProblem::SeveralDates),
+    }
+    // Nobody can say whether a time of the year is over, or still to come.
+    let spec = |c: &&&Element| c.attr("operation") == Some("date_spec");
+    if conditions.iter().find(spec).is_some_and(|c| c.child("date_spec").is_none_or(|s| s.attr("years").is_none())) {
+        return Err(RuleProblem::NoYears);
     }
     if conditions.len() > 1 {
         return Err(RuleProblem::Mixed);

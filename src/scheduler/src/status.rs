@@ -29,6 +29,8 @@ pub struct Cluster {
     pub instances: usize,
     pub disabled: usize,
     pub blocked: usize,
+    /// What there was to say of the configuration and the history, in order.
+    pub messages: Vec<crate::Message>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -44,6 +44,7 @@ impl Sched {
             instances: self.instances,
             disabled: self.disabled,
             blocked: self.blocked,
+            messages: self.messages.clone(),
         }
     }
 
