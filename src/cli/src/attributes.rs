@@ -101,14 +101,20 @@ fn default_set(holder: &Element, scope: &Scope) -> String {
     }
 }
 
+/// One that is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    pub id: String,
+    pub name: String,
+    pub value: String,
+}
+
 /// The values in effect, first set first; empty if it is not set.
-pub fn values(cib: &Element, scope: &Scope, which: Which<'_>) -> Result<Vec<(String, String)>, Failure> {
+pub fn values(cib: &Element, scope: &Scope, which: Which<'_>) -> Result<Vec<Found>, Failure> {
     let holder = holder(cib, scope)?;
     let found = nvpairs::find(&holder, scope.kind(), which.name, which.set_id, which.id);
-    let texts = found.iter().map(|p| {
-        (p.pair.attr("name").unwrap_or_default().to_owned(), p.pair.attr("value").unwrap_or_default().to_owned())
-    });
-    Ok(texts.collect())
+    let of = |p: &nvpairs::Pair<'_>, name: &str| p.pair.attr(name).unwrap_or_default().to_owned();
+    Ok(found.iter().map(|p| Found { id: of(p, "id"), name: of(p, "name"), value: of(p, "value") }).collect())
 }
 
 /// Sets it; answers set id and pair id.

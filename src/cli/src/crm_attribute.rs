@@ -1,7 +1,7 @@
 //! `crm_attribute`: cluster options and node attributes; `crm_standby` and `crm_failcount` on top of it.
 
 use crate::args::{self, Command};
-use crate::attributes::{self, Scope, Which};
+use crate::attributes::{self, Found, Scope, Which};
 use crate::report::Common;
 use crate::source::{Failure, Source, checked, checked_if};
 use base::exit::crm;
@@ -17,6 +17,9 @@ pub struct CrmAttribute {
     /// The attribute or option
     #[arg(short = 'n', long, value_name = "NAME", help_heading = "Selecting")]
     name: Option<String>,
+    /// All attributes whose names match this regular expression
+    #[arg(short = 'P', long, value_name = "PATTERN", conflicts_with = "name", help_heading = "Selecting")]
+    pattern: Option<String>,
     /// Promotion score of this resource (of OCF_RESOURCE_INSTANCE if no name is given)
     #[arg(short = 'p', long, value_name = "RESOURCE", num_args = 0..=1, default_missing_value = "", help_heading = "Selecting")]
     promotion: Option<String>,
@@ -107,27 +110,36 @@ impl Command for CrmAttribute {
         if let Some(kind) = &self.list_options {
             return list_options(&self.common, kind, self.all);
         }
+        if self.delete && self.name.is_none() && self.pattern.is_none() && self.promotion.is_none() && self.id.is_none() {
+            return Err(Failure::usage("Error: must specify attribute name or pattern to delete"));
+        }
         let source = Source::open();
-        let name = self.attribute_name()?;
         let scope = self.scope(&source)?;
+        if let Some(pattern) = &self.pattern {
+            return self.all_matching(&source, &scope, pattern);
+        }
+        let name = self.attribute_name()?;
         let which = Which { name: &name, set_id: self.set_name.as_deref(), id: self.id.as_deref() };
         if let Some(value) = &self.update {
+            self.unambiguous(attributes::values(&source.cib()?, &scope, which)?, &name)?;
             attributes::set(&source, &scope, which, value, self.score)?;
             return Ok(crm::OK);
         }
         if self.delete {
-            let Some(id) = attributes::delete(&source, &scope, which)? else {
-                return Err(Failure::new(crm::NOSUCH, "Error performing operation: No such device or address"));
-            };
-            if !self.quiet {
-                let text = format!("Deleted {} option: id={id} name={name}\n", scope.section());
-                self.common.print(|| text, Vec::new)?;
+            // What is not there need not be deleted.
+            if let Some(id) = attributes::delete(&source, &scope, which)? {
+                self.say_deleted(&scope, &id, &name)?;
             }
             return Ok(crm::OK);
         }
         let found = attributes::values(&source.cib()?, &scope, which)?;
         self.show(&scope, &name, found)
     }
+}
+
+/// Nothing that fits.
+fn not_found() -> Failure {
+    Failure::new(crm::NOSUCH, "Error performing operation: No such device or address")
 }
 
 impl CrmAttribute {
@@ -177,24 +189,67 @@ impl CrmAttribute {
         }
     }
 
-    fn show(&self, scope: &Scope, name: &str, mut found: Vec<(String, String)>) -> Result<i32, Failure> {
-        if found.is_empty() {
-            match &self.default {
-                Some(default) => found.push((name.to_owned(), default.clone())),
-                None => return Err(Failure::new(crm::NOSUCH, "Error performing operation: No such device or address")),
+    /// Each attribute whose name matches is shown, set or deleted.
+    fn all_matching(&self, source: &Source, scope: &Scope, pattern: &str) -> Result<i32, Failure> {
+        let pattern = regex::Regex::new(pattern).map_err(|e| Failure::usage(format!("--pattern: {e}")))?;
+        let all = attributes::values(&source.cib()?, scope, Which { name: "", set_id: self.set_name.as_deref(), id: None })?;
+        let mut found: Vec<Found> = all.into_iter().filter(|f| pattern.is_match(&f.name)).collect();
+        if self.update.is_none() && !self.delete {
+            return self.show(scope, "", found);
+        }
+        found.dedup_by(|a, b| a.name == b.name);
+        for Found { name, .. } in found {
+            let which = Which { name: &name, set_id: self.set_name.as_deref(), id: None };
+            if let Some(value) = &self.update {
+                attributes::set(source, scope, which, value, self.score)?;
+            } else if let Some(id) = attributes::delete(source, scope, which)? {
+                self.say_deleted(scope, &id, &name)?;
             }
         }
-        if found.len() > 1 {
-            kernel::errln!("crm_attribute: Multiple attributes match name={name}; the first one counts");
+        Ok(crm::OK)
+    }
+
+    fn say_deleted(&self, scope: &Scope, id: &str, name: &str) -> Result<(), Failure> {
+        let kind = if matches!(scope, Scope::Options(_)) { "option" } else { "attribute" };
+        match self.quiet || !self.common.is_text() {
+            true => Ok(()),
+            false => self.common.write(&format!("Deleted {} {kind}: id={id} name={name}\n", scope.section())),
         }
-        let (name, value) = &found[0];
+    }
+
+    /// Which of several was meant cannot be guessed.
+    fn unambiguous(&self, found: Vec<Found>, name: &str) -> Result<(), Failure> {
+        if found.len() < 2 {
+            return Ok(());
+        }
+        let line = |f: &Found| format!("  Value: {} \t(id={})\n", f.value, f.id);
+        let list: String = found.iter().map(line).collect();
+        if self.common.is_text() {
+            self.common.write(&format!("Multiple attributes match name={name}\n{list}"))?;
+        }
+        let advice = "Please choose from one of the matches below and supply the 'id' with --attr-id";
+        Err(Failure::new(crm::MULTIPLE, advice))
+    }
+
+    fn show(&self, scope: &Scope, name: &str, mut found: Vec<Found>) -> Result<i32, Failure> {
+        if found.is_empty() {
+            let value = self.default.clone().ok_or_else(not_found)?;
+            found.push(Found { id: String::new(), name: name.to_owned(), value });
+        }
+        if self.pattern.is_none() {
+            if found.len() > 1 {
+                kernel::errln!("crm_attribute: Multiple attributes match name={name}; the first one counts");
+            }
+            found.truncate(1);
+        }
         let section = scope.section();
-        let text = || match self.quiet {
-            true => format!("{value}\n"),
-            false => format!("scope={section}  name={name} value={value}\n"),
+        let line = |f: &Found| match self.quiet {
+            true => format!("{}\n", f.value),
+            false => format!("scope={section} name={} value={}\n", f.name, f.value),
         };
-        let element = || vec![Element::new("attribute").with("name", name).with("value", value).with("scope", section)];
-        self.common.print(text, element)?;
+        let element =
+            |f: &Found| Element::new("attribute").with("name", &f.name).with("value", &f.value).with("scope", section);
+        self.common.print(|| found.iter().map(line).collect(), || found.iter().map(element).collect())?;
         Ok(crm::OK)
     }
 }
@@ -204,7 +259,10 @@ pub fn list_options(common: &Common, kind: &str, all: bool) -> Result<i32, Failu
     let table: &[Property] = match kind {
         "cluster" => PROPERTIES,
         "primitive" | "resource" => META_ATTRIBUTES,
-        other => return Err(Failure::usage(format!("no list of '{other}' options: cluster or primitive"))),
+        other => {
+            let message = format!("Invalid --list-options value '{other}'. Allowed values: cluster");
+            return Err(Failure::usage(message));
+        }
     };
     let shown: Vec<&Property> =
         table.iter().filter(|p| all || !(p.flags.contains("adv") || p.flags.contains("deprecated"))).collect();
@@ -312,10 +370,12 @@ impl Command for CrmStandby {
             }
         } else {
             let found = attributes::values(&source.cib()?, &scope, which)?;
-            let value = found.first().map_or("off", |(_, v)| v.as_str());
+            let value = found.first().map_or("off", |f| f.value.as_str());
+            // A node is in standby by its permanent attribute, or until it stops: where neither says so, it is not.
+            let section = if found.is_empty() && self.lifetime.is_none() { "status" } else { scope.section() };
             let text = || match self.quiet {
                 true => format!("{value}\n"),
-                false => format!("scope={}  name=standby value={value}\n", scope.section()),
+                false => format!("scope={section}  name=standby value={value}\n"),
             };
             self.common.print(text, || vec![Element::new("attribute").with("name", "standby").with("value", value)])?;
         }
@@ -391,9 +451,9 @@ impl Command for CrmFailcount {
         let prefix = format!("fail-count-{}", self.resource);
         let all = attributes::values(&source.cib()?, &Scope::Transient { name }, Which::default())?;
         let operation = self.operation.as_ref().map(|o| format!("#{o}_"));
-        let counts = all.iter().filter(|(n, _)| n.split('#').next() == Some(&prefix));
-        let counts = counts.filter(|(n, _)| operation.as_ref().is_none_or(|o| n.contains(o.as_str())));
-        let sum = counts.filter_map(|(_, v)| base::Score::parse(v)).fold(base::Score::ZERO, |a, b| a + b);
+        let counts = all.iter().filter(|f| f.name.split('#').next() == Some(&prefix));
+        let counts = counts.filter(|f| operation.as_ref().is_none_or(|o| f.name.contains(o.as_str())));
+        let sum = counts.filter_map(|f| base::Score::parse(&f.value)).fold(base::Score::ZERO, |a, b| a + b);
         let text = || match self.quiet {
             true => format!("{sum}\n"),
             false => format!("scope=status  name={prefix} value={sum}\n"),

@@ -63,6 +63,11 @@ impl Common {
         self.write(&out)
     }
 
+    /// Whether people read it.
+    pub fn is_text(&self) -> bool {
+        matches!(self.output_as, Format::Text | Format::Console)
+    }
+
     /// Ends the output: a program always finds a result, also where there was nothing to show.
     pub fn finish(&self, code: i32) -> Result<(), Failure> {
         match self.output_as {
