@@ -224,6 +224,11 @@ fn reals(v: &Virtual, found: &mut Vec<Problem>) {
                 "the last line counts",
             );
         }
+        if v.is_itself(&key) {
+            let what = format!("{}: {} is the service itself", service_id(&v.key), service_label_of(key));
+            let expected = "a server's own address; checks and clients' packets go round in circles";
+            warn(found, real.line, None, what, expected, "");
+        }
         if v.protocol().is_some() && real.forward != Method::Masq && real.port != 0 && real.port != v.port() {
             let what = format!("{}: port {} of {}", service_id(&v.key), real.port, real.addr);
             warn(

@@ -256,6 +256,7 @@ fn lint_finds_likely_mistakes() {
     };
     says("virtual=10.0.0.1:80\n    real=10.0.1.1:8080 gate\n", "cannot change the port");
     says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    real=10.0.1.1 gate 2\n", "again");
+    says("virtual=10.0.0.1:80\n    real=10.0.0.1 gate\n", "is the service itself");
     says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    httpmethod=HEAD\n    receive=\"x\"\n", "no body");
     says("virtual=10.0.0.1:1521\n    real=10.0.1.1 gate\n", "no check for service = oracle");
     says("virtual=10.0.0.1:3306\n    real=10.0.1.1 gate\n", "a login and a request");

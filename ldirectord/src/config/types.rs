@@ -322,6 +322,11 @@ pub struct Fallback {
 }
 
 impl Virtual {
+    /// Whether a packet to the destination is one to the service.
+    pub fn is_itself(&self, dest: &base::ipvs::DestKey) -> bool {
+        matches!(self.key, ServiceKey::Address { addr, port, .. } if (addr, port) == (dest.addr, dest.port))
+    }
+
     /// The line on which it sets a directive (the last one), or on which it begins.
     pub fn line_of(&self, directive: &str) -> u32 {
         let at = super::lines::number(directive);

@@ -115,6 +115,8 @@ pub enum RealError {
     NoService { asked: String, known: String },
     #[error("{server} is not of the family of {service}")]
     Family { server: String, service: String },
+    #[error("{server} is {service} itself: name a server by its own address")]
+    Itself { server: String, service: String },
     #[error("{server} is in {service} already, {method} {weight}; `real weight` changes its weight")]
     IsThere { server: String, service: String, method: &'static str, weight: u32 },
     #[error("{server} is the last server of {service}: nothing would be left to serve; --force removes it")]
@@ -259,6 +261,9 @@ fn add(
     };
     if addr.is_ipv4() != (v.family() == base::ipvs::Family::IPv4) {
         return Err(RealError::Family { server: addr.to_string(), service: service_id(&v.key) });
+    }
+    if v.is_itself(&v.dest_key(addr, name.port.unwrap_or(v.port()), method.unwrap_or(Method::Masq))) {
+        return Err(RealError::Itself { server: addr.to_string(), service: service_id(&v.key) });
     }
     let from_file = file.virtuals.iter().find(|f| f.key == v.key);
     let first = v.reals.first().or(from_file.and_then(|f| f.reals.first()));

@@ -74,6 +74,7 @@ async fn what_would_not_work_is_refused_and_changes_nothing() {
     let refused = async |request: RealRequest| handle.real(request).await.unwrap_err();
     assert!(matches!(refused(asks(ADD, "web1")).await, RealError::NotAnAddress { .. }));
     assert!(matches!(refused(asks(ADD, "[2001:db8::1]:80")).await, RealError::Family { .. }));
+    assert!(matches!(refused(asks(ADD, "10.0.0.1:80")).await, RealError::Itself { .. }));
     assert!(matches!(refused(asks(ADD, "224.0.0.1:80")).await, RealError::Table { .. }));
     assert!(matches!(refused(asks(ADD, at(&one))).await, RealError::IsThere { weight: 5, .. }));
     assert!(matches!(refused(asks(RealWish::Weight { weight: 65_536 }, at(&one))).await, RealError::Weight { .. }));
