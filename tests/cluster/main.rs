@@ -6,6 +6,7 @@ mod acl;
 mod agents;
 mod alerts;
 mod arbitrator;
+mod busy;
 mod cmap;
 mod commands;
 mod director;
@@ -16,6 +17,7 @@ mod fencing;
 mod fixture;
 mod hostile;
 mod links;
+
 mod named;
 mod partition;
 mod records;

@@ -66,7 +66,12 @@ impl fmt::Display for Problem {
 
 /// Everything that is structurally wrong with a document; empty if it is in order.
 pub fn check(root: &Element) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), ids: BTreeMap::new(), nodes: BTreeSet::new(), outdated: crate::upgrade::outdated(root) };
+    let mut checker = Checker {
+        problems: Vec::new(),
+        ids: BTreeMap::new(),
+        nodes: BTreeSet::new(),
+        outdated: crate::upgrade::outdated(root),
+    };
     let place = Place { above: None, element: root };
     if let Some(configuration) = root.child("configuration") {
         checker.collect_ids(&place.below(configuration));

@@ -178,7 +178,9 @@ fn in_file(
             };
             let mut found = Vec::new();
             for node in names {
-                for attributes::Found { name, value, .. } in attributes::values(&cib, &Scope::Transient { name: node.clone() }, which)? {
+                for attributes::Found { name, value, .. } in
+                    attributes::values(&cib, &Scope::Transient { name: node.clone() }, which)?
+                {
                     found.push(AttributeValue { node: node.clone(), name, value: Some(value) });
                 }
             }

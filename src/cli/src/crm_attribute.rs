@@ -110,7 +110,8 @@ impl Command for CrmAttribute {
         if let Some(kind) = &self.list_options {
             return list_options(&self.common, kind, self.all);
         }
-        if self.delete && self.name.is_none() && self.pattern.is_none() && self.promotion.is_none() && self.id.is_none() {
+        if self.delete && self.name.is_none() && self.pattern.is_none() && self.promotion.is_none() && self.id.is_none()
+        {
             return Err(Failure::usage("Error: must specify attribute name or pattern to delete"));
         }
         let source = Source::open();
@@ -192,7 +193,8 @@ impl CrmAttribute {
     /// Each attribute whose name matches is shown, set or deleted.
     fn all_matching(&self, source: &Source, scope: &Scope, pattern: &str) -> Result<i32, Failure> {
         let pattern = regex::Regex::new(pattern).map_err(|e| Failure::usage(format!("--pattern: {e}")))?;
-        let all = attributes::values(&source.cib()?, scope, Which { name: "", set_id: self.set_name.as_deref(), id: None })?;
+        let all =
+            attributes::values(&source.cib()?, scope, Which { name: "", set_id: self.set_name.as_deref(), id: None })?;
         let mut found: Vec<Found> = all.into_iter().filter(|f| pattern.is_match(&f.name)).collect();
         if self.update.is_none() && !self.delete {
             return self.show(scope, "", found);

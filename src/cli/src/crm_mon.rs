@@ -126,14 +126,7 @@ impl<'a> View<'a> {
         let now = now();
         let cluster = cluster::read(cib, now)?;
         crate::log::messages(&cluster.messages);
-        Ok(View {
-            cluster,
-            operations: cluster::operations(cib),
-            now,
-            cib,
-            fencing: Vec::new(),
-            warnings: Vec::new(),
-        })
+        Ok(View { cluster, operations: cluster::operations(cib), now, cib, fencing: Vec::new(), warnings: Vec::new() })
     }
 
     /// With what the running node says beside it; without that the status is as good as before.

@@ -242,14 +242,10 @@ impl CrmShadow {
             return Ok(());
         }
         let other = active().filter(|a| a != name).map(|a| {
-            format!(
-                "Additionally, the supplied shadow instance ({name}) is not the same as the active one ({a}).\n"
-            )
+            format!("Additionally, the supplied shadow instance ({name}) is not the same as the active one ({a}).\n")
         });
         let other = other.unwrap_or_default();
-        Err(Failure::usage(format!(
-            "{what}\n{other}To prevent accidental destruction of {destroyed}, {NEEDS_FORCE}"
-        )))
+        Err(Failure::usage(format!("{what}\n{other}To prevent accidental destruction of {destroyed}, {NEEDS_FORCE}")))
     }
 
     /// In a shell of its own; or says how to go on in this one.

@@ -107,7 +107,6 @@ impl Common {
                 if !crate::log::is_for_programs() {
                     failure.details.iter().for_each(|line| kernel::errln!("  {line}"));
                 }
-
             }
         }
         failure.code

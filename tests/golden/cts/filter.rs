@@ -43,14 +43,19 @@ fn line(text: &str) -> Option<String> {
     if text.contains("(version ") {
         text = between(&text, "(version", ")", |_| Some(String::new()));
     }
-    text = text.replace("<change-attr name=\"crm_feature_set\" operation=\"set\" value=\"", "<change-attr name=\"crm_feature_set\" operation=\"set\" any=\"");
+    text = text.replace(
+        "<change-attr name=\"crm_feature_set\" operation=\"set\" value=\"",
+        "<change-attr name=\"crm_feature_set\" operation=\"set\" any=\"",
+    );
     text = between(&text, "@crm_feature_set=", ", ", |_| Some(String::new()));
     text = between(&text, "@validate-with=", ",", |_| Some(String::new()));
     text = between(&text, " any=\"", "\"", |_| Some(String::new()));
     if text.contains("<change-attr name=\"validate-with\"") {
         text = between(&text, "value=\"pacemaker-", "\"", |_| Some(String::new()));
     }
-    text = between(&text, "last-failure-ping#monitor_10000=", "", |v| Some(v.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned()));
+    text = between(&text, "last-failure-ping#monitor_10000=", "", |v| {
+        Some(v.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned())
+    });
     if text.contains("request=\"") {
         text = between(&text, "-X '", "'", |_| Some("...".to_owned()));
     }

@@ -64,7 +64,8 @@ struct Check {
 
 pub fn read(text: &str) -> Result<Vec<File>, String> {
     let files: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let file = |(name, steps)| Ok(File { steps: serde_json::from_value(steps).map_err(|e| format!("{name}: {e}"))?, name });
+    let file =
+        |(name, steps)| Ok(File { steps: serde_json::from_value(steps).map_err(|e| format!("{name}: {e}"))?, name });
     files.into_iter().map(file).collect()
 }
 
@@ -73,7 +74,8 @@ pub fn play(dir: &Path, file: &File) -> Vec<(String, Vec<String>)> {
     let home = tempfile::tempdir().expect("a directory");
     let links = home.path().join("bin");
     assert!(Command::new(PROGRAM).arg("links").arg(&links).output().expect("runs").status.success());
-    let world = World { home: home.path().to_owned(), data: dir.join("cts/cli").canonicalize().expect("the suite's files") };
+    let world =
+        World { home: home.path().to_owned(), data: dir.join("cts/cli").canonicalize().expect("the suite's files") };
     let mut out = Vec::new();
     for step in &file.steps {
         match &step.what {
@@ -246,7 +248,8 @@ fn said(done: &Output) -> String {
 }
 
 fn feed(mut command: Command, input: String) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh runs");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh runs");
     let mut stdin = child.stdin.take().expect("a pipe");
     // On a thread of its own: a command that does not read must not block the one that is written to.
     let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));

@@ -188,7 +188,8 @@ pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Fail
         [kind @ ("attribute" | "utilization"), node, "show", name] => {
             let scope = Scope::Node { name: (*node).to_owned(), utilization: *kind == "utilization" };
             let found = attributes::values(&source.cib()?, &scope, Which { name, set_id: None, id: None })?;
-            let attributes::Found { name, value, .. } = found.first().ok_or_else(|| error(format!("{node} has no attribute {name}")))?;
+            let attributes::Found { name, value, .. } =
+                found.first().ok_or_else(|| error(format!("{node} has no attribute {name}")))?;
             Ok(format!("scope=nodes  name={name} value={value}\n"))
         }
         [kind @ ("attribute" | "utilization"), node, "delete", name] => {
