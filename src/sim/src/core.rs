@@ -16,6 +16,9 @@ const DIGESTING_US: u64 = 3_000;
 /// A healthy disk takes that long for one write, in µs, at least and at most.
 const WRITING_US: (u64, u64) = (500, 15_000);
 
+/// The daemons' own ordered message: from here on all run with the file. No message of a controller begins like that.
+const RELOAD: &[u8] = b"\xFFreload";
+
 pub(crate) fn view_id(id: totem::ViewId) -> controller::ViewId {
     controller::ViewId { seq: id.seq, rep: id.rep }
 }
@@ -71,6 +74,7 @@ impl World {
     pub(crate) fn report(&mut self, id: NodeId, report: Report) {
         match report {
             Report::View(view) => self.view(id, view),
+            Report::Deliver(m) if m.payload == RELOAD => self.take_over(id),
             Report::Deliver(m) => {
                 let view = view_id(m.view);
                 self.input(id, Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload });
@@ -179,6 +183,33 @@ impl World {
             }
         }
         self.end_process(id, End::Left);
+    }
+
+    /// The new file is on all disks; who does not hear of it now has it from its next start on.
+    pub(crate) fn reload(&mut self, id: NodeId, dead_after: Duration) {
+        self.site.dead_after = dead_after;
+        if self.host(id).runs() {
+            self.broadcast(id, RELOAD.to_vec());
+            self.drain(id);
+        }
+    }
+
+    fn take_over(&mut self, id: NodeId) {
+        let now = self.now;
+        let (ring, quorum) = (self.site.ring(id, 0), self.site.quorum_config(id));
+        let Some(p) = &mut self.host_mut(id).process else { return };
+        let local = p.clock.shows(now);
+        let before = p.quorum.is_quorate();
+        let refused = p.totem.reconfigure(local, ring).err().map(|e| e.to_string());
+        let refused = refused.or(p.quorum.reconfigure(quorum).err().map(|e| e.to_string()));
+        let changed = before != p.quorum.is_quorate();
+        self.tell(id, || "takes its file over".to_owned());
+        if let Some(why) = refused {
+            self.book.fail("limits", now, format!("node {id} cannot take over its file: {why}"));
+        }
+        if changed {
+            self.quorum_told(id);
+        }
     }
 
     fn broadcast(&mut self, id: NodeId, payload: Vec<u8>) {

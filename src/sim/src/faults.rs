@@ -63,6 +63,7 @@ impl World {
                     self.lose_address(node, &address, "somebody has deleted it");
                 }
             }
+            Deed::Reload { node, dead_after_ms } => self.reload(node, Duration::from_millis(dead_after_ms)),
             Deed::Client { node, wish } => self.wish(index, node, wish),
         }
         self.after(step.for_ms * 1_000, NodeId(1), 0, What::Mend { index });
@@ -98,7 +99,8 @@ impl World {
             | Deed::KillDaemon { .. }
             | Deed::Pause { .. }
             | Deed::Hang { .. }
-            | Deed::LoseAddress { .. } => return,
+            | Deed::LoseAddress { .. }
+            | Deed::Reload { .. } => return,
         }
         self.tell(NodeId(0), || format!("step {index} is undone"));
     }

@@ -105,6 +105,11 @@ pub enum Deed {
     LoseAddress {
         node: NodeId,
     },
+    /// An operator gives all nodes another corosync.conf, and asks this one to have it taken over.
+    Reload {
+        node: NodeId,
+        dead_after_ms: u64,
+    },
     Client {
         node: NodeId,
         wish: Wish,
@@ -186,6 +191,9 @@ impl Plan {
             Kind::Wild if rng.percent(25) => steps.extend(chains::writes(&mut rng, nodes)),
             Kind::Calm if rng.percent(60) => steps.extend(chains::probes(&mut rng, nodes)),
             _ => {}
+        }
+        if kind != Kind::Loss && rng.percent(15) {
+            steps.extend(chains::reloads(&mut rng, nodes));
         }
         if !configuration.tickets().is_empty() {
             let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };

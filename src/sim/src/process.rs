@@ -79,6 +79,8 @@ pub struct Site {
     pub two_node: bool,
     pub wait_for_all: Option<bool>,
     pub watchdog_ms: u64,
+    /// `dead_after` of the corosync.conf on everybody's disk.
+    pub dead_after: Duration,
 }
 
 impl Site {
@@ -86,11 +88,21 @@ impl Site {
         format!("node{id}")
     }
 
-    pub fn quorum(&self, me: NodeId) -> Quorum {
+    pub fn quorum_config(&self, me: NodeId) -> quorum::Config {
         let mut config = quorum::Config::new(me, self.nodes.iter().copied());
         config.two_node = self.two_node;
         config.wait_for_all = self.wait_for_all;
-        Quorum::new(config).unwrap_or_else(|e| unreachable!("the simulator's own quorum section: {e}"))
+        config
+    }
+
+    pub fn quorum(&self, me: NodeId) -> Quorum {
+        Quorum::new(self.quorum_config(me)).unwrap_or_else(|e| unreachable!("the simulator's own quorum section: {e}"))
+    }
+
+    pub fn ring(&self, me: NodeId, incarnation: u64) -> totem::Config {
+        let mut config = totem::Config::new(me, self.nodes.iter().copied(), incarnation);
+        config.timing = totem::Timing::noticing(self.dead_after);
+        config
     }
 
     pub fn controller(&self, me: NodeId, incarnation: u64) -> controller::Config {

@@ -64,7 +64,7 @@ impl World {
         let local = clock.shows(self.now);
         // Its high part tells starts apart; totem counts up from it when it starts over.
         let incarnation = (u64::from(id.0) << 48) | (life << 20);
-        let mut ring = totem::Config::new(id, self.site.nodes.iter().copied(), incarnation);
+        let mut ring = self.site.ring(id, incarnation);
         ring.ring_seq = ring_seq;
         let (cib, lineage) = match content {
             Some(c) => (Cib::from_element((*c.cib).clone()), c.lineage),

@@ -156,7 +156,13 @@ impl World {
                 Host::new(*id, disk, rng.between(0, 200) as i64 - 100)
             })
             .collect();
-        let site = Site { nodes, two_node: plan.two_node, wait_for_all: plan.wait_for_all, watchdog_ms: 0 };
+        let site = Site {
+            nodes,
+            two_node: plan.two_node,
+            wait_for_all: plan.wait_for_all,
+            watchdog_ms: 0,
+            dead_after: totem::Timing::USUAL,
+        };
         let mut world = World {
             now: Time::from_millis(1_000),
             rng,

@@ -63,3 +63,15 @@ pub fn probes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     }
     steps
 }
+
+/// The file is changed, and by chance changed again before everybody has taken that over.
+pub fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+    let mut at_ms = rng.between(super::SETTLED_MS, TROUBLE_MS - 20_000);
+    let mut steps = Vec::new();
+    for _ in 0..rng.between(1, 3) {
+        let deed = Deed::Reload { node: any_node(rng, nodes), dead_after_ms: rng.between(36, 120) };
+        steps.push(Step { at_ms, for_ms: 0, deed });
+        at_ms += *rng.pick(&[1, 20, 3_000]);
+    }
+    steps
+}
