@@ -45,6 +45,8 @@ impl World {
                     // Whoever then moves a resource has to stop it first.
                     Mood::Denies => false,
                     Mood::Lies => true,
+                    // In time it tells the truth.
+                    Mood::Slow(ms) => action == "monitor" && ms >= crate::generate::TIMEOUT_S * 1_000,
                     _ => action == "monitor",
                 };
                 self.book.monitors_trusted &= !misleads;

@@ -51,13 +51,21 @@ pub fn writes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     steps
 }
 
-/// Everything is looked for anew, and something changes while that is under way.
-pub fn probes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+/// Everything is looked for anew, one thing needs longer than what comes after it, and something changes meanwhile.
+pub fn probes(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
     let begin = rng.between(super::SETTLED_MS, TROUBLE_MS - 15_000);
     let node = any_node(rng, nodes);
-    let mut steps = vec![Step { at_ms: begin, for_ms: 0, deed: Deed::Client { node, wish: Wish::Refresh } }];
+    let instance = rng.pick(&configuration.instances()).clone();
+    let mood = agents::Mood::Slow(rng.between(50, 2_000));
+    let slow = (1..=nodes).map(|node| {
+        let (instance, mood) = (instance.clone(), mood.clone());
+        let deed = Deed::Agent { node: NodeId(node), instance, action: "monitor", mood };
+        Step { at_ms: begin, for_ms: 5_000, deed }
+    });
+    let mut steps: Vec<Step> = slow.collect();
+    steps.push(Step { at_ms: begin + 1, for_ms: 0, deed: Deed::Client { node, wish: Wish::Refresh } });
     for _ in 0..rng.between(1, 4) {
-        let at_ms = begin + rng.between(1, 60);
+        let at_ms = begin + rng.between(2, 500);
         let wish = if rng.percent(50) { Wish::Write } else { Wish::Attribute };
         steps.push(Step { at_ms, for_ms: 0, deed: Deed::Client { node: any_node(rng, nodes), wish } });
     }

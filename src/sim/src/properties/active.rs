@@ -50,6 +50,9 @@ impl World {
         if !self.book.monitors_trusted {
             return;
         }
+        if self.book.agents_trusted && !self.book.deleted && self.book.active.told(instance).any(|n| n == id) {
+            self.book.fail("active", self.now, format!("{instance} begins to start on node {id}, which has it"));
+        }
         let others = self.others_with(id, instance);
         if let Some(other) = others.iter().find(|o| self.in_step(id, **o)) {
             let text = format!(
