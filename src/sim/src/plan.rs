@@ -189,6 +189,7 @@ impl Plan {
         match kind {
             Kind::Wild if rng.percent(25) => steps.extend(chains::stubborn(&mut rng, nodes, &configuration)),
             Kind::Wild if rng.percent(25) => steps.extend(chains::writes(&mut rng, nodes)),
+            Kind::Wild if rng.percent(10) => steps = chains::clocks(&mut rng, nodes, &configuration),
             Kind::Calm if rng.percent(60) => steps.extend(chains::probes(&mut rng, nodes, &configuration)),
             _ => {}
         }

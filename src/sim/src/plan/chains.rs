@@ -83,3 +83,18 @@ pub fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     }
     steps
 }
+
+/// A node's clock is set to another time of day while a resource goes there and away again, and nothing else happens.
+pub fn clocks(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
+    let (node, begin) = (any_node(rng, nodes), super::SETTLED_MS);
+    let resource = rng.pick(&configuration.movable()).clone();
+    let away = if rng.percent(50) { 1 } else { -1 } * rng.between(2_000, 3_600_000) as i64;
+    let mut steps = vec![Step { at_ms: begin, for_ms: 12_000, deed: Deed::WallStep { node, ms: away } }];
+    for n in 0..rng.between(2, 5) {
+        let to = if rng.percent(60) { node } else { any_node(rng, nodes) };
+        let wish = Wish::Move { resource: resource.clone(), to };
+        let deed = Deed::Client { node: any_node(rng, nodes), wish };
+        steps.push(Step { at_ms: begin + 500 + n * 3_500, for_ms: rng.between(1_500, 3_000), deed });
+    }
+    steps
+}
