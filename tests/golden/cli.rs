@@ -49,6 +49,8 @@ fn play(session: &str) -> String {
             .env("CIB_file", work.join("cib.xml"))
             .env("BASCULE_RUN_DIR", work.join("no-daemon"))
             .env("TZ", "UTC")
+            .env("HOME", home.path())
+            .env_remove("XDG_CONFIG_HOME")
             .env_remove("BASCULE_COMPAT")
             .output()
             .expect("sh runs");

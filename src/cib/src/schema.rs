@@ -257,6 +257,10 @@ impl<'a> Checker<'a> {
         match attr.kind {
             Kind::IdRef(names) => match self.ids.get(value) {
                 None if names.is_empty() && self.nodes.contains(value) => {}
+                // A tag alone does nothing, and may name what is still to come.
+                None if at.element.name() == "obj_ref" => {
+                    self.report(Severity::Warning, at, format!("{}: there is no element with id '{value}'", what()));
+                }
                 None => self.error(at, format!("{}: there is no element with id '{value}'", what())),
                 Some((name, _)) if !names.is_empty() && !names.contains(name) => {
                     let message = format!("{}: '{value}' is a {name}, expected {}", what(), names.join(" or "));

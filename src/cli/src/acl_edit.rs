@@ -36,9 +36,18 @@ pub fn create_role(configuration: &mut Element, id: &str, description: Option<&s
 }
 
 /// Appends permissions to a role; their ids are the role's with the kind, and a number where that is taken.
-pub fn add_permissions(configuration: &mut Element, role: &str, all: &[Permission<'_>]) -> Result<(), Failure> {
-    for p in all {
-        let wanted = as_id(&format!("{role}-{}", p.kind));
+/// Called after their kinds, as pcs has it; `numbered` as crmsh has it.
+pub fn add_permissions(
+    configuration: &mut Element,
+    role: &str,
+    all: &[Permission<'_>],
+    numbered: bool,
+) -> Result<(), Failure> {
+    for (number, p) in all.iter().enumerate() {
+        let wanted = match numbered {
+            true => as_id(&format!("{role}-{number}")),
+            false => as_id(&format!("{role}-{}", p.kind)),
+        };
         let taken = |id: &str| configuration.descendants().any(|e| e.id() == Some(id));
         let numbered = (1..).map(|n| format!("{wanted}-{n}"));
         let id = std::iter::once(wanted.clone()).chain(numbered).find(|id| !taken(id)).unwrap_or(wanted);

@@ -8,14 +8,22 @@ macro_rules! note {
 }
 use note;
 
+mod acl;
 mod alert;
+mod bundle;
 mod configure;
 mod constraints;
 mod control;
+mod load;
+mod meta;
+mod options;
 mod primitive;
+mod ra;
+mod shadow;
 mod show;
 mod table;
 mod topology;
+mod trace;
 
 use crate::crm_mon::CrmMon;
 use crate::edit::{self, error, masked, put_back};
@@ -34,8 +42,11 @@ pub struct Shell {
     working: Option<Working>,
     /// `-F`, or `--force` since the last commit: nobody is asked.
     force: bool,
+    always_force: bool,
     /// `-w`: each change is waited for.
     wait: bool,
+    options: options::Options,
+    shadows: shadow::Shadows,
 }
 
 /// What a line wants.
@@ -57,10 +68,23 @@ pub fn main(args: Vec<OsString>) -> i32 {
         Ok(words) => words,
         Err(code) => return code,
     };
-    let mut shell = Shell { source: Source::open(), working: None, force: false, wait: false };
+    let options = options::Options::load();
+    let wait = options.wait();
+    let mut shell = Shell {
+        source: Source::open(),
+        working: None,
+        force: false,
+        always_force: false,
+        wait,
+        options,
+        shadows: shadow::Shadows::default(),
+    };
     let lines_from = match leading(&mut shell, &mut words) {
         Ok(lines_from) => lines_from,
-        Err(failure) => return say(&failure),
+        Err(failure) => {
+            say(&failure);
+            return failure.code;
+        }
     };
     if words.is_empty() {
         return shell.session(lines_from.as_deref());
@@ -86,31 +110,51 @@ fn leading(shell: &mut Shell, words: &mut Vec<String>) -> Result<Option<String>,
         }
         words.remove(0);
         let mut value = || match words.is_empty() {
-            true => Err(error(format!("option {first} needs a value"))),
+            true => Err(Failure::new(MISUSED, format!("option {first} needs a value"))),
             false => Ok(words.remove(0)),
         };
         match first.as_str() {
-            "-F" | "--force" => shell.force = true,
+            "-F" | "--force" => (shell.force, shell.always_force) = (true, true),
             "-w" | "--wait" => shell.wait = true,
             // There is nothing to be told beside what is told, and nothing that is loaded but for a word.
             "-d" | "--debug" | "-n" | "--no" | "-R" | "--regression-tests" => {}
-            "-c" | "--cib" => shell.source = Source::File(value()?.into()),
+            "-c" | "--cib" => shell.source = shadow::named(&value()?)?,
             "-f" | "--file" => lines_from = Some(value()?),
-            "-D" | "--display" if value()? == "plain" => {}
-            "-D" | "--display" => return Err(error("there is only one form of output: plain")),
-            other => return Err(error(format!("unknown option '{other}'\n{}", table::TABLE.usage(&[])))),
+            // Whatever is chosen, what is written is plain.
+            "-D" | "--display" => {
+                let style = value()?;
+                if !STYLES.contains(&style.as_str()) {
+                    return Err(error(format!("{style} not in {}", STYLES.join(", "))));
+                }
+            }
+            other => {
+                let usage = table::TABLE.usage(&[]);
+                return Err(Failure::new(MISUSED, format!("unknown option '{other}'\n{usage}")));
+            }
         }
     }
     Ok(lines_from)
 }
 
+/// What was said already has no message.
 fn say(failure: &Failure) -> i32 {
-    kernel::errln!("ERROR: {}", failure.message);
+    if !failure.message.is_empty() {
+        kernel::errln!("ERROR: {}", failure.message);
+    }
     failure.details.iter().for_each(|d| kernel::errln!("  {d}"));
     codes::ERROR
 }
 
-const LEVELS: [&str; 4] = ["configure", "resource", "node", "ra"];
+const LEVELS: [&str; 6] = ["configure", "resource", "node", "ra", "options", "cib"];
+
+const STYLES: [&str; 4] = ["plain", "color-always", "color", "uppercase"];
+
+/// What crmsh ends with where its own options are wrong.
+const MISUSED: i32 = 2;
+
+/// Words of `configure` that have a new one.
+const FORMER: [(&str, &str); 4] =
+    [("collocation", "colocation"), ("master", "ms"), ("rm", "delete"), ("del", "delete")];
 
 /// Longest time that `-w` waits.
 const WAIT_MS: u64 = 3_600_000;
@@ -128,6 +172,13 @@ fn is_modern(cib: &Element) -> bool {
     cib.attr("validate-with").and_then(number).is_none_or(|major: u32| major >= 4)
 }
 
+/// `none`, or a schema of a number that there may be.
+fn is_schema(name: &str) -> bool {
+    let numbers = name.strip_prefix("pacemaker-").and_then(|v| v.split_once('.'));
+    let sound = |major: &str, minor: &str| matches!(major.parse(), Ok(1..=4)) && matches!(minor.parse(), Ok(0..=20));
+    name == "none" || numbers.is_some_and(|(major, minor)| sound(major, minor))
+}
+
 impl Shell {
     fn single(&mut self, words: &[String]) -> Result<String, Failure> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -136,7 +187,7 @@ impl Shell {
             [level] if LEVELS.contains(level) => {
                 return match self.session_at(level) {
                     0 => Ok(String::new()),
-                    _ => Err(error("the session ended with an error")),
+                    code => Err(Failure::new(code, "")),
                 };
             }
             _ => {}
@@ -147,7 +198,9 @@ impl Shell {
         };
         let words = line.words();
         let text = self.level(words[0], &words[1..])?;
-        if words[0] == "configure" && !matches!(words[1..], ["commit" | "show" | "save" | "verify" | "schema", ..]) {
+        if words[0] == "configure"
+            && !matches!(words[1..], ["commit" | "show" | "save" | "verify" | "upgrade", ..] | ["schema"])
+        {
             self.commit()?;
         }
         if self.wait && self.source.client().is_some() {
@@ -165,8 +218,19 @@ impl Shell {
                 Ok(Asked::Perform(line))
             }
             Err(Refused::Help(text)) => Ok(Asked::Help(text)),
-            Err(Refused::Unknown { words, usage }) => Err(error(format!("unknown command '{words}'\n{usage}"))),
-            Err(Refused::Arguments { usage }) => Err(error(format!("these arguments do not fit the command\n{usage}"))),
+            Err(Refused::Unknown { words, .. }) => {
+                let mut words = words.split(' ');
+                let (first, second) = (words.next().unwrap_or_default(), words.next());
+                let path = match second.filter(|_| LEVELS.contains(&first)) {
+                    Some(second) => format!("{first}.{second}"),
+                    None => first.to_owned(),
+                };
+                Err(error(format!("{path}: No such command")))
+            }
+            Err(Refused::Arguments { usage }) => Err(error(match table::expected(&words) {
+                Some(expected) => expected,
+                None => format!("these arguments do not fit the command\n{usage}"),
+            })),
             Err(Refused::Options { options, usage }) => {
                 Err(error(format!("the command has no option {}\n{usage}", options.join(", "))))
             }
@@ -181,14 +245,26 @@ impl Shell {
             "status" | "st" => self.status(words),
             "maintenance" => control::maintenance(&self.source, words),
             "configure" => self.configure(words),
-            "resource" => control::resource(&self.source, words),
-            "node" => control::node(&self.source, words, self.force),
-            "ra" => control::agents(words),
+            "resource" => control::resource(&self.source, words, self.asking()),
+            "node" => control::node(&self.source, words, self.asking()),
+            "ra" => ra::run(words),
+            "options" => self.options.run(words),
+            "cib" => {
+                if self.working.as_ref().is_some_and(|w| w.configuration != w.original) {
+                    return Err(error("there are changes that were not committed: commit or refresh first"));
+                }
+                self.working = None;
+                self.shadows.run(&Source::open(), &mut self.source, words)
+            }
             "cluster" | "corosync" => Err(error(format!(
                 "'crm {level}' is not part of Bascule: it reads corosync.conf as it is; 'bascule node --check' explains it, corosync-quorumtool and corosync-cfgtool show its state"
             ))),
             other => Err(error(format!("unknown level '{other}'"))),
         }
+    }
+
+    fn asking(&self) -> meta::Asking {
+        meta::Asking { force: self.force, children: self.options.children() }
     }
 
     /// With crmsh's words for what is shown; others change nothing, as there.
@@ -210,7 +286,8 @@ impl Shell {
         if has("xml") {
             shown.common.output_as = crate::report::Format::Xml;
         }
-        shown.render(&view)
+        let text = shown.render(&view)?;
+        Ok(if self.source.client().is_none() { crate::report::of_a_file(&text) } else { text })
     }
 
     /// The copy to work on, fetched when first needed.
@@ -244,7 +321,7 @@ impl Shell {
             put_back(&self.source, working.read, working.configuration.clone())?;
         }
         self.working = None;
-        self.force = false;
+        self.force = self.always_force;
         Ok(())
     }
 
@@ -263,9 +340,28 @@ impl Shell {
                 self.working = None;
                 Ok(String::new())
             }
-            ["verify" | "validate-all" | "_test", ..] => {
+            ["schema", name] => {
+                let wanted =
+                    is_schema(name).then_some(*name).ok_or_else(|| error(format!("schema {name} does not exist")))?;
+                let change = Element::new("cib").with("validate-with", wanted);
+                self.source.call(crate::attributes::sign(cib::Request::new(
+                    cib::Op::Modify,
+                    cib::Target::Whole,
+                    Some(change),
+                )))?;
+                Ok(String::new())
+            }
+            ["upgrade", rest @ ..] => {
+                if !self.force && *rest != ["force"] {
+                    return Err(error("'force' option is required"));
+                }
+                let request = cib::Request::new(cib::Op::Upgrade, cib::Target::Whole, None);
+                self.source.call(crate::attributes::sign(request))?;
+                Ok(String::new())
+            }
+            [verb @ ("verify" | "validate-all" | "_test"), ..] => {
                 let working = self.working()?;
-                Ok(configure::verify(&working.configuration))
+                Ok(configure::verify(&working.configuration, *verb == "verify"))
             }
             ["show", "xml", ids @ ..] => {
                 let mut cib = self.source.cib()?;
@@ -276,18 +372,31 @@ impl Shell {
                 show::xml(&cib, &working.original, ids)
             }
             ["show", ids @ ..] => {
+                let sorted = self.options.sorted();
                 let working = self.working()?;
-                show::configuration(&masked(&working.configuration), &masked(&working.original), ids)
+                show::configuration(&masked(&working.configuration), &masked(&working.original), ids, sorted)
             }
             ["save", file] => {
+                let sorted = self.options.sorted();
                 let configuration = &self.working()?.configuration;
-                save(file, &show::configuration(configuration, configuration, &[])?)
+                save(file, &show::configuration(configuration, configuration, &[], sorted)?)
             }
             ["save", "xml", file] => save(file, &self.working()?.configuration.to_pretty()),
-            ["edit", ..] => Err(error("edit a copy instead: cibadmin -Q > cib.xml, change it, cibadmin -R -x cib.xml")),
+            ["filter", program, ids @ ..] => self.through(ids, &|text| load::filtered(program, text)),
+            ["edit", ids @ ..] => {
+                let editor = self.options.editor();
+                self.through(ids, &|text| load::edited(&editor, text))
+            }
             words => {
+                let mut words = words.to_vec();
+                if let Some((former, today)) = FORMER.iter().find(|(former, _)| *former == words[0]) {
+                    note!("WARNING: This command '{former}' is deprecated, please use '{today}'");
+                    note!("INFO: \"{former}\" is accepted as \"{today}\"");
+                    words[0] = today;
+                }
+                let asking = self.asking();
                 let working = self.working()?;
-                let said = configure::run(&mut working.configuration, words)?;
+                let said = configure::run(&mut working.configuration, &words, asking)?;
                 if working.modern {
                     configure::modernise(&mut working.configuration);
                 }
@@ -296,12 +405,31 @@ impl Shell {
         }
     }
 
+    /// Objects as text, through somebody's hands, and back.
+    fn through(&mut self, ids: &[&str], hands: &dyn Fn(&str) -> Result<String, Failure>) -> Result<String, Failure> {
+        let (sorted, asking) = (self.options.sorted(), self.asking());
+        let working = self.working()?;
+        let before = show::configuration(&working.configuration, &working.original, ids, sorted)?;
+        let after = hands(&before)?;
+        if after == before {
+            return Ok(String::new());
+        }
+        load::text(&mut working.configuration, &after, "input", load::How::Update, asking)?;
+        if working.modern {
+            configure::modernise(&mut working.configuration);
+        }
+        Ok(String::new())
+    }
+
     fn session(&mut self, file: Option<&str>) -> i32 {
         match file.filter(|f| *f != "-") {
             None => self.lines(std::io::stdin().lock(), Vec::new(), std::io::stdin().is_terminal()),
             Some(path) => match std::fs::File::open(path) {
                 Ok(file) => self.lines(std::io::BufReader::new(file), Vec::new(), false),
-                Err(e) => say(&error(format!("cannot read {path}: {e}"))),
+                Err(e) => {
+                    say(&error(format!("cannot read {path}: {e}")));
+                    MISUSED
+                }
             },
         }
     }
@@ -310,9 +438,10 @@ impl Shell {
         self.lines(std::io::stdin().lock(), vec![level.to_owned()], std::io::stdin().is_terminal())
     }
 
-    /// Lines until `quit` or the end; without a terminal the first error ends the session.
+    /// Lines until `quit` or the end; the code tells whether one of them failed. What was not committed is lost, unless it is forced.
     fn lines(&mut self, input: impl BufRead, mut level: Vec<String>, interactive: bool) -> i32 {
         let mut pending = String::new();
+        let mut code = codes::OK;
         let prompt = |level: &[String]| {
             if interactive {
                 put(&format!("crm(live){}# ", level.join("/")));
@@ -334,15 +463,19 @@ impl Shell {
                 Err(failure) => {
                     say(&failure);
                     if !interactive {
-                        return codes::ERROR;
+                        code = codes::ERROR;
                     }
                 }
             }
             prompt(&level);
         }
         match self.working.as_ref().is_some_and(|w| w.configuration != w.original) {
+            true if self.force => match self.commit() {
+                Ok(()) => code,
+                Err(failure) => say(&failure),
+            },
             true => say(&error("there were changes that were not committed; they are dropped")),
-            false => codes::OK,
+            false => code,
         }
     }
 

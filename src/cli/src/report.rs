@@ -118,6 +118,13 @@ pub fn put(text: &str) {
     kernel::output::put(text);
 }
 
+/// A status that a file tells: what runs the cluster is not known from it.
+pub fn of_a_file(status: &str) -> String {
+    let line =
+        |l: &str| if l.starts_with("  * Stack: ") { "  * Stack: unknown\n".to_owned() } else { format!("{l}\n") };
+    status.lines().map(line).collect()
+}
+
 /// The document as it is printed.
 pub trait ToDocument {
     fn to_document(&self) -> String;

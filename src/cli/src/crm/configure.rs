@@ -1,18 +1,27 @@
 //! `crm configure`: crmsh's words to elements.
 
-use super::{constraints, primitive};
-use crate::acl_edit::{self, Permission};
+use super::meta::{self, Asking};
+use super::{constraints, load, primitive};
+use crate::acl_edit;
 use crate::edit::rules::Ids;
 use crate::edit::{self, error, pair};
 use crate::nvpairs::as_id;
 use crate::source::Failure;
 use xml::Element;
 
-pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failure> {
-    match words {
+pub fn run(configuration: &mut Element, words: &[&str], asking: Asking) -> Result<String, Failure> {
+    // `id=ID` is taken for `ID` of every object.
+    let bare: Vec<&str> = match words {
+        [kind, id, rest @ ..] => {
+            [*kind, id.strip_prefix("id=").unwrap_or(id)].into_iter().chain(rest.iter().copied()).collect()
+        }
+        words => words.to_vec(),
+    };
+    match bare.as_slice() {
         [kind @ ("primitive" | "rsc_template"), id, rest @ ..] => primitive::primitive(configuration, kind, id, rest),
         ["group", id, rest @ ..] => primitive::group(configuration, id, rest),
         ["clone", id, rest @ ..] => primitive::clone(configuration, "clone", id, rest),
+        ["bundle", id, rest @ ..] => super::bundle::add(configuration, id, rest),
         ["ms" | "master", id, rest @ ..] => primitive::clone(configuration, "ms", id, rest),
         ["node", rest @ ..] => primitive::node(configuration, rest),
         ["tag", id, rest @ ..] => primitive::tag(configuration, id, rest),
@@ -23,13 +32,13 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["alert", id, rest @ ..] => super::alert::add(configuration, id, rest),
         ["fencing_topology", rest @ ..] => super::topology::set(configuration, rest),
         ["monitor", what, times] => primitive::monitor(configuration, what, times),
-        ["property", rest @ ..] => property(configuration, rest),
+        ["property", rest @ ..] => property(configuration, rest, asking),
         ["rsc_defaults", rest @ ..] => defaults(configuration, "rsc_defaults", "rsc-options", rest),
         ["op_defaults", rest @ ..] => defaults(configuration, "op_defaults", "op-options", rest),
-        ["role", id, rules @ ..] => role(configuration, id, rules),
+        ["role", id, rules @ ..] => super::acl::role(configuration, id, rules),
         ["acl_target", name, roles @ ..] => holder(configuration, "acl_target", name, roles),
         ["acl_group", name, roles @ ..] => holder(configuration, "acl_group", name, roles),
-        ["delete" | "rm" | "del", ids @ ..] => delete(configuration, ids),
+        ["delete" | "rm" | "del", ids @ ..] => delete(configuration, ids, asking),
         ["rename", old, new] => rename(configuration, old, new),
         ["modgroup", group, "add", id, rest @ ..] => into_group(configuration, group, id, rest),
         ["modgroup", group, "remove", id] => out_of_group(configuration, group, id),
@@ -40,12 +49,11 @@ pub fn run(configuration: &mut Element, words: &[&str]) -> Result<String, Failur
         ["get_property", rest @ ..] => get_property(configuration, rest),
         ["set", path, value] => set(configuration, path, value),
         ["erase"] => {
-            for section in ["resources", "constraints"] {
-                configuration.child_or_insert(section).nodes_mut().clear();
-            }
+            load::erase(configuration);
             Ok(String::new())
         }
-        ["load", how @ ("update" | "replace" | "push"), path] => load(configuration, how, path),
+        ["load", "xml", how, path] | ["load", how, path] => load::file(configuration, how, path, asking),
+        ["xml", text @ ..] => load::document(configuration, &text.join(" "), load::How::Update),
         _ => Err(error(format!("configure: unknown command '{}' (see: crm help)", words.join(" ")))),
     }
 }
@@ -63,10 +71,11 @@ fn get_property(configuration: &Element, words: &[&str]) -> Result<String, Failu
 /// `ID.PARAMETER VALUE`.
 fn set(configuration: &mut Element, path: &str, value: &str) -> Result<String, Failure> {
     let (id, name) = path.split_once('.').ok_or_else(|| error(format!("'{path}' is not ID.PARAMETER")))?;
-    let e = edit::resource_mut(configuration, id).map_err(|_| error(format!("object {id} does not exist")))?;
+    let e =
+        edit::resource_mut(configuration, id).map_err(|_| error(format!("configure.set: Object {id} not found")))?;
     let kinds = ["instance_attributes", "meta_attributes", "utilization"];
     let kind = kinds.iter().find(|k| e.elements_named(k).any(|s| s.elements().any(|p| p.attr("name") == Some(name))));
-    let kind = kind.ok_or_else(|| error(format!("Attribute not found: {path}")))?;
+    let kind = kind.ok_or_else(|| error(format!("configure.set: Attribute not found: {path}")))?;
     edit::set_pairs(e, kind, &format!("{id}-{kind}"), &[(name.to_owned(), value.to_owned())]);
     Ok(String::new())
 }
@@ -75,44 +84,10 @@ fn holder(configuration: &mut Element, tag: &str, name: &str, roles: &[&str]) ->
     acl_edit::create_holder(configuration, tag, name, roles).map(|()| String::new())
 }
 
-/// `(read|write|deny) (xpath|ref|type|tag):VALUE [attribute:NAME]` any number of times behind `description=TEXT`.
-fn role(configuration: &mut Element, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let (description, mut words) = match words {
-        [first, rest @ ..] if first.starts_with("description=") => (first.split_once('=').map(|(_, d)| d), rest),
-        words => (None, words),
-    };
-    let mut all = Vec::new();
-    while let [kind, spec, rest @ ..] = words {
-        let (by, what) = spec.split_once(':').unwrap_or((spec, ""));
-        let by = match by {
-            "xpath" => "xpath",
-            "ref" | "reference" => "reference",
-            "type" | "tag" => "object-type",
-            _ => return Err(error(format!("configure role: expected xpath:, ref: or type:, found '{spec}'"))),
-        };
-        if !["read", "write", "deny"].contains(kind) || what.is_empty() {
-            return Err(error(format!(
-                "configure role: expected read, write or deny of something, found '{kind} {spec}'"
-            )));
-        }
-        if by == "xpath" {
-            cib::acl::check_expression(what).map_err(|why| error(format!("'{what}' cannot be enforced: {why}")))?;
-        }
-        let (attribute, rest) = match rest {
-            [next, rest @ ..] if next.starts_with("attribute:") => (next.split_once(':').map(|(_, a)| a), rest),
-            rest => (None, rest),
-        };
-        all.push(Permission { kind, by, what, attribute });
-        words = rest;
-    }
-    if !words.is_empty() {
-        return Err(error(format!("configure role: '{}' is not a rule", words.join(" "))));
-    }
-    acl_edit::create_role(configuration, id, description)?;
-    acl_edit::add_permissions(configuration, id, &all).map(|()| String::new())
-}
-
-pub fn verify(configuration: &Element) -> String {
+/// With what the agents advise, where that is asked for.
+pub fn verify(configuration: &Element, advise: bool) -> String {
+    let resources = configuration.child("resources").into_iter().flat_map(Element::descendants);
+    resources.filter(|e| advise && e.name() == "primitive").for_each(primitive::advise);
     let root = Element::new("cib").with("admin_epoch", "0").with("epoch", "0").with("num_updates", "0");
     let root = root.with_child(configuration.clone()).with_child(Element::new("status"));
     let problems = cib::schema::verify(&root);
@@ -130,7 +105,7 @@ fn named<'a>(words: &[&'a str], usual: &'a str) -> &'a str {
     words.first().and_then(own).unwrap_or(usual)
 }
 
-fn property(configuration: &mut Element, words: &[&str]) -> Result<String, Failure> {
+fn property(configuration: &mut Element, words: &[&str], asking: Asking) -> Result<String, Failure> {
     if words.is_empty() {
         return Err(error("syntax in property: Expected at least 1 arguments near <property> parsing 'property'"));
     }
@@ -144,6 +119,7 @@ fn property(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
         }
         let known = cib::schema::PROPERTIES.iter().find(|p| p.name == name);
         match known.map(|p| p.accepts(&value)) {
+            Some(Err(_)) | None if asking.force => {}
             Some(Err(expected)) => return Err(error(format!("{name}={value}: expected {expected}"))),
             Some(Ok(())) => {}
             None => {
@@ -154,6 +130,9 @@ fn property(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
             }
         }
         kept.push((name, value));
+    }
+    if kept.iter().any(|(name, value)| name == "maintenance-mode" && value == "true") {
+        meta::no_other_maintenance(configuration, true, asking);
     }
     let set = named(words, "cib-bootstrap-options");
     put_pairs(configuration.child_or_insert("crm_config"), "cluster_property_set", set, &kept);
@@ -166,10 +145,17 @@ fn put_pairs(section: &mut Element, kind: &str, id: &str, pairs: &[(String, Stri
     let first = section.elements_named(kind).find_map(Element::id).map(str::to_owned);
     let usual = ["cib-bootstrap-options", "rsc-options", "op-options"].contains(&id);
     let id = if there || !usual { id.to_owned() } else { first.unwrap_or_else(|| id.to_owned()) };
+    // Set apart, so that the pair goes into no other set that has it; and put back where it was.
+    let at = section.elements().position(|e| e.name() == kind && e.id() == Some(id.as_str()));
+    let old = at.and_then(|at| section.elements().nth(at)).cloned();
     let mut alone = Element::new(section.name());
-    alone.push(section.remove_by_id(kind, &id).unwrap_or_else(|| Element::new(kind).with("id", &id)));
+    alone.push(old.unwrap_or_else(|| Element::new(kind).with("id", &id)));
     edit::set_pairs(&mut alone, kind, &id, pairs);
-    alone.elements().for_each(|set| section.push(set.clone()));
+    let Some(new) = alone.elements().next().cloned() else { return };
+    match at.and_then(|at| section.elements_mut().nth(at)) {
+        Some(there) => *there = new,
+        None => section.push(new),
+    }
 }
 
 fn defaults(configuration: &mut Element, section: &str, set: &str, words: &[&str]) -> Result<String, Failure> {
@@ -194,8 +180,15 @@ fn defaults(configuration: &mut Element, section: &str, set: &str, words: &[&str
 }
 
 /// Whatever has one of these ids, with what refers to it alone.
-fn delete(configuration: &mut Element, ids: &[&str]) -> Result<String, Failure> {
-    ids.iter().try_for_each(|id| delete_one(configuration, id))?;
+fn delete(configuration: &mut Element, ids: &[&str], asking: Asking) -> Result<String, Failure> {
+    for id in ids {
+        let there = *id == "fencing_topology"
+            || configuration.descendants().any(|e| e.id() == Some(id) || e.attr("uname") == Some(id));
+        // What is gone is as it shall be, where it is forced.
+        if there || !asking.force {
+            delete_one(configuration, id)?;
+        }
+    }
     Ok(String::new())
 }
 
@@ -232,10 +225,8 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
             .filter_map(Element::id)
             .map(str::to_owned)
             .collect();
-        for primitive in of {
-            super::note!("INFO: hanging primitive:{primitive} deleted");
-            delete_one(configuration, &primitive)?;
-        }
+        of.iter().for_each(|primitive| super::note!("INFO: hanging primitive:{primitive} deleted"));
+        of.iter().try_for_each(|primitive| delete_one(configuration, primitive))?;
         configuration.child_or_insert("resources").retain_elements(|e| e.id() != Some(id));
         return Ok(());
     }
@@ -267,12 +258,22 @@ fn delete_one(configuration: &mut Element, id: &str) -> Result<(), Failure> {
 fn forget(configuration: &mut Element, id: &str) -> Result<(), Failure> {
     edit::resource_mut(configuration, id)?.retain_elements(|c| !edit::RESOURCES.contains(&c.name()));
     let constraints = configuration.child("constraints").into_iter().flat_map(Element::elements);
+    let in_sets = constraints
+        .filter(|c| c.elements_named("resource_set").flat_map(Element::elements).any(|member| member.id() == Some(id)));
+    let shrunk: Vec<String> = in_sets.filter_map(Element::id).map(str::to_owned).collect();
+    let constraints = configuration.child("constraints").into_iter().flat_map(Element::elements);
     let kinds: Vec<(String, String)> =
         constraints.map(|c| (c.id().unwrap_or_default().to_owned(), super::show::word_of(c).to_owned())).collect();
     for line in edit::delete_resource(configuration, id)? {
         let constraint = line.trim_start_matches("Removing Constraint - ");
         let kind = kinds.iter().find(|(id, _)| id == constraint).map_or("constraint", |(_, kind)| kind);
         super::note!("INFO: hanging {kind}:{constraint} deleted");
+    }
+    for c in configuration.child_or_insert("constraints").elements_mut() {
+        if c.id().is_some_and(|id| shrunk.iter().any(|s| s == id)) {
+            constraints::simplify(c);
+            super::note!("INFO: constraint {}:{} updated", super::show::word_of(c), c.id().unwrap_or_default());
+        }
     }
     Ok(())
 }
@@ -319,8 +320,16 @@ pub fn modernise(e: &mut Element) {
 }
 
 fn rename(configuration: &mut Element, old: &str, new: &str) -> Result<String, Failure> {
-    edit::needs_free_id(configuration, new)?;
-    edit::needs_resource(configuration, old)?;
+    edit::needs_resource(configuration, old).map_err(|_| error(format!("object {old} does not exist")))?;
+    edit::needs_free_id(configuration, new).map_err(|_| error(format!("{new}: id is already in use")))?;
+    let refers = |e: &Element| {
+        let of = |d: &Element| ["rsc", "with-rsc", "first", "then"].iter().any(|n| d.attr(n) == Some(old));
+        e.descendants().any(|d| of(d) || d.name() == "resource_ref" && d.id() == Some(old))
+    };
+    for c in configuration.child("constraints").into_iter().flat_map(Element::elements).filter(|c| refers(c)) {
+        let (kind, id) = (super::show::word_of(c), c.id().unwrap_or_default());
+        super::note!("INFO: modified {kind}:{id} from {old} to {new}");
+    }
     fn replace(e: &mut Element, old: &str, new: &str) {
         for name in ["id", "rsc", "with-rsc", "first", "then", "reference"] {
             if e.attr(name) == Some(old) && e.name() != "node" {
@@ -330,6 +339,9 @@ fn rename(configuration: &mut Element, old: &str, new: &str) -> Result<String, F
         e.elements_mut().for_each(|c| replace(c, old, new));
     }
     replace(configuration, old, as_id(new).as_str());
+    if let Some(e) = edit::find_resource(configuration, new) {
+        primitive::advise(e);
+    }
     Ok(String::new())
 }
 
@@ -337,7 +349,11 @@ fn rename(configuration: &mut Element, old: &str, new: &str) -> Result<String, F
 fn into_group(configuration: &mut Element, group: &str, id: &str, place: &[&str]) -> Result<String, Failure> {
     let holder = edit::resource_mut(configuration, group)?;
     if holder.child_by_id("primitive", id).is_some() {
-        return Err(error(format!("syntax in group: child {id} listed more than once in group {group}")));
+        let members: Vec<&str> = holder.elements_named("primitive").filter_map(Element::id).collect();
+        return Err(error(format!(
+            "1: syntax in group: child {id} listed more than once in group {group} parsing 'group {group} {} {id}'",
+            members.join(" ")
+        )));
     }
     let at =
         |e: &Element, id: &str| e.nodes().iter().position(|n| matches!(n, xml::Node::Element(c) if c.id() == Some(id)));
@@ -368,37 +384,4 @@ fn out_of_group(configuration: &mut Element, group: &str, id: &str) -> Result<St
         edit::delete_resource(configuration, group)?;
     }
     Ok(String::new())
-}
-
-/// Lines of a file, as they would be typed; `replace` starts from no resources and constraints.
-fn load(configuration: &mut Element, how: &str, path: &str) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| error(format!("cannot read {path}: {e}")))?;
-    if how == "replace" {
-        run(configuration, &["erase"])?;
-    }
-    let mut said = String::new();
-    let joined = text.replace("\\\n", " ");
-    for (number, line) in
-        joined.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.trim_start().starts_with('#'))
-    {
-        let words = super::split(line)?;
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        // Commit is the caller's.
-        if matches!(words.first(), None | Some(&"commit" | &"configure")) {
-            continue;
-        }
-        let in_table = std::iter::once("configure").chain(words.iter().copied()).map(str::to_owned).collect::<Vec<_>>();
-        if super::table::TABLE.parse(&in_table).is_err() {
-            return Err(error(format!(
-                "{path}: entry {}: '{}' is no command, or has other arguments",
-                number + 1,
-                words.join(" ")
-            )));
-        }
-        said += &run(configuration, &words).map_err(|mut f| {
-            f.message = format!("{path}: entry {}: {}", number + 1, f.message);
-            f
-        })?;
-    }
-    Ok(said)
 }

@@ -143,6 +143,35 @@ fn split<'a>(e: &mut Element, words: &[&'a str]) -> Result<Vec<&'a str>, Failure
     Ok(left)
 }
 
+/// A constraint whose sets have shrunk to two resources in a row is one of the two.
+pub fn simplify(e: &mut Element) {
+    let sets: Vec<&Element> = e.elements_named("resource_set").collect();
+    let members: Vec<(&Element, &str)> =
+        sets.iter().flat_map(|s| s.elements_named("resource_ref").filter_map(Element::id).map(|id| (*s, id))).collect();
+    let [(one, a), (other, b)] = members.as_slice() else { return };
+    let in_row = sets.len() == 2 || one.attr("sequential") != Some("false");
+    if !in_row || sets.iter().any(|s| s.attr("require-all").is_some() || s.attr("score").is_some()) {
+        return;
+    }
+    // A set's members follow each other; of two sets the first is placed with the second.
+    let ((rsc, of), (with, of_with)) = match e.name() {
+        "rsc_colocation" if sets.len() == 1 => ((*b, *other), (*a, *one)),
+        _ => ((*a, *one), (*b, *other)),
+    };
+    let (first, then, word) = match e.name() {
+        "rsc_colocation" => (["rsc", "rsc-role"], ["with-rsc", "with-rsc-role"], "role"),
+        "rsc_order" => (["first", "first-action"], ["then", "then-action"], "action"),
+        _ => return,
+    };
+    let mut said: Vec<(&str, String)> = Vec::new();
+    for ([name, suffix], id, set) in [(first, rsc, of), (then, with, of_with)] {
+        said.push((name, id.to_owned()));
+        said.extend(set.attr(word).map(|value| (suffix, value.to_owned())));
+    }
+    e.retain_elements(|c| c.name() != "resource_set");
+    said.iter().for_each(|(name, value)| e.set(name, value));
+}
+
 /// `A B ( C D ) [ E F ]` as sets; what stands behind a colon is `suffix`, a role or an action.
 fn sets(configuration: &Element, e: &mut Element, words: &[&str], suffix: &str) -> Result<(), Failure> {
     let base = e.id().unwrap_or_default().to_owned();
@@ -276,4 +305,34 @@ pub fn ticket(configuration: &mut Element, id: &str, words: &[&str]) -> Result<S
         words => sets(configuration, &mut e, words, "role")?,
     }
     add(configuration, e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_two_in_a_row_become_a_pair() {
+        let sets = |kind: &str, sets: &[(&str, &[&str])]| {
+            let mut e = Element::new(kind).with("id", "c");
+            for (sequential, members) in sets {
+                let mut set = Element::new("resource_set").with("sequential", sequential);
+                members.iter().for_each(|m| set.push(Element::new("resource_ref").with("id", m)));
+                e.push(set);
+            }
+            simplify(&mut e);
+            e.to_compact()
+        };
+        let row = sets("rsc_colocation", &[("true", &["a", "b"])]);
+        assert_eq!(row, "<rsc_colocation id=\"c\" rsc=\"b\" with-rsc=\"a\"/>");
+        let two = sets("rsc_colocation", &[("false", &["a"]), ("false", &["b"])]);
+        assert_eq!(two, "<rsc_colocation id=\"c\" rsc=\"a\" with-rsc=\"b\"/>");
+        assert_eq!(
+            sets("rsc_order", &[("true", &["a"]), ("false", &["b"])]),
+            "<rsc_order id=\"c\" first=\"a\" then=\"b\"/>"
+        );
+        for kept in [&[("false", &["a", "b"][..])][..], &[("true", &["a", "b", "d"])], &[("true", &["a"])]] {
+            assert!(sets("rsc_order", kept).contains("resource_set"));
+        }
+    }
 }

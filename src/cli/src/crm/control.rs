@@ -1,5 +1,6 @@
 //! `crm resource`, `crm node` and `crm ra`.
 
+use super::meta::Asking;
 use crate::attributes::{self, Scope, Which};
 use crate::crm_resource::parameters::{self, Kind, Store};
 use crate::crm_resource::{cleanup, listing, moving};
@@ -10,19 +11,30 @@ use std::fmt::Write;
 use wire::api::{CleanupCall, FenceAction, FencingOp};
 use xml::Element;
 
-pub fn resource(source: &Source, words: &[&str]) -> Result<String, Failure> {
+pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show" | "list"] => with_view(source, |view| Ok(listing::list(view))),
-        ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |_, r| Ok(listing::locate(r).0)),
-        ["start", ids @ ..] => target(source, ids, "Started"),
-        ["stop", ids @ ..] => target(source, ids, "Stopped"),
+        ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |_, r| {
+            let text = listing::locate(r).0;
+            let (none, found): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.contains("is NOT running"));
+            none.iter().for_each(|line| kernel::errln!("{line}"));
+            Ok(found.iter().map(|line| format!("{line}\n")).collect())
+        }),
+        ["start", ids @ ..] => deep(source, ids, "target-role", "Started", asking),
+        ["stop", ids @ ..] => deep(source, ids, "target-role", "Stopped", asking),
         ["restart", id] => restart(source, id),
-        ["promote", id] => target(source, &[id], role_word(source, "Promoted", "Master")?),
-        ["demote", id] => target(source, &[id], role_word(source, "Unpromoted", "Slave")?),
-        ["manage", ids @ ..] => meta(source, ids, "is-managed", "true"),
-        ["unmanage", ids @ ..] => meta(source, ids, "is-managed", "false"),
-        ["maintenance", id] | ["maintenance", id, "on" | "true"] => meta(source, &[id], "maintenance", "true"),
-        ["maintenance", id, "off" | "false"] => meta(source, &[id], "maintenance", "false"),
+        ["promote", id] => target(source, id, role_word(source, "Promoted", "Master")?),
+        ["demote", id] => target(source, id, role_word(source, "Unpromoted", "Slave")?),
+        ["manage", ids @ ..] => deep(source, ids, "is-managed", "true", asking),
+        ["unmanage", ids @ ..] => deep(source, ids, "is-managed", "false", asking),
+        ["maintenance", id] | ["maintenance", id, "on" | "true"] => deep(source, &[id], "maintenance", "true", asking),
+        ["maintenance", id, "off" | "false"] => deep(source, &[id], "maintenance", "false", asking),
+        ["trace", id, rest @ ..] => edit::edit(source, |c| super::trace::on(c, id, rest)),
+        ["untrace", id, rest @ ..] => edit::edit(source, |c| super::trace::off(c, id, rest)),
+        ["scores"] => scores(source),
+        ["operations", rest @ ..] => {
+            with_view(source, |view| Ok(listing::operations(view, rest.first().copied(), rest.get(1).copied(), true)))
+        }
         ["move" | "migrate", id, rest @ ..] => {
             deprecated(words[0], "move");
             place(source, id, rest, moving::move_to)?;
@@ -90,26 +102,32 @@ fn role_word(source: &Source, new: &'static str, old: &'static str) -> Result<&'
     Ok(if super::is_modern(&source.cib()?) { new } else { old })
 }
 
-fn target(source: &Source, ids: &[&str], role: &str) -> Result<String, Failure> {
-    meta(source, ids, "target-role", role)
+fn target(source: &Source, id: &str, role: &str) -> Result<String, Failure> {
+    let store = Store { kind: Kind::Meta, set_id: None, id: None };
+    parameters::set(source, &source.cib()?, id, &store, "target-role", role)
 }
 
-fn meta(source: &Source, ids: &[&str], name: &str, value: &str) -> Result<String, Failure> {
+fn deep(source: &Source, ids: &[&str], name: &str, value: &str, asking: Asking) -> Result<String, Failure> {
     if ids.is_empty() {
         return Err(error("name at least one resource"));
     }
     edit::edit(source, |configuration| {
-        for id in ids {
-            let e = edit::resource_mut(configuration, id)?;
-            edit::set_pairs(
-                e,
-                "meta_attributes",
-                &format!("{id}-meta_attributes"),
-                &[(name.to_owned(), value.to_owned())],
-            );
-        }
+        ids.iter().try_for_each(|id| super::meta::set(configuration, id, name, value, asking))?;
         Ok(String::new())
     })
+}
+
+/// Where everything would be, and by what scores.
+fn scores(source: &Source) -> Result<String, Failure> {
+    let mut args: Vec<std::ffi::OsString> = vec!["-sU".into()];
+    match source {
+        Source::File(path) => args.extend(["-x".into(), path.into()]),
+        _ => args.push("-L".into()),
+    }
+    match crate::crm_simulate::main(args) {
+        0 => Ok(String::new()),
+        code => Err(Failure::new(code, "")),
+    }
 }
 
 fn restart(source: &Source, id: &str) -> Result<String, Failure> {
@@ -154,12 +172,38 @@ fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Fail
 fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<String, Failure> {
     let store = Store { kind, set_id: None, id: None };
     let cib = source.cib()?;
+    let told = |failure: Failure| {
+        // It is crm_resource's answer.
+        let not_found = failure.code == base::exit::crm::NOSUCH && failure.message.starts_with("Resource ");
+        match not_found {
+            true => {
+                kernel::errln!("crm_resource: {}\nError performing operation: No such object", failure.message);
+                Failure::new(failure.code, "")
+            }
+            false => failure,
+        }
+    };
     match words {
-        ["show", name] => parameters::get(&cib, id, &store, name).map(|v| format!("{v}\n")),
-        ["set", name, value] => parameters::set(source, &cib, id, &store, name, value),
-        ["delete", name] => parameters::delete(source, &cib, id, &store, name),
+        ["show", name] => match parameters::get(&cib, id, &store, name) {
+            Ok(value) => Ok(format!("{value}\n")),
+            // That there is none is an answer, and crmsh ends well with it.
+            Err(none) if none.message.starts_with("Attribute ") => {
+                kernel::errln!("{}", none.message);
+                Ok(String::new())
+            }
+            Err(failure) => Err(told(failure)),
+        },
+        ["set", name, value @ ..] => parameters::set(source, &cib, id, &store, name, &joined(value)).map_err(told),
+        ["delete", name] => parameters::delete(source, &cib, id, &store, name).map_err(told),
         _ => Err(error("usage: … ID show NAME | set NAME VALUE | delete NAME")),
     }
+}
+
+/// A value in quotes that a shell has taken apart.
+fn joined(words: &[&str]) -> String {
+    let whole = words.join(" ");
+    let inner = whole.strip_prefix('"').and_then(|w| w.strip_suffix('"')).filter(|_| words.len() > 1);
+    inner.unwrap_or(&whole).to_owned()
 }
 
 fn failcount(source: &Source, id: &str, node: &str) -> Result<String, Failure> {
@@ -171,18 +215,35 @@ fn failcount(source: &Source, id: &str, node: &str) -> Result<String, Failure> {
     })
 }
 
-pub fn node(source: &Source, words: &[&str], force: bool) -> Result<String, Failure> {
+pub fn node(source: &Source, words: &[&str], asking: Asking) -> Result<String, Failure> {
+    let force = asking.force;
     match words {
         [] | ["show"] => list(source, None),
         ["show", node] => list(source, Some(node)),
-        ["standby", rest @ .., "reboot"] => flag(source, rest, true, "standby", "on"),
-        ["standby", rest @ .., "forever"] | ["standby", rest @ ..] => flag(source, rest, false, "standby", "on"),
-        ["online", rest @ ..] => flag(source, rest, false, "standby", "off"),
-        ["maintenance", rest @ ..] => flag(source, rest, false, "maintenance", "true"),
-        ["ready", rest @ ..] => flag(source, rest, false, "maintenance", "off"),
-        [kind @ ("attribute" | "utilization"), node, "set", name, value] => {
+        ["standby", rest @ .., "reboot"] => standby(source, rest, true),
+        ["standby", rest @ .., "forever"] | ["standby", rest @ ..] => standby(source, rest, false),
+        ["online", rest @ ..] => flag(source, rest, false, "standby", "off").map(|_| String::new()),
+        ["maintenance", rest @ ..] => {
+            flag(source, rest, false, "maintenance", "true")?;
+            edit::edit(source, |configuration| {
+                super::meta::no_other_maintenance(configuration, false, asking);
+                Ok(String::new())
+            })
+        }
+        ["ready", rest @ ..] => flag(source, rest, false, "maintenance", "off").map(|_| String::new()),
+        [kind @ ("attribute" | "utilization"), node, "set", name, value @ ..] => {
+            let value = &joined(value);
             let scope = Scope::Node { name: (*node).to_owned(), utilization: *kind == "utilization" };
-            attributes::set(source, &scope, Which { name, set_id: None, id: None }, value, false)?;
+            attributes::set(source, &scope, Which { name, set_id: None, id: None }, value, false).map_err(|f| {
+                let unknown = f.message.strip_suffix(": no such node").map(str::to_owned);
+                match unknown {
+                    Some(message) => {
+                        kernel::errln!("crm_attribute: {message}");
+                        Failure::new(f.code, "")
+                    }
+                    None => f,
+                }
+            })?;
             Ok(String::new())
         }
         [kind @ ("attribute" | "utilization"), node, "show", name] => {
@@ -265,9 +326,32 @@ fn flag(source: &Source, nodes: &[&str], reboot: bool, flag: &str, value: &str) 
         [node] => (*node).to_owned(),
         [_, odd, ..] => return Err(error(format!("'{odd}' is no lifetime: reboot or forever"))),
     };
-    let scope = if reboot { Scope::Transient { name } } else { Scope::Node { name, utilization: false } };
-    attributes::set(source, &scope, Which { name: flag, set_id: None, id: None }, value, false)?;
-    Ok(String::new())
+    let set = match flag == "standby" && !reboot {
+        true => numbered_set(&source.cib()?, &name),
+        false => None,
+    };
+    let of = name.clone();
+    let scope = if reboot { Scope::Transient { name: of } } else { Scope::Node { name: of, utilization: false } };
+    attributes::set(source, &scope, Which { name: flag, set_id: set.as_deref(), id: None }, value, false)?;
+    Ok(name)
+}
+
+fn standby(source: &Source, nodes: &[&str], reboot: bool) -> Result<String, Failure> {
+    let name = nodes.first().copied().unwrap_or_default();
+    let unknown = |f: Failure| match f.message.ends_with("no such node") {
+        true => error(format!("node.standby: Node \"{name}\" is not a cluster node")),
+        false => f,
+    };
+    let name = flag(source, nodes, reboot, "standby", "on").map_err(unknown)?;
+    Ok(format!("INFO: standby node {name}\n"))
+}
+
+/// The set that crmsh makes for a node that has none and that is called by a number.
+fn numbered_set(cib: &Element, node: &str) -> Option<String> {
+    let nodes = cib.child("configuration").and_then(|c| c.child("nodes"))?;
+    let e = nodes.elements().find(|e| e.attr("uname").is_some_and(|n| same_node(n, node)))?;
+    let id = e.id().filter(|id| id.chars().all(|c| c.is_ascii_digit()))?;
+    e.child("instance_attributes").is_none().then(|| format!("num-{id}-instance_attributes"))
 }
 
 /// `maintenance on|off`: of the whole cluster.
@@ -283,20 +367,4 @@ pub fn maintenance(source: &Source, words: &[&str]) -> Result<String, Failure> {
         edit::set_pairs(section, "cluster_property_set", "cib-bootstrap-options", &[pair]);
         Ok(String::new())
     })
-}
-
-pub fn agents(words: &[&str]) -> Result<String, Failure> {
-    match words {
-        ["classes"] => Ok(listing::standards()),
-        ["list", "ocf", provider] => listing::agents(&format!("ocf:{provider}")),
-        ["list", class] => listing::agents(class),
-        ["providers", agent] => {
-            let full = crate::agents::called(agent);
-            let providers: Vec<&str> = full.iter().filter_map(|f| f.split(':').nth(1)).collect();
-            Ok(format!("{}\n", providers.join(" ")))
-        }
-        ["providers"] => Ok(listing::ocf_providers()),
-        ["info" | "meta", agent] => listing::metadata(&edit::full_agent_name(agent)?),
-        _ => Err(error(format!("ra: unknown command '{}' (see: crm help)", words.join(" ")))),
-    }
 }

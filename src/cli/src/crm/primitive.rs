@@ -41,7 +41,18 @@ pub struct Parts {
     operations: Vec<Operation>,
     /// `$id` and `$id-ref` of the list of operations.
     list: Pairs,
+    /// Its parts' names in the order in which they were given.
+    order: Vec<&'static str>,
 }
+
+/// Words that open a part, and what holds it.
+const PARTS: [(&str, &str); 5] = [
+    ("params", "instance_attributes"),
+    ("meta", "meta_attributes"),
+    ("utilization", "utilization"),
+    ("op", "operations"),
+    ("operations", "operations"),
+];
 
 impl Parts {
     pub fn of(words: &[&str]) -> Result<Parts, Failure> {
@@ -49,6 +60,7 @@ impl Parts {
         let mut place = "";
         let mut words = words.iter();
         while let Some(word) = words.next() {
+            parts.order.extend(PARTS.iter().find(|(opens, _)| opens == word).map(|(_, name)| *name));
             match *word {
                 "params" | "meta" | "utilization" | "operations" | "attributes" | "op_params" | "op_meta" => {
                     place = word
@@ -91,9 +103,17 @@ impl Parts {
         edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
         edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
         edit::set_pairs(e, "utilization", &format!("{id}-utilization"), &self.utilization);
-        if self.operations.is_empty() && self.list.is_empty() {
-            return;
+        if !self.operations.is_empty() || !self.list.is_empty() {
+            e.push(self.list_of_operations(id, ids));
         }
+        let place = |part: &Element| self.order.iter().position(|name| *name == part.name());
+        let mut all: Vec<Element> = e.elements().cloned().collect();
+        all.sort_by_key(|part| place(part).unwrap_or(usize::MAX));
+        e.retain_elements(|_| false);
+        all.into_iter().for_each(|part| e.push(part));
+    }
+
+    fn list_of_operations(&self, id: &str, ids: &mut Ids) -> Element {
         let mut operations = Element::new("operations");
         let mut base = id.to_owned();
         for (name, value) in &self.list {
@@ -103,7 +123,7 @@ impl Parts {
             }
         }
         self.operations.iter().for_each(|op| operations.push(op.element(&base, ids)));
-        e.push(operations);
+        operations
     }
 }
 
@@ -111,15 +131,17 @@ impl Operation {
     fn element(&self, base: &str, ids: &mut Ids) -> Element {
         let interval = self.own.iter().find(|(n, _)| n == "interval").map_or("0", |(_, v)| v.as_str());
         let id = ids.free(&format!("{base}-{}-{interval}", self.name));
-        let mut op = Element::new("op").with("name", &self.name).with("interval", interval).with("id", &id);
+        let mut op = Element::new("op").with("name", &self.name);
         self.own.iter().for_each(|(n, v)| op.set(n, v));
+        op.set("interval", interval);
+        op.set("id", &id);
         edit::set_pairs(&mut op, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
         edit::set_pairs(&mut op, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
         op
     }
 }
 
-fn exists(configuration: &Element, kind: &str, id: &str) -> Result<(), Failure> {
+pub fn exists(configuration: &Element, kind: &str, id: &str) -> Result<(), Failure> {
     match configuration.descendants().find(|e| e.id() == Some(id) && e.name() != "node") {
         Some(e) => {
             let there = super::show::word_of(e);
@@ -137,7 +159,7 @@ pub fn primitive(configuration: &mut Element, kind: &str, id: &str, words: &[&st
         )));
     };
     exists(configuration, kind, id)?;
-    let parts = Parts::of(rest)?;
+    let mut parts = Parts::of(rest)?;
     let mut e = Element::new(if kind == "rsc_template" { "template" } else { "primitive" }).with("id", id);
     if let Some(template) = agent.strip_prefix('@') {
         let resources = configuration.child("resources");
@@ -153,7 +175,17 @@ pub fn primitive(configuration: &mut Element, kind: &str, id: &str, words: &[&st
         of.iter().zip(&fields).for_each(|(n, v)| e.set(n, v));
         judge(id, &full, &parts);
     }
+    // Operations of another resource are meant by its name as well.
+    for (_, value) in parts.list.iter_mut().filter(|(name, _)| name == "$id-ref") {
+        let other = edit::find_resource(configuration, value).and_then(|e| e.child("operations"));
+        if let Some(id) = other.and_then(|o| o.id().or(o.attr("id-ref"))) {
+            *value = id.to_owned();
+        }
+    }
     parts.put(&mut e, id, &mut Ids::from_nought(configuration));
+    if kind == "primitive" {
+        advise(&e);
+    }
     configuration.child_or_insert("resources").push(e);
     Ok(String::new())
 }
@@ -189,18 +221,35 @@ fn judge(id: &str, agent: &str, parts: &Parts) {
     for (name, _) in parts.params.iter().filter(|(n, _)| !described.knows(n)) {
         kernel::errln!("ERROR: {id}: parameter \"{name}\" is not known");
     }
-    for op in &parts.operations {
-        let given = op.own.iter().find(|(n, _)| n == "timeout").map(|(_, v)| v.as_str());
-        let advised = described.actions.iter().filter(|a| a.name == op.name);
-        let advised = advised.flat_map(|a| &a.options).find(|(n, _)| n == "timeout").map(|(_, v)| v.as_str());
-        if let (Some(given), Some(advised)) = (given, advised) {
-            let ms = |text: &str| cib::interval_ms(text);
-            if ms(given).zip(ms(advised)).is_some_and(|(given, advised)| given < advised) {
-                super::note!(
-                    "WARNING: {id}: specified timeout {given} for {} is smaller than the advised {advised}",
-                    op.name
-                );
-            }
+}
+
+/// What may go wrong with a primitive's operations, as crmsh warns of it: two of a kind at the same interval, monitors that are not
+/// repeated, less time than the agent wants.
+pub fn advise(e: &Element) {
+    let id = e.id().unwrap_or_default();
+    let described = crate::agents::describe(&edit::agent_of(e)).ok();
+    let ms = |text: &str| cib::interval_ms(text);
+    let mut seen: Vec<(&str, u64)> = Vec::new();
+    for op in e.child("operations").into_iter().flat_map(|o| o.elements_named("op")) {
+        let name = op.attr("name").unwrap_or_default();
+        let of_kind = |a: &&crate::agents::Action| a.name == name;
+        let advised = |what: &str| -> Option<String> {
+            let mut options = described.iter().flat_map(|d| &d.actions).filter(of_kind).flat_map(|a| &a.options);
+            options.find(|(n, _)| n == what).map(|(_, v)| v.clone())
+        };
+        let Some(interval) = ms(op.attr("interval").unwrap_or("0")) else { continue };
+        if name == "monitor" && interval == 0 {
+            let usual = advised("interval").unwrap_or_else(|| "10s".to_owned());
+            super::note!("WARNING: {id}: interval in {name} should be larger than 0, advised is {usual}");
+        } else if interval > 0 && seen.contains(&(name, interval)) {
+            let next = (1..).map(|n| interval + n * 1000).find(|ms| !seen.contains(&(name, *ms))).unwrap_or(0);
+            super::note!("WARNING: {id}: interval in {name} must be unique, advised is {}s", next / 1000);
+        }
+        seen.push((name, interval));
+        if let (Some(given), Some(advised)) = (op.attr("timeout"), advised("timeout"))
+            && ms(given).zip(ms(&advised)).is_some_and(|(given, advised)| given < advised)
+        {
+            super::note!("WARNING: {id}: specified timeout {given} for {name} is smaller than the advised {advised}");
         }
     }
 }
@@ -244,8 +293,11 @@ pub fn clone(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) 
     let at = at.ok_or_else(|| error(format!("{id} refers to missing object {inner}")))?;
     let taken = resources.remove_at(&[at]).ok_or_else(|| error("gone"))?;
     if kind == "ms" {
-        let words = rest.join(" ");
-        super::note!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner} {words} promotable=true\"");
+        let mut words = rest.iter().map(|w| format!(" {w}")).collect::<String>();
+        if !rest.contains(&"meta") {
+            words += " meta";
+        }
+        super::note!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner}{words} promotable=true\"");
     }
     let mut e = Element::new(if kind == "ms" { "master" } else { "clone" }).with("id", id);
     parts.put(&mut e, id, &mut ids);

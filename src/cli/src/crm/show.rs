@@ -41,7 +41,7 @@ pub fn word_of(e: &Element) -> &str {
     KINDS.iter().find(|(_, name)| *name == e.name()).map_or(e.name(), |(word, _)| word)
 }
 
-fn objects(configuration: &Element) -> Vec<Object<'_>> {
+fn objects(configuration: &Element, sorted: bool) -> Vec<Object<'_>> {
     let mut all = Vec::new();
     let mut take = |word: &'static str, element| {
         let e: &Element = element;
@@ -63,13 +63,20 @@ fn objects(configuration: &Element) -> Vec<Object<'_>> {
         }
     }
     let place = |o: &Object<'_>| KINDS.iter().position(|(word, _)| *word == o.word);
-    all.sort_by(|a, b| (place(a), &a.id).cmp(&(place(b), &b.id)));
+    // Without an order of names that of the configuration stays.
+    let name = |o: &Object<'_>| if sorted { o.id.clone() } else { String::new() };
+    all.sort_by_key(|o| (place(o), name(o)));
     all
 }
 
 /// Those that the words ask for: `ID`, `TYPE:…`, `type:KIND`, `tag:ID`, `related:ID`, `changed`, patterns; `and` narrows, `or` adds.
-fn chosen<'a>(configuration: &'a Element, before: &Element, words: &[&str]) -> Result<Vec<Object<'a>>, Failure> {
-    let all = objects(configuration);
+fn chosen<'a>(
+    configuration: &'a Element,
+    before: &Element,
+    words: &[&str],
+    sorted: bool,
+) -> Result<Vec<Object<'a>>, Failure> {
+    let all = objects(configuration, sorted);
     if words.is_empty() {
         return Ok(all);
     }
@@ -140,8 +147,13 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-pub fn configuration(configuration: &Element, before: &Element, words: &[&str]) -> Result<String, Failure> {
-    let shown = chosen(configuration, before, words)?;
+pub fn configuration(
+    configuration: &Element,
+    before: &Element,
+    words: &[&str],
+    sorted: bool,
+) -> Result<String, Failure> {
+    let shown = chosen(configuration, before, words, sorted)?;
     let text = |o: &Object<'_>| format!("{}\n", one(configuration, o));
     Ok(shown.iter().map(text).collect())
 }
@@ -149,7 +161,7 @@ pub fn configuration(configuration: &Element, before: &Element, words: &[&str]) 
 /// The document with the chosen objects alone.
 pub fn xml(cib: &Element, before: &Element, words: &[&str]) -> Result<String, Failure> {
     let configuration = cib.child("configuration").ok_or_else(|| error("no configuration"))?;
-    let keep = chosen(configuration, before, words)?;
+    let keep = chosen(configuration, before, words, true)?;
     let kept = |e: &Element| keep.iter().any(|o| std::ptr::eq(o.element, e));
     fn prune(e: &Element, kept: &dyn Fn(&Element) -> bool) -> Element {
         let mut out = Element::new(e.name());
@@ -187,10 +199,10 @@ fn one(configuration: &Element, o: &Object<'_>) -> String {
         "fencing_topology" => super::topology::show(configuration).unwrap_or_default(),
         "property" | "rsc_defaults" | "op_defaults" => options(configuration, o.word, e),
         "tag" => format!("tag {} {}", o.id, ids_of(e, "obj_ref")),
-        "role" | "acl_target" | "acl_group" => acl(o.word, e),
+        "role" | "acl_target" | "acl_group" => super::acl::show(o.word, e),
         "alert" => super::alert::show(e),
         "colocation" | "location" | "order" | "rsc_ticket" => constraint(configuration, e),
-        "bundle" => format!("xml {}", e.to_compact()),
+        "bundle" => super::bundle::show(e),
         _ => resource(o.word, e),
     }
 }
@@ -205,7 +217,7 @@ pub fn quoted_pair(p: &Element) -> String {
     format!("{name}={}", quoted(value))
 }
 
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
     if plain { value.to_owned() } else { format!("\"{value}\"") }
 }
@@ -288,24 +300,6 @@ fn options(configuration: &Element, word: &str, set: &Element) -> String {
     let rules: String = set.elements_named("rule").map(|r| format!(" \\\n\t{}", rule(configuration, set, r))).collect();
     let pairs: String = set.elements_named("nvpair").map(|p| format!(" \\\n\t{}", quoted_pair(p))).collect();
     format!("{word} {}:{rules}{pairs}", set.id().unwrap_or_default())
-}
-
-fn acl(word: &str, e: &Element) -> String {
-    let id = e.id().unwrap_or_default();
-    if word != "role" {
-        let roles: String = e.elements_named("role").filter_map(Element::id).map(|r| format!(" \\\n\t{r}")).collect();
-        return format!("{word} {id}{roles}");
-    }
-    let one = |p: &Element| {
-        let of = |name: &str| p.attr(name).unwrap_or_default();
-        let by = [("xpath", "xpath"), ("reference", "ref"), ("object-type", "type")];
-        let by = by.iter().find(|(name, _)| p.attr(name).is_some());
-        let what = by.map(|(name, word)| format!(" {word}:{}", quoted(of(name)))).unwrap_or_default();
-        let attribute = p.attr("attribute").map(|a| format!(" attribute:{a}")).unwrap_or_default();
-        format!(" \\\n\t{}{what}{attribute}", of("kind"))
-    };
-    let description = e.attr("description").map(|d| format!(" description={}", quoted(d))).unwrap_or_default();
-    format!("role {id}{description}{}", e.elements_named("acl_permission").map(one).collect::<String>())
 }
 
 fn score(e: &Element) -> String {

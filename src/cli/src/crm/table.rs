@@ -2,6 +2,25 @@
 
 use crate::grammar::Table;
 
+/// crmsh's own names of the arguments of commands that are often typed without them.
+const NAMED: [(&str, &[&str], &str, usize, bool); 4] = [
+    ("configure", &["set"], "path value", 2, true),
+    ("resource", &["meta", "param", "utilization"], "rsc cmd attr [value]", 3, false),
+    ("node", &["attribute", "utilization"], "node cmd attr [value]", 3, false),
+    ("resource", &["failcount"], "rsc cmd node [value] [operation] [interval]", 3, false),
+];
+
+/// What a command with too few arguments needs.
+pub fn expected(words: &[String]) -> Option<String> {
+    let [level, verb, given @ ..] = words else { return None };
+    let fits = |n: &&(&str, &[&str], &str, usize, bool)| n.0 == level && n.1.contains(&verb.as_str());
+    let (_, _, arguments, least, exact) = NAMED.iter().find(fits)?;
+    let how = if *exact { "exactly" } else { "at least" };
+    let count = given.len();
+    (count < *least)
+        .then(|| format!("{level}.{verb}: Expected ({arguments}), takes {how} {least} arguments ({count} given)"))
+}
+
 pub const TABLE: Table = Table {
     program: "crm [-F] [-w] [-c FILE] [-f LINES]",
     anywhere: &[],
@@ -13,10 +32,14 @@ pub const TABLE: Table = Table {
         "configure save FILE",
         "configure save xml FILE",
         "configure verify/validate-all/_test [ID...]",
-        "configure schema",
+        "configure schema [SCHEMA]",
+        "configure upgrade [FORCE]",
+        "configure xml ELEMENT...",
+        "configure filter PROGRAM [ID...]",
+        "configure bundle ID PART...",
         "configure commit [FORCE]",
         "configure refresh",
-        "configure edit ...",
+        "configure edit [ID...]",
         "configure primitive ID ...",
         "configure group ID MEMBER...",
         "configure clone/ms/master ID ...",
@@ -41,28 +64,47 @@ pub const TABLE: Table = Table {
         "configure modgroup GROUP ADD/REMOVE ID [AFTER/BEFORE] [MEMBER]",
         "configure erase | --force",
         "configure erase nodes | --force",
-        "configure load UPDATE/REPLACE FILE | --force",
+        "configure load METHOD FILE | --force",
+        "configure load xml METHOD FILE | --force",
         "resource",
         "resource status/show/list/locate [ID]",
         "resource start/stop/manage/unmanage ID...",
         "resource restart/promote/demote/constraints ID",
+        "resource trace/untrace ID [OP] [INTERVAL] [DIRECTORY]",
+        "resource operations [ID] [NODE]",
+        "resource scores",
         "resource maintenance ID [ON/OFF]",
         "resource move/migrate/ban ID [NODE] [LIFETIME] [FORCE]",
         "resource clear/unmove/unmigrate/unban ID",
         "resource cleanup/refresh [ID] [NODE] [FORCE]",
-        "resource meta/param/utilization ID SHOW/SET/DELETE NAME [VALUE]",
+        "resource meta/param/utilization ID SHOW/SET/DELETE NAME [VALUE...]",
         "resource failcount ID SHOW/DELETE NODE",
         "node",
         "node show [NODE]",
         "node standby [NODE] [LIFETIME]",
         "node online/maintenance/ready [NODE]",
-        "node attribute/utilization NODE SHOW/SET/DELETE NAME [VALUE]",
+        "node attribute/utilization NODE SHOW/SET/DELETE NAME [VALUE...]",
         "node delete NODE | --force",
         "node fence NODE | --force",
         "ra classes",
         "ra list CLASS [PROVIDER]",
         "ra providers [AGENT]",
         "ra info/meta AGENT",
+        "ra validate AGENT [PARAM=VALUE...]",
+        "cib list",
+        "cib new NAME [EMPTY] [FORCE]",
+        "cib use [NAME]",
+        "cib delete/reset NAME",
+        "cib commit [NAME]",
+        "cib diff",
+        "cib import FILE",
+        "cib cibstatus show",
+        "options",
+        "options show [NAME]",
+        "options save/reset",
+        "options set NAME VALUE",
+        "options editor/pager/user/skill-level/sort-elements/check-frequency/check-mode/wait/add-quotes/manage-children/output/colorscheme VALUE",
+        "options skill_level/sort_elements/check_frequency/check_mode/add_quotes/manage_children VALUE",
         "cluster/corosync ... | *",
     ],
     examples: &[

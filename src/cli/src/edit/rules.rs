@@ -19,20 +19,27 @@ pub enum Condition {
 pub struct Ids {
     taken: BTreeSet<String>,
     first: usize,
-    /// Suffix of an expression's id.
-    expression: &'static str,
+    /// How the front end spells what it makes.
+    style: Style,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Pcs,
+    /// `expression` in ids, names of parts as they are, and `and` is not written.
+    Crmsh,
 }
 
 impl Ids {
     /// As pcs has them.
     pub fn of(root: &Element) -> Ids {
         let taken = root.descendants().filter_map(Element::id).map(str::to_owned).collect();
-        Ids { taken, first: 1, expression: "expr" }
+        Ids { taken, first: 1, style: Style::Pcs }
     }
 
     /// As crmsh has them.
     pub fn from_nought(root: &Element) -> Ids {
-        Ids { first: 0, expression: "expression", ..Ids::of(root) }
+        Ids { first: 0, style: Style::Crmsh, ..Ids::of(root) }
     }
 
     /// The wanted id, with a number where it is taken.
@@ -70,7 +77,9 @@ pub fn element(condition: &Condition, id: String, ids: &mut Ids) -> Element {
     match condition {
         Condition::One(_) => rule.push(inner(condition, &id, ids)),
         Condition::All { join, of } => {
-            rule.set("boolean-op", join);
+            if !(ids.style == Style::Crmsh && *join == "and") {
+                rule.set("boolean-op", join);
+            }
             of.iter().for_each(|c| rule.push(inner(c, &id, ids)));
         }
     }
@@ -84,11 +93,12 @@ fn inner(condition: &Condition, rule: &str, ids: &mut Ids) -> Element {
             element(condition, id, ids).with("score", "0")
         }
         Condition::One(e) => {
-            let id = ids.free(&format!("{rule}-{}", ids.expression));
+            let crmsh = ids.style == Style::Crmsh;
+            let id = ids.free(&format!("{rule}-{}", if crmsh { "expression" } else { "expr" }));
             let mut e = e.clone();
             e.set("id", &id);
             for part in e.elements_mut() {
-                let suffix = part.name().replace('_', "");
+                let suffix = if crmsh { part.name().to_owned() } else { part.name().replace('_', "") };
                 part.set("id", ids.free(&format!("{id}-{suffix}")));
             }
             e

@@ -24,7 +24,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
             let all = permissions(rest)?;
             change(source, |c| {
                 acl_edit::create_role(c, id, description)?;
-                acl_edit::add_permissions(c, id, &all)
+                acl_edit::add_permissions(c, id, &all, false)
             })
         }
         ["role", "delete" | "remove", id] => change(source, |c| acl_edit::delete_role(c, id, autodelete)),
@@ -54,7 +54,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
                 if acl_edit::role_mut(c, role).is_err() {
                     acl_edit::create_role(c, role, None)?;
                 }
-                acl_edit::add_permissions(c, role, &all)
+                acl_edit::add_permissions(c, role, &all, false)
             })
         }
         ["permission", "delete" | "remove", id] => change(source, |c| acl_edit::delete_permission(c, id)),

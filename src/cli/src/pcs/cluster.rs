@@ -66,7 +66,8 @@ fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
             exclude: vec!["warnings".to_owned()],
             ..CrmMon::default()
         };
-        out += &shown.render(view)?;
+        let text = shown.render(view)?;
+        out += &if live.is_none() { crate::report::of_a_file(&text) } else { text };
         if file.is_some() {
             return Ok(out);
         }
