@@ -17,7 +17,6 @@ mod fencing;
 mod fixture;
 mod hostile;
 mod links;
-
 mod named;
 mod partition;
 mod records;
