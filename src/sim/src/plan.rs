@@ -161,6 +161,15 @@ pub enum Wish {
 
 impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
+        Plan::made(seed, true)
+    }
+
+    /// The same without the chains of steps, for lives that were remembered before there were any.
+    pub fn without_chains(seed: u64) -> Plan {
+        Plan::made(seed, false)
+    }
+
+    fn made(seed: u64, chains: bool) -> Plan {
         let mut rng = Rng::new(seed ^ 0x5EED);
         let nodes = *rng.pick(&[2, 2, 3, 3, 3, 3, 4, 5]);
         let two_node = nodes == 2;
@@ -186,15 +195,8 @@ impl Plan {
             Kind::Calm => (0..count).map(|_| calm_step(&mut rng, nodes)).collect(),
             Kind::Loss => loss(&mut rng, nodes, &mut configuration),
         };
-        match kind {
-            Kind::Wild if rng.percent(25) => steps.extend(chains::stubborn(&mut rng, nodes, &configuration)),
-            Kind::Wild if rng.percent(25) => steps.extend(chains::writes(&mut rng, nodes)),
-            Kind::Wild if rng.percent(10) => steps = chains::clocks(&mut rng, nodes, &configuration),
-            Kind::Calm if rng.percent(60) => steps.extend(chains::probes(&mut rng, nodes, &configuration)),
-            _ => {}
-        }
-        if kind != Kind::Loss && rng.percent(15) {
-            steps.extend(chains::reloads(&mut rng, nodes));
+        if chains {
+            steps = chains::added(&mut rng, kind, nodes, &configuration, steps);
         }
         if !configuration.tickets().is_empty() {
             let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };

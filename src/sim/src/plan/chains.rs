@@ -1,14 +1,29 @@
 //! Steps that hurt only together, and that chance alone would hardly ever put beside each other.
 
-use super::{Deed, QUIET_MS, Step, TROUBLE_MS, Wish, any_node};
+use super::{Deed, Kind, QUIET_MS, Step, TROUBLE_MS, Wish, any_node};
 use crate::generate::Configuration;
 use crate::rng::Rng;
 use crate::{agents, disk};
 use base::NodeId;
 use base::exit::OcfCode;
 
+/// A plan's steps, and by chance some of these.
+pub fn added(rng: &mut Rng, kind: Kind, nodes: u32, configuration: &Configuration, mut steps: Vec<Step>) -> Vec<Step> {
+    match kind {
+        Kind::Wild if rng.percent(25) => steps.extend(stubborn(rng, nodes, configuration)),
+        Kind::Wild if rng.percent(25) => steps.extend(writes(rng, nodes)),
+        Kind::Wild if rng.percent(10) => steps = clocks(rng, nodes, configuration),
+        Kind::Calm if rng.percent(60) => steps.extend(probes(rng, nodes, configuration)),
+        _ => {}
+    }
+    if kind != Kind::Loss && rng.percent(15) {
+        steps.extend(reloads(rng, nodes));
+    }
+    steps
+}
+
 /// A resource that does not end where it runs, or is said not to run there, and that is wanted elsewhere.
-pub fn stubborn(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
+fn stubborn(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
     let resource = rng.pick(&configuration.movable()).clone();
     let of: Vec<String> = configuration.primitives_of(&resource).into_iter().map(str::to_owned).collect();
     let instance = rng.pick(&of).clone();
@@ -35,7 +50,7 @@ pub fn stubborn(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec
 }
 
 /// Changes that follow each other while disks are still at the first ones.
-pub fn writes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+fn writes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     let begin = rng.between(QUIET_MS + 2_000, TROUBLE_MS - 20_000);
     let slow = rng.between(100, 1_500);
     let disks = (1..=nodes).map(|node| {
@@ -52,7 +67,7 @@ pub fn writes(rng: &mut Rng, nodes: u32) -> Vec<Step> {
 }
 
 /// Everything is looked for anew, one thing needs longer than what comes after it, and something changes meanwhile.
-pub fn probes(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
+fn probes(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
     let begin = rng.between(super::SETTLED_MS, TROUBLE_MS - 15_000);
     let node = any_node(rng, nodes);
     let instance = rng.pick(&configuration.instances()).clone();
@@ -73,7 +88,7 @@ pub fn probes(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<S
 }
 
 /// The file is changed, and by chance changed again before everybody has taken that over.
-pub fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
+fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     let mut at_ms = rng.between(super::SETTLED_MS, TROUBLE_MS - 20_000);
     let mut steps = Vec::new();
     for _ in 0..rng.between(1, 3) {
@@ -85,7 +100,7 @@ pub fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
 }
 
 /// A node's clock is set to another time of day while a resource goes there and away again, and nothing else happens.
-pub fn clocks(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
+fn clocks(rng: &mut Rng, nodes: u32, configuration: &Configuration) -> Vec<Step> {
     let (node, begin) = (any_node(rng, nodes), super::SETTLED_MS);
     let resource = rng.pick(&configuration.movable()).clone();
     let away = if rng.percent(50) { 1 } else { -1 } * rng.between(2_000, 3_600_000) as i64;

@@ -38,6 +38,20 @@ impl World {
             let text = format!("{} begins on node {id}, for no reason", operation.key());
             self.book.fail("needless", self.now, text);
         }
+        self.check_absent(id, operation);
+    }
+
+    /// What is not there is not stopped. Addresses go by themselves, when their lease is over.
+    fn check_absent(&mut self, id: NodeId, operation: &Operation) {
+        let instance = &operation.instance;
+        let address = crate::agents::address(instance).is_some() || instance.class == "stonith";
+        if operation.action != "stop" || address || !self.book.agents_trusted || self.book.deleted {
+            return;
+        }
+        if !self.host(id).placed.values().any(|of| *of == instance.id) {
+            let text = format!("{} is to be stopped on node {id}, which does not have it", instance.id);
+            self.book.fail("needless", self.now, text);
+        }
     }
 
     pub(crate) fn check_needless_fencing(&mut self, by: NodeId, target: NodeId) {
