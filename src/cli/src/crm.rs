@@ -254,7 +254,7 @@ impl Shell {
                     return Err(error("there are changes that were not committed: commit or refresh first"));
                 }
                 self.working = None;
-                self.shadows.run(&Source::open(), &mut self.source, words)
+                self.shadows.run(&Source::beneath_shadow(), &mut self.source, words)
             }
             "cluster" | "corosync" => Err(error(format!(
                 "'crm {level}' is not part of Bascule: it reads corosync.conf as it is; 'bascule node --check' explains it, corosync-quorumtool and corosync-cfgtool show its state"

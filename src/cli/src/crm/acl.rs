@@ -158,16 +158,17 @@ mod tests {
 
     #[test]
     fn a_role_is_read_as_it_is_shown() {
-        let mut c = Element::new("configuration");
-        let words = "read attr:uname type:node write meta:d0:target-role deny ref:d0 read xpath://a";
+        let text = "<configuration><resources><primitive id='d0' class='lsb' type='x'/></resources></configuration>";
+        let configuration = || xml::parse(text).expect("good");
+        let mut c = configuration();
+        let words = "read attr:uname type:node write meta:d0:target-role deny ref:d0 read xpath://nodes";
         role(&mut c, "r", &words.split(' ').collect::<Vec<_>>()).expect("sound");
         let shown = show("role", c.descendants().find(|e| e.name() == "acl_role").expect("there"));
-        assert_eq!(shown.replace(" \\\n\t", " "), format!("role r {words}").replace("xpath://a", "xpath:\"//a\""));
-        for bad in ["read", "read nosuch:x", "d0", "read ref:a ref:b", "read ref:"] {
-            assert!(
-                role(&mut Element::new("configuration"), "r", &bad.split(' ').collect::<Vec<_>>()).is_err(),
-                "{bad}"
-            );
+        let wanted = format!("role r {words}").replace("xpath://nodes", "xpath:\"//nodes\"");
+        assert_eq!(shown.replace(" \\\n\t", " "), wanted);
+        for bad in ["read", "read nosuch:x", "d0", "read ref:d0 ref:d0", "read ref:"] {
+            let words: Vec<&str> = bad.split(' ').collect();
+            assert!(role(&mut configuration(), "r", &words).is_err(), "{bad}");
         }
     }
 }

@@ -125,7 +125,8 @@ mod tests {
             xml::parse("<configuration><resources><primitive id='d' type='x'/></resources></configuration>")
                 .expect("good");
         let text = shown.replace("\\\n\t", " ");
-        let words: Vec<&str> = text.split_whitespace().skip(2).collect();
+        let words = crate::crm::split(&text).expect("words");
+        let words: Vec<&str> = words.iter().skip(2).map(String::as_str).collect();
         add(&mut again, "b", &words).expect("sound");
         assert_eq!(again, c, "{shown}");
         assert!(add(&mut c, "b", &["docker", "image=x"]).is_err(), "there is one");

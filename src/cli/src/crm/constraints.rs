@@ -331,8 +331,9 @@ mod tests {
             sets("rsc_order", &[("true", &["a"]), ("false", &["b"])]),
             "<rsc_order id=\"c\" first=\"a\" then=\"b\"/>"
         );
-        for kept in [&[("false", &["a", "b"][..])][..], &[("true", &["a", "b", "d"])], &[("true", &["a"])]] {
-            assert!(sets("rsc_order", kept).contains("resource_set"));
+        for (sequential, members) in [("false", &["a", "b"][..]), ("true", &["a", "b", "d"][..]), ("true", &["a"][..])]
+        {
+            assert!(sets("rsc_order", &[(sequential, members)]).contains("resource_set"));
         }
     }
 }

@@ -12,22 +12,9 @@ pub struct Shadows {
     active: Option<(String, PathBuf)>,
 }
 
-/// Where `crm_shadow` keeps them.
-fn folder() -> PathBuf {
-    let set = std::env::var_os("CIB_shadow_dir").filter(|d| !d.is_empty()).map(PathBuf::from);
-    let home = || match std::env::var_os("HOME").filter(|_| !nix::unistd::geteuid().is_root()) {
-        Some(home) => PathBuf::from(home).join(".cib"),
-        None => "/var/lib/pacemaker/cib".into(),
-    };
-    set.unwrap_or_else(home)
-}
-
+/// Where `crm_shadow` keeps it.
 fn file(name: &str) -> Result<PathBuf, Failure> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match !name.is_empty() && name.chars().all(plain) {
-        true => Ok(folder().join(format!("shadow.{name}"))),
-        false => Err(error(format!("'{name}' is no name for a shadow"))),
-    }
+    crate::source::shadow_file(name)
 }
 
 /// A file, or a shadow of that name.
@@ -79,7 +66,7 @@ impl Shadows {
             }
             ["use"] | ["use", "live"] => {
                 self.active = None;
-                *source = Source::open();
+                *source = Source::beneath_shadow();
                 Ok(String::new())
             }
             ["use", name] => {
@@ -158,7 +145,8 @@ fn emptied(mut cib: Element) -> Element {
 }
 
 fn list() -> String {
-    let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
+    let folder = file("any").ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let name = |e: std::fs::DirEntry| Some(e.file_name().to_str()?.strip_prefix("shadow.")?.to_owned());
     let mut names: Vec<String> = entries.filter_map(name).collect();
     names.sort();
@@ -177,7 +165,7 @@ mod tests {
         let empty = emptied(xml::parse(CIB).expect("good"));
         assert!(!empty.to_compact().contains("uname") && empty.to_compact().contains("<nodes/>"));
         assert!(file("x").is_ok_and(|p| p.ends_with("shadow.x")));
-        for bad in ["", "../x", "a/b", "a b"] {
+        for bad in ["", "../x", "a/b"] {
             assert!(file(bad).is_err(), "{bad}");
         }
     }
