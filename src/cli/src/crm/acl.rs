@@ -60,6 +60,9 @@ enum Spec {
     Attribute(String),
 }
 
+/// A permission's kind, what it is of, and its attribute, as far as they are read.
+type Given<'a> = (&'a str, Option<(&'static str, String)>, Option<String>);
+
 fn spec(word: &str) -> Option<Spec> {
     let (kind, value) = word.split_once(':').unwrap_or((word, ""));
     Some(match kind {
@@ -77,7 +80,7 @@ pub fn role(configuration: &mut Element, id: &str, words: &[&str]) -> Result<Str
         [first, rest @ ..] if first.starts_with("description=") => (first.split_once('=').map(|(_, d)| d), rest),
         words => (None, words),
     };
-    let mut all: Vec<(&str, Option<(&'static str, String)>, Option<String>)> = Vec::new();
+    let mut all: Vec<Given<'_>> = Vec::new();
     for word in words {
         match (*word, all.last_mut()) {
             ("read" | "write" | "deny", _) => all.push((word, None, None)),
