@@ -1,7 +1,11 @@
 //! `crm_mon`: the cluster's status, once or again and again.
 
+mod brief;
 pub mod elements;
 mod fencing;
+mod narrow;
+mod operations;
+mod past;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -67,7 +71,7 @@ pub struct CrmMon {
     /// Resource descriptions
     #[arg(long, help_heading = "Display")]
     pub show_description: bool,
-    /// Accepted: output is brief already
+    /// How many of each agent are active, not each by itself
     #[arg(short = 'b', long, help_heading = "Display")]
     pub brief: bool,
     /// Fencing that is shown: 0 none, 1 failed and pending (as without this), 2 also successful (as without LEVEL), 3 all of it
@@ -80,10 +84,10 @@ pub struct CrmMon {
     /// Without these sections
     #[arg(short = 'U', long, value_name = "SECTIONS", value_delimiter = ',', help_heading = "Display")]
     pub exclude: Vec<String>,
-    /// Only this node
+    /// Only this node, or the nodes of this tag
     #[arg(long, value_name = "NODE", help_heading = "Display")]
     pub node: Option<String>,
-    /// Only this resource
+    /// Only this resource, or those of this tag
     #[arg(long, value_name = "RESOURCE", help_heading = "Display")]
     pub resource: Option<String>,
     /// Less output
@@ -118,6 +122,9 @@ pub struct View<'a> {
     pub fencing: Vec<FenceEvent>,
     /// What the node that was asked warns of; nothing of a file.
     pub warnings: Vec<String>,
+    /// A running node was asked, not only a file.
+    pub live: bool,
+    pub only: narrow::Only,
 }
 
 impl<'a> View<'a> {
@@ -126,13 +133,24 @@ impl<'a> View<'a> {
         let now = now();
         let cluster = cluster::read(cib, now)?;
         crate::log::messages(&cluster.messages);
-        Ok(View { cluster, operations: cluster::operations(cib), now, cib, fencing: Vec::new(), warnings: Vec::new() })
+        Ok(View {
+            cluster,
+            operations: cluster::operations(cib),
+            now,
+            cib,
+            fencing: Vec::new(),
+            warnings: Vec::new(),
+            live: false,
+            only: narrow::Only::default(),
+        })
     }
 
     /// With what the running node says beside it; without that the status is as good as before.
     pub fn live(source: &Source, cib: &'a Element) -> Result<View<'a>, Failure> {
-        let (fencing, warnings) = source.status().ok().flatten().map(|s| (s.fencing, s.warnings)).unwrap_or_default();
-        Ok(View { fencing, warnings, ..View::of(cib)? })
+        let status = source.status().ok().flatten();
+        let live = status.is_some();
+        let (fencing, warnings) = status.map(|s| (s.fencing, s.warnings)).unwrap_or_default();
+        Ok(View { fencing, warnings, live, ..View::of(cib)? })
     }
 }
 
@@ -196,7 +214,8 @@ impl Command for CrmMon {
             && std::io::stdout().is_terminal();
         loop {
             let cib = source.cib()?;
-            let view = View::live(&source, &cib)?;
+            let mut view = View::live(&source, &cib)?;
+            view.narrow(self);
             if self.simple_status {
                 return self.simple(&view);
             }

@@ -214,6 +214,9 @@ impl Command for Crmadmin {
             let ms = cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")))?;
             client.timeout = std::time::Duration::from_millis(ms.max(1));
         }
+        if self.nodes.is_some() {
+            return self.list_nodes(&source);
+        }
         let status = live(&source)?;
         if self.dc_lookup {
             let Some(dc) = &status.dc_name else {
@@ -226,16 +229,6 @@ impl Command for Crmadmin {
         } else if self.pacemakerd {
             let text = "Status of pacemakerd: 'Pacemaker is running'\n".to_owned();
             self.common.print(|| text, || vec![Element::new("pacemakerd").with("state", "running")])?;
-        } else if self.nodes.is_some() {
-            let line = |n: &wire::api::NodeInfo| match self.bash_export {
-                true => format!("export {}={}\n", n.name, n.id),
-                false => format!("cluster node: {} ({})\n", n.name, n.id),
-            };
-            let element = |n: &wire::api::NodeInfo| {
-                Element::new("node").with("type", "cluster").with("name", &n.name).with("id", n.id.to_string())
-            };
-            let all = || vec![status.nodes.iter().map(element).fold(Element::new("nodes"), Element::with_child)];
-            self.common.print(|| status.nodes.iter().map(line).collect(), all)?;
         } else {
             return Err(Failure::usage("Must specify a command: -D, -S, -P or -N"));
         }
@@ -243,7 +236,67 @@ impl Command for Crmadmin {
     }
 }
 
+/// Kinds of nodes, as they are asked for and shown.
+const KINDS: [&str; 3] = ["cluster", "guest", "remote"];
+
+/// One node of the configuration.
+struct Known {
+    kind: &'static str,
+    name: String,
+    id: String,
+}
+
+/// The nodes that the configuration and the status have, by kind.
+fn known_nodes(cib: &Element) -> Vec<Known> {
+    let mut all = Vec::new();
+    let mut add = |kind, name: &str, id: &str| {
+        if !all.iter().any(|k: &Known| k.name == name) {
+            all.push(Known { kind, name: name.to_owned(), id: id.to_owned() });
+        }
+    };
+    let configuration = cib.child("configuration");
+    let nodes = configuration.and_then(|c| c.child("nodes"));
+    for node in nodes.into_iter().flat_map(|n| n.elements_named("node")) {
+        if matches!(node.attr("type"), None | Some("member" | "normal")) {
+            add(KINDS[0], node.attr("uname").unwrap_or_default(), node.id().unwrap_or_default());
+        }
+    }
+    let resources = configuration.and_then(|c| c.child("resources"));
+    let primitives: Vec<&Element> =
+        resources.into_iter().flat_map(Element::descendants).filter(|e| e.name() == "primitive").collect();
+    for primitive in &primitives {
+        let guest = crate::nvpairs::find(primitive, "meta_attributes", "remote-node", None, None);
+        if let Some(name) = guest.first().and_then(|p| p.pair.attr("value")) {
+            add(KINDS[1], name, name);
+        }
+    }
+    for primitive in &primitives {
+        let agent = |name| primitive.attr(name);
+        if agent("class") == Some("ocf") && agent("provider") == Some("pacemaker") && agent("type") == Some("remote") {
+            let name = primitive.id().unwrap_or_default();
+            add(KINDS[2], name, name);
+        }
+    }
+    all
+}
+
 impl Crmadmin {
+    /// The nodes of the kinds asked for, from the configuration: those that are not running too.
+    fn list_nodes(&self, source: &Source) -> Result<i32, Failure> {
+        let asked = self.nodes.as_deref().unwrap_or("all");
+        let wanted = |kind: &str| asked == "all" || asked.split(',').any(|a| a == kind);
+        let nodes: Vec<Known> = known_nodes(&source.cib()?).into_iter().filter(|k| wanted(k.kind)).collect();
+        let line = |k: &Known| match (self.bash_export, self.quiet) {
+            (true, _) => format!("export {}={}\n", k.name, k.id),
+            (false, true) => format!("{}\n", k.name),
+            (false, false) => format!("{} node: {} ({})\n", k.kind, k.name, k.id),
+        };
+        let element = |k: &Known| Element::new("node").with("type", k.kind).with("name", &k.name).with("id", &k.id);
+        let all = || vec![nodes.iter().map(element).fold(Element::new("nodes"), Element::with_child)];
+        self.common.print(|| nodes.iter().map(line).collect(), all)?;
+        Ok(crm::OK)
+    }
+
     fn node_state(&self, status: &NodeStatus, name: &str) -> Result<(), Failure> {
         let node = status.nodes.iter().find(|n| base::ids::same_node(&n.name, name));
         let node = node.ok_or_else(|| Failure::new(crm::NOSUCH, format!("no node is called '{name}'")))?;

@@ -5,6 +5,7 @@ mod foresight;
 pub mod listing;
 pub mod moving;
 pub mod parameters;
+pub mod stack;
 
 use crate::args::{self, Command};
 use crate::cluster;
@@ -69,6 +70,9 @@ pub struct CrmResource {
     /// Show the constraints of a resource
     #[arg(short = 'a', long, group = "command", help_heading = "Queries")]
     constraints: bool,
+    /// The same, and of all that is colocated with it, and with that
+    #[arg(short = 'A', long, group = "command", help_heading = "Queries")]
+    stack: bool,
     /// Show why a resource is where it is
     #[arg(short = 'Y', long, group = "command", help_heading = "Queries")]
     why: bool,
@@ -99,6 +103,18 @@ pub struct CrmResource {
     /// Lifetime of the constraint, an ISO 8601 duration such as PT1H
     #[arg(short = 'u', long, value_name = "DURATION", help_heading = "Location")]
     lifetime: Option<String>,
+    /// With --set-parameter: all that is colocated with the resource too
+    #[arg(long)]
+    recursive: bool,
+    /// Standard of an agent, instead of a resource (with --validate)
+    #[arg(long, value_name = "CLASS", help_heading = "Agents")]
+    class: Option<String>,
+    /// Provider of an agent
+    #[arg(long, value_name = "PROVIDER", help_heading = "Agents")]
+    provider: Option<String>,
+    /// Name of an agent
+    #[arg(long, value_name = "AGENT", help_heading = "Agents")]
+    agent: Option<String>,
     /// Only the promoted role
     #[arg(long, visible_alias = "master", help_heading = "Location")]
     promoted: bool,
@@ -153,6 +169,9 @@ pub struct CrmResource {
     /// Less output
     #[arg(short = 'Q', long)]
     quiet: bool,
+    /// Nothing: what stands here has lost its option
+    #[arg(value_name = "WORD", hide = true)]
+    words: Vec<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -180,6 +199,7 @@ impl Command for CrmResource {
     }
 
     fn execute(&self) -> Result<i32, Failure> {
+        self.sound()?;
         if let Some(code) = self.about_agents()? {
             return Ok(code);
         }
@@ -192,13 +212,13 @@ impl Command for CrmResource {
         }
         let cib = source.cib()?;
         let view = View::of(&cib)?;
-        if self.list || self.list_raw {
-            let text = if self.list { listing::list(&view) } else { listing::raw(&view.cluster.resources) };
+        if self.list_raw || self.list || self.resource.is_none() && !self.has_command() {
+            let text = if self.list_raw { listing::raw(&view.cluster.resources) } else { listing::list(&view) };
             self.common.print(|| text, || listing::elements(&view))?;
         } else if self.list_operations || self.list_all_operations {
-            let text =
-                listing::operations(&view, self.resource.as_deref(), self.node.as_deref(), self.list_all_operations);
-            self.common.print(|| text, Vec::new)?;
+            let all = self.list_all_operations;
+            let (text, list) = listing::operations(&view, self.resource.as_deref(), self.node.as_deref(), all);
+            self.common.print(|| text, || vec![list])?;
         } else if self.clear && self.expired && self.resource.is_none() {
             return self.clear_expired(&source, &view);
         } else {
@@ -208,7 +228,51 @@ impl Command for CrmResource {
     }
 }
 
+/// An error of what was asked for, with the words of its code below it.
+pub fn performing(code: i32, message: impl std::fmt::Display) -> Failure {
+    Failure::new(code, format!("{message}\nError performing operation: {}", crate::report::exit_words(code)))
+}
+
+/// `CRM_EX_INVALID_PARAM`.
+const INVALID_PARAMETER: i32 = 2;
+
 impl CrmResource {
+    /// Whether the options go together.
+    fn sound(&self) -> Result<(), Failure> {
+        if !self.words.is_empty() {
+            let count = self.words.len();
+            let list = self.words.iter().enumerate().map(|(n, word)| format!("\n[{} of {count}] {word}", n + 1));
+            return Err(Failure::usage(format!("non-option ARGV-elements:{}", list.collect::<String>())));
+        }
+        if self.class.is_none() && self.provider.is_none() && self.agent.is_none() {
+            return Ok(());
+        }
+        let message = match self.resource {
+            Some(_) => "--class, --agent, and --provider cannot be used with -r/--resource",
+            None => "--class, --agent, and --provider can only be used with --validate and --force-*",
+        };
+        Err(Failure::usage(message))
+    }
+
+    fn has_command(&self) -> bool {
+        let switches = [
+            self.query_xml,
+            self.query_xml_raw,
+            self.locate,
+            self.constraints,
+            self.stack,
+            self.why,
+            self.r#move,
+            self.ban,
+            self.clear,
+            self.delete,
+            self.list_operations,
+            self.list_all_operations,
+        ];
+        let valued = [&self.get_parameter, &self.set_parameter, &self.delete_parameter];
+        switches.contains(&true) || valued.iter().any(|v| v.is_some())
+    }
+
     /// What needs no cluster.
     fn about_agents(&self) -> Result<Option<i32>, Failure> {
         let text = if let Some(kind) = &self.list_options {
@@ -231,7 +295,7 @@ impl CrmResource {
     /// `--node` as the cluster calls it.
     fn node_name<'v>(&self, view: &'v View<'_>) -> Result<Option<&'v str>, Failure> {
         let known = self.node.as_deref().map(|n| cluster::node_name(&view.cluster, n)).transpose();
-        known.map_err(|node| Failure::new(crm::NOSUCH, format!("Node '{node}' not found")))
+        known.map_err(|node| performing(crm::NOSUCH, format!("Node '{node}' not found")))
     }
 
     fn needs_resource(&self) -> Result<&str, Failure> {
@@ -246,13 +310,14 @@ impl CrmResource {
     }
 
     fn on_resource(&self, source: &Source, view: &View<'_>) -> Result<i32, Failure> {
-        let id = match self.constraints || self.why {
-            true if self.resource.is_none() => return Err(Failure::usage("Must supply a resource id with -r")),
-            _ => self.needs_resource()?,
-        };
+        let id = self.needs_resource()?;
         let Some(r) = cluster::find(&view.cluster.resources, id) else {
-            return Err(Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")));
+            return Err(performing(crm::NOSUCH, format!("Resource '{id}' not found")));
         };
+        let moves = self.r#move || self.ban || self.clear;
+        if moves && id == r.id && id != r.name {
+            return Err(performing(INVALID_PARAMETER, format!("Cannot operate on clone resource instance '{id}'")));
+        }
         let place = moving::Place {
             resource: r,
             node: self.node_name(view)?,
@@ -260,7 +325,7 @@ impl CrmResource {
             lifetime: self.lifetime.as_deref(),
         };
         if self.locate {
-            let (text, element) = listing::locate(r);
+            let (text, element) = listing::locate(view, id);
             self.common.print(|| text, || vec![element])?;
         } else if self.query_xml || self.query_xml_raw {
             self.query(view, r)?;
@@ -270,10 +335,14 @@ impl CrmResource {
             self.say(moving::ban(source, view, &place)?)?;
         } else if self.clear {
             self.say(moving::clear(source, view, &place, self.expired, self.force)?)?;
-        } else if self.constraints {
-            self.common.write(&listing::constraints(view, id))?;
+        } else if self.constraints || self.stack {
+            let meant = stack::meant(&view.cluster.resources, r, self.force);
+            let shown = stack::show(view, &meant.name, self.stack || self.recursive);
+            let list = || vec![shown.elements.iter().cloned().fold(Element::new("constraints"), Element::with_child)];
+            self.common.print(|| shown.text.clone(), list)?;
         } else if self.why {
-            self.common.write(&listing::why(view, r))?;
+            let node = self.node_name(view)?;
+            self.common.print(|| listing::why(view, r), || vec![listing::reason(view, r, node)])?;
         } else if self.delete {
             parameters::delete_resource(source, view, id, self.resource_type.as_deref())?;
         } else {
@@ -282,8 +351,9 @@ impl CrmResource {
         Ok(crm::OK)
     }
 
+    /// Words for people; programs find the result alone.
     fn say(&self, text: String) -> Result<(), Failure> {
-        if self.quiet { Ok(()) } else { self.common.print(|| text, Vec::new) }
+        if self.quiet || !self.common.is_text() { Ok(()) } else { self.common.write(&text) }
     }
 
     fn query(&self, view: &View<'_>, r: &scheduler::status::Resource) -> Result<(), Failure> {
@@ -293,7 +363,11 @@ impl CrmResource {
         crate::crm_mon::text::resource(&CrmMon { inactive: true, ..CrmMon::default() }, view, r, 0, &mut status);
         let status = status.trim_start_matches("* ").to_owned();
         let header = if args::compat_21() { "xml:" } else { "Resource XML:" };
-        let shown = || vec![Element::new("resource_config").with("id", &r.name).with("xml", element.to_pretty())];
+        let shown = || {
+            let status = crate::crm_mon::elements::resource(view, r);
+            let xml = crate::report::quoted("xml", &element.to_pretty());
+            vec![Element::new("resource_config").with_child(status).with_child(xml)]
+        };
         self.common.print(|| format!("{status}{header}\n{}", element.to_pretty()), shown)
     }
 
@@ -307,9 +381,13 @@ impl CrmResource {
             },
             set_id: self.set_name.as_deref(),
             id: self.nvpair.as_deref(),
+            force: self.force,
+            recursive: self.recursive,
         };
         if let Some(name) = &self.get_parameter {
-            let value = parameters::get(view.cib, id, &store, name)?;
+            let Some(value) = parameters::get(view.cib, id, &store, name)? else {
+                return self.without_value(id, &store, name);
+            };
             let element = || vec![Element::new("parameter").with("name", name).with("value", &value)];
             self.common.print(|| format!("{value}\n"), element)?;
         } else if let Some(name) = &self.set_parameter {
@@ -317,11 +395,31 @@ impl CrmResource {
                 .parameter_value
                 .as_ref()
                 .ok_or_else(|| Failure::usage("You need to supply a value with the -v option"))?;
-            self.say(parameters::set(source, view.cib, id, &store, name, value)?)?;
+            let done = parameters::set(source, view, id, &store, name, value)?;
+            let settings = done.elements.into_iter().fold(Element::new("resource-settings"), Element::with_child);
+            match self.common.is_text() {
+                true => self.say(done.text)?,
+                false if settings.nodes().is_empty() => {}
+                false => self.common.print(String::new, || vec![settings])?,
+            }
         } else if let Some(name) = &self.delete_parameter {
-            self.say(parameters::delete(source, view.cib, id, &store, name)?)?;
+            self.say(parameters::delete(source, view, id, &store, name)?)?;
         } else {
             return Err(Failure::usage("Must specify a command (see --help)"));
+        }
+        Ok(crm::OK)
+    }
+
+    /// An attribute of the element may be left out, and is no error then.
+    fn without_value(&self, id: &str, store: &parameters::Store<'_>, name: &str) -> Result<i32, Failure> {
+        let message = format!("Attribute '{name}' not found for '{id}'");
+        if store.kind != parameters::Kind::Element {
+            return Err(Failure::new(crm::NOSUCH, message));
+        }
+        if self.common.is_text() {
+            kernel::errln!("{message}");
+        } else {
+            self.common.print_result(crm::OK, &[message], String::new, Vec::new)?;
         }
         Ok(crm::OK)
     }

@@ -25,7 +25,7 @@ pub struct CrmSimulate {
     #[arg(short = 'S', long, help_heading = "Operations")]
     simulate: bool,
     /// Like --simulate, and store the result in the input file
-    #[arg(short = 'X', long, help_heading = "Operations", requires = "xml_file")]
+    #[arg(short = 'X', long, help_heading = "Operations")]
     in_place: bool,
     /// Show node attributes
     #[arg(short = 'A', long, help_heading = "Operations")]
@@ -141,9 +141,14 @@ impl Command for CrmSimulate {
         }
         let (cib, name) = self.input()?;
         admit(&cib, &name)?;
+        let before = cib.clone();
         let result = run(cib, &self.options())?;
+        crate::log::messages(&result.messages);
         kernel::output::complain(&result.warnings);
         self.save(&result)?;
+        if self.in_place && self.xml_file.is_none() {
+            self.store(&before, &result)?;
+        }
         let code = if result.complete { crm::OK } else { crm::ERROR };
         if !self.quiet {
             self.common.print_result(code, &[], || result.summary.clone(), || self.elements(&result))?;
@@ -238,6 +243,24 @@ fn run(cib: Element, options: &Options) -> Result<Simulated, Failure> {
     simulate::run(cib, crate::source::now(), options).map_err(|e| Failure::new(crm::DATAERR, e.to_string()))
 }
 
+/// The version that the events' single changes lead to: a new node is one of the configuration, all else of the status.
+fn counted(up: &[String], was: cib::Version, before: &Element, result: &Simulated) -> cib::Version {
+    let mut version = was;
+    let nodes = before.child("configuration").and_then(|c| c.child("nodes"));
+    let known = |name: &str| nodes.is_some_and(|n| n.elements().any(|e| e.attr("uname") == Some(name)));
+    for name in up {
+        if !known(name) {
+            // It comes into the configuration, then its state comes into the status.
+            version = cib::Version { epoch: version.epoch + 1, num_updates: 1, ..version };
+        }
+        version.num_updates += 1;
+    }
+    let changes = result.report.modifications.iter().filter(|e| e.attr("action") != Some("online")).count();
+    let done = result.report.executed.iter().filter(|e| e.name() == "rsc_action").count();
+    version.num_updates += (changes + done) as u64;
+    version
+}
+
 impl CrmSimulate {
     /// Scores and utilization as elements, from their lines.
     fn allocations(&self, scores: &str) -> Element {
@@ -319,6 +342,8 @@ impl CrmSimulate {
                 now: crate::source::now(),
                 fencing: Vec::new(),
                 warnings: Vec::new(),
+                live: self.live_check,
+                only: Default::default(),
             };
             let options = CrmMon { show_node_attributes: self.show_attrs, ..CrmMon::default() };
             let sections = elements::status(&options, &view, self.show_attrs);
@@ -367,6 +392,14 @@ impl CrmSimulate {
             write(path, result.cib.to_pretty())?;
         }
         Ok(())
+    }
+
+    /// `--in-place` without a file: into the copy, or the file, that the commands work on.
+    fn store(&self, before: &Element, result: &Simulated) -> Result<(), Failure> {
+        let mut after = result.cib.clone();
+        let was = cib::Version::of(before)?;
+        counted(&self.node_up, was, before, result).write_to(&mut after);
+        Source::open().overwrite(&after)
     }
 
     /// Times the scheduler on every file of a directory.

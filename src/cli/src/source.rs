@@ -54,7 +54,23 @@ impl From<CibError> for Failure {
             }
             _ => Vec::new(),
         };
-        Failure { code: e.exit_code(), message: e.to_string(), details }
+        Failure { code: e.exit_code(), message: e.to_string(), details }.in_their_words()
+    }
+}
+
+/// What the originals say and no more; ours goes on with what exactly is wrong.
+const THEIR_WORDS: [&str; 2] = ["Permission denied", "Update was older than existing configuration"];
+
+impl Failure {
+    /// The originals' words as the message, and what we say beyond them as a detail.
+    fn in_their_words(mut self) -> Failure {
+        let Some(words) = THEIR_WORDS.iter().find(|w| self.message.starts_with(**w)) else { return self };
+        let rest = self.message.split_off(words.len());
+        let rest = rest.trim_start_matches([':', ' ']).to_owned();
+        if !rest.is_empty() {
+            self.details.insert(0, rest);
+        }
+        self
     }
 }
 
@@ -111,6 +127,17 @@ impl Source {
         match self {
             Source::Live(client) => call_daemon(client, request, dry_run),
             Source::File(path) => call_file(path, request, dry_run),
+        }
+    }
+
+    /// Puts another document in the place of a file's; the running cluster's cannot be replaced like that.
+    pub fn overwrite(&self, root: &Element) -> Result<(), Failure> {
+        match self {
+            Source::Live(_) => {
+                let message = "a simulated state is not written into the running cluster: use CIB_file or crm_shadow";
+                Err(Failure::usage(message))
+            }
+            Source::File(path) => write_file(path, root),
         }
     }
 
@@ -221,7 +248,7 @@ fn call_daemon(client: &Client, request: &Request, dry_run: bool) -> Result<Chan
         let text = reply.message.unwrap_or_else(|| "Operation failed".to_owned());
         let mut lines = text.lines().map(str::to_owned);
         let message = lines.next().unwrap_or_default();
-        return Err(Failure { code: reply.code, message, details: lines.collect() });
+        return Err(Failure { code: reply.code, message, details: lines.collect() }.in_their_words());
     }
     let answer = match reply.xml {
         Some(text) => {
@@ -237,18 +264,27 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
     let mut request = request.clone();
     request.at = now();
     unsigned(&mut request);
+    let written = cib.root().attr(LAST_WRITTEN).map(str::to_owned);
     let subject = crate::client::acting_as().and_then(|user| Subject::new(&user, groups_of(&user)));
     let outcome = match subject {
         Some(subject) => cib.apply_as(&request, &subject)?,
         None => cib.apply(&request)?,
     };
     if outcome.changed && !dry_run {
-        write_file(path, &cib)?;
+        let mut root = cib.root().clone();
+        match written {
+            Some(at) => root.set(LAST_WRITTEN, at),
+            None => drop(root.remove_attr(LAST_WRITTEN)),
+        }
+        write_file(path, &root)?;
     }
     Ok(Changed { answer: outcome.answer })
 }
 
-/// Only the cluster notes who has changed its CIB; a file is nobody's.
+/// When the cluster wrote its CIB.
+const LAST_WRITTEN: &str = "cib-last-written";
+
+/// Only the cluster notes who has changed its CIB, and when; a file is nobody's.
 fn unsigned(request: &mut Request) {
     (request.origin, request.client, request.user) = Default::default();
     request.steps.iter_mut().for_each(unsigned);
@@ -272,12 +308,12 @@ fn read_file(path: &Path) -> Result<Cib, Failure> {
     Cib::parse(&text).map_err(|e| Failure::new(e.exit_code(), format!("{shown}: {e}")))
 }
 
-fn write_file(path: &Path, cib: &Cib) -> Result<(), Failure> {
+fn write_file(path: &Path, root: &Element) -> Result<(), Failure> {
     if path.as_os_str() == STANDARD_INPUT {
         return Err(Failure::new(crm::CANTCREAT, "what was read from standard input cannot be changed"));
     }
     let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o7777);
-    kernel::files::replace(path, cib.root().to_pretty().as_bytes(), mode)
+    kernel::files::replace(path, root.to_pretty().as_bytes(), mode)
         .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
 }
 

@@ -3,7 +3,7 @@
 /// Attributes left out, with the space before them.
 const DROPPED: [&str; 4] = ["cib-last-written", "crm_feature_set", "validate-with", "last-rc-change"];
 /// Attributes whose value is left out. The defaults of a few options depend on the build.
-const BLANKED: [&str; 4] = ["api-version", "default", "version", "time"];
+const BLANKED: [&str; 3] = ["api-version", "default", "version"];
 /// Attributes left blank where they hold a date: the rest are names.
 const DATES: [&str; 2] = ["start", "end"];
 /// What follows these words is of this moment.
@@ -58,6 +58,11 @@ fn line(text: &str) -> Option<String> {
     });
     if text.contains("request=\"") {
         text = between(&text, "-X '", "'", |_| Some("...".to_owned()));
+    }
+    for element in ["last_change", "last_update"] {
+        if let Some((before, _)) = text.clone().split_once(&format!("<{element} ")) {
+            text = format!("{before}<{element}/>");
+        }
     }
     for name in DROPPED {
         text = without(&text, name);

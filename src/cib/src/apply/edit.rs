@@ -146,7 +146,8 @@ fn modify(root: &mut Element, request: &Request, visits: &mut usize) -> Result<b
         return Ok(changed);
     }
     let parent = match &request.target {
-        Target::Section(name) if request.options.allow_create => section_or_insert(root, name)?,
+        // A section that may be left out is there all the same.
+        Target::Section(name) => section_or_insert(root, name)?,
         _ => {
             let at = locate(root, request, visits)?.pop().ok_or(CibError::NotFound)?;
             root.at_mut(&at).ok_or(CibError::NotFound)?

@@ -14,8 +14,8 @@ use xml::Element;
 pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<String, Failure> {
     match words {
         [] | ["status" | "show" | "list"] => with_view(source, |view| Ok(listing::list(view))),
-        ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |_, r| {
-            let text = listing::locate(r).0;
+        ["status" | "show" | "list" | "locate", id] => with_resource(source, id, |view, _| {
+            let text = listing::locate(view, id).0;
             let (none, found): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.contains("is NOT running"));
             none.iter().for_each(|line| kernel::errln!("{line}"));
             Ok(found.iter().map(|line| format!("{line}\n")).collect())
@@ -33,7 +33,7 @@ pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<Strin
         ["untrace", id, rest @ ..] => edit::edit(source, |c| super::trace::off(c, id, rest)),
         ["scores"] => scores(source),
         ["operations", rest @ ..] => {
-            with_view(source, |view| Ok(listing::operations(view, rest.first().copied(), rest.get(1).copied(), true)))
+            with_view(source, |view| Ok(listing::operations(view, rest.first().copied(), rest.get(1).copied(), true).0))
         }
         ["move" | "migrate", id, rest @ ..] => {
             deprecated(words[0], "move");
@@ -51,7 +51,7 @@ pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<Strin
         }
         ["cleanup", rest @ ..] => forget(source, rest, false),
         ["refresh", rest @ ..] => forget(source, rest, true),
-        ["constraints", id] => with_view(source, |view| Ok(listing::constraints(view, id))),
+        ["constraints", id] => with_view(source, |view| Ok(crate::crm_resource::stack::show(view, id, false).text)),
         ["meta", id, rest @ ..] => attribute(source, id, rest, Kind::Meta),
         ["param", id, rest @ ..] => attribute(source, id, rest, Kind::Instance),
         ["utilization", id, rest @ ..] => attribute(source, id, rest, Kind::Utilization),
@@ -103,8 +103,8 @@ fn role_word(source: &Source, new: &'static str, old: &'static str) -> Result<&'
 }
 
 fn target(source: &Source, id: &str, role: &str) -> Result<String, Failure> {
-    let store = Store { kind: Kind::Meta, set_id: None, id: None };
-    parameters::set(source, &source.cib()?, id, &store, "target-role", role)
+    let store = Store { kind: Kind::Meta, set_id: None, id: None, force: true, recursive: false };
+    with_view(source, |view| parameters::set(source, view, id, &store, "target-role", role).map(|done| done.text))
 }
 
 fn deep(source: &Source, ids: &[&str], name: &str, value: &str, asking: Asking) -> Result<String, Failure> {
@@ -170,33 +170,37 @@ fn forget(source: &Source, words: &[&str], refresh: bool) -> Result<String, Fail
 }
 
 fn attribute(source: &Source, id: &str, words: &[&str], kind: Kind) -> Result<String, Failure> {
-    let store = Store { kind, set_id: None, id: None };
-    let cib = source.cib()?;
+    let store = Store { kind, set_id: None, id: None, force: true, recursive: false };
     let told = |failure: Failure| {
         // It is crm_resource's answer.
         let not_found = failure.code == base::exit::crm::NOSUCH && failure.message.starts_with("Resource ");
         match not_found {
             true => {
-                kernel::errln!("crm_resource: {}\nError performing operation: No such object", failure.message);
+                kernel::errln!("crm_resource: {}", failure.message);
                 Failure::new(failure.code, "")
             }
             false => failure,
         }
     };
-    match words {
-        ["show", name] => match parameters::get(&cib, id, &store, name) {
-            Ok(value) => Ok(format!("{value}\n")),
-            // That there is none is an answer, and crmsh ends well with it.
-            Err(none) if none.message.starts_with("Attribute ") => {
-                kernel::errln!("{}", none.message);
-                Ok(String::new())
-            }
-            Err(failure) => Err(told(failure)),
+    // That there is none is an answer, and crmsh ends well with it.
+    let none = |name: &str| {
+        kernel::errln!("Attribute '{name}' not found for '{id}'");
+        String::new()
+    };
+    with_view(source, |view| match words {
+        ["show", name] => {
+            let value = parameters::get(view.cib, id, &store, name).map_err(told)?;
+            Ok(value.map_or_else(|| none(name), |value| format!("{value}\n")))
+        }
+        ["set", name, value @ ..] => {
+            parameters::set(source, view, id, &store, name, &joined(value)).map(|done| done.text).map_err(told)
+        }
+        ["delete", name] => match parameters::delete(source, view, id, &store, name).map_err(told)? {
+            text if text.is_empty() => Err(error(format!("Attribute '{name}' not found for '{id}'"))),
+            text => Ok(text),
         },
-        ["set", name, value @ ..] => parameters::set(source, &cib, id, &store, name, &joined(value)).map_err(told),
-        ["delete", name] => parameters::delete(source, &cib, id, &store, name).map_err(told),
         _ => Err(error("usage: … ID show NAME | set NAME VALUE | delete NAME")),
-    }
+    })
 }
 
 /// A value in quotes that a shell has taken apart.

@@ -1,7 +1,8 @@
 //! The status as elements: Pacemaker's XML, and by [`crate::report::json`] our JSON.
 
 use super::text::{agent, dc_version, pending_role, replicas_of, status_words, threshold, visible_attributes};
-use super::{CrmMon, Section, View, bans};
+use super::{CrmMon, Section, View, bans, past};
+use crate::args::compat_21;
 use crate::clock;
 use crate::cluster::Operation;
 use base::WallTime;
@@ -49,20 +50,30 @@ fn summary(view: &View<'_>) -> Element {
         names.iter().find_map(|n| cluster.options.get(*n)).cloned().unwrap_or_else(|| default.to_owned())
     };
     let ms = |text: &str| cib::interval_ms(text).unwrap_or(0).to_string();
-    let options = Element::new("cluster_options")
-        .with("stonith-enabled", yes(cluster.fencing_enabled))
+    let (fencing, timeout) =
+        (yes(cluster.fencing_enabled), ms(&option(&["fencing-timeout", "stonith-timeout"], "60s")));
+    let mut options = Element::new("cluster_options");
+    if !compat_21() {
+        options = options.with("fencing-enabled", fencing).with("fencing-timeout-ms", &timeout);
+    }
+    let options = options
         .with("symmetric-cluster", yes(cluster.symmetric))
         .with("no-quorum-policy", option(&["no-quorum-policy"], "stop"))
         .with("maintenance-mode", yes(cluster.maintenance_mode))
         .with("stop-all-resources", yes(cluster.stop_all_resources))
-        .with("stonith-timeout-ms", ms(&option(&["fencing-timeout", "stonith-timeout"], "60s")))
-        .with("priority-fencing-delay-ms", ms(&option(&["priority-fencing-delay"], "0")));
+        .with("priority-fencing-delay-ms", ms(&option(&["priority-fencing-delay"], "0")))
+        .with("stonith-enabled", fencing)
+        .with("stonith-timeout-ms", &timeout);
+    let mut stack = Element::new("stack").with("type", "corosync");
+    let mut updated = Element::new("last_update").with("time", clock::ctime(view.now));
+    if view.live {
+        stack.set("pacemakerd-state", "running");
+        updated.set("origin", crate::source::host_name());
+    }
     Element::new("summary")
-        .with_child(Element::new("stack").with("type", "corosync").with("pacemakerd-state", "running"))
+        .with_child(stack)
         .with_child(dc)
-        .with_child(
-            Element::new("last_update").with("time", clock::ctime(view.now)).with("origin", crate::source::host_name()),
-        )
+        .with_child(updated)
         .with_child(
             Element::new("last_change")
                 .with("time", attr("cib-last-written"))
@@ -81,24 +92,34 @@ fn summary(view: &View<'_>) -> Element {
 }
 
 fn nodes(options: &CrmMon, view: &View<'_>) -> Element {
-    let shown =
-        view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)));
     let mut list = Element::new("nodes");
-    for n in shown {
+    for n in view.cluster.nodes.iter().filter(|n| view.only.node(&n.name)) {
         let mut e = node(n);
         if options.group_by_node {
-            view.cluster.resources.iter().for_each(|r| on_node(view, r, &n.name, &mut e));
+            running(view, n).into_iter().for_each(|r| e.push(resource(view, r)));
         }
         list.push(e);
     }
     list
 }
 
-fn on_node(view: &View<'_>, r: &Resource, node: &str, out: &mut Element) {
-    match r.kind {
-        ResourceKind::Primitive { .. } if r.active_on.iter().any(|n| n == node) => out.push(resource(view, r)),
-        _ => r.children.iter().for_each(|c| on_node(view, c, node, out)),
+/// What runs on a node, in the order of its history.
+pub fn running<'v>(view: &'v View<'_>, node: &Node) -> Vec<&'v Resource> {
+    fn collect<'v>(r: &'v Resource, node: &str, out: &mut Vec<&'v Resource>) {
+        match r.kind {
+            ResourceKind::Primitive { .. } if r.active_on.iter().any(|n| n == node) => out.push(r),
+            _ => r.children.iter().for_each(|c| collect(c, node, out)),
+        }
     }
+    let mut all = Vec::new();
+    view.cluster.resources.iter().for_each(|r| collect(r, &node.name, &mut all));
+    let place = |r: &Resource| {
+        let op =
+            view.operations.iter().position(|o| o.node == node.name && o.resource.split(':').next() == Some(&r.name));
+        op.unwrap_or(usize::MAX)
+    };
+    all.sort_by_key(|r| place(r));
+    all
 }
 
 fn node(n: &Node) -> Element {
@@ -136,12 +157,9 @@ fn node(n: &Node) -> Element {
 
 fn resources(options: &CrmMon, view: &View<'_>) -> Element {
     let mut list = Element::new("resources");
-    let wanted = |r: &&Resource| {
-        let named = options.resource.as_ref();
-        named.is_none_or(|w| r.name == *w || r.id == *w || crate::cluster::find(&r.children, w).is_some())
-    };
-    // XML is for programs: it has the inactive ones as well, as the original's.
-    view.cluster.resources.iter().filter(wanted).for_each(|r| list.push(resource(view, r)));
+    // XML is for programs: it has the inactive ones as well, as the original's; grouped by node, those alone.
+    let shown = |r: &&Resource| !options.group_by_node || r.active_on.is_empty();
+    view.cluster.resources.iter().filter(shown).for_each(|r| list.push(resource(view, r)));
     list
 }
 
@@ -174,7 +192,8 @@ fn resource_as(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
             let e = e.with("unique", yes(*unique)).with("maintenance", yes(r.maintenance));
             let e = r.description.iter().fold(e, |e, d| e.with("description", d));
             let e = e.with("managed", yes(r.managed)).with("failed", yes(r.failed));
-            return replicas_of(r, replicas).zip(0..).fold(e, |e, ((_, parts), number)| {
+            let shown = replicas_of(r, replicas).zip(0..).filter(|((_, parts), _)| !parts.is_empty());
+            return shown.fold(e, |e, ((_, parts), number)| {
                 let replica = Element::new("replica").with("id", number.to_string());
                 e.with_child(parts.iter().fold(replica, |e, part| e.with_child(resource(view, part))))
             });
@@ -192,9 +211,11 @@ fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     if let Some(role) = &r.target_role {
         e.set("target_role", role);
     }
+    e = e.with("active", yes(!r.active_on.is_empty())).with("orphaned", yes(r.removed));
+    if !compat_21() {
+        e.set("removed", yes(r.removed));
+    }
     e = e
-        .with("active", yes(!r.active_on.is_empty()))
-        .with("orphaned", yes(r.removed))
         .with("blocked", yes(r.blocked))
         .with("maintenance", yes(r.maintenance))
         .with("managed", yes(r.managed))
@@ -206,6 +227,9 @@ fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     }
     if let Some(node) = &r.locked_to {
         e.set("locked_to", node);
+    }
+    if let Some(description) = &r.description {
+        e.set("description", description);
     }
     for name in &r.active_on {
         let node = view.cluster.nodes.iter().find(|n| n.name == *name);
@@ -219,9 +243,16 @@ fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
 
 fn attributes(view: &View<'_>) -> Option<Element> {
     let mut list = Element::new("node_attributes");
-    for node in view.cluster.nodes.iter().filter(|n| n.online && visible_attributes(n).next().is_some()) {
+    let shown = |n: &&Node| n.online && view.only.node(&n.name) && visible_attributes(n).next().is_some();
+    for node in view.cluster.nodes.iter().filter(shown) {
         let mut e = Element::new("node").with("name", &node.name);
-        visible_attributes(node).for_each(|(n, v)| e.push(Element::new("attribute").with("name", n).with("value", v)));
+        for (name, value) in visible_attributes(node) {
+            let mut attribute = Element::new("attribute").with("name", name).with("value", value);
+            if let Some(expected) = past::expected(view, node, name) {
+                attribute.set("expected", expected.to_string());
+            }
+            e.push(attribute);
+        }
         list.push(e);
     }
     unless_empty(list)
@@ -229,32 +260,36 @@ fn attributes(view: &View<'_>) -> Option<Element> {
 
 fn history(view: &View<'_>) -> Option<Element> {
     let mut list = Element::new("node_history");
-    for node in view.cluster.nodes.iter().filter(|n| n.online) {
+    for past::OfNode { node, resources } in past::of(view) {
         let mut of_node = Element::new("node").with("name", &node.name);
-        let ops: Vec<&Operation> = view.operations.iter().filter(|o| o.node == node.name && !o.pending()).collect();
-        for chunk in ops.chunk_by(|a, b| a.resource == b.resource) {
-            let id = &chunk[0].resource;
-            let orphan = crate::cluster::find(&view.cluster.resources, id.split(':').next().unwrap_or(id))
-                .is_none_or(|r| r.removed);
-            let mut e = Element::new("resource_history").with("id", id).with("orphan", yes(orphan));
+        for (id, ops) in resources {
+            let plain = id.split(':').next().unwrap_or(id);
+            let gone = crate::cluster::find(&view.cluster.resources, plain).is_none_or(|r| r.removed);
+            let mut e = Element::new("resource_history").with("id", id).with("orphan", yes(gone));
+            if !compat_21() {
+                e.set("removed", yes(gone));
+            }
             e.set("migration-threshold", threshold(view, id));
-            if let Some(count) = node.fail_counts.get(id.split(':').next().unwrap_or(id)).filter(|c| **c != 0) {
+            if let Some(count) = node.fail_counts.get(plain).filter(|c| **c != 0) {
                 e.set("fail-count", base::Score::from(*count).to_string());
             }
-            chunk.iter().for_each(|op| e.push(operation(op)));
+            ops.into_iter().for_each(|op| e.push(operation(op)));
             of_node.push(e);
         }
-        if !ops.is_empty() {
-            list.push(of_node);
-        }
+        list.push(of_node);
     }
     unless_empty(list)
+}
+
+/// Words of an agent's exit code, as that release has them.
+fn exit_words(code: i32) -> String {
+    if compat_21() { OcfCode(code).words().to_owned() } else { crate::report::exit_words(code).to_owned() }
 }
 
 fn operation(op: &Operation) -> Element {
     let task = if op.task == "monitor" && op.interval_ms == 0 { "probe" } else { &op.task };
     let mut e = Element::new("operation_history").with("call", op.call_id.to_string()).with("task", task);
-    e = e.with("rc", op.rc.to_string()).with("rc_text", OcfCode(op.rc).words());
+    e = e.with("rc", op.rc.to_string()).with("rc_text", exit_words(op.rc));
     if op.interval_ms > 0 {
         e.set("interval", format!("{}ms", op.interval_ms));
     }
@@ -274,7 +309,7 @@ fn failure(f: &FailedAction) -> Element {
     let mut e = Element::new("failure")
         .with("op_key", &f.key)
         .with("node", &f.node)
-        .with("exitstatus", OcfCode(f.rc).words())
+        .with("exitstatus", exit_words(f.rc))
         .with("exitreason", f.exit_reason.as_deref().unwrap_or_default())
         .with("exitcode", f.rc.to_string())
         .with("call", f.call_id.to_string())
@@ -300,7 +335,7 @@ fn tickets(view: &View<'_>) -> Option<Element> {
 fn ban_list(options: &CrmMon, view: &View<'_>) -> Option<Element> {
     let prefix = options.neg_locations.as_deref().unwrap_or_default();
     let mut list = Element::new("bans");
-    for e in bans(view.cib, prefix) {
+    for e in bans(view.cib, prefix).filter(|e| view.only.resource(e.attr("rsc").unwrap_or_default())) {
         let attr = |name: &str| e.attr(name).unwrap_or_default();
         let weight = e.attr("score").and_then(base::Score::parse).unwrap_or_default().value();
         let only = yes(attr("role") == "Promoted");

@@ -31,6 +31,8 @@ fn with_warnings<T>(warnings: &[&str], work: impl FnOnce(&View<'_>) -> T) -> T {
         cib: &cib,
         fencing: Vec::new(),
         warnings: warnings.iter().map(|w| (*w).to_owned()).collect(),
+        live: true,
+        only: narrow::Only::default(),
     })
 }
 
@@ -175,6 +177,8 @@ fn fencing_is_shown_by_level() {
         cib: &cib,
         fencing,
         warnings: Vec::new(),
+        live: true,
+        only: narrow::Only::default(),
     };
     let at =
         |level: Option<&str>| CrmMon { fence_history: level.map(str::to_owned), ..CrmMon::default() }.render(&view);

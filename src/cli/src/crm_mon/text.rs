@@ -1,11 +1,11 @@
 //! The status as text, in the form of Pacemaker 3.0.
 
+pub use super::operations::threshold;
+use super::operations::{failcounts, operations};
 pub use super::words::{failed_action, status_words};
-use super::{CrmMon, Section, View, bans, fencing, plural};
+use super::{CrmMon, Section, View, bans, brief, fencing, past, plural};
 use crate::clock;
-use crate::cluster::Operation;
 use base::WallTime;
-use base::exit::OcfCode;
 use scheduler::status::{Node, NodeKind, Replica, Resource, ResourceKind, Role};
 use std::fmt::Write;
 
@@ -43,12 +43,16 @@ pub fn dc_version(view: &View<'_>) -> String {
     view.cluster.options.get("dc-version").cloned().unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn summary(_: &CrmMon, view: &View<'_>) -> String {
+fn summary(options: &CrmMon, view: &View<'_>) -> String {
     let cluster = &view.cluster;
-    let mut out = String::from("Cluster Summary:\n  * Stack: corosync (Pacemaker is running)\n");
+    let state = if view.live { " (Pacemaker is running)" } else { "" };
+    let mut out = format!("Cluster Summary:\n  * Stack: corosync{state}\n");
     let quorum = if cluster.quorate { "with quorum" } else { "WITHOUT quorum" };
     let _ = match &cluster.dc {
-        Some(dc) => writeln!(out, "  * Current DC: {dc} (version {}) - partition {quorum}", dc_version(view)),
+        Some(dc) => {
+            let dc = display_name(options, view, dc);
+            writeln!(out, "  * Current DC: {dc} (version {}) - partition {quorum}", dc_version(view))
+        }
         None => writeln!(out, "  * Current DC: NONE"),
     };
     let _ = writeln!(out, "  * Last updated: {} on {}", clock::ctime(view.now), crate::source::host_name());
@@ -110,10 +114,21 @@ fn kind_word(node: &Node) -> &'static str {
     }
 }
 
+/// A node with its id, and a guest with the node that runs it, where details are asked for.
+pub fn display_name(options: &CrmMon, view: &View<'_>, name: &str) -> String {
+    let Some(node) = view.cluster.nodes.iter().find(|n| n.name == name).filter(|_| options.show_detail) else {
+        return name.to_owned();
+    };
+    if let (NodeKind::Guest, Some(launcher)) = (node.kind, &node.launcher) {
+        let host = crate::cluster::find(&view.cluster.resources, launcher).and_then(|r| r.active_on.first());
+        return format!("{name}@{}", host.map_or("", String::as_str));
+    }
+    if node.id == node.name { name.to_owned() } else { format!("{name} ({})", node.id) }
+}
+
 fn nodes(options: &CrmMon, view: &View<'_>) -> String {
-    let mut out = String::from("Node List:\n");
-    let shown =
-        view.cluster.nodes.iter().filter(|n| options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)));
+    let mut out = String::new();
+    let shown = view.cluster.nodes.iter().filter(|n| view.only.node(&n.name));
     let titles = ["Online", "OFFLINE", "RemoteOnline", "RemoteOFFLINE", "GuestOnline"];
     let mut plain: [Vec<String>; 5] = Default::default();
     for node in shown {
@@ -122,11 +137,15 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
             (state, 0) => format!("{state} (health is YELLOW)"),
             (state, _) => format!("{state} (health is RED)"),
         };
+        let mut state = state;
+        if options.show_detail && node.kind == NodeKind::Cluster {
+            let feature_set = node.attributes.get("#feature-set").map_or("<3.15.1", String::as_str);
+            state = format!("{state}, feature set {feature_set}");
+        }
         let state = state.as_str();
-        let name = if options.show_detail { format!("{} ({})", node.name, node.id) } else { node.name.clone() };
+        let name = display_name(options, view, &node.name);
         if options.group_by_node {
-            let _ = writeln!(out, "  * {} {name}: {state}:", kind_word(node));
-            node_resources(options, view, node, &mut out);
+            node_resources(options, view, node, &format!("  * {} {name}: {state}:\n", kind_word(node)), &mut out);
         } else if options.show_detail || !["online", "OFFLINE"].contains(&state) {
             let _ = writeln!(out, "  * {} {name}: {state}", kind_word(node));
         } else {
@@ -147,44 +166,37 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
             let _ = writeln!(out, "  * {word}: [ {} ]", names.join(" "));
         }
     }
-    out
+    if out.is_empty() { out } else { format!("Node List:\n{out}") }
 }
 
-fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, out: &mut String) {
-    let mut lines = Vec::new();
-    for r in &view.cluster.resources {
-        on_node(options, view, r, &node.name, &mut lines);
-    }
-    if !lines.is_empty() {
-        out.push_str("    * Resources:\n");
-        out.extend(lines.iter().map(|line| format!("      * {line}\n")));
-    }
-}
-
-fn on_node(options: &CrmMon, view: &View<'_>, r: &Resource, node: &str, lines: &mut Vec<String>) {
-    match r.kind {
-        ResourceKind::Primitive { .. } if r.active_on.iter().any(|n| n == node) => {
-            let alone = Resource { active_on: Vec::new(), id: r.name.clone(), ..r.clone() };
-            lines.push(line(&alone, options, view, false));
+/// A node with what runs there.
+fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, title: &str, out: &mut String) {
+    if options.brief {
+        let lines = brief::on_node(view, &node.name);
+        if !lines.is_empty() {
+            let _ = write!(out, "{title}    * Resources:\n{lines}");
         }
-        _ => r.children.iter().for_each(|c| on_node(options, view, c, node, lines)),
+        return;
+    }
+    let _ = write!(out, "{title}    * Resources:\n");
+    for r in super::elements::running(view, node) {
+        // What connects a container is no resource of the operator's.
+        if view.cluster.nodes.iter().any(|n| n.kind == NodeKind::Guest && n.name == r.name) {
+            continue;
+        }
+        let alone = Resource { active_on: Vec::new(), id: r.name.clone(), ..r.clone() };
+        let _ = writeln!(out, "      * {}", line(&alone, options, view, false));
     }
 }
 
 fn resources(options: &CrmMon, view: &View<'_>) -> String {
     let mut out = String::new();
-    let wanted = |r: &Resource| {
-        options
-            .resource
-            .as_ref()
-            .is_none_or(|w| r.name == *w || r.id == *w || crate::cluster::find(&r.children, w).is_some())
-    };
-    for r in view.cluster.resources.iter().filter(|r| wanted(r)) {
-        if options.group_by_node && is_active(r) {
-            continue;
-        }
-        resource(options, view, r, 1, &mut out);
-    }
+    let shown = |r: &&Resource| !(options.group_by_node && is_active(r));
+    let plain = |r: &&Resource| options.brief && matches!(r.kind, ResourceKind::Primitive { .. });
+    let all: Vec<&Resource> = view.cluster.resources.iter().filter(shown).collect();
+    let alike: Vec<&Resource> = all.iter().copied().filter(plain).collect();
+    brief::lines(options, &alike, false, 1, &mut out);
+    all.into_iter().filter(|r| !plain(r)).for_each(|r| resource(options, view, r, 1, &mut out));
     let title = match (options.inactive, options.group_by_node) {
         (true, true) => "Inactive Resources",
         (true, false) => "Full List of Resources",
@@ -226,8 +238,21 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
             let _ = writeln!(out, "{indent}* {}", line(r, options, view, numbered));
         }
         ResourceKind::Group => {
+            let inactive = r.children.iter().filter(|c| !is_active(c)).count();
+            let flags = match inactive {
+                n if n > 0 && !options.inactive => {
+                    let plural = if n == 1 { "" } else { "s" };
+                    let all = flags_of(r, [format!("{n} member{plural} inactive")]);
+                    format!(" ({})", all.join(", "))
+                }
+                _ => flags,
+            };
             let _ = writeln!(out, "{indent}* Resource Group: {}{flags}:", r.id);
-            r.children.iter().for_each(|c| resource_as(options, view, c, level + 1, numbered || unique, out));
+            if options.brief {
+                brief::lines(options, &r.children.iter().collect::<Vec<_>>(), true, level + 1, out);
+            } else {
+                r.children.iter().for_each(|c| resource_as(options, view, c, level + 1, numbered || unique, out));
+            }
         }
         ResourceKind::Clone { promotable, child, .. } => {
             let mut notes = flags_of_clone(r, *promotable, unique);
@@ -251,6 +276,9 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
                 _ => "",
             };
             let _ = writeln!(out, "{indent}* Container bundle{set}: {} [{image}]{unique}{managed}:", r.id);
+            if options.show_detail || view.only.is_part_of(r) {
+                return replica_parts(options, view, r, level + 1, numbered, out);
+            }
             for (replica, parts) in replicas_of(r, replicas) {
                 let Some(shown) = parts.get(replica.shown) else { continue };
                 let (id, active_on) = (replica.title.clone(), replica.node.iter().cloned().collect());
@@ -259,6 +287,25 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
             }
         }
     }
+}
+
+/// Every part of every replica; those of the only one without a title.
+fn replica_parts(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, numbered: bool, out: &mut String) {
+    let ResourceKind::Bundle { replicas, .. } = &r.kind else { return };
+    let indent = "  ".repeat(level);
+    for (number, (_, parts)) in replicas_of(r, replicas).enumerate().filter(|(_, (_, parts))| !parts.is_empty()) {
+        if replicas.len() > 1 {
+            let _ = writeln!(out, "{indent}* Replica[{number}]");
+        }
+        for part in parts {
+            let _ = writeln!(out, "{indent}  * {}", line(part, options, view, numbered));
+        }
+    }
+}
+
+/// Flags, with others before them.
+fn flags_of(r: &Resource, before: impl IntoIterator<Item = String>) -> Vec<String> {
+    before.into_iter().chain(flags(r)).collect()
 }
 
 /// The replicas of a bundle, each with its parts.
@@ -371,7 +418,7 @@ pub fn pending_role(r: &Resource) -> Option<&'static str> {
 
 /// Name, agent, state and place, with tabs where the original has them.
 pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> String {
-    let name = if options.show_detail || numbered { &r.id } else { &r.name };
+    let name = if numbered { &r.id } else { &r.name };
     let mut out = format!("{name}\t({}):\t", agent(r));
     if r.removed {
         out.push_str(" ORPHANED");
@@ -404,26 +451,30 @@ pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> 
     if !flags.is_empty() {
         let _ = write!(out, " ({})", flags.join(", "));
     }
-    if let (true, Some(description)) = (options.show_description, &r.description) {
+    let described = options.show_description || options.show_detail || options.include.iter().any(|i| i == "all");
+    if let (true, Some(description)) = (described, &r.description) {
         let _ = write!(out, " ({description})");
     }
     out
 }
 
-fn shown_nodes<'a>(options: &'a CrmMon, view: &'a View<'_>) -> impl Iterator<Item = &'a Node> {
-    view.cluster
-        .nodes
-        .iter()
-        .filter(move |n| n.online && options.node.as_ref().is_none_or(|w| base::ids::same_node(w, &n.name)))
+pub fn shown_nodes<'a>(view: &'a View<'_>) -> impl Iterator<Item = &'a Node> {
+    view.cluster.nodes.iter().filter(|n| n.online && view.only.node(&n.name))
 }
 
 fn attributes(options: &CrmMon, view: &View<'_>) -> String {
     let mut out = String::from("Node Attributes:\n");
     let empty = out.len();
-    for node in shown_nodes(options, view).filter(|n| visible_attributes(n).next().is_some()) {
-        let _ = writeln!(out, "  * Node: {}:", node.name);
+    for node in shown_nodes(view).filter(|n| visible_attributes(n).next().is_some()) {
+        let _ = writeln!(out, "  * Node: {}:", display_name(options, view, &node.name));
         for (name, value) in visible_attributes(node) {
-            let _ = writeln!(out, "    * {name:<32}\t: {value:<10}");
+            let (expected, found) = (past::expected(view, node, name).unwrap_or(0), value.parse().unwrap_or(0));
+            let note = match expected {
+                e if e > 0 && found <= 0 => "\t: Connectivity is lost".to_owned(),
+                e if found < e => format!("\t: Connectivity is degraded (Expected={e})"),
+                _ => String::new(),
+            };
+            let _ = writeln!(out, "    * {name:<32}\t: {value:<10}{note}");
         }
     }
     if out.len() == empty { String::new() } else { out }
@@ -437,93 +488,6 @@ pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&str, &str)> {
     };
     let visible = node.attributes.iter().filter(move |(name, _)| !is_own(name));
     visible.map(|(name, value)| (name.as_str(), base::secret::shown(name, value)))
-}
-
-/// `rsc: migration-threshold=3 fail-count=1 last-failure='…'`.
-fn fail_line(view: &View<'_>, node: &Node, resource: &str) -> String {
-    let mut out = format!("{resource}: migration-threshold={}", threshold(view, resource));
-    let plain = resource.split(':').next().unwrap_or(resource);
-    if let Some(count) = node.fail_counts.get(plain).filter(|c| **c != 0) {
-        let _ = write!(out, " fail-count={}", base::Score::from(*count));
-        if let Some(at) = last_failure(view, node, plain) {
-            let _ = write!(out, " last-failure='{}'", clock::ctime(WallTime::from_secs(at)));
-        }
-    }
-    out
-}
-
-pub fn threshold(view: &View<'_>, resource: &str) -> String {
-    let plain = resource.split(':').next().unwrap_or(resource);
-    let element = view.cib.child("configuration").and_then(|c| c.child("resources")).and_then(|r| r.find_id(plain));
-    let index = cib::config::Index::new(view.cib);
-    let own = element.map(|e| cib::config::values(e, "meta_attributes", &index)).unwrap_or_default();
-    let defaults = view.cib.child("configuration").and_then(|c| c.child("rsc_defaults"));
-    let defaults = defaults.map(|d| cib::config::values(d, "meta_attributes", &index)).unwrap_or_default();
-    let text = own.get("migration-threshold").or(defaults.get("migration-threshold"));
-    text.and_then(|t| base::Score::parse(t)).unwrap_or(base::Score::INFINITY).value().to_string()
-}
-
-fn last_failure(view: &View<'_>, node: &Node, resource: &str) -> Option<i64> {
-    let failures = view.cluster.failures.iter().filter(|f| f.node == node.name && f.resource == resource);
-    failures.filter_map(|f| f.last_change).max()
-}
-
-fn operations(options: &CrmMon, view: &View<'_>) -> String {
-    let mut out = String::from("Operations:\n");
-    for node in shown_nodes(options, view) {
-        let of_node: Vec<&Operation> = view.operations.iter().filter(|o| o.node == node.name && !o.pending()).collect();
-        if of_node.is_empty() {
-            continue;
-        }
-        let _ = writeln!(out, "  * Node: {}:", node.name);
-        let mut last = "";
-        for op in of_node {
-            if op.resource != last {
-                let _ = writeln!(out, "    * {}:", fail_line(view, node, &op.resource));
-                last = &op.resource;
-            }
-            let _ = writeln!(out, "      * {}", operation(options, op));
-        }
-    }
-    out
-}
-
-fn operation(options: &CrmMon, op: &Operation) -> String {
-    let task = if op.task == "monitor" && op.interval_ms == 0 { "probe" } else { &op.task };
-    let mut out = format!("({}) {task}", op.call_id);
-    if op.interval_ms > 0 {
-        let _ = write!(out, ": interval=\"{}ms\"", op.interval_ms);
-    }
-    if options.timing_details {
-        if op.interval_ms == 0 {
-            out.push(':');
-        }
-        if let Some(at) = op.last_change {
-            let _ = write!(out, " last-rc-change=\"{}\"", clock::ctime(WallTime::from_secs(at)));
-        }
-        let _ = write!(out, " exec-time=\"{}ms\"", op.exec_ms);
-    }
-    if options.timing_details || op.rc != 0 {
-        let colon = if options.timing_details || op.interval_ms > 0 { "" } else { ":" };
-        let _ = write!(out, "{colon} rc={} ({})", op.rc, OcfCode(op.rc));
-    }
-    out
-}
-
-fn failcounts(options: &CrmMon, view: &View<'_>) -> String {
-    let mut out = String::from("Migration Summary:\n");
-    let empty = out.len();
-    for node in shown_nodes(options, view) {
-        let failed: Vec<&String> = node.fail_counts.iter().filter(|(_, c)| **c != 0).map(|(r, _)| r).collect();
-        if failed.is_empty() {
-            continue;
-        }
-        let _ = writeln!(out, "  * Node: {}:", node.name);
-        for resource in failed {
-            let _ = writeln!(out, "    * {}", fail_line(view, node, resource));
-        }
-    }
-    if out.len() == empty { String::new() } else { out }
 }
 
 fn failures(_: &CrmMon, view: &View<'_>) -> String {
@@ -558,10 +522,16 @@ fn ban_list(options: &CrmMon, view: &View<'_>) -> String {
     let prefix = options.neg_locations.as_deref().unwrap_or_default();
     let mut out = String::from("Negative Location Constraints:\n");
     let empty = out.len();
-    for e in bans(view.cib, prefix) {
+    for e in bans(view.cib, prefix).filter(|e| view.only.resource(e.attr("rsc").unwrap_or_default())) {
         let attr = |name: &str| e.attr(name).unwrap_or_default();
         let role = if attr("role") == "Promoted" { " (as Promoted role)" } else { "" };
-        let _ = writeln!(out, "  * {}\tprevents {} from running{role} on {}", attr("id"), attr("rsc"), attr("node"));
+        let _ = writeln!(
+            out,
+            "  * {}\tprevents {} from running{role} on {}",
+            attr("id"),
+            attr("rsc"),
+            display_name(options, view, attr("node"))
+        );
     }
     if out.len() == empty { String::new() } else { out }
 }

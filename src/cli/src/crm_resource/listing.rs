@@ -5,7 +5,7 @@ use crate::crm_mon::text::{self, status_words};
 use crate::crm_mon::{CrmMon, View};
 use crate::source::Failure;
 use base::agent::MetadataQuery;
-use base::exit::{OcfCode, crm};
+use base::exit::crm;
 use scheduler::status::{Resource, ResourceKind, Role};
 use std::fmt::Write;
 use std::io::Write as _;
@@ -34,27 +34,48 @@ pub fn raw(resources: &[Resource]) -> String {
     resources.iter().map(line).collect()
 }
 
-pub fn locate(r: &Resource) -> (String, Element) {
+/// Where the instances run that `id` names: all of a clone, of its primitive, or one.
+pub fn locate(view: &View<'_>, id: &str) -> (String, Element) {
+    let mut instances = Vec::new();
+    collect(&view.cluster.resources, id, false, &mut instances);
+    let mut places: Vec<(&String, bool)> = Vec::new();
+    for r in instances {
+        places.extend(r.active_on.iter().map(|node| (node, r.role == Role::Promoted)));
+    }
+    places.sort();
+    places.dedup();
     let mut out = String::new();
-    let mut element = Element::new("nodes").with("resource", &r.name);
-    let mut say = |node: &str, role: Role| {
-        let suffix = if role == Role::Promoted { " Promoted" } else { "" };
-        let _ = writeln!(out, "resource {} is running on: {node}{suffix}", r.name);
-        let e = Element::new("node").with("name", node);
-        element.push(if role == Role::Promoted { e.with("state", "promoted") } else { e });
-    };
-    match r.kind {
-        ResourceKind::Clone { .. } => r.children.iter().for_each(|c| c.active_on.iter().for_each(|n| say(n, c.role))),
-        _ => r.active_on.iter().for_each(|n| say(n, r.role)),
+    let mut element = Element::new("nodes").with("resource", id);
+    for (node, promoted) in places {
+        let suffix = if promoted { " Promoted" } else { "" };
+        let _ = writeln!(out, "resource {id} is running on: {node}{suffix}");
+        let mut e = Element::new("node");
+        if promoted {
+            e.set("state", "promoted");
+        }
+        e.nodes_mut().push(xml::Node::Text(node.clone()));
+        element.push(e);
     }
     if out.is_empty() {
-        let _ = writeln!(out, "resource {} is NOT running", r.name);
+        let _ = writeln!(out, "resource {id} is NOT running");
     }
     (out, element)
 }
 
-pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, all: bool) -> String {
-    let mut out = String::new();
+/// The primitives at or below what is called `id`.
+fn collect<'a>(resources: &'a [Resource], id: &str, within: bool, out: &mut Vec<&'a Resource>) {
+    for r in resources {
+        let meant = within || r.id == id || r.name == id;
+        match r.kind {
+            ResourceKind::Primitive { .. } if meant => out.push(r),
+            _ => collect(&r.children, id, meant, out),
+        }
+    }
+}
+
+/// The operations of a resource on a node: the last ones, or all.
+pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, all: bool) -> (String, Element) {
+    let (mut out, mut list) = (String::new(), Element::new("operations"));
     let concerns = |id: &str| resource.is_none_or(|r| id == r || id.split(':').next() == Some(r));
     let concerned: Vec<&Operation> = view
         .operations
@@ -66,55 +87,18 @@ pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, a
     for op in histories.flat_map(|history| if all { history } else { crate::cluster::since_start(history) }) {
         let found = crate::cluster::find(&view.cluster.resources, op.resource.split(':').next().unwrap_or_default());
         let agent = found.map(text::agent).unwrap_or_default();
-        let state = if op.pending() { "pending" } else { status_words(op.status) };
+        let role = found.map_or("Unknown", |r| r.role.text());
+        let state = if op.pending() { "Pending" } else { status_words(op.status) };
         let _ = writeln!(
             out,
-            "{}\t({agent}):\t {}: {} (node={}, call={}, rc={}, exec={}ms): {state}",
-            op.resource,
-            OcfCode(op.rc),
-            op.id,
-            op.node,
-            op.call_id,
-            op.rc,
-            op.exec_ms
+            "{}\t({agent}):\t {role}: {} (node={}, call={}, rc={}, exec={}ms): {state}",
+            op.resource, op.id, op.node, op.call_id, op.rc, op.exec_ms
         );
+        let e = Element::new("operation").with("op", &op.id).with("node", &op.node);
+        let e = e.with("call", op.call_id.to_string()).with("rc", op.rc.to_string()).with("status", state);
+        list.push(e.with("rsc", &op.resource).with("agent", agent).with("exec-time", op.exec_ms.to_string()));
     }
-    out
-}
-
-/// Location and colocation constraints that name the resource.
-pub fn constraints(view: &View<'_>, id: &str) -> String {
-    let section = view.cib.child("configuration").and_then(|c| c.child("constraints"));
-    let attr = |e: &Element, name: &str| e.attr(name).unwrap_or_default().to_owned();
-    let (mut locations, mut with, mut of) = (String::new(), String::new(), String::new());
-    for e in section.into_iter().flat_map(Element::elements) {
-        let score = e.attr("score").unwrap_or("0");
-        match e.name() {
-            "rsc_location" if e.attr("rsc") == Some(id) => {
-                let node =
-                    if e.attr("node").is_some() { format!("Node {}", attr(e, "node")) } else { "Rule".to_owned() };
-                let _ = writeln!(locations, "  * {node} (score={score}, id={}, rsc={id})", attr(e, "id"));
-            }
-            "rsc_colocation" if e.attr("rsc") == Some(id) => {
-                let _ = writeln!(with, "  * {} (score={score}, id={})", attr(e, "with-rsc"), attr(e, "id"));
-            }
-            "rsc_colocation" if e.attr("with-rsc") == Some(id) => {
-                let _ = writeln!(of, "  * {} (score={score}, id={})", attr(e, "rsc"), attr(e, "id"));
-            }
-            _ => {}
-        }
-    }
-    let mut out = String::new();
-    for (title, body) in [
-        ("Locations:".to_owned(), locations),
-        (format!("Resources {id} is colocated with:"), with),
-        (format!("Resources colocated with {id}:"), of),
-    ] {
-        if !body.is_empty() {
-            let _ = write!(out, "{title}\n{body}");
-        }
-    }
-    out
+    (out, list)
 }
 
 /// Reasons that the configuration and the status give.
@@ -154,7 +138,28 @@ pub fn why(view: &View<'_>, r: &Resource) -> String {
     }
     let failures = view.cluster.failures.iter().filter(|f| f.resource == r.name);
     out.extend(failures.map(|f| format!("  * {}\n", text::failed_action(f))));
-    out + &constraints(view, &r.name)
+    out + &super::stack::show(view, &r.name, false).text
+}
+
+/// [`why`] for programs: what keeps it from running (on a node).
+pub fn reason(view: &View<'_>, r: &Resource, node: Option<&str>) -> Element {
+    let unhealthy = node.and_then(|n| view.cluster.nodes.iter().find(|k| k.name == n)).filter(|n| n.health < 0);
+    let mut check = Element::new("check").with("id", &r.name);
+    for (is, name) in [
+        (r.disabled, "remain_stopped"),
+        (!r.managed, "unmanaged"),
+        (r.locked_to.is_some(), "locked-to"),
+        (unhealthy.is_some(), "unhealthy"),
+    ] {
+        if is {
+            check.set(name, "true");
+        }
+    }
+    let mut reason = Element::new("reason");
+    if node.is_none() {
+        reason.set("running", if r.active_on.is_empty() { "false" } else { "true" });
+    }
+    reason.with_child(check)
 }
 
 fn ocf_root() -> PathBuf {

@@ -73,11 +73,9 @@ pub fn plan_move(view: &View<'_>, place: &Place<'_>, force: bool) -> Result<Plan
             _ => Err(several(r)),
         };
     };
+    // There is nothing to move, and nothing to keep it there was asked for.
     if active_nodes(r, place.promoted) == [node] && !force {
-        return Err(Failure::new(
-            crm::OK,
-            format!("Situation already as requested: {} is already active on {node}", r.name),
-        ));
+        return Err(Failure::new(crm::EXISTS, "Error performing operation: Requested item already exists"));
     }
     // An old ban there or preference elsewhere would speak against it.
     let (mut text, mut steps) = (String::new(), Vec::new());

@@ -1,11 +1,13 @@
 //! A resource's parameters, meta-attributes and element.
 
+use super::stack;
 use crate::attributes::sign;
 use crate::crm_mon::View;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
 use base::exit::crm;
 use cib::{Op, Request, Target};
+use std::fmt::Write;
 use xml::Element;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +24,10 @@ pub struct Store<'a> {
     pub kind: Kind,
     pub set_id: Option<&'a str>,
     pub id: Option<&'a str>,
+    /// The named resource itself, whatever its parent or child has.
+    pub force: bool,
+    /// All that is colocated with it too.
+    pub recursive: bool,
 }
 
 impl Store<'_> {
@@ -34,10 +40,19 @@ impl Store<'_> {
     }
 }
 
+/// What was said, and what was written.
+#[derive(Default)]
+pub struct Done {
+    pub text: String,
+    pub elements: Vec<Element>,
+}
+
 /// A configured resource's element.
 pub fn element<'a>(cib: &'a Element, id: &str) -> Result<&'a Element, Failure> {
     let resources = cib.child("configuration").and_then(|c| c.child("resources"));
-    resources.and_then(|r| r.find_id(id)).ok_or_else(|| Failure::new(crm::NOSUCH, format!("Resource '{id}' not found")))
+    resources
+        .and_then(|r| r.find_id(id))
+        .ok_or_else(|| super::performing(crm::NOSUCH, format!("Resource '{id}' not found")))
 }
 
 /// With what its template says where it says nothing itself.
@@ -54,7 +69,8 @@ pub fn expanded(cib: &Element, e: &Element) -> Element {
     out
 }
 
-pub fn get(cib: &Element, id: &str, store: &Store<'_>, name: &str) -> Result<String, Failure> {
+/// Its value; `None` where it has none.
+pub fn get(cib: &Element, id: &str, store: &Store<'_>, name: &str) -> Result<Option<String>, Failure> {
     let e = element(cib, id)?;
     let own = match store.kind {
         Kind::Element => e.attr(name).map(str::to_owned),
@@ -68,7 +84,7 @@ pub fn get(cib: &Element, id: &str, store: &Store<'_>, name: &str) -> Result<Str
         Kind::Meta => inherited_meta(cib, id, name),
         _ => None,
     };
-    own.or_else(default).ok_or_else(|| Failure::new(crm::NOSUCH, format!("Attribute '{name}' not found for '{id}'")))
+    Ok(own.or_else(default))
 }
 
 /// From what holds the resource, then from the defaults.
@@ -85,44 +101,122 @@ fn inherited_meta(cib: &Element, id: &str, name: &str) -> Option<String> {
         .find_map(|p| p.pair.attr("value").map(str::to_owned))
 }
 
+/// Whose attribute is meant: where a primitive of a clone and the clone could both have it, the one that has it already.
+struct Meant<'a> {
+    element: &'a Element,
+    /// Why it is that one, and what else fits.
+    text: String,
+}
+
+fn meant<'a>(cib: &'a Element, id: &str, store: &Store<'_>, name: &str, verb: &str) -> Result<Meant<'a>, Failure> {
+    let own = element(cib, id)?;
+    let mut meant = Meant { element: own, text: String::new() };
+    if store.force || store.kind != Kind::Meta {
+        return Ok(meant);
+    }
+    let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+    let is_clone = |e: &&Element| ["clone", "master"].contains(&e.name());
+    let clones = resources.into_iter().flat_map(Element::elements).filter(is_clone);
+    let Some((clone, child)) =
+        clones.filter_map(|c| Some((c, inner(c)?))).find(|(c, p)| c.id() == Some(id) || p.id() == Some(id))
+    else {
+        return Ok(meant);
+    };
+    let of = |e: &'a Element| nvpairs::find(e, store.set(), name, store.set_id, store.id);
+    let (in_child, in_clone) = (of(child), of(clone));
+    if in_child.len() + in_clone.len() > 1 {
+        let _ = writeln!(meant.text, "Multiple attributes match name={name}");
+        for pair in in_child.iter().chain(&in_clone) {
+            let attr = |name: &str| pair.pair.attr(name).unwrap_or_default();
+            let _ = writeln!(meant.text, "  Value: {} \t(id={})", attr("value"), attr("id"));
+        }
+    }
+    let named = |e: &Element| e.id().unwrap_or_default().to_owned();
+    match (own.id() == clone.id(), in_child.is_empty()) {
+        (true, false) => {
+            meant.element = child;
+            let _ = writeln!(
+                meant.text,
+                "A value for '{name}' already exists in child '{}', performing {verb} on that instead of '{}'",
+                named(child),
+                named(clone)
+            );
+        }
+        (false, true) => {
+            meant.element = clone;
+            let _ = writeln!(
+                meant.text,
+                "Performing {verb} of '{name}' on '{}', the parent of '{}'",
+                named(clone),
+                named(child)
+            );
+        }
+        _ => {}
+    }
+    Ok(meant)
+}
+
+/// The primitive of a clone.
+fn inner(clone: &Element) -> Option<&Element> {
+    clone.elements_named("primitive").next()
+}
+
 pub fn set(
     source: &Source,
-    cib: &Element,
+    view: &View<'_>,
     id: &str,
     store: &Store<'_>,
     name: &str,
     value: &str,
-) -> Result<String, Failure> {
-    let e = element(cib, id)?;
+) -> Result<Done, Failure> {
+    let e = element(view.cib, id)?;
     if store.kind == Kind::Element {
         let frame = Element::new(e.name()).with("id", id).with(name, value);
         source.call(sign(Request::upsert("resources", frame)))?;
-        return Ok(format!("Set attribute: {name}={value} for {id}\n"));
+        return Ok(Done { text: format!("Set attribute: name={name} value={value}\n"), elements: Vec::new() });
     }
-    let default_set = format!("{id}-{}", store.set());
-    let (frame, set, pair) = nvpairs::update(e, store.set(), (name, value), store.set_id, store.id, &default_set);
-    source.call(sign(Request::upsert("resources", frame)))?;
-    Ok(format!("Set '{id}' option: id={pair} set={set} name={name} value={value}\n"))
+    let mut done = Done::default();
+    let mut steps = Vec::new();
+    let ids = if store.recursive { stack::dependents(view, id) } else { vec![id.to_owned()] };
+    for id in ids {
+        let meant = meant(view.cib, &id, store, name, "update")?;
+        done.text += &meant.text;
+        let id = meant.element.id().unwrap_or_default();
+        let default_set = format!("{id}-{}", store.set());
+        let existed = !nvpairs::find(meant.element, store.set(), name, store.set_id, store.id).is_empty();
+        let (frame, set, pair) =
+            nvpairs::update(meant.element, store.set(), (name, value), store.set_id, store.id, &default_set);
+        let set = if existed { String::new() } else { format!(" set={set}") };
+        let _ = writeln!(done.text, "Set '{id}' option: id={pair}{set} name={name} value={value}");
+        done.elements.push(frame.clone());
+        steps.push(Request::upsert("resources", frame));
+    }
+    // Several change together or not at all.
+    let request = if steps.len() == 1 { steps.pop() } else { Some(Request::transaction(steps)) };
+    if let Some(request) = request {
+        source.call(sign(request))?;
+    }
+    Ok(done)
 }
 
-pub fn delete(source: &Source, cib: &Element, id: &str, store: &Store<'_>, name: &str) -> Result<String, Failure> {
-    let e = element(cib, id)?;
+pub fn delete(source: &Source, view: &View<'_>, id: &str, store: &Store<'_>, name: &str) -> Result<String, Failure> {
+    let e = element(view.cib, id)?;
     if store.kind == Kind::Element {
         let mut without = e.clone();
-        without
-            .remove_attr(name)
-            .ok_or_else(|| Failure::new(crm::NOSUCH, format!("Attribute '{name}' not found for '{id}'")))?;
-        let request = Request::new(Op::Replace, Target::Section("resources".to_owned()), Some(without));
-        source.call(sign(request))?;
+        if without.remove_attr(name).is_some() {
+            let request = Request::new(Op::Replace, Target::Section("resources".to_owned()), Some(without));
+            source.call(sign(request))?;
+        }
+        // What is not there need not be deleted.
         return Ok(format!("Deleted attribute: {name}\n"));
     }
-    let found = nvpairs::find(e, store.set(), name, store.set_id, store.id);
-    let Some(pair) = found.first().and_then(|p| p.pair.id()) else {
-        return Err(Failure::new(crm::NOSUCH, format!("Attribute '{name}' not found for '{id}'")));
-    };
+    let meant = meant(view.cib, id, store, name, "delete")?;
+    let id = meant.element.id().unwrap_or_default();
+    let found = nvpairs::find(meant.element, store.set(), name, store.set_id, store.id);
+    let Some(pair) = found.first().and_then(|p| p.pair.id()) else { return Ok(meant.text) };
     let criteria = Element::new("nvpair").with("id", pair);
     source.call(sign(Request::new(Op::Delete, Target::Section("resources".to_owned()), Some(criteria))))?;
-    Ok(format!("Deleted '{id}' option: id={pair} name={name}\n"))
+    Ok(format!("{}Deleted '{id}' option: id={pair} name={name}\n", meant.text))
 }
 
 /// `--delete`: the element's name guards against deleting something else than was meant.
