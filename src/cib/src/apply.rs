@@ -93,6 +93,7 @@ pub fn apply(shared: &mut Arc<Element>, request: &Request, subject: Option<&Subj
     if config_changed {
         sign(&mut copy, request);
         validate(&copy)?;
+        still_claims(shared, &copy)?;
     }
     *shared = Arc::new(copy);
     Ok(Outcome { changed: true, config_changed, answer: None, version })
@@ -161,6 +162,20 @@ fn validate(root: &Element) -> Result<(), CibError> {
     let mut problems = schema::check(root);
     problems.retain(|p| p.severity == Severity::Error);
     if problems.is_empty() { Ok(()) } else { Err(CibError::Invalid { problems }) }
+}
+
+/// A document that follows a known schema goes on to do so: nothing would be checked else.
+fn still_claims(old: &Element, new: &Element) -> Result<(), CibError> {
+    use crate::schema::Claim;
+    let Err(unknown) = Claim::of(new) else { return Ok(()) };
+    if Claim::of(old).is_err() {
+        return Ok(());
+    }
+    let (line, column) = (new.line(), new.column());
+    let message = unknown.to_string();
+    Err(CibError::Invalid {
+        problems: vec![crate::Problem { severity: Severity::Error, line, column, path: "/cib".to_owned(), message }],
+    })
 }
 
 /// The elements that a request names by section or XPath; for [`Target::Whole`] the root.

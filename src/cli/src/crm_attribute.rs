@@ -110,6 +110,18 @@ impl Command for CrmAttribute {
         if let Some(kind) = &self.list_options {
             return list_options(&self.common, kind, self.all);
         }
+        self.perform().map_err(|f| match f.code {
+            // It says so itself where the options are wrong.
+            crm::INSUFFICIENT_PRIV | crm::CONFIG => {
+                Failure { message: format!("Error performing operation: {}", f.message), ..f }
+            }
+            _ => f,
+        })
+    }
+}
+
+impl CrmAttribute {
+    fn perform(&self) -> Result<i32, Failure> {
         if self.delete && self.name.is_none() && self.pattern.is_none() && self.promotion.is_none() && self.id.is_none()
         {
             return Err(Failure::usage("Error: must specify attribute name or pattern to delete"));
@@ -245,9 +257,10 @@ impl CrmAttribute {
             found.truncate(1);
         }
         let section = scope.section();
+        let gap = if args::compat_21() { "  " } else { " " };
         let line = |f: &Found| match self.quiet {
             true => format!("{}\n", f.value),
-            false => format!("scope={section} name={} value={}\n", f.name, f.value),
+            false => format!("scope={section}{gap}name={} value={}\n", f.name, f.value),
         };
         let element =
             |f: &Found| Element::new("attribute").with("name", &f.name).with("value", &f.value).with("scope", section);

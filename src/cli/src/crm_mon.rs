@@ -125,6 +125,8 @@ pub struct View<'a> {
     /// A running node was asked, not only a file.
     pub live: bool,
     pub only: narrow::Only,
+    /// Programs are shown what resources are described as.
+    pub descriptions: bool,
 }
 
 impl<'a> View<'a> {
@@ -142,6 +144,7 @@ impl<'a> View<'a> {
             warnings: Vec::new(),
             live: false,
             only: narrow::Only::default(),
+            descriptions: false,
         })
     }
 
@@ -216,6 +219,7 @@ impl Command for CrmMon {
             let cib = source.cib()?;
             let mut view = View::live(&source, &cib)?;
             view.narrow(self);
+            view.descriptions = self.show_description;
             if self.simple_status {
                 return self.simple(&view);
             }

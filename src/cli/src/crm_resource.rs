@@ -210,7 +210,13 @@ impl Command for CrmResource {
         if self.cleanup || self.refresh {
             return self.forget(&source);
         }
-        let cib = source.cib()?;
+        let cib = source.cib().map_err(|f| match f.code {
+            crm::INSUFFICIENT_PRIV => {
+                kernel::errln!("Could not obtain the current CIB: {}", f.message);
+                Failure { message: format!("Error performing operation: {}", crate::report::exit_words(f.code)), ..f }
+            }
+            _ => f,
+        })?;
         let view = View::of(&cib)?;
         if self.list_raw || self.list || self.resource.is_none() && !self.has_command() {
             let text = if self.list_raw { listing::raw(&view.cluster.resources) } else { listing::list(&view) };
@@ -276,6 +282,11 @@ impl CrmResource {
     /// What needs no cluster.
     fn about_agents(&self) -> Result<Option<i32>, Failure> {
         let text = if let Some(kind) = &self.list_options {
+            if !["primitive", "fencing"].contains(&kind.as_str()) {
+                // Found out before the form of the output is known.
+                kernel::errln!("crm_resource: Error parsing option --list-options");
+                return Ok(Some(crm::USAGE));
+            }
             return crate::crm_attribute::list_options(&self.common, kind, self.all).map(Some);
         } else if self.list_standards {
             listing::standards()

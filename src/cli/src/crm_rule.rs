@@ -94,7 +94,12 @@ impl CrmRule {
     fn check_all(&self, cib: &Element, at: WallTime) -> Result<i32, Failure> {
         let checked: Vec<_> = self.rule.iter().map(|id| (id, scheduler::check_rule(cib, id, at))).collect();
         let text = || {
-            let known = checked.iter().filter_map(|(id, outcome)| Some(sentence(id, *outcome.as_ref().ok()?)));
+            let known = checked.iter().filter_map(|(id, outcome)| {
+                let state = *outcome.as_ref().ok()?;
+                // Parts of a calendar are met or not; there is no end to them.
+                let dated = state == RuleState::InEffect && is_calendar(cib, id);
+                Some(if dated { format!("Rule {id} satisfies conditions\n") } else { sentence(id, state) })
+            });
             known.collect()
         };
         let elements = || {
@@ -115,6 +120,11 @@ impl CrmRule {
         }
         Ok(result)
     }
+}
+
+fn is_calendar(cib: &Element, id: &str) -> bool {
+    let rule = cib.descendants().find(|e| e.name() == "rule" && e.id() == Some(id));
+    rule.is_some_and(|r| r.descendants().any(|e| e.attr("operation") == Some("date_spec")))
 }
 
 fn sentence(id: &str, state: RuleState) -> String {

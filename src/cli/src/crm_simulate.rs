@@ -255,7 +255,7 @@ fn counted(up: &[String], was: cib::Version, before: &Element, result: &Simulate
         }
         version.num_updates += 1;
     }
-    let changes = result.report.modifications.iter().filter(|e| e.attr("action") != Some("online")).count();
+    let changes = result.report.modifications.iter().filter(|e| e.attr("action") != Some("Online")).count();
     let done = result.report.executed.iter().filter(|e| e.name() == "rsc_action").count();
     version.num_updates += (changes + done) as u64;
     version
@@ -344,6 +344,7 @@ impl CrmSimulate {
                 warnings: Vec::new(),
                 live: self.live_check,
                 only: Default::default(),
+                descriptions: false,
             };
             let options = CrmMon { show_node_attributes: self.show_attrs, ..CrmMon::default() };
             let sections = elements::status(&options, &view, self.show_attrs);

@@ -150,7 +150,7 @@ impl CrmTicket {
         self.ticket.as_deref().ok_or_else(|| Failure::usage("Must supply ticket ID with -t"))
     }
 
-    fn asked<'a>(&self, id: &'a str) -> bool {
+    fn asked(&self, id: &str) -> bool {
         self.ticket.as_deref().is_none_or(|t| t == id)
     }
 

@@ -117,9 +117,13 @@ impl CrmVerify {
         match self.common.output_as {
             // The original's XML has nothing but the result's errors.
             Format::Xml => {
-                let shown = problems.iter().filter(|p| p.severity < Severity::Info).map(Problem::to_string);
-                let mut errors: Vec<String> = shown.collect();
-                errors.extend(verdict(worst).filter(|_| !self.quiet).map(str::to_owned));
+                let shown = problems.iter().filter(|p| p.severity < Severity::Info);
+                // The places are in our own form of output.
+                let mut errors: Vec<String> = shown.map(|p| format!("{}: {}", p.severity.word(), p.message)).collect();
+                if worst == Severity::Error {
+                    errors.push("error: CIB did not pass schema validation".to_owned());
+                }
+                errors.extend(verdict(worst).filter(|_| !self.quiet).map(|_| "Configuration invalid".to_owned()));
                 self.common.print_result(code, &errors, String::new, Vec::new)?;
             }
             Format::Json => self.common.print_result(code, &[], String::new, || vec![list(problems)])?,

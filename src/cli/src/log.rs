@@ -16,11 +16,14 @@ pub fn error(text: &str) {
     say("error", text);
 }
 
-/// What the scheduler has to say of a document, each thing once.
+/// What the scheduler has to say of a document, each thing once: errors, and with `-V` warnings.
 pub fn messages(messages: &[Message]) {
-    for (n, m) in messages.iter().enumerate() {
-        if !messages[..n].contains(m) {
-            say(if m.severity == Severity::Error { "error" } else { "warning" }, &m.text);
+    let first = |(n, m): &(usize, &Message)| !messages[..*n].contains(m);
+    for (_, m) in messages.iter().enumerate().filter(first) {
+        match m.severity {
+            Severity::Error => say("error", &m.text),
+            _ if WANTED.load(Ordering::Relaxed) => say("warning", &m.text),
+            _ => {}
         }
     }
 }

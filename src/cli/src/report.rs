@@ -153,7 +153,8 @@ pub fn quoted(name: &str, text: &str) -> Element {
 }
 
 fn quotes(e: &Element) -> bool {
-    QUOTED.contains(&e.name()) && matches!(e.nodes().get(0), Some(Node::Text(_)))
+    // What a program put out has its source with it, and is plain text.
+    QUOTED.contains(&e.name()) && e.attr("source").is_none() && matches!(e.nodes().get(0), Some(Node::Text(_)))
 }
 
 fn write(e: &Element, level: usize, out: &mut String) {

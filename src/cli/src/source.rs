@@ -264,6 +264,8 @@ fn call_file(path: &Path, request: &Request, dry_run: bool) -> Result<Changed, F
     let mut request = request.clone();
     request.at = now();
     unsigned(&mut request);
+    // As the original does in files, whether asked or not.
+    request.options.score_update = true;
     let written = cib.root().attr(LAST_WRITTEN).map(str::to_owned);
     let subject = crate::client::acting_as().and_then(|user| Subject::new(&user, groups_of(&user)));
     let outcome = match subject {

@@ -44,7 +44,7 @@ fn summary(view: &View<'_>) -> Element {
     let mut dc = Element::new("current_dc").with("present", yes(cluster.dc.is_some()));
     if let Some(node) = cluster.nodes.iter().find(|n| n.is_dc) {
         dc = dc.with("version", dc_version(view)).with("name", &node.name).with("id", &node.id);
-        dc = dc.with("with_quorum", yes(cluster.quorate)).with("mixed_version", "false");
+        dc = dc.with("with_quorum", yes(cluster.quorate)).with("mixed_version", yes(is_mixed(view)));
     }
     let option = |names: &[&str], default: &str| {
         names.iter().find_map(|n| cluster.options.get(*n)).cloned().unwrap_or_else(|| default.to_owned())
@@ -96,7 +96,9 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> Element {
     for n in view.cluster.nodes.iter().filter(|n| view.only.node(&n.name)) {
         let mut e = node(n);
         if options.group_by_node {
-            running(view, n).into_iter().for_each(|r| e.push(resource(view, r)));
+            for r in running(view, n) {
+                e.push(r.description.iter().fold(resource(view, r), |e, d| e.with("description", d)));
+            }
         }
         list.push(e);
     }
@@ -122,6 +124,20 @@ pub fn running<'v>(view: &'v View<'_>, node: &Node) -> Vec<&'v Resource> {
     all
 }
 
+/// A member that does not say is older than the attribute; nothing is known of one that has never been up.
+pub fn feature_set(n: &Node) -> Option<&str> {
+    let said = n.attributes.get("#feature-set").map(String::as_str);
+    said.or(n.online.then_some("<3.15.1")).filter(|_| n.kind == NodeKind::Cluster)
+}
+
+/// Whether the members run different releases.
+pub fn is_mixed(view: &View<'_>) -> bool {
+    let mut sets: Vec<&str> = view.cluster.nodes.iter().filter(|n| n.online).filter_map(feature_set).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    sets.len() > 1
+}
+
 fn node(n: &Node) -> Element {
     let health = match n.health {
         1 => "green",
@@ -142,9 +158,8 @@ fn node(n: &Node) -> Element {
         .with("pending", yes(n.pending))
         .with("unclean", yes(n.unclean))
         .with("health", health);
-    if n.kind == NodeKind::Cluster {
-        // A node that does not say is older than the attribute.
-        e.set("feature_set", n.attributes.get("#feature-set").map_or("<3.15.1", String::as_str));
+    if let Some(set) = feature_set(n) {
+        e.set("feature_set", set);
     }
     e = e
         .with("shutdown", yes(n.shutdown))
@@ -158,7 +173,10 @@ fn node(n: &Node) -> Element {
 fn resources(options: &CrmMon, view: &View<'_>) -> Element {
     let mut list = Element::new("resources");
     // XML is for programs: it has the inactive ones as well, as the original's; grouped by node, those alone.
-    let shown = |r: &&Resource| !options.group_by_node || r.active_on.is_empty();
+    let partly = |r: &Resource| {
+        matches!(r.kind, ResourceKind::Bundle { .. }) && r.children.iter().any(|c| c.active_on.is_empty())
+    };
+    let shown = |r: &&Resource| !options.group_by_node || r.active_on.is_empty() || partly(r);
     view.cluster.resources.iter().filter(shown).for_each(|r| list.push(resource(view, r)));
     list
 }
@@ -167,12 +185,17 @@ pub fn resource(view: &View<'_>, r: &Resource) -> Element {
     resource_as(view, r, false)
 }
 
+/// Its description, where those are asked for.
+fn described<'r>(view: &View<'_>, r: &'r Resource) -> Option<&'r String> {
+    r.description.as_ref().filter(|_| view.descriptions)
+}
+
 /// With instance numbers, if the instances differ.
 fn resource_as(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     let common = |e: Element| {
         let e =
             e.with("maintenance", yes(r.maintenance)).with("managed", yes(r.managed)).with("disabled", yes(r.disabled));
-        r.description.iter().fold(e, |e, d| e.with("description", d))
+        described(view, r).into_iter().fold(e, |e, d| e.with("description", d))
     };
     let mut e = match &r.kind {
         ResourceKind::Primitive { .. } => return primitive(view, r, numbered),
@@ -190,7 +213,7 @@ fn resource_as(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
         ResourceKind::Bundle { image, container, unique, replicas } => {
             let e = Element::new("bundle").with("id", &r.id).with("type", container).with("image", image);
             let e = e.with("unique", yes(*unique)).with("maintenance", yes(r.maintenance));
-            let e = r.description.iter().fold(e, |e, d| e.with("description", d));
+            let e = described(view, r).into_iter().fold(e, |e, d| e.with("description", d));
             let e = e.with("managed", yes(r.managed)).with("failed", yes(r.failed));
             let shown = replicas_of(r, replicas).zip(0..).filter(|((_, parts), _)| !parts.is_empty());
             return shown.fold(e, |e, ((_, parts), number)| {
@@ -228,7 +251,7 @@ fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     if let Some(node) = &r.locked_to {
         e.set("locked_to", node);
     }
-    if let Some(description) = &r.description {
+    if let Some(description) = described(view, r) {
         e.set("description", description);
     }
     for name in &r.active_on {
@@ -264,7 +287,7 @@ fn history(view: &View<'_>) -> Option<Element> {
         let mut of_node = Element::new("node").with("name", &node.name);
         for (id, ops) in resources {
             let plain = id.split(':').next().unwrap_or(id);
-            let gone = crate::cluster::find(&view.cluster.resources, plain).is_none_or(|r| r.removed);
+            let gone = crate::cluster::find(view.all_resources(), plain).is_none_or(|r| r.removed);
             let mut e = Element::new("resource_history").with("id", id).with("orphan", yes(gone));
             if !compat_21() {
                 e.set("removed", yes(gone));
@@ -278,7 +301,11 @@ fn history(view: &View<'_>) -> Option<Element> {
         }
         list.push(of_node);
     }
-    unless_empty(list)
+    // There is one, only nothing of what is shown is in it.
+    let states = view.cib.child("status").into_iter().flat_map(|s| s.elements_named("node_state"));
+    let online = |name: &str| view.cluster.nodes.iter().any(|n| n.name == name && n.online);
+    let mut named = states.filter_map(|s| s.attr("uname"));
+    if named.any(|name| online(name) && view.only.node(name)) { Some(list) } else { unless_empty(list) }
 }
 
 /// Words of an agent's exit code, as that release has them.
@@ -301,7 +328,7 @@ fn operation(op: &Operation) -> Element {
 
 fn failures(view: &View<'_>) -> Option<Element> {
     let mut list = Element::new("failures");
-    view.cluster.failures.iter().for_each(|f| list.push(failure(f)));
+    view.failures().for_each(|f| list.push(failure(f)));
     unless_empty(list)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{CrmMon, View};
 use base::ids::same_node;
-use scheduler::status::{Cluster, Node, Resource, ResourceKind};
+use scheduler::status::{Cluster, FailedAction, Node, Resource, ResourceKind};
 use xml::Element;
 
 /// What is shown; `None` is everything.
@@ -10,8 +10,12 @@ use xml::Element;
 pub struct Only {
     /// Names of nodes.
     nodes: Option<Vec<String>>,
-    /// Ids of resources.
+    /// Ids of resources, and of all that belongs to them.
     resources: Option<Vec<String>>,
+    /// Ids of resources that were asked for.
+    asked: Option<Vec<String>>,
+    /// All resources, where not all are shown.
+    whole: Option<Vec<Resource>>,
 }
 
 impl Only {
@@ -26,24 +30,42 @@ impl Only {
 
     /// Whether a part of something is asked for that `r` holds, and not `r` itself.
     pub fn is_part_of(&self, r: &Resource) -> bool {
-        self.resources.as_ref().is_some_and(|all| !all.iter().any(|n| *n == r.id || *n == r.name))
+        self.asked.as_ref().is_some_and(|all| !all.iter().any(|n| *n == r.id || *n == r.name))
     }
 }
 
 impl View<'_> {
+    /// All resources of the cluster, whichever are shown.
+    pub fn all_resources(&self) -> &[Resource] {
+        self.only.whole.as_deref().unwrap_or(&self.cluster.resources)
+    }
+
+    /// The failures of what is shown.
+    pub fn failures(&self) -> impl Iterator<Item = &FailedAction> {
+        let shown = |f: &&FailedAction| {
+            self.only.node(&f.node) && self.only.resource(f.resource.split(':').next().unwrap_or_default())
+        };
+        self.cluster.failures.iter().filter(shown)
+    }
+
     /// The same with only what the options ask for. Counts and the coordinator stay those of the whole cluster.
     pub fn narrow(&mut self, options: &CrmMon) {
         let nodes = options.node.as_ref().map(|asked| nodes_of(self.cib, &self.cluster, asked));
         let asked = options.resource.as_ref().map(|asked| tagged(self.cib, asked));
-        let mut only = Only { nodes, resources: asked };
+        let mut only = Only { nodes, resources: asked.clone(), asked, whole: None };
         if only.nodes.is_none() && only.resources.is_none() {
             return;
         }
-        self.cluster.resources = self.cluster.resources.iter().filter_map(|r| kept(r, &only, false)).collect();
-        // History and constraints know the parts and the wholes by their ids.
+        let whole = std::mem::take(&mut self.cluster.resources);
+        self.cluster.resources = whole.iter().filter_map(|r| kept(r, &only, false)).collect();
+        // History and constraints know the parts and the wholes by their ids; a bundle's parts have one history.
         if let Some(ids) = &mut only.resources {
-            self.cluster.resources.iter().for_each(|r| below(r, ids));
+            for shown in &self.cluster.resources {
+                let all = whole.iter().find(|r| r.id == shown.id && matches!(r.kind, ResourceKind::Bundle { .. }));
+                below(all.unwrap_or(shown), ids);
+            }
         }
+        only.whole = Some(whole);
         self.only = only;
     }
 }
@@ -81,8 +103,11 @@ fn kept(r: &Resource, only: &Only, within: bool) -> Option<Resource> {
     let mut copy = r.clone();
     copy.active_on.retain(|n| only.node(n));
     let elsewhere = copy.active_on.is_empty() && !r.active_on.is_empty();
+    if elsewhere && only.nodes.is_some() {
+        return None;
+    }
     if let ResourceKind::Primitive { .. } = r.kind {
-        return (meant && !elsewhere).then_some(copy);
+        return meant.then_some(copy);
     }
     if let ResourceKind::Bundle { replicas, .. } = &mut copy.kind {
         let mut rest = &r.children[..];
@@ -92,7 +117,7 @@ fn kept(r: &Resource, only: &Only, within: bool) -> Option<Resource> {
             rest = others;
             let here = replica.node.as_ref().is_none_or(|n| only.node(n));
             // Its service runs on the node that the container is.
-            let by_name = Only { nodes: None, resources: only.resources.clone() };
+            let by_name = Only { nodes: None, ..only.clone() };
             let shown: Vec<Resource> = parts.iter().filter(|_| here).filter_map(|p| kept(p, &by_name, meant)).collect();
             replica.parts = shown.len();
             copy.children.extend(shown);

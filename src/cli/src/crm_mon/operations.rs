@@ -5,7 +5,6 @@ use super::{CrmMon, View, past};
 use crate::clock;
 use crate::cluster::Operation;
 use base::WallTime;
-use base::exit::OcfCode;
 use scheduler::status::Node;
 use std::fmt::Write;
 
@@ -67,9 +66,8 @@ fn operation(options: &CrmMon, op: &Operation) -> String {
         }
         let _ = write!(out, " exec-time=\"{}ms\"", op.exec_ms);
     }
-    if options.timing_details || op.rc != 0 {
-        let colon = if options.timing_details || op.interval_ms > 0 { "" } else { ":" };
-        let _ = write!(out, "{colon} rc={} ({})", op.rc, OcfCode(op.rc));
+    if options.timing_details {
+        let _ = write!(out, " rc={} ({})", op.rc, crate::report::exit_words(op.rc));
     }
     out
 }

@@ -44,7 +44,7 @@ pub fn expected(view: &View<'_>, node: &Node, attribute: &str) -> Option<i64> {
     let resources = view.cib.child("configuration").and_then(|c| c.child("resources"))?;
     let pings =
         resources.descendants().filter(|e| e.name() == "primitive" && matches!(e.attr("type"), Some("ping" | "pingd")));
-    let runs = |id: &str| runs_on(&view.cluster.resources, id, &node.name);
+    let runs = |id: &str| runs_on(view.all_resources(), id, &node.name);
     for e in pings.filter(|e| e.id().is_some_and(runs)) {
         let parameter = |name: &str| {
             let found = crate::nvpairs::find(e, "instance_attributes", name, None, None);

@@ -33,6 +33,7 @@ fn with_warnings<T>(warnings: &[&str], work: impl FnOnce(&View<'_>) -> T) -> T {
         warnings: warnings.iter().map(|w| (*w).to_owned()).collect(),
         live: true,
         only: narrow::Only::default(),
+        descriptions: true,
     })
 }
 
@@ -179,6 +180,7 @@ fn fencing_is_shown_by_level() {
         warnings: Vec::new(),
         live: true,
         only: narrow::Only::default(),
+        descriptions: true,
     };
     let at =
         |level: Option<&str>| CrmMon { fence_history: level.map(str::to_owned), ..CrmMon::default() }.render(&view);

@@ -3,7 +3,7 @@
 pub use super::operations::threshold;
 use super::operations::{failcounts, operations};
 pub use super::words::{failed_action, status_words};
-use super::{CrmMon, Section, View, bans, brief, fencing, past, plural};
+use super::{CrmMon, Section, View, bans, brief, elements, fencing, past, plural};
 use crate::clock;
 use base::WallTime;
 use scheduler::status::{Node, NodeKind, Replica, Resource, ResourceKind, Role};
@@ -51,7 +51,8 @@ fn summary(options: &CrmMon, view: &View<'_>) -> String {
     let _ = match &cluster.dc {
         Some(dc) => {
             let dc = display_name(options, view, dc);
-            writeln!(out, "  * Current DC: {dc} (version {}) - partition {quorum}", dc_version(view))
+            let mixed = if elements::is_mixed(view) { "MIXED-VERSION " } else { "" };
+            writeln!(out, "  * Current DC: {dc} (version {}) - {mixed}partition {quorum}", dc_version(view))
         }
         None => writeln!(out, "  * Current DC: NONE"),
     };
@@ -120,7 +121,7 @@ pub fn display_name(options: &CrmMon, view: &View<'_>, name: &str) -> String {
         return name.to_owned();
     };
     if let (NodeKind::Guest, Some(launcher)) = (node.kind, &node.launcher) {
-        let host = crate::cluster::find(&view.cluster.resources, launcher).and_then(|r| r.active_on.first());
+        let host = crate::cluster::find(view.all_resources(), launcher).and_then(|r| r.active_on.first());
         return format!("{name}@{}", host.map_or("", String::as_str));
     }
     if node.id == node.name { name.to_owned() } else { format!("{name} ({})", node.id) }
@@ -138,9 +139,8 @@ fn nodes(options: &CrmMon, view: &View<'_>) -> String {
             (state, _) => format!("{state} (health is RED)"),
         };
         let mut state = state;
-        if options.show_detail && node.kind == NodeKind::Cluster {
-            let feature_set = node.attributes.get("#feature-set").map_or("<3.15.1", String::as_str);
-            state = format!("{state}, feature set {feature_set}");
+        if let Some(set) = elements::feature_set(node).filter(|_| options.show_detail) {
+            state = format!("{state}, feature set {set}");
         }
         let state = state.as_str();
         let name = display_name(options, view, &node.name);
@@ -178,7 +178,7 @@ fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, title: &str, o
         }
         return;
     }
-    let _ = write!(out, "{title}    * Resources:\n");
+    let _ = writeln!(out, "{title}    * Resources:");
     for r in super::elements::running(view, node) {
         // What connects a container is no resource of the operator's.
         if view.cluster.nodes.iter().any(|n| n.kind == NodeKind::Guest && n.name == r.name) {
@@ -261,9 +261,13 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
             }
             let _ = writeln!(out, "{indent}* Clone Set: {} [{child}]{notes}:", r.id);
             match options.show_detail || unique {
-                true => {
-                    r.children.iter().for_each(|c| resource_as(options, view, c, level + 1, numbered || unique, out))
-                }
+                true => r.children.iter().for_each(|c| match c.kind {
+                    // Every instance is a detail, also one that runs nowhere.
+                    ResourceKind::Primitive { .. } if options.show_detail => {
+                        let _ = writeln!(out, "{indent}  * {}", line(c, options, view, numbered || unique));
+                    }
+                    _ => resource_as(options, view, c, level + 1, numbered || unique, out),
+                }),
                 false => clone_summary(options, view, r, level + 1, out),
             }
         }
@@ -338,7 +342,7 @@ fn clone_summary(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, 
     let indent = "  ".repeat(level);
     let (mut started, mut promoted, mut unpromoted) = (Vec::new(), Vec::new(), Vec::new());
     for child in &r.children {
-        let special = child.failed || pending_role(child).is_some() || child.blocked || (!child.managed && r.managed);
+        let special = child.failed || pending_role(child).is_some() || child.blocked || is_left_alone(child);
         let special = special || child.active_on.iter().any(|n| is_unclean(view, n));
         let partly = !child.children.is_empty() && child.children.iter().any(|m| !is_active(m) && is_active(child));
         if special || partly {
@@ -354,7 +358,14 @@ fn clone_summary(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, 
         names.extend(child.active_on.iter().cloned());
     }
     let busy: Vec<&String> = r.children.iter().flat_map(|c| &c.active_on).collect();
-    let idle = view.cluster.nodes.iter().filter(|n| !busy.contains(&&n.name));
+    let in_bundle = |n: &Node| {
+        n.launcher.as_ref().is_some_and(|launcher| {
+            let bundles = view.all_resources().iter().filter(|r| matches!(r.kind, ResourceKind::Bundle { .. }));
+            bundles.into_iter().any(|b| crate::cluster::find(&b.children, launcher).is_some())
+        })
+    };
+    let idle =
+        view.cluster.nodes.iter().filter(|n| !busy.contains(&&n.name) && !in_bundle(n) && view.only.node(&n.name));
     let mut stopped: Vec<String> = idle.map(|n| n.name.clone()).collect();
     let free = r.children.iter().filter(|c| !is_active(c)).count();
     stopped.truncate(free);
@@ -367,6 +378,11 @@ fn clone_summary(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, 
             let _ = writeln!(out, "{indent}* {word}: [ {} ]", names.join(" "));
         }
     }
+}
+
+/// Whether the cluster does not care for it, or for a part of it.
+fn is_left_alone(r: &Resource) -> bool {
+    is_active(r) && (!r.managed || r.maintenance) || r.children.iter().any(is_left_alone)
 }
 
 /// `ocf:heartbeat:IPaddr2`.
@@ -491,11 +507,11 @@ pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn failures(_: &CrmMon, view: &View<'_>) -> String {
-    if view.cluster.failures.is_empty() {
+    if view.failures().next().is_none() {
         return String::new();
     }
     let mut out = String::from("Failed Resource Actions:\n");
-    for failure in &view.cluster.failures {
+    for failure in view.failures() {
         let _ = writeln!(out, "  * {}", failed_action(failure));
     }
     out

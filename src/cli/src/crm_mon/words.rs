@@ -1,5 +1,6 @@
 //! Failed operations and times in words.
 
+use crate::args::compat_21;
 use crate::clock;
 use base::WallTime;
 use base::exit::OcfCode;
@@ -10,7 +11,8 @@ use std::fmt::Write;
 pub fn status_words(status: i32) -> &'static str {
     match status {
         -1 => "pending",
-        0 => "complete",
+        0 if compat_21() => "complete",
+        0 => "Done",
         1 => "Cancelled",
         2 => "Timed Out",
         3 => "NOT SUPPORTED",

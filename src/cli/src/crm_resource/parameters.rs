@@ -172,7 +172,8 @@ pub fn set(
     let e = element(view.cib, id)?;
     if store.kind == Kind::Element {
         let frame = Element::new(e.name()).with("id", id).with(name, value);
-        source.call(sign(Request::upsert("resources", frame)))?;
+        let same = e.attr(name) == Some(value);
+        source.call(sign(if same { confirmed() } else { Request::upsert("resources", frame) }))?;
         return Ok(Done { text: format!("Set attribute: name={name} value={value}\n"), elements: Vec::new() });
     }
     let mut done = Done::default();
@@ -188,7 +189,7 @@ pub fn set(
             nvpairs::update(meant.element, store.set(), (name, value), store.set_id, store.id, &default_set);
         let set = if existed { String::new() } else { format!(" set={set}") };
         let _ = writeln!(done.text, "Set '{id}' option: id={pair}{set} name={name} value={value}");
-        done.elements.push(frame.clone());
+        done.elements.push(shown(&frame));
         steps.push(Request::upsert("resources", frame));
     }
     // Several change together or not at all.
@@ -203,11 +204,12 @@ pub fn delete(source: &Source, view: &View<'_>, id: &str, store: &Store<'_>, nam
     let e = element(view.cib, id)?;
     if store.kind == Kind::Element {
         let mut without = e.clone();
-        if without.remove_attr(name).is_some() {
-            let request = Request::new(Op::Replace, Target::Section("resources".to_owned()), Some(without));
-            source.call(sign(request))?;
-        }
         // What is not there need not be deleted.
+        let request = match without.remove_attr(name) {
+            Some(_) => Request::new(Op::Replace, Target::Section("resources".to_owned()), Some(without)),
+            None => confirmed(),
+        };
+        source.call(sign(request))?;
         return Ok(format!("Deleted attribute: {name}\n"));
     }
     let meant = meant(view.cib, id, store, name, "delete")?;
@@ -217,6 +219,22 @@ pub fn delete(source: &Source, view: &View<'_>, id: &str, store: &Store<'_>, nam
     let criteria = Element::new("nvpair").with("id", pair);
     source.call(sign(Request::new(Op::Delete, Target::Section("resources".to_owned()), Some(criteria))))?;
     Ok(format!("{}Deleted '{id}' option: id={pair} name={name}\n", meant.text))
+}
+
+/// What was written, in the order of attributes that programs know.
+fn shown(frame: &Element) -> Element {
+    let mut out = frame.clone();
+    for pair in out.elements_mut().flat_map(Element::elements_mut).filter(|e| e.name() == "nvpair") {
+        if let Some(name) = pair.remove_attr("name") {
+            pair.set("name", name);
+        }
+    }
+    out
+}
+
+/// An element set to what it is counts as a change of the configuration all the same, as with the original.
+fn confirmed() -> Request {
+    Request::new(Op::Bump, Target::Whole, None)
 }
 
 /// `--delete`: the element's name guards against deleting something else than was meant.

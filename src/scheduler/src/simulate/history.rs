@@ -231,7 +231,7 @@ fn write_entry(
         _ if op.interval_ms > 0 => key.clone(),
         _ => format!("{id}_last_0"),
     };
-    let transition = format!("-1:{call}:{target}:{SIMULATED}");
+    let transition = format!("{call}:-1:{target}:{SIMULATED}");
     let mut params: BTreeMap<String, String> = attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     filter_params(&mut params);
     let mut fresh = Element::new("lrm_rsc_op").with("id", &entry_id);

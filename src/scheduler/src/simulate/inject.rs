@@ -51,6 +51,8 @@ impl Events {
             out.element(Element::new("modify").with("watchdog", watchdog));
             set_property(cib, "have-watchdog", watchdog);
         }
+        let unknown = |name: &&String| s.find_node(name.as_str()).is_none();
+        self.node_up.iter().filter(unknown).for_each(|name| configure_node(cib, name));
         let mut status = Recorder::new(cib, now);
         let id_of = |name: &str| s.find_node(name).map_or(name.to_owned(), |n| s[n].id.to_string());
         let lists = [
@@ -96,6 +98,14 @@ impl Events {
             }
         }
         out.end();
+    }
+}
+
+/// A node that nobody knew of is one of the cluster from now on.
+fn configure_node(cib: &mut Element, name: &str) {
+    let nodes = cib.child_or_insert("configuration").child_or_insert("nodes");
+    if nodes.child_by_id("node", name).is_none() {
+        nodes.push(Element::new("node").with("id", name).with("uname", name));
     }
 }
 
