@@ -61,6 +61,17 @@ pub fn written(set: &Element) -> impl Iterator<Item = &Element> {
     set.elements_named("nvpair")
 }
 
+/// A holder's frame with the attributes of its pairs in the order that programs know.
+pub fn name_last(frame: &Element) -> Element {
+    let mut out = frame.clone();
+    for pair in out.elements_mut().flat_map(Element::elements_mut).filter(|e| e.name() == "nvpair") {
+        if let Some(name) = pair.remove_attr("name") {
+            pair.set("name", name);
+        }
+    }
+    out
+}
+
 /// Whether this is a pair of that name, as it is written.
 pub fn names(e: &Element, name: &str) -> bool {
     e.name() == "nvpair" && e.attr("name") == Some(name)

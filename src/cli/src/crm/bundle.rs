@@ -91,7 +91,7 @@ pub fn show(e: &Element) -> String {
         match part.name() {
             "primitive" => text += &format!(" \\\n\tprimitive {}", part.id().unwrap_or_default()),
             "meta_attributes" => {
-                let pairs: Vec<String> = part.elements_named("nvpair").map(super::show::quoted_pair).collect();
+                let pairs: Vec<String> = crate::nvpairs::written(part).map(super::show::quoted_pair).collect();
                 text += &format!(" \\\n\tmeta {}", pairs.join(" "));
             }
             name => {

@@ -49,19 +49,8 @@ impl Shadows {
         match words {
             ["list"] => Ok(list()),
             ["new", name, rest @ ..] => {
-                let path = file(name)?;
-                if path.exists() && !rest.contains(&"force") {
-                    return Err(error(format!(
-                        "cib.new: shadow CIB {name} is there already; new {name} force replaces it"
-                    )));
-                }
-                let cib = match rest.contains(&"empty") {
-                    true => emptied(live.cib()?),
-                    false => live.cib()?,
-                };
-                write(&path, &cib)?;
-                *source = Source::File(path.clone());
-                self.active = Some(((*name).to_owned(), path));
+                let path = self.create(live, name, rest)?;
+                *source = Source::File(path);
                 Ok(format!("INFO: cib.new: {name} shadow CIB created\n"))
             }
             ["use"] | ["use", "live"] => {
@@ -79,15 +68,8 @@ impl Shadows {
                 Ok(String::new())
             }
             ["import", path] => {
-                let path = Path::new(path);
-                if !path.is_file() {
-                    return Err(error(format!("cib.import: no {} pe input file", path.display())));
-                }
-                let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
-                let shadow = file(name)?;
-                write(&shadow, &Source::File(path.to_owned()).cib()?)?;
-                *source = Source::File(shadow.clone());
-                self.active = Some((name.to_owned(), shadow));
+                let (name, shadow) = self.import(Path::new(path))?;
+                *source = Source::File(shadow);
                 Ok(format!("INFO: cib.import: {name} shadow CIB created\n"))
             }
             ["delete", name] => {
@@ -133,6 +115,29 @@ impl Shadows {
                 "cib: list, new NAME, use [NAME], delete NAME, reset NAME, commit [NAME], diff, cibstatus show",
             )),
         }
+    }
+
+    fn create(&mut self, live: &Source, name: &str, words: &[&str]) -> Result<PathBuf, Failure> {
+        let path = file(name)?;
+        if path.exists() && !words.contains(&"force") {
+            return Err(error(format!("cib.new: shadow CIB {name} is there already; new {name} force replaces it")));
+        }
+        let cib = if words.contains(&"empty") { emptied(live.cib()?) } else { live.cib()? };
+        write(&path, &cib)?;
+        self.active = Some((name.to_owned(), path.clone()));
+        Ok(path)
+    }
+
+    /// A shadow called as the file is.
+    fn import(&mut self, path: &Path) -> Result<(String, PathBuf), Failure> {
+        if !path.is_file() {
+            return Err(error(format!("cib.import: no {} pe input file", path.display())));
+        }
+        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+        let shadow = file(&name)?;
+        write(&shadow, &Source::File(path.to_owned()).cib()?)?;
+        self.active = Some((name.clone(), shadow.clone()));
+        Ok((name, shadow))
     }
 }
 

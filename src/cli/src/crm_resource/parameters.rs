@@ -189,7 +189,7 @@ pub fn set(
             nvpairs::update(meant.element, store.set(), (name, value), store.set_id, store.id, &default_set);
         let set = if existed { String::new() } else { format!(" set={set}") };
         let _ = writeln!(done.text, "Set '{id}' option: id={pair}{set} name={name} value={value}");
-        done.elements.push(shown(&frame));
+        done.elements.push(nvpairs::name_last(&frame));
         steps.push(Request::upsert("resources", frame));
     }
     // Several change together or not at all.
@@ -219,17 +219,6 @@ pub fn delete(source: &Source, view: &View<'_>, id: &str, store: &Store<'_>, nam
     let criteria = Element::new("nvpair").with("id", pair);
     source.call(sign(Request::new(Op::Delete, Target::Section("resources".to_owned()), Some(criteria))))?;
     Ok(format!("{}Deleted '{id}' option: id={pair} name={name}\n", meant.text))
-}
-
-/// What was written, in the order of attributes that programs know.
-fn shown(frame: &Element) -> Element {
-    let mut out = frame.clone();
-    for pair in out.elements_mut().flat_map(Element::elements_mut).filter(|e| e.name() == "nvpair") {
-        if let Some(name) = pair.remove_attr("name") {
-            pair.set("name", name);
-        }
-    }
-    out
 }
 
 /// An element set to what it is counts as a change of the configuration all the same, as with the original.
