@@ -162,7 +162,7 @@ async fn agents_in_the_program_are_known_and_their_parameters_are_checked() {
     assert!(forced.status.success() && warned.contains("Warning: invalid resource option 'bogus'"), "{warned}");
     ok(&["pcs", "resource", "update", "vip", "bogus="]);
     let gone = refused(&cluster, &["pcs", "resource", "move", "d", "n9"]);
-    assert!(gone.contains("Node 'n9' does not exist"), "{gone}");
+    assert!(gone.contains("Node 'n9' does not appear to exist"), "{gone}");
 }
 
 /// Text that the cluster cannot hold is refused, whichever the door; never stored as something else.
