@@ -1,7 +1,7 @@
 //! Pacemaker's own checks of its command-line tools (`cts-cli`), with ours in place of its tools.
 //!
 //! The data stays outside: `../shared/pacemaker-cts` has the suite's files (`cts/cli`) and `plan.json`, the list of its steps with
-//! the environment of each; its README tells how both are made. A *section* is what one check puts out, set-up and CIB included.
+//! the environment of each; `cts/plan.py` tells how both are made. A *section* is what one check puts out, set-up and CIB included.
 //! `cts/pending.txt` names the sections that still differ; no other may, and what has come right must be taken out
 //! (`BASCULE_CTS_PENDING=<file>` writes the list anew). `BASCULE_CTS_OUT=<folder>` writes what ours put out, filtered, beside what
 //! was expected; `BASCULE_CTS_ONLY=<file,…>` runs a part and compares with no list.
