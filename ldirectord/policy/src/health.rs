@@ -307,11 +307,15 @@ impl Health {
     pub fn adopt_table(&mut self, table: &[ServiceEntry], now: Time) {
         for entry in table {
             for dest in entry.dests.iter().filter(|d| d.dest.weight > 0) {
-                let id = RealId { service: entry.service.key, dest: dest.dest.key };
-                if let Some(record) = self.records.get_mut(&id).filter(|r| r.source == Source::None) {
-                    record.set(Standing::Up, Source::Table, now);
-                }
+                self.adopt(RealId { service: entry.service.key, dest: dest.dest.key }, now);
             }
+        }
+    }
+
+    /// The same for one server of which nothing is known yet.
+    pub fn adopt(&mut self, id: RealId, now: Time) {
+        if let Some(record) = self.records.get_mut(&id).filter(|r| r.source == Source::None) {
+            record.set(Standing::Up, Source::Table, now);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The thread that owns the table: takes what is wanted, compares with what is there, makes the changes.
 
+use super::owned::Others;
 use base::ipvs::{ServiceEntry, ServiceKey};
 use kernel::ipvs::{Change, Error, Ipvs};
-use policy::{Op, Wanted, diff};
+use policy::{Op, RealId, Role, Wanted, diff};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Up to so many services are read one by one; for more the whole table is read at once.
@@ -16,6 +18,23 @@ pub struct Job {
     pub dropped: BTreeSet<ServiceKey>,
     /// Only these services, if given.
     pub scope: Option<BTreeSet<ServiceKey>>,
+    pub others: Arc<Others>,
+}
+
+/// Whether a change may be made beside the other directors of this machine.
+fn allowed(op: &Op, others: &Others) -> bool {
+    match op {
+        Op::EditService(service) => !others.decide(&service.key),
+        Op::DeleteDest { service, dest, role: Role::Foreign } => {
+            !others.keep_real(&RealId { service: *service, dest: *dest })
+        }
+        Op::DeleteDest { service, dest, .. } => !others.decide_real(&RealId { service: *service, dest: *dest }),
+        Op::AddDest { service, dest, .. } | Op::EditDest { service, dest, .. } => {
+            !others.decide_real(&RealId { service: *service, dest: dest.key })
+        }
+        // Whole services that others keep are never dropped.
+        Op::AddService(_) | Op::DeleteService(_) => true,
+    }
 }
 
 /// A change that was refused.
@@ -78,7 +97,8 @@ fn pass(table: &mut dyn Ipvs, job: Job) -> Report {
             Some(scope) if !whole => only(&job.wanted, scope),
             _ => job.wanted.clone(),
         };
-        let ops = diff(&wanted, &job.dropped, entries);
+        let mut ops = diff(&wanted, &job.dropped, entries);
+        ops.retain(|op| allowed(op, &job.others));
         let changes: Vec<Change> = ops.iter().map(change).collect();
         for (op, result) in ops.into_iter().zip(table.apply_all(&changes)) {
             match result {

@@ -397,6 +397,24 @@ async fn a_reload_cuts_nobody_off() {
 }
 
 #[tokio::test]
+async fn a_reload_that_is_taken_back_cuts_nobody_off() {
+    let (one, two, dead) = (web().await, web().await, web().await);
+    dead.set(0);
+    let table = Shared::default();
+    let director = start(&text(&[&one, &two], ""), &table, Options::default()).await;
+    weights(&table, &[w(&one, 5), w(&two, 5)]).await;
+    table.with(Memory::record);
+    director.reload(config(&text(&[&dead], ""))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    director.reload(config(&text(&[&one, &two], ""))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    weights(&table, &[w(&one, 5), w(&two, 5)]).await;
+    let log = table.with(Memory::take_log);
+    assert!(!log.iter().any(|c| matches!(c, Change::DeleteDest(..))), "{log:?}");
+    director.stop("TERM").await;
+}
+
+#[tokio::test]
 async fn a_restart_keeps_weights_until_checks_say_otherwise() {
     let one = web().await;
     one.set(0);

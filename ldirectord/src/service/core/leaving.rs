@@ -26,8 +26,9 @@ struct Last {
 }
 
 impl Core {
-    /// To be called before a new plan replaces the old one.
-    pub(super) fn note_leaving(&mut self, new: &Plan) {
+    /// To be called before a new plan replaces the old one. Told are the servers that were on their way out and are wanted again:
+    /// they stand in the table, and were up.
+    pub(super) fn note_leaving(&mut self, new: &Plan) -> Vec<RealId> {
         let kept: BTreeSet<RealId> = new.ids().map(|(id, ..)| id).collect();
         let services = new.services();
         for (id, _, real) in self.plan.ids().filter(|(id, ..)| self.active && services.contains(&id.service)) {
@@ -35,7 +36,9 @@ impl Core {
                 self.leaving.0.insert(id, Last { dest: real.dest.clone(), since: Instant::now() });
             }
         }
+        let back = self.leaving.0.keys().filter(|id| kept.contains(id)).copied().collect();
         self.leaving.0.retain(|id, _| !kept.contains(id) && services.contains(&id.service));
+        back
     }
 
     /// They take no new connections once others are up, and are not brought back if somebody removes them.

@@ -34,7 +34,7 @@ use super::hooks::Hooks;
 use super::maintenance::{Mark, Scanner};
 use super::monitor::Monitor;
 use super::operator::{Kept, MarkError, MarkRequest, Marked};
-use super::owned::Owned;
+use super::owned::{Others, Owned, Watch};
 use super::place::Place;
 use super::runner::{CheckId, Finding, Runner};
 use super::status::Status;
@@ -129,6 +129,7 @@ enum Event {
     Marks(BTreeSet<Mark>, Scanner),
     File(Seen, Found),
     Names(names::Answers),
+    Others(Watch, Others),
     Loaded {
         loaded: Box<Result<Accepted, LoadError>>,
         force: bool,
@@ -180,6 +181,9 @@ pub struct Core {
     dropped: BTreeSet<ServiceKey>,
     /// The record of what it has placed, for the next start.
     owned: Owned,
+    /// What other directors of this machine have placed, and who looks after that.
+    others: Arc<Others>,
+    watch: Option<Watch>,
     /// Servers that have left the configuration, but not all of their clients.
     leaving: leaving::Leaving,
     /// What the active directors have agreed on; empty: nothing, or there is nobody to agree with.
@@ -220,6 +224,8 @@ impl Core {
         let plan = plan(&config);
         let owned = Owned::load(options.state.as_deref(), &logger);
         Core {
+            others: Arc::default(),
+            watch: Some(owned.watch()),
             index: index(&plan),
             health: Health::default(),
             born: Instant::now(),
@@ -274,6 +280,10 @@ impl Core {
         let now = self.now();
         self.names.follow(&self.file);
         self.health.follow(&self.plan, now);
+        if let Some(watch) = &mut self.watch {
+            let others = watch.look();
+            self.others_seen(others);
+        }
         self.adopt().await;
         let verdicts = std::mem::take(&mut self.options.verdicts);
         self.believe(&verdicts);

@@ -5,16 +5,18 @@ use super::{Core, Event};
 use crate::config::{Virtual, service_label};
 use crate::service::alerts::Phase;
 use crate::service::notices;
+use crate::service::owned::{Others, Placed};
 use crate::service::table::{Failed, Job, Report};
 use base::ipvs::ServiceKey;
 use kernel::ipvs::Error;
 use policy::{Op, RealId, Role, Wanted, wanted};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Core {
     /// What stands in the table when we come counts as up until checked.
     pub(super) async fn adopt(&mut self) {
-        let nothing = Job { wanted: Wanted::default(), dropped: BTreeSet::new(), scope: None };
+        let nothing = self.job(Wanted::default(), BTreeSet::new(), None);
         if let Some(Report { read: Ok(entries), .. }) = self.table.pass(nothing).await {
             let now = self.now();
             if self.active {
@@ -43,7 +45,7 @@ impl Core {
         if whole {
             self.promised.append(&mut self.waiting);
         }
-        let job = Job { wanted, dropped: self.deletable(), scope: (!whole).then_some(dirty) };
+        let job = self.job(wanted, self.deletable(), (!whole).then_some(dirty));
         self.passing = true;
         let (table, events) = (self.table.handle(), self.events_in.clone());
         tokio::spawn(async move {
@@ -115,18 +117,31 @@ impl Core {
     /// What it has placed or may have, written down for the next start.
     pub(super) fn note_owned(&mut self) {
         if self.active {
-            let services = self.plan.services().union(&self.dropped).copied().collect();
-            self.owned.note(services, &self.options.logger);
+            self.owned.note(Placed::of(&self.plan, &self.dropped), &self.options.logger);
         }
     }
 
     /// What is dropped and may be deleted: not what another director of this machine keeps as well.
     fn deletable(&self) -> BTreeSet<ServiceKey> {
-        if self.dropped.is_empty() {
-            return BTreeSet::new();
+        self.dropped.iter().filter(|key| !self.others.keep(key)).copied().collect()
+    }
+
+    fn job(&self, wanted: Wanted, dropped: BTreeSet<ServiceKey>, scope: Option<BTreeSet<ServiceKey>>) -> Job {
+        Job { wanted, dropped, scope, others: self.others.clone() }
+    }
+
+    /// Who else has placed what, as it was found just now.
+    pub(super) fn others_seen(&mut self, others: Others) {
+        if *self.others == others {
+            return;
         }
-        let others = self.owned.of_others();
-        self.dropped.difference(&others).copied().collect()
+        let services = self.plan.services();
+        let before = self.others.shared(&services);
+        for line in others.shared(&services).into_iter().filter(|line| !before.contains(line)) {
+            self.log(&format!("Warning: {line}"));
+        }
+        self.others = Arc::new(others);
+        self.whole_due = true;
     }
 
     /// Logs a change, and tells those who want to know of a fallback that comes and goes.
@@ -225,13 +240,13 @@ impl Core {
         self.phase = Phase::Stopping;
         self.runner.stop();
         let clean = self.config.virtuals.iter().filter(|v| v.clean_stop).map(|v| v.key);
-        let others = self.owned.of_others();
+        self.others = Arc::new(self.owned.watch().look());
         let all = clean.chain(self.dropped.iter().copied());
-        let dropped: BTreeSet<ServiceKey> = all.filter(|key| !others.contains(key)).collect();
+        let dropped: BTreeSet<ServiceKey> = all.filter(|key| !self.others.keep(key)).collect();
         let mut failed = Vec::new();
         let mut left = BTreeSet::new();
         if self.active {
-            let job = Job { wanted: Wanted::default(), dropped, scope: None };
+            let job = self.job(Wanted::default(), dropped, None);
             if let Some(report) = self.table.pass(job).await {
                 for op in &report.done {
                     let text = notices::of_op(op, true);

@@ -42,8 +42,9 @@ impl Core {
             self.dropped.extend(self.plan.services().difference(&plan.services()));
         }
         self.dropped.retain(|key| !plan.services().contains(key));
-        self.note_leaving(&plan);
+        let back = self.note_leaving(&plan);
         self.health.follow(&plan, now);
+        back.into_iter().for_each(|id| self.health.adopt(id, now));
         self.index = super::index(&plan);
         self.fallback_state.retain(|key, _| plan.services().contains(key));
         self.monitor = Monitor::new(&config);

@@ -17,6 +17,14 @@ impl Core {
         self.follow_agreed();
         self.remind();
         self.resolve_names();
+        self.owned.try_again(&self.options.logger);
+        if let Some(mut watch) = self.watch.take() {
+            let events = self.events_in.clone();
+            tokio::task::spawn_blocking(move || {
+                let others = watch.look();
+                let _ = events.blocking_send(Event::Others(watch, others));
+            });
+        }
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;
             tokio::task::spawn_blocking(kernel::memory::trim);
@@ -55,6 +63,10 @@ impl Core {
                 self.file(found);
             }
             Event::Names(answers) => self.names_told(answers),
+            Event::Others(watch, others) => {
+                self.watch = Some(watch);
+                self.others_seen(others);
+            }
             Event::Loaded { loaded, force, done } => self.loaded(*loaded, force, done),
         }
     }

@@ -152,3 +152,53 @@ async fn what_another_director_keeps_as_well_is_not_taken_away() {
     second.stop("TERM").await;
     assert_eq!(services(&table), 0);
 }
+
+/// Two files with the same service: each keeps its own servers, and of what both have, the first one's word counts.
+#[tokio::test]
+async fn two_directors_that_share_a_service_leave_each_others_servers() {
+    let (one, two, both) = (web().await, web().await, web().await);
+    let (table, dir) = (Shared::default(), tempfile::tempdir().unwrap());
+    let options = |name: &str| Options { state: Some(dir.path().join(format!("{name}.json"))), ..Options::default() };
+    let of = |own: &Web, weight: u32, scheduler: &str| {
+        let real = |port: u16, weight: u32| format!("    real=127.0.0.1:{port} masq {weight}\n");
+        let reals = real(own.port, 5) + &real(both.port, weight);
+        format!("checkinterval=1\nvirtual=10.0.0.1:80\n{reals}    scheduler={scheduler}\n")
+    };
+    let first = start(&of(&one, 3, "wrr"), &table, options("a")).await;
+    weights(&table, &[w(&one, 5), w(&both, 3)]).await;
+    wait_for("it is written down", || dir.path().join("a.owned").exists()).await;
+    let second = start(&of(&two, 4, "wlc"), &table, options("b")).await;
+    let together = [w(&one, 5), w(&two, 5), w(&both, 3)];
+    weights(&table, &together).await;
+    wait_for("it is written down", || dir.path().join("b.owned").exists()).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    table.with(Memory::record);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(table.with(Memory::take_log), [], "they do not fight");
+    weights(&table, &together).await;
+    assert_eq!(table.with(|t| t.services().unwrap())[0].service.scheduler, "wrr");
+    // Their own come and go as ever; and what is left of the first goes with it.
+    two.set(503);
+    weights(&table, &[w(&one, 5), w(&both, 3)]).await;
+    two.set(200);
+    weights(&table, &together).await;
+    first.stop("TERM").await;
+    weights(&table, &[w(&two, 5), w(&both, 4)]).await;
+    second.stop("TERM").await;
+    assert_eq!(services(&table), 0);
+}
+
+#[tokio::test]
+async fn a_record_that_the_disk_did_not_take_is_written_when_it_does() {
+    let one = web().await;
+    let (table, dir) = (Shared::default(), tempfile::tempdir().unwrap());
+    // A file where its directory should be: what is written there fails, for root too.
+    let state = dir.path().join("state");
+    std::fs::write(&state, "").unwrap();
+    let options = Options { state: Some(state.join("a.json")), ..Options::default() };
+    let director = start(&text(&[&one], ""), &table, options).await;
+    weights(&table, &[w(&one, 5)]).await;
+    std::fs::remove_file(&state).unwrap();
+    wait_for("it is written down after all", || state.join("a.owned").exists()).await;
+    director.stop("TERM").await;
+}
