@@ -104,6 +104,13 @@ impl Resolvers {
             }
         };
         let mut targets = answer.targets;
+        if let Some(no) = targets.iter().find(|t| !can_serve(t))
+            && !targets.iter().any(can_serve)
+        {
+            return Err(format!("`{}` stands for {} alone, which is no server", asked.name, told(no)));
+        }
+        // What an odd record says must not take the others' places.
+        targets.retain(can_serve);
         targets.sort_unstable();
         targets.dedup_by_key(|t| (t.addr, t.service.map(|s| s.0)));
         targets.truncate(MAX_TARGETS);
@@ -193,8 +200,42 @@ impl Resolvers {
     }
 }
 
+/// Whether packets can be sent there: a sinkhole's 0.0.0.0 would be this machine, for a check.
+fn can_serve(target: &Target) -> bool {
+    let addr = match target.addr {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+    };
+    addr && target.service.is_none_or(|(port, _)| port != 0)
+}
+
+fn told(target: &Target) -> String {
+    match target.service {
+        Some((port, _)) => SocketAddr::new(target.addr, port).to_string(),
+        None => target.addr.to_string(),
+    }
+}
+
 fn least_ttl(records: &[Record]) -> Duration {
     records.iter().map(|r| Duration::from_secs(u64::from(r.ttl))).min().unwrap_or_default()
+}
+
+/// What the names of this configuration stand for in it.
+pub fn known(config: &Config) -> BTreeMap<Asked, Vec<Target>> {
+    let mut known: BTreeMap<Asked, Vec<Target>> = BTreeMap::new();
+    for v in config.virtuals.iter().filter(|v| v.resolve != Resolve::Once) {
+        for real in &v.reals {
+            let Some(name) = &real.name else { continue };
+            let asked = Asked { name: name.to_string(), family: v.family(), resolve: v.resolve };
+            let service = (v.resolve == Resolve::Srv).then_some((real.port, real.weight));
+            let targets = known.entry(asked).or_default();
+            let target = Target { addr: real.addr, service };
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+    }
+    known
 }
 
 /// All names that a configuration wants to have asked again.

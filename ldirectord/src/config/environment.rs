@@ -29,8 +29,16 @@ pub trait Environment {
 pub struct System {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     services: Option<BTreeMap<(String, &'static str), u16>>,
+    /// What names stand for that need not be asked.
+    known: BTreeMap<Asked, Vec<Target>>,
     /// By look-ups of what names stand for, one after the other.
     waited: Duration,
+}
+
+impl System {
+    pub fn knowing(known: BTreeMap<Asked, Vec<Target>>) -> System {
+        System { known, ..System::default() }
+    }
 }
 
 /// Ports of the checks' own protocols, for machines without `/etc/services`.
@@ -75,6 +83,9 @@ impl Environment for System {
     }
 
     fn targets(&mut self, asked: &Asked) -> Result<Vec<Target>, String> {
+        if let Some(targets) = self.known.get(asked) {
+            return Ok(targets.clone());
+        }
         if self.waited >= LOOKUP_PATIENCE {
             return Err(format!("the names before it have taken {} s", self.waited.as_secs()));
         }

@@ -16,6 +16,9 @@ pub fn lint(config: &Config) -> Vec<Problem> {
         cannot_fail_or_succeed(v, &mut found);
         receive(v, &mut found);
         reals(v, &mut found);
+        ports(v, &mut found);
+        tls(v, &mut found);
+        requests(v, &mut found);
     }
     found
 }
@@ -240,6 +243,73 @@ fn reals(v: &Virtual, found: &mut Vec<Problem>) {
                 "use masq to change ports",
             );
         }
+    }
+}
+
+/// Ports on which nobody is, or somebody else.
+fn ports(v: &Virtual, found: &mut Vec<Problem>) {
+    let id = service_id(&v.key);
+    if v.protocol().is_some() && v.port() == 0 && v.persistent_s.is_none() {
+        let expected = "a port: the kernel serves all ports only with persistence, and no packet comes here";
+        warn(found, v.line, None, format!("{id}: port 0"), expected, "set persistent, or use fwm marks");
+    }
+    let standard = match v.service {
+        ServiceProtocol::Http => (443, "https"),
+        ServiceProtocol::Https => (80, "http"),
+        _ => return,
+    };
+    if negotiates(v)
+        && let Some(real) = v.reals.iter().find(|r| v.port_to_check(r) == standard.0)
+    {
+        let what = format!("{id}: service = {} at port {} of {}", v.service.name(), standard.0, real.addr);
+        let cure = format!("service = {}, or checkport", standard.1);
+        warn(found, v.line_of("service").max(v.line), None, what, "the other protocol is usual there", &cure);
+    }
+    if let Some(fallback) = v.fallback.as_ref().filter(|f| v.is_itself(&v.dest_key(f.addr, f.port, f.forward))) {
+        let what = format!("{id}: fallback = {}", bracketed(fallback.addr));
+        let expected = "another address: it is the service itself, and clients' packets go round in circles";
+        warn(found, v.line_of("fallback"), None, what, expected, "");
+    }
+}
+
+/// What certificates are to be verified by is looked at where a check speaks TLS.
+fn tls(v: &Virtual, found: &mut Vec<Problem>) {
+    use ServiceProtocol::*;
+    let id = service_id(&v.key);
+    let speaks = match v.service {
+        Https | Http2 | HttpProxy | Imaps | Ldaps | Pops => true,
+        Mysql | Pgsql => v.sql_tls,
+        // By a URL in the request, or where a redirect leads.
+        Http => true,
+        _ => false,
+    };
+    if v.tls_verify && !(negotiates(v) && speaks) {
+        let what = format!("{id}: tlsverify with service = {}", v.service.name());
+        warn(found, v.line_of("tlsverify"), Option::None, what, "this check speaks no TLS: nothing is verified", "");
+    }
+    if let Some(file) = v.tls_ca_file.as_ref().filter(|f| !f.exists()) {
+        let what = format!("{id}: tlscafile = {}", file.display());
+        warn(
+            found,
+            v.line_of("tlscafile"),
+            Option::None,
+            what,
+            "there is no such file: the real servers stay down",
+            "",
+        );
+    }
+}
+
+/// A request is a path or a URL, not a line of the protocol.
+fn requests(v: &Virtual, found: &mut Vec<Problem>) {
+    let http = matches!(v.service, ServiceProtocol::Http | ServiceProtocol::Https | ServiceProtocol::Http2);
+    let typed = |r: &&Real| ["GET ", "HEAD ", "POST "].iter().any(|m| r.request.trim_start_matches('/').starts_with(m));
+    if http
+        && negotiates(v)
+        && let Some(real) = v.reals.iter().find(typed)
+    {
+        let (what, line) = (format!("{}: request = \"{}\"", service_id(&v.key), real.request), v.line_of("request"));
+        warn(found, line.max(real.line), None, what, "a path such as \"/alive.html\"", "httpmethod sets the method");
     }
 }
 

@@ -262,7 +262,14 @@ fn lint_finds_likely_mistakes() {
     says("virtual=10.0.0.1:3306\n    real=10.0.1.1 gate\n", "a login and a request");
     says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    sourceaddress=2001:db8::1\n", "family");
     says("virtual=5\n    real=10.0.1.1 gate\n    checktype=connect\n", "no port to check");
+    says("virtual=10.0.0.1:0\n    real=10.0.1.1:0 masq\n    checkport=80\n", "only with persistence");
+    says("virtual=10.0.0.1:443\n    real=10.0.1.1:443 gate\n    service=http\n", "the other protocol");
+    says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    fallback=10.0.0.1:80 gate\n", "it is the service itself");
+    says("virtual=10.0.0.1:50051\n    real=10.0.1.1 gate\n    service=grpc\n    tlsverify=yes\n", "speaks no TLS");
+    says("virtual=10.0.0.1:443\n    real=10.0.1.1 gate\n    tlscafile=/no/such.pem\n", "no such file");
+    says("virtual=10.0.0.1:80\n    real=10.0.1.1 gate\n    request=\"GET / HTTP/1.0\"\n", "a path such as");
     assert!(lint(&accept(ONE).config).is_empty());
+    assert!(lint(&accept("virtual=10.0.0.1:80\n    real=10.0.1.1 masq\n").config).is_empty());
 }
 
 #[test]

@@ -70,6 +70,20 @@ fn files_of_the_resolver() {
     assert_eq!(Resolvers::parse("", "").servers, ["127.0.0.1:53".parse().unwrap()]);
 }
 
+/// A sinkhole's answer would be this machine, for a check.
+#[tokio::test]
+async fn what_no_packet_can_be_sent_to_is_no_server() {
+    let zone = Zone::default();
+    zone.lock().unwrap().insert("web.test", (7, vec![a("0.0.0.0"), a("239.1.1.1")]));
+    zone.lock().unwrap().insert("host.test", (7, vec![a("192.0.2.7")]));
+    zone.lock().unwrap().insert("_http.test", (7, vec![srv(1, 1, 0, "host.test."), srv(1, 1, 80, "host.test.")]));
+    let resolvers = server(zone.clone()).await;
+    let why = resolvers.ask(&all("web.test")).await.unwrap_err();
+    assert!(why.contains("stands for 0.0.0.0 alone"), "{why}");
+    let services = Asked { name: "_http.test".to_owned(), family: Family::IPv4, resolve: Resolve::Srv };
+    assert_eq!(resolvers.ask(&services).await.unwrap().targets, [target("192.0.2.7", Some((80, 1)))]);
+}
+
 #[tokio::test]
 async fn all_addresses_and_for_how_long() {
     let zone = Zone::default();

@@ -42,7 +42,7 @@ pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
-use crate::names::Resolvers;
+use crate::names::{Asked, Resolvers, Target};
 use kernel::ipvs::Ipvs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,10 +103,15 @@ pub enum LoadError {
 
 /// Reads and parses a file.
 pub fn load(path: &Path) -> Result<Accepted, LoadError> {
+    load_knowing(path, BTreeMap::new())
+}
+
+/// The same where it is known what some names stand for: they are asked when their time is over, not now.
+fn load_knowing(path: &Path, known: BTreeMap<Asked, Vec<Target>>) -> Result<Accepted, LoadError> {
     let read = |e: std::io::Error| LoadError::Read { path: path.to_owned(), why: e.to_string() };
     let bytes = kernel::files::read_regular(path, config::MAX_BYTES as u64).map_err(read)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    config::parse(&text, &mut System::default())
+    config::parse(&text, &mut System::knowing(known))
         .map_err(|refused| LoadError::Refused { path: path.to_owned(), refused })
 }
 

@@ -7,6 +7,7 @@
 use super::super::io::Stream;
 use super::super::{Failure, failure};
 use super::MAX_BODY_BYTES;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 /// Bytes of a status line and all headers.
@@ -15,6 +16,8 @@ pub const MAX_HEAD_BYTES: usize = 256 << 10;
 const MAX_INTERIM: u32 = 16;
 /// Empty lines before a status line.
 const MAX_EMPTY_LINES: usize = 8;
+/// Silence within a body after which it is looked at what has come.
+const QUIET: Duration = Duration::from_millis(500);
 const MAX_REASON_CHARS: usize = 60;
 /// A chunk's length with its extensions.
 const MAX_CHUNK_LINE: usize = 4_096;
@@ -45,9 +48,14 @@ impl Answer {
         format!("{} {}", self.code, self.reason).trim_end().to_owned()
     }
 
-    /// Reads an answer to a request that was sent. Of one that is no success only what came with its head.
-    pub async fn read(stream: &mut Box<dyn Stream>, head_only: bool) -> Result<Answer, Failure> {
-        let mut input = Input { stream, buffer: Vec::new(), at: 0, read: 0, end: None };
+    /// Reads an answer to a request that was sent. Of one that is no success only what came with its head; of a body that does not
+    /// end what is `enough`.
+    pub async fn read(
+        stream: &mut Box<dyn Stream>,
+        head_only: bool,
+        enough: impl Fn(&[u8]) -> bool + Send + Sync,
+    ) -> Result<Answer, Failure> {
+        let mut input = Input { stream, enough: &enough, buffer: Vec::new(), at: 0, read: 0, end: None };
         for _ in 0..=MAX_INTERIM {
             let head = input.head().await?;
             if (100..200).contains(&head.code) && head.code != 101 {
@@ -105,7 +113,10 @@ impl Head {
     fn status(line: &[u8]) -> Option<Head> {
         let line = String::from_utf8_lossy(line);
         let (version, rest) = line.split_once([' ', '\t'])?;
-        let number = version.strip_prefix("HTTP/")?;
+        let (name, number) = version.split_at_checked(5)?;
+        if !name.eq_ignore_ascii_case("HTTP/") {
+            return None;
+        }
         if !number.starts_with(|c: char| c.is_ascii_digit()) {
             return None;
         }
@@ -134,6 +145,7 @@ type Body = (Vec<u8>, Option<String>);
 /// What has come, and what of it was read.
 struct Input<'s> {
     stream: &'s mut Box<dyn Stream>,
+    enough: &'s (dyn Fn(&[u8]) -> bool + Send + Sync),
     buffer: Vec<u8>,
     at: usize,
     read: usize,
@@ -165,6 +177,20 @@ impl Input<'_> {
         Ok(self.end.is_none())
     }
 
+    /// The same within a body of which these chunks, or what is here, has come: a server that then says nothing for [`QUIET`], and
+    /// does not end it, is not waited for if that is enough.
+    async fn more_of_body(&mut self, chunks: Option<&[u8]>) -> Result<bool, Failure> {
+        if let Ok(more) = tokio::time::timeout(QUIET, self.more()).await {
+            return more;
+        }
+        let came = chunks.unwrap_or_else(|| self.rest());
+        if came.is_empty() || !(self.enough)(came) {
+            return self.more().await;
+        }
+        self.end = Some("not ended".to_owned());
+        Ok(false)
+    }
+
     async fn head(&mut self) -> Result<Head, Failure> {
         let mut searched = 0;
         loop {
@@ -177,7 +203,7 @@ impl Input<'_> {
             }
             // The end of a head may begin in the last three bytes.
             searched = self.rest().len().saturating_sub(3);
-            let doubtful = self.rest().len() >= 5 && !self.rest().starts_with(b"HTTP/");
+            let doubtful = self.rest().get(..5).is_some_and(|start| !start.eq_ignore_ascii_case(b"HTTP/"));
             if doubtful || self.rest().len() > MAX_HEAD_BYTES {
                 let long = self.rest().len() > MAX_HEAD_BYTES && !doubtful;
                 return Err(if long {
@@ -220,7 +246,7 @@ impl Input<'_> {
         }
         let wanted = head.length.unwrap_or(u64::MAX);
         let most = wanted.min(MAX_BODY_BYTES as u64) as usize;
-        while self.rest().len() < most && self.more().await? {}
+        while self.rest().len() < most && self.more_of_body(None).await? {}
         let body = self.rest()[..self.rest().len().min(most)].to_vec();
         let short = match head.length {
             Some(length) if (body.len() as u64) < length && body.len() < MAX_BODY_BYTES => {
@@ -241,7 +267,7 @@ impl Input<'_> {
     async fn chunks(&mut self) -> Result<Body, Failure> {
         let mut body = Vec::new();
         loop {
-            let Some(line) = self.chunk_line().await? else {
+            let Some(line) = self.chunk_line(&body).await? else {
                 let how = self.end.clone().unwrap_or_else(|| "a broken chunk".to_owned());
                 let len = body.len();
                 return Ok((body, Some(format!("{how} after {len} bytes, without the last chunk"))));
@@ -256,7 +282,7 @@ impl Input<'_> {
             }
             let room = (MAX_BODY_BYTES - body.len()) as u64;
             let most = size.min(room) as usize;
-            while self.rest().len() < most && self.more().await? {}
+            while self.rest().len() < most && self.more_of_body(Some(&body)).await? {}
             let got = self.rest().len().min(most);
             body.extend_from_slice(&self.rest()[..got]);
             self.take(got);
@@ -267,7 +293,7 @@ impl Input<'_> {
     }
 
     /// The line before a chunk's content; what ends the chunk before it is passed over.
-    async fn chunk_line(&mut self) -> Result<Option<String>, Failure> {
+    async fn chunk_line(&mut self, body: &[u8]) -> Result<Option<String>, Failure> {
         loop {
             self.skip_empty_lines();
             if let Some(end) = self.rest().iter().position(|b| *b == b'\n') {
@@ -275,7 +301,7 @@ impl Input<'_> {
                 self.take(end + 1);
                 return Ok(Some(line));
             }
-            if self.rest().len() > MAX_CHUNK_LINE || !self.more().await? {
+            if self.rest().len() > MAX_CHUNK_LINE || !self.more_of_body(Some(body)).await? {
                 return Ok(None);
             }
         }
@@ -318,7 +344,7 @@ mod tests {
     async fn read(answer: &[u8]) -> Result<Answer, Failure> {
         let script = Script::new(answer, 0..0, answer.len());
         let mut stream: Box<dyn Stream> = Box::new(Scripted::new(Arc::new(script)));
-        Answer::read(&mut stream, false).await
+        Answer::read(&mut stream, false, |_| false).await
     }
 
     #[tokio::test]
@@ -327,6 +353,7 @@ mod tests {
         for (text, code) in [
             ("HTTP/1.1 200 OK\r\n\r\nbody".to_owned(), 200),
             ("HTTP/1.0 200\n\nbody".to_owned(), 200),
+            ("http/1.1 200 ok\r\n\r\nbody".to_owned(), 200),
             ("HTTP/2.0 200 OK\r\n\r\nbody".to_owned(), 200),
             ("HTTP/2 200 \r\n\r\nbody".to_owned(), 200),
             (format!("HTTP/1.1 200 OK\r\n{many}\r\nbody"), 200),

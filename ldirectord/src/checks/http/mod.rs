@@ -96,8 +96,11 @@ impl HttpCheck {
     pub async fn run(&self, net: &Net) -> Outcome {
         let mut hop = self.first();
         let mut away = None;
-        for _ in 0..=MAX_REDIRECTS {
-            let answer = self.fetch(net, &hop).await?;
+        for redirects in 0..=MAX_REDIRECTS {
+            let answer = self.fetch(net, &hop).await.map_err(|e| match redirects {
+                0 => e,
+                _ => Failure { why: format!("at {}, to which it redirects ({}): {}", hop.addr, hop.url, e.why), ..e },
+            })?;
             let Some(location) = answer.location.as_ref().filter(|_| answer.is_redirect()) else {
                 return self.judge(&answer, away.as_ref());
             };
@@ -196,7 +199,10 @@ impl HttpCheck {
         );
         // A server may answer and close before it has read all; only if there is no answer does that matter.
         let sent = async { stream.write_all(request.as_bytes()).await.and(stream.flush().await) }.await;
-        match (Answer::read(&mut stream, self.method == HttpMethod::Head).await, sent) {
+        match (
+            Answer::read(&mut stream, self.method == HttpMethod::Head, |body| self.receive.is_match(body)).await,
+            sent,
+        ) {
             (Err(_), Err(e)) => Err(e.into()),
             (answer, _) => answer,
         }

@@ -199,6 +199,10 @@ async fn the_real_server_alone_gives_the_verdict() {
     }
     let away = moved(format!("http://127.0.0.2:{alive}/")).await;
     down(away, "service=http", "a redirect to another host").await;
+    // Who reads that a connection was refused must not look for it at the port of `real`.
+    let secure = moved("https://www.example.test:7/".to_owned()).await;
+    let told = "at 127.0.0.1:7, to which it redirects (https://www.example.test:7/)";
+    down(secure, "service=http\nvirtualhost=www.example.test", told).await;
     let elsewhere = serve_at("127.0.0.2:0", |mut s| async move {
         let _ = s.read(&mut [0; 1024]).await;
         let _ = s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive").await;
@@ -242,6 +246,19 @@ async fn a_body_that_breaks_off_counts_as_far_as_it_came() {
     })
     .await;
     down(nothing, "service=http", "nothing of the body").await;
+    // Streams of events, and servers that keep the connection for the rest: LWP is content with what came.
+    for head in ["Content-Type: text/event-stream", "Content-Length: 100", "Transfer-Encoding: chunked"] {
+        let open = serve(move |mut s| async move {
+            let _ = s.read(&mut [0; 1024]).await;
+            let body = if head.ends_with("chunked") { "5\r\nalive\r\n" } else { "alive" };
+            let _ = s.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(9)).await;
+        })
+        .await;
+        let told = verdict(open, "service=http\nreceive=\"alive\"").await;
+        assert!(told.up && told.answer.contains("not ended"), "{head}: {told:?}");
+        down(open, "service=http\nreceive=\"more\"", "within 1 s").await;
+    }
 }
 
 #[tokio::test]

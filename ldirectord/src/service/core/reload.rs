@@ -8,7 +8,7 @@ use crate::service::edits::applied;
 use crate::service::monitor::Monitor;
 use crate::service::status::ReloadNote;
 use crate::service::watch::Found;
-use crate::service::{LoadError, hooks, load};
+use crate::service::{LoadError, hooks, load_knowing};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,9 +77,10 @@ impl Core {
             }
             return;
         };
-        let events = self.events_in.clone();
+        // A dead name server keeps nobody from changing what has nothing to do with it.
+        let (events, known) = (self.events_in.clone(), crate::names::known(&self.file));
         tokio::task::spawn_blocking(move || {
-            let loaded = Box::new(load(&path));
+            let loaded = Box::new(load_knowing(&path, known));
             let _ = events.blocking_send(Event::Loaded { loaded, force, done });
         });
     }

@@ -3,6 +3,29 @@
 use super::*;
 use crate::names::tests::{Zone, a, server};
 
+/// A file that is reloaded while no name server answers keeps what it knows; and what has nothing to do with names is taken.
+#[tokio::test]
+async fn a_reload_without_a_name_server() {
+    let zone = Zone::default();
+    let resolvers = Some(server(zone.clone()).await);
+    let (table, dir) = (Shared::default(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("t.cf");
+    let text = |weight: u32| {
+        format!(
+            "virtual=10.0.0.1:80\n    real=web.invalid:80 masq 5\n    real=10.0.1.9:80 masq {weight}\n    checktype=on\n    resolve=all\n"
+        )
+    };
+    let config = parse(&text(1), &mut One).unwrap_or_else(|e| panic!("{e}")).config;
+    let options = Options { resolvers, config_path: Some(path.clone()), ..Options::default() };
+    let director = Director::start(config, Box::new(table.clone()), options).await;
+    wait_for("both are there", || table.weights() == ["80:1", "80:5"]).await;
+    std::fs::write(&path, text(7)).unwrap();
+    director.reload_file().await.unwrap();
+    wait_for("the weight is taken", || table.weights() == ["80:5", "80:7"]).await;
+    assert_eq!(servers(&table), ["10.0.1.1", "10.0.1.9"]);
+    drop(director);
+}
+
 struct One;
 
 impl Environment for One {
@@ -52,6 +75,11 @@ async fn a_name_is_asked_again_and_its_silence_changes_nothing() {
     zone.lock().unwrap().insert("web.example.test", (1, vec![a("10.0.1.2"), a("10.0.1.3")]));
     reached(&["10.0.1.2", "10.0.1.3", "10.0.1.9"]).await;
     assert_eq!(table.weights(), ["80:1", "80:5", "80:7"]);
+    // What no packet can be sent to is no answer, and nothing beside one.
+    zone.lock()
+        .unwrap()
+        .insert("web.example.test", (1, vec![a("0.0.0.0"), a("224.0.0.1"), a("10.0.1.2"), a("10.0.1.5")]));
+    reached(&["10.0.1.2", "10.0.1.5", "10.0.1.9"]).await;
     // No such name any more: its servers stay, and that is told.
     zone.lock().unwrap().remove("web.example.test");
     zone.lock().unwrap().insert("else.example.test", (1, Vec::new()));
@@ -61,6 +89,6 @@ async fn a_name_is_asked_again_and_its_silence_changes_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(director.status().await.unwrap().unresolved[0].contains("there is no `web.example.test`"));
-    assert_eq!(servers(&table), ["10.0.1.2", "10.0.1.3", "10.0.1.9"]);
+    assert_eq!(servers(&table), ["10.0.1.2", "10.0.1.5", "10.0.1.9"]);
     drop(director);
 }
