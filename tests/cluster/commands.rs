@@ -268,3 +268,73 @@ async fn a_key_in_use_is_replaced_on_demand_only() {
     assert!(done.status.success() && told.contains("The key that was there is replaced"), "{done:?}");
     assert_ne!(std::fs::read(&key).expect("a key"), before);
 }
+
+/// Its stop waits while `held` is there, and fails while `stuck` is.
+const HELD: &str = r#"#!/bin/sh
+state=$HA_RSCTMP/$OCF_RESOURCE_INSTANCE
+case $1 in
+meta-data) echo '<resource-agent name="Held"><parameters/><actions/></resource-agent>';;
+start) touch "$state";;
+monitor) [ -e "$state" ] || exit 7;;
+stop) [ ! -e "$HA_RSCTMP/stuck" ] || exit 1
+    while [ -e "$HA_RSCTMP/held" ]; do sleep 0.1; done; rm -f "$state";;
+esac
+"#;
+
+/// A restart that is interrupted leaves what is wanted as it was; one that cannot stop the resource is refused before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_never_leaves_a_resource_stopped() {
+    let Some(()) = root() else { return };
+    let mut cluster = Cluster::prepare(&["n1"]).await;
+    let dir = cluster.path("ocf").join("resource.d/test");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("Held"), HELD).expect("written");
+    std::fs::set_permissions(dir.join("Held"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("set");
+    cluster.start_node("n1");
+    cluster.wait_for_ring(&["n1"]).await;
+    let ok = |args: &[&str]| said(&cluster, "n1", args);
+    let started = || ok(&["crm_mon", "-1"]).contains("* d\t(ocf:test:Held):\t Started n1\n").then_some(());
+    let role = || ok(&["cibadmin", "-Q", "-o", "resources"]).contains("target-role");
+    ok(&["pcs", "property", "set", "stonith-enabled=false"]);
+    ok(&["pcs", "resource", "create", "d", "ocf:test:Held", "op", "stop", "timeout=100s", "--force"]);
+    cluster.until("d runs", started).await;
+    ok(&["crm_resource", "--restart", "-r", "d"]);
+    cluster.until("d runs again", started).await;
+
+    let held = cluster.var_dir("n1").join("held");
+    std::fs::write(&held, "").expect("written");
+    let mut command = std::process::Command::new(BASCULE);
+    command.args(["crm_resource", "--restart", "-r", "d"]).env("BASCULE_RUN_DIR", cluster.run_dir("n1"));
+    let mut asked = command.spawn().expect("it starts");
+    cluster.until("the stop is asked for", || role().then_some(())).await;
+    let pid = nix::unistd::Pid::from_raw(asked.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert_eq!(asked.wait().expect("it ends").code(), Some(128 + 15));
+    assert!(!role(), "wanted as before");
+    std::fs::remove_file(&held).expect("removed");
+    cluster.until("d runs after all", started).await;
+
+    std::fs::write(cluster.var_dir("n1").join("stuck"), "").expect("written");
+    run(&cluster.run_dir("n1"), &["pcs", "resource", "disable", "d"]);
+    cluster.until("the stop failed", || ok(&["crm_mon", "-1"]).contains("blocked").then_some(())).await;
+    ok(&["pcs", "resource", "enable", "d"]);
+    let refused = refused(&cluster, &["crm_resource", "-r", "d", "--restart"]);
+    assert!(refused.contains("would stay active on n1: nothing was done") && !role(), "{refused}");
+
+    // A stop waits for what holds it, and says what that is.
+    let mut command = std::process::Command::new(BASCULE);
+    command.args(["pcs", "cluster", "stop"]).env("BASCULE_RUN_DIR", cluster.run_dir("n1"));
+    let stopping = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let told = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(stopping.stderr.expect("piped")), &mut line);
+        line
+    });
+    let told = told.await.expect("it reads");
+    assert!(told.contains("waiting for d (blocked)"), "{told}");
+    std::fs::remove_file(cluster.var_dir("n1").join("stuck")).expect("removed");
+    ok(&["crm_resource", "--cleanup", "-r", "d"]);
+    // Who asks again finds the node stopping or gone; both mean that it is stopped.
+    let first = run(&cluster.run_dir("n1"), &["pcs", "cluster", "stop", "n1"]);
+    assert!(first.status.success() && cluster.status("n1").is_none(), "{first:?}");
+}

@@ -1,7 +1,7 @@
 //! `crm_resource`: list, query, move, ban, clear, clean up and configure resources.
 
 pub mod cleanup;
-mod foresight;
+pub mod foresight;
 pub mod listing;
 pub mod moving;
 pub mod parameters;
@@ -15,6 +15,7 @@ use crate::source::{Failure, Source, checked_if};
 use base::exit::crm;
 use clap::Parser;
 use std::ffi::OsString;
+use std::time::Duration;
 use wire::api::CleanupCall;
 use xml::Element;
 
@@ -121,6 +122,9 @@ pub struct CrmResource {
     /// Delete a resource from the configuration (with -t)
     #[arg(short = 'D', long, group = "command", help_heading = "Advanced")]
     delete: bool,
+    /// Stop a resource and start it again
+    #[arg(long, group = "command", help_heading = "Commands")]
+    restart: bool,
     /// Wait until nothing is left to do
     #[arg(long, group = "command", help_heading = "Advanced")]
     wait: bool,
@@ -157,7 +161,7 @@ pub struct CrmResource {
     /// Id of the nvpair (with -p, -d)
     #[arg(short = 'i', long, value_name = "ID")]
     nvpair: Option<String>,
-    /// With --wait: at most this long
+    /// With --wait, and for the stop of --restart: at most this long
     #[arg(short = 'T', long, value_name = "TIME")]
     timeout: Option<String>,
     /// With --list-options: also advanced and deprecated ones
@@ -182,6 +186,7 @@ const EXAMPLES: &str = "Examples:
   crm_resource -r vip -M -N d2             move vip to d2
   crm_resource -r vip -U                   let it run anywhere again
   crm_resource -r vip -C                   forget its failures
+  crm_resource -r vip --restart            stop it and start it again
   crm_resource -r vip -p nic -v eth1       set a parameter
   crm_resource -r vip -m -p is-managed -v false
 
@@ -239,6 +244,9 @@ pub fn performing(code: i32, message: impl std::fmt::Display) -> Failure {
     Failure::new(code, format!("{message}\nError performing operation: {}", crate::report::exit_words(code)))
 }
 
+/// How long is waited where nobody says.
+const WAIT_MS: u64 = 3_600_000;
+
 /// `CRM_EX_INVALID_PARAM`.
 const INVALID_PARAMETER: i32 = 2;
 
@@ -272,6 +280,7 @@ impl CrmResource {
             self.ban,
             self.clear,
             self.delete,
+            self.restart,
             self.list_operations,
             self.list_all_operations,
         ];
@@ -356,6 +365,9 @@ impl CrmResource {
             self.common.print(|| listing::why(view, r), || vec![listing::reason(view, r, node)])?;
         } else if self.delete {
             parameters::delete_resource(source, view, id, self.resource_type.as_deref())?;
+        } else if self.restart {
+            crate::restart::run(source, &r.name, self.timeout_ms()?.map(Duration::from_millis))?;
+            crate::wait::until_idle(source, self.timeout_ms()?.unwrap_or(WAIT_MS))?;
         } else {
             return self.parameter(source, view, &r.name);
         }
@@ -457,10 +469,12 @@ impl CrmResource {
     }
 
     fn wait_until_idle(&self, source: &Source) -> Result<i32, Failure> {
-        let ms = match &self.timeout {
-            Some(text) => cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")))?,
-            None => 3_600_000,
-        };
-        crate::wait::until_idle(source, ms).map(|()| crm::OK)
+        crate::wait::until_idle(source, self.timeout_ms()?.unwrap_or(WAIT_MS)).map(|()| crm::OK)
+    }
+
+    fn timeout_ms(&self) -> Result<Option<u64>, Failure> {
+        let ms =
+            |text: &String| cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")));
+        self.timeout.as_ref().map(ms).transpose()
     }
 }

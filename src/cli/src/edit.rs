@@ -14,6 +14,7 @@ use crate::source::{Failure, Source};
 use base::exit::crm;
 use base::secret;
 use cib::{Expected, Op, Request, Target, Version};
+use scheduler::status::Resource;
 use xml::{Element, Node};
 
 /// Reads the configuration, lets `change` work on a copy, and puts it back if it differs; answers what `change` says.
@@ -61,7 +62,8 @@ pub fn running_without(source: &Source, old: &Element, new: &Element) -> Result<
     }
     let cluster = crate::cluster::read(&source.cib()?, crate::source::now())?;
     let on = |id: &String| {
-        let nodes = crate::cluster::find(&cluster.resources, id).map(|r| r.active_on.join(", ")).unwrap_or_default();
+        let nodes = crate::cluster::find(&cluster.resources, id).map(Resource::held_by).unwrap_or_default();
+        let nodes = Vec::from_iter(nodes).join(", ");
         (!nodes.is_empty()).then(|| format!("{id} (on {nodes})"))
     };
     Ok(gone.iter().filter_map(on).collect())

@@ -1,57 +1,114 @@
-//! Stopping a resource and starting it again: its target role is what it was before, whatever happens.
+//! Stopping a resource and starting it again. It is asked for as before in the end, also where the command is interrupted; and what
+//! would not stop is not touched.
 
+use crate::crm_resource::foresight;
 use crate::edit::{self, edit, error};
 use crate::source::{Failure, Source};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::time::{Duration, Instant};
+use xml::Element;
 
-/// Longest time that the resource has to stop.
+/// The resource has at least so long to stop; longer where its stop operation says so.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+/// What the cluster does around a stop.
+const BESIDE_STOP: Duration = Duration::from_secs(20);
+/// Whoever waits is told this often what for.
+const PATIENCE: Duration = Duration::from_secs(10);
 const NAME: &str = "target-role";
 
-pub fn run(source: &Source, id: &str) -> Result<(), Failure> {
+/// `timeout` is for the stop; without it, the stop operation's own.
+pub fn run(source: &Source, id: &str, timeout: Option<Duration>) -> Result<(), Failure> {
     if source.client().is_none() {
         return Err(error("restart needs the running cluster"));
     }
-    let before = stop(source, id)?;
-    let stopped = wait(source, id);
-    put(source, id, &before)?;
-    stopped
-}
-
-/// The role that was asked for until now; none is empty.
-fn stop(source: &Source, id: &str) -> Result<String, Failure> {
     let cib = source.cib()?;
     let e = cib.child("configuration").and_then(|c| edit::find_resource(c, id));
     let e = e.ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
     let own = crate::nvpairs::find(e, "meta_attributes", NAME, None, None);
-    let before = own.first().and_then(|p| p.pair.attr("value")).unwrap_or_default().to_owned();
+    let before = own.first().and_then(|p| p.pair.attr("value")).unwrap_or_default();
     if before == "Stopped" {
         return Err(error(format!("'{id}' is not to run (target-role Stopped): nothing to restart")));
     }
-    put(source, id, "Stopped")?;
-    Ok(before)
+    would_stop(&cib, id)?;
+    let limit = timeout.unwrap_or_else(|| STOP_TIMEOUT.max(stop_timeout(e) + BESIDE_STOP));
+    let held = Held::signals()?;
+    edit(source, |configuration| put(configuration, id, "Stopped"))?;
+    let stopped = wait(source, id, limit, &held);
+    let restored = edit(source, |configuration| put(configuration, id, before));
+    stopped.and(restored)
 }
 
-fn put(source: &Source, id: &str, role: &str) -> Result<(), Failure> {
-    edit(source, |configuration| {
-        let e = edit::resource_mut(configuration, id)?;
-        edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &[(NAME.to_owned(), role.to_owned())]);
-        Ok(())
-    })
+fn put(configuration: &mut Element, id: &str, role: &str) -> Result<(), Failure> {
+    let e = edit::resource_mut(configuration, id)?;
+    edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &[(NAME.to_owned(), role.to_owned())]);
+    Ok(())
 }
 
-fn wait(source: &Source, id: &str) -> Result<(), Failure> {
-    let end = Instant::now() + STOP_TIMEOUT;
+/// A restart that cannot stop the resource would leave it neither stopped nor wanted, for as long as it waits.
+fn would_stop(cib: &Element, id: &str) -> Result<(), Failure> {
+    let mut copy = cib.clone();
+    let configuration = copy.child_mut("configuration").ok_or_else(|| error("the CIB has no configuration"))?;
+    put(configuration, id, "Stopped")?;
+    match foresight::carried_out(copy, id) {
+        Some(after) if !after.active_on.is_empty() => Err(error(format!(
+            "'{id}' would stay active on {}: nothing was done ('bascule explain {id}' and 'crm_mon' say what holds it)",
+            after.active_on.join(", ")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The longest that a stop in this element may take.
+fn stop_timeout(e: &Element) -> Duration {
+    let own =
+        (e.name() == "op" && e.attr("name") == Some("stop")).then(|| e.attr("timeout").and_then(cib::interval_ms));
+    let own = Duration::from_millis(own.flatten().unwrap_or(0));
+    e.elements().map(stop_timeout).fold(own, Duration::max)
+}
+
+fn wait(source: &Source, id: &str, limit: Duration, held: &Held) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut told = began;
     loop {
         let cib = source.cib()?;
         let cluster = crate::cluster::read(&cib, crate::source::now())?;
         let r = crate::cluster::find(&cluster.resources, id).ok_or_else(|| error(format!("'{id}' is gone")))?;
-        if r.active_on.is_empty() {
+        let at = Vec::from_iter(r.held_by()).join(", ");
+        if at.is_empty() {
             return Ok(());
         }
-        if Instant::now() > end {
-            return Err(error(format!("{id} has not stopped within {} s", STOP_TIMEOUT.as_secs())));
+        if let Some(signal) = held.came() {
+            return Err(Failure::new(128 + signal as i32, format!("{signal}: {id} had not stopped on {at} yet")));
+        }
+        if began.elapsed() > limit {
+            return Err(error(format!("{id} has not stopped on {at} within {} s", limit.as_secs())));
+        }
+        if told.elapsed() > PATIENCE {
+            told = Instant::now();
+            kernel::errln!(
+                "waiting for {id} to stop on {at} ({} s of {} s)",
+                began.elapsed().as_secs(),
+                limit.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Signals that would end the command, held back: the role is put back first.
+struct Held(SignalFd);
+
+impl Held {
+    fn signals() -> Result<Held, Failure> {
+        let failed = |e: nix::Error| error(format!("signals cannot be held back: {e}"));
+        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        set.thread_block().map_err(failed)?;
+        SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Held).map_err(failed)
+    }
+
+    fn came(&self) -> Option<Signal> {
+        let info = self.0.read_signal().ok()??;
+        Signal::try_from(info.ssi_signo as i32).ok()
     }
 }

@@ -4,7 +4,7 @@
 
 pub use crate::role::Role;
 pub use crate::status_read::read;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a status display needs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -123,11 +123,21 @@ pub struct Resource {
     pub disabled: bool,
     /// What is being done with it, e.g. `start`.
     pub pending: Option<String>,
+    /// On which node. A stop that is under way has left no other trace of the resource there.
+    pub pending_on: Option<String>,
     /// Names of the nodes where it is active.
     pub active_on: Vec<String>,
     pub locked_to: Option<String>,
     pub description: Option<String>,
     pub children: Vec<Resource>,
+}
+
+impl Resource {
+    /// Nodes where it, or a part of it, is active or has something done with it: unless there are none, it has not stopped.
+    pub fn held_by(&self) -> BTreeSet<&str> {
+        let own = self.active_on.iter().chain(&self.pending_on).map(String::as_str);
+        own.chain(self.children.iter().flat_map(Resource::held_by)).collect()
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -165,6 +165,7 @@ impl Sched {
             removed: r.is(rf::REMOVED),
             disabled: self.is_disabled(rsc),
             pending: r.pending_action.as_ref().map(|p| p.to_string()),
+            pending_on: r.pending_node.map(|n| self[n].name.to_string()),
             active_on: active.iter().map(|n| self[*n].name.to_string()).collect(),
             locked_to: r.lock_node.map(|n| self[n].name.to_string()),
             description: r.conf.description.as_ref().map(|d| d.to_string()),

@@ -131,7 +131,7 @@ fn scores(source: &Source) -> Result<String, Failure> {
 }
 
 fn restart(source: &Source, id: &str) -> Result<String, Failure> {
-    crate::restart::run(source, id)?;
+    crate::restart::run(source, id, None)?;
     Ok(format!("INFO: ordering {id} to stop\nINFO: ordering {id} to start\n"))
 }
 

@@ -102,6 +102,7 @@ fn kept(r: &Resource, only: &Only, within: bool) -> Option<Resource> {
     let meant = within || only.resources.as_ref().is_none_or(named);
     let mut copy = r.clone();
     copy.active_on.retain(|n| only.node(n));
+    copy.pending_on = copy.pending_on.filter(|n| only.node(n));
     let elsewhere = copy.active_on.is_empty() && !r.active_on.is_empty();
     if elsewhere && only.nodes.is_some() {
         return None;

@@ -452,7 +452,9 @@ pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> 
         }
     }
     match r.active_on.as_slice() {
-        [] => {}
+        [] => r.pending_on.iter().for_each(|node| {
+            let _ = write!(out, " {node}");
+        }),
         [one] => {
             let _ = write!(out, " {one}");
         }

@@ -23,9 +23,14 @@ pub fn foresee(cib: &Element, changes: &[Request], resource: &Resource) -> Optio
     }
     let mut copy = Cib::from_element(cib.clone()).ok()?;
     copy.apply(&Request::transaction(changes.to_vec())).ok()?;
+    carried_out(copy.root().clone(), &resource.id)
+}
+
+/// Carries out what the cluster would do with this document.
+pub fn carried_out(cib: Element, id: &str) -> Option<Foreseen> {
     let options = Options { draw: false, list_scores: false, ..Options::default() };
-    let simulated = simulate::run(copy.root().clone(), now(), &options).ok()?;
+    let simulated = simulate::run(cib, now(), &options).ok()?;
     let after = simulated.report.after?;
-    let active_on = crate::cluster::find(&after.resources, &resource.id)?.active_on.clone();
+    let active_on = crate::cluster::find(&after.resources, id)?.active_on.clone();
     Some(Foreseen { cib: simulated.cib, active_on })
 }

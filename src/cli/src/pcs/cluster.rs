@@ -1,13 +1,21 @@
 //! `pcs status`, `pcs cluster`, `pcs quorum`, `pcs config`; and what Bascule does otherwise.
 
 use super::{constraint, node, resource};
+use crate::client::CallError;
 use crate::crm_mon::{CrmMon, View};
 use crate::edit::error;
 use crate::grammar::Line;
 use crate::report::{Common, Format};
 use crate::source::{Failure, Source};
 use base::exit::crm;
+use scheduler::status::Resource;
 use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// A node's resources have so long to move away; it goes on stopping after that.
+const STOP_LIMIT: Duration = Duration::from_secs(1200);
+/// Whoever waits is told this often what for.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn status(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
     match words {
@@ -219,10 +227,52 @@ fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
         return Err(failure);
     }
     let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
-    let done: wire::api::Done = client.post("/v1/shutdown", &wire::api::ShutdownCall::default())?;
-    match done.code {
-        0 => Ok("Stopping Cluster...\n".to_owned()),
-        code => Err(Failure::new(code, done.message.unwrap_or_default())),
+    match client.post("/v1/shutdown", &wire::api::ShutdownCall::default()) {
+        Ok(wire::api::Done { code: 0, .. }) => {}
+        Ok(done) => return Err(Failure::new(done.code, done.message.unwrap_or_default())),
+        // It was stopping already, and ended before it answered.
+        Err(CallError::Protocol(_) | CallError::NotRunning { .. }) => {}
+        Err(e) => return Err(e.into()),
+    }
+    until_gone(source, &own)?;
+    Ok("Stopping Cluster...\n".to_owned())
+}
+
+/// Until nobody answers here any more; what the node runs moves away before.
+fn until_gone(source: &Source, own: &str) -> Result<(), Failure> {
+    let (began, mut told) = (Instant::now(), Instant::now());
+    while !source.status().is_err_and(|f| f.code == crm::DISCONNECT) {
+        if began.elapsed() > STOP_LIMIT {
+            return Err(error(format!(
+                "{own} has not stopped within {} s: 'pcs status' says what holds it",
+                STOP_LIMIT.as_secs()
+            )));
+        }
+        if told.elapsed() > STOP_PATIENCE {
+            told = Instant::now();
+            let held = holding(source, own).unwrap_or_default();
+            kernel::errln!("waiting for {held} to stop or move away ({} s)", began.elapsed().as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// What a node still has.
+fn holding(source: &Source, own: &str) -> Result<String, Failure> {
+    with_view(source, |view| {
+        let there = view.all_resources().iter().flat_map(parts).filter(|r| r.held_by().contains(own));
+        let told = there.map(|r| format!("{}{}", r.name, if r.blocked { " (blocked)" } else { "" }));
+        let told: Vec<String> = told.collect();
+        Ok(if told.is_empty() { own.to_owned() } else { told.join(", ") })
+    })
+}
+
+/// The primitives of a resource.
+fn parts(r: &Resource) -> Vec<&Resource> {
+    match r.children.is_empty() {
+        true => vec![r],
+        false => r.children.iter().flat_map(parts).collect(),
     }
 }
 

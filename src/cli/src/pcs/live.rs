@@ -15,7 +15,7 @@ pub fn restart(source: &Source, id: &str, nodes: &[&str]) -> Result<String, Fail
             "a resource is restarted where it runs; on one node of several: pcs resource ban, then clear",
         ));
     }
-    crate::restart::run(source, id)?;
+    crate::restart::run(source, id, None)?;
     crate::wait::until_idle(source, WAIT_MS)?;
     Ok(format!("{id} successfully restarted\n"))
 }

@@ -39,6 +39,8 @@ pub struct Places {
     pub ocf_root: PathBuf,
     pub init_d: PathBuf,
     pub systemctl: PathBuf,
+    /// There while systemd is this host's init (sd_booted(3)).
+    pub systemd: PathBuf,
     /// Where fence agents are.
     pub fence_agents: PathBuf,
     /// Put before `PATH`, so that agents find the helper commands.
@@ -56,6 +58,7 @@ impl Places {
             ocf_root: std::env::var_os("OCF_ROOT").map_or_else(|| "/usr/lib/ocf".into(), PathBuf::from),
             init_d: "/etc/init.d".into(),
             systemctl: "systemctl".into(),
+            systemd: "/run/systemd/system".into(),
             fence_agents: std::env::var_os(base::agent::FENCE_AGENTS_VAR)
                 .map_or_else(|| base::agent::FENCE_AGENTS_DIR.into(), PathBuf::from),
             helpers: None,

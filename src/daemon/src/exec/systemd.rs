@@ -15,6 +15,9 @@ pub(super) async fn run(places: &Places, operation: &Operation, deadline: Instan
         return Ended::not_installed(format!("expected a unit's name, found `{agent}`"));
     }
     let unit = if agent.contains('.') { agent.clone() } else { format!("{agent}.service") };
+    if !places.systemd.exists() {
+        return without_systemd(operation, "systemd does not run on this host: there are no units");
+    }
     match operation.action.as_str() {
         "start" | "stop" | "reload" => act(places, operation, &unit, deadline).await,
         "monitor" | "status" => state(places, operation, &unit, deadline).await,
@@ -23,6 +26,14 @@ pub(super) async fn run(places: &Places, operation: &Operation, deadline: Instan
             OpStatus::NotSupported,
             format!("systemd units have no operation `{other}`"),
         ),
+    }
+}
+
+/// Nothing runs there, and whatever is to be stopped is.
+fn without_systemd(operation: &Operation, why: &str) -> Ended {
+    match operation.action.as_str() {
+        "stop" => Ended::done(OcfCode::OK, ""),
+        _ => Ended::not_installed(why),
     }
 }
 
@@ -57,7 +68,7 @@ async fn state(places: &Places, operation: &Operation, unit: &str, deadline: Ins
 fn failed(operation: &Operation, error: child::ChildError) -> Ended {
     match error {
         child::ChildError::Spawn(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Ended::not_installed("systemctl is not there")
+            without_systemd(operation, "systemctl is not there")
         }
         other => Ended::without_output(operation, Path::new("systemctl"), other),
     }

@@ -26,6 +26,7 @@ impl Host {
             ocf_root: dir.join("ocf"),
             init_d: dir.join("init.d"),
             systemctl: dir.join("systemctl"),
+            systemd: dir.join("systemd"),
             fence_agents: dir.clone(),
             helpers: Some(dir.join("helpers")),
             secrets: dir.join("secrets"),
@@ -336,7 +337,15 @@ async fn systemd_units_answer_their_state() {
         let result = host.runner.run(&operation("systemd", op, 5000)).await;
         (result.code, result.status)
     };
+    // A container: systemctl is there and finds no bus. Nothing can run, and a stop that failed would block the resource.
+    host.script("systemctl", "echo Failed to connect to bus: Host is down >&2; exit 1");
     assert_eq!(code("monitor").await, (OcfCode::NOT_INSTALLED, OpStatus::NotInstalled));
+    assert_eq!(code("start").await, (OcfCode::NOT_INSTALLED, OpStatus::NotInstalled));
+    assert_eq!(code("stop").await, (OcfCode::OK, OpStatus::Done));
+    std::fs::create_dir(host.dir.join("systemd")).expect("made");
+    std::fs::remove_file(host.dir.join("systemctl")).expect("gone");
+    assert_eq!(code("monitor").await, (OcfCode::NOT_INSTALLED, OpStatus::NotInstalled));
+    assert_eq!(code("stop").await, (OcfCode::OK, OpStatus::Done));
     host.script(
         "systemctl",
         "case \"$1\" in show) echo LoadState=loaded; echo ActiveState=inactive;; *) exit 0;; esac",

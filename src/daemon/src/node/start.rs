@@ -405,9 +405,7 @@ fn data_plane_warning(args: &Args) -> Option<String> {
         ),
         DataPlane::Kernel => {
             let error = kernel::ipvs::Kernel::new().probe().err()?;
-            Some(format!(
-                "this kernel offers no IPVS: {error}; load it with `modprobe ip_vs`, or try --data-plane relay"
-            ))
+            Some(format!("this kernel offers no IPVS: {error} (only to try: --data-plane relay)"))
         }
     }
 }
