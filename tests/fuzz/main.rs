@@ -4,6 +4,7 @@
 
 mod answers;
 mod mutate;
+mod qnet;
 
 use base::ipvs::{Family, Protocol};
 use mutate::Mutator;
@@ -68,43 +69,6 @@ fn samples(dir: &str, ending: &str) -> Vec<Vec<u8>> {
     }
     found.sort();
     found
-}
-
-/// Both what a client may send an arbitrator, and the other way round; what is accepted goes to a server as well.
-#[test]
-fn qnet() {
-    use quorum::qnet::{Frames, Kind, MAX_BODY_BYTES, Message, Node, RingId};
-    let message = |kind: &Kind| {
-        let mut m = Message::numbered(*kind, Some(3));
-        (m.cluster_name, m.node_id, m.ring) = (Some("web".to_owned()), Some(1), Some(RingId { node: 1, seq: 8 }));
-        (m.nodes, m.heartbeat_ms, m.quorate) = (vec![Node::new(1), Node::new(2)], Some(1000), Some(true));
-        (m.supported_messages, m.error) = (vec![0, 1], Some(Ok(())));
-        m.tie_breaker = quorum::qnet::TieBreaker::of_text("lowest");
-        m.algorithm = quorum::qnet::Algorithm::of_text("ffsplit");
-        m.list = Some(quorum::qnet::ListKind::Membership);
-        m
-    };
-    let whole = Kind::ALL.iter().flat_map(|k| message(k).encode()).collect();
-    let samples: Vec<Vec<u8>> = Kind::ALL.iter().map(|k| message(k).encode()).chain([whole]).collect();
-    fuzz("qnet", &samples, |input| {
-        let now = base::Time::ZERO;
-        let mut server = quorum::qnetd::Server::new(quorum::qnetd::Config::default());
-        server.connected(1, "fuzz".to_owned(), now);
-        let mut frames = Frames::new(MAX_BODY_BYTES);
-        frames.push(input);
-        let mut accepted = false;
-        while let Ok(Some(frame)) = frames.cut() {
-            match Message::decode(&frame) {
-                Ok(message) => {
-                    accepted = true;
-                    server.received(1, &message, now);
-                }
-                Err(error) => server.undecodable(1, error, now),
-            }
-            while server.poll_output().is_some() {}
-        }
-        accepted
-    });
 }
 
 #[test]
