@@ -3,10 +3,11 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Commands that wait for the core.
 pub(super) const WAITING: usize = 16;
@@ -14,6 +15,8 @@ pub(super) const WAITING: usize = 16;
 const MAX_LINE: u64 = 4 * 1024;
 /// For one command and its answer.
 const WITHIN: Duration = Duration::from_secs(10);
+/// What an arbitrator that stops waits for the answers under way.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Tools that are connected at once.
 const MAX_TOOLS: usize = 10;
 
@@ -64,8 +67,25 @@ pub(super) fn lock(path: &Path) -> io::Result<std::fs::File> {
     Ok(file)
 }
 
-pub(super) async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_TOOLS));
+/// Tools that are connected.
+#[derive(Clone)]
+pub(super) struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Places {
+        Places(Arc::new(Semaphore::new(MAX_TOOLS)))
+    }
+}
+
+impl Places {
+    /// Until each has its answer, but not for long.
+    pub async fn answered(&self) {
+        let all = u32::try_from(MAX_TOOLS).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(FAREWELL, self.0.acquire_many(all)).await;
+    }
+}
+
+pub(super) async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>, Places(places): Places) {
     while let Ok((stream, _)) = listener.accept().await {
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
         let asks = asks.clone();

@@ -31,7 +31,8 @@ pub(super) async fn serve(settings: Settings) -> io::Result<()> {
     let _lock = settings.lock.as_deref().map(local::lock).transpose()?;
     let (first, second) = listen(&settings)?;
     let (asks_to, mut asks) = mpsc::channel(local::WAITING);
-    let tool = tokio::spawn(local::serve(local::bind(&settings.socket)?, asks_to));
+    let tools = local::Places::default();
+    let tool = tokio::spawn(local::serve(local::bind(&settings.socket)?, asks_to, tools.clone()));
     let (ear, mut heard) = mpsc::channel(HEARD);
     let core = Server::new(settings.core.clone());
     let mut arbitrator = Arbitrator { settings, core, connections: BTreeMap::new(), ear, next: 0 };
@@ -52,6 +53,8 @@ pub(super) async fn serve(settings: Settings) -> io::Result<()> {
     }
     crate::service::notify("STOPPING=1");
     tool.abort();
+    drop(asks);
+    tools.answered().await;
     let _ = std::fs::remove_file(&arbitrator.settings.socket);
     tracing::info!("stopped");
     Ok(())
