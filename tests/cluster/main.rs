@@ -30,6 +30,7 @@ mod stale;
 mod start;
 mod stock_fences;
 mod stops;
+mod tools;
 mod votes;
 
 #[path = "../support/asker.rs"]

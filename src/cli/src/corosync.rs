@@ -1,17 +1,25 @@
-//! Corosync's commands: `corosync-quorumtool`, `corosync-cfgtool`, `corosync-cmapctl`, `corosync-keygen`.
+//! Corosync's commands: `corosync-quorumtool`, `corosync-cfgtool`, `corosync-cmapctl`, `corosync-keygen` and their like.
 
+mod blackbox;
 mod cfgtool;
 mod cmapctl;
+mod cpgtool;
 mod keys;
+mod notifyd;
+mod objctl;
 mod qdevicetool;
 mod qnetdtool;
 mod quorumtool;
 mod track;
 
+pub use blackbox::{Blackboxed, blackbox};
 pub use cfgtool::{Cfgtool, cfgtool};
 pub use cmapctl::{Cmapctl, cmapctl};
+pub use cpgtool::{Cpgtool, cpgtool};
+pub use notifyd::{Notifyd, notifyd};
+pub use objctl::{Objctl, objctl};
 pub use qdevicetool::{Qdevicetool, device_text, qdevicetool};
-pub use qnetdtool::{Qnetdtool, qnetdtool};
+pub use qnetdtool::{Qnetdtool, ask_qnetd, qnetd_pid, qnetdtool, quoted_word};
 pub use quorumtool::{Quorumtool, quorum_text, quorumtool};
 
 use crate::args::{self, Command};

@@ -15,6 +15,7 @@ mod describe;
 mod live;
 mod node;
 mod operations;
+mod qdevice;
 mod relations;
 mod remote;
 mod report;
@@ -122,6 +123,9 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["booth", rest @ ..] => booth::run(source, line, rest)?,
         ["cluster", "node", rest @ ..] if remote::is(rest) => remote::run(source, line, rest)?,
         ["cluster", rest @ ..] => return cluster::run(source, line, rest),
+        ["qdevice", rest @ ..] if !matches!(rest, ["net-client" | "sign-net-cert-request", ..]) => {
+            qdevice::run(line, rest)?
+        }
         ["config", ..] => cluster::config(source, line)?,
         [elsewhere, ..] => return Err(cluster::elsewhere(elsewhere)),
         [] => table::TABLE.usage(&[]),

@@ -5,10 +5,13 @@
 
 mod alerts;
 mod api;
+mod blackbox;
+mod changes;
 mod claims;
 mod clock;
 pub mod config;
 pub mod exec;
+mod groups;
 mod logging;
 mod node;
 mod plan;

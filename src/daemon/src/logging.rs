@@ -3,10 +3,13 @@
 //! Whoever logs never waits: each of the three places has a bounded queue and a thread of its own ([`sink`]). A line that
 //! finds no room is dropped and counted; the log tells of it once there is room, the status at any time.
 
+mod recent;
 mod sink;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use recent::recent;
 
 use crate::config::Logging;
 use sink::{Place, Sink};
@@ -52,6 +55,7 @@ pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
             layer.with_filter(level).boxed()
         });
     }
+    layers.push(recent::Recent.boxed());
     // It stands before all places, so that what nobody wants costs nothing.
     let (filter, handle) = reload::Layer::new(wanted_filter(logging));
     let mut problems = Vec::new();
@@ -64,6 +68,7 @@ pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
     // A panic is told like everything else: the usual hook would wait for a standard error that nobody reads.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{panic}\n{}", std::backtrace::Backtrace::capture());
+        crate::blackbox::panicked(&panic.to_string());
     }));
     problems.extend(set(handles, logging));
     problems

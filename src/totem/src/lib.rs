@@ -33,6 +33,7 @@
 //! | `recovery` | Recovery: evening out the old ring, ending its view, beginning the next |
 //! | `token` | order, flow control, retransmission, safety, rest |
 //! | `store`, `fragment` | frames of a ring; messages and their fragments |
+//! | `groups` | process groups over the order |
 //! | [`codec`] | frames as bytes |
 //!
 //! What is promised, for any number of lost, delayed, repeated or reordered frames and any crash, pause or partition:
@@ -44,6 +45,7 @@ pub mod codec;
 mod commit;
 pub mod config;
 mod fragment;
+mod groups;
 mod heartbeat;
 mod link;
 mod membership;
@@ -57,7 +59,8 @@ mod token;
 pub mod types;
 
 pub use config::{Config, ConfigError, MAX_MESSAGE_BYTES, MAX_STORED_RING_SEQ, Timing};
-pub use link::{LinkMode, Watch};
+pub use groups::{GroupChange, GroupError, GroupMessage, Groups, MAX_GROUP_NAME_BYTES, MAX_MEMBERSHIPS, Process};
+pub use link::{LinkMode, SHORTEST_INTERVAL, Watch};
 pub use node::Node;
 pub use status::{Counters, LinkStatus, PeerStatus, Status, Traffic};
 pub use types::{BroadcastError, Event, GatherReason, Message, Output, State, Suspicion, Transitional, View, ViewId};

@@ -19,6 +19,9 @@
 //! | `POST /v1/kill` | [`KillCall`] | [`Done`] |
 //! | `GET /v1/keys[?after=N]` | – | [`Keys`] |
 //! | `POST /v1/keys` | [`KeysCall`] | [`KeysReply`] |
+//! | `GET /v1/changes[?after=N&wait_ms=N]` | – | [`Changes`] |
+//! | `GET /v1/groups` | – | [`Groups`] |
+//! | `POST /v1/blackbox` | [`BlackboxCall`] | [`BlackboxReply`] |
 //! | `GET /v1/health` | – | [`Health`] |
 //!
 //! Any request may instead be answered with an HTTP status of 400 or more and [`ApiError`].
@@ -30,9 +33,11 @@ use std::path::PathBuf;
 
 mod fencing;
 mod keys;
+mod told;
 
 pub use fencing::*;
 pub use keys::*;
+pub use told::*;
 
 /// File name of the API's socket within the run directory.
 pub const SOCKET_NAME: &str = "api.sock";

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod frame;
+pub mod groups;
 pub mod rekey;
 pub mod replay;
 pub mod seal;

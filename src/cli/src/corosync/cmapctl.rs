@@ -106,19 +106,15 @@ impl Command for Cmapctl {
 impl Cmapctl {
     /// The keys of the map, and what scripts have set.
     fn read(&self, client: &Client, after: u64) -> Result<(Vec<Key>, Keys), Failure> {
-        let status: NodeStatus = client.get("/v1/status").map_err(error)?;
         if self.map == "stats" {
+            let status: NodeStatus = client.get("/v1/status").map_err(error)?;
             return Ok((keys::stats(&status), Keys::default()));
         }
-        let quorum: QuorumStatus = client.get("/v1/quorum").map_err(error)?;
-        let own: Keys = client.get(&format!("/v1/keys?after={after}")).map_err(error)?;
-        Ok((keys::icmap(&status, &quorum), own))
+        read_icmap(client, after)
     }
 
     fn show(&self, client: &Client) -> Result<i32, Failure> {
-        let (mut keys, own) = self.read(client, u64::MAX)?;
-        keys.extend(own.keys.iter().map(|(name, value)| Key::own(name, value)));
-        keys.sort();
+        let mut keys = with_own(self.read(client, u64::MAX)?);
         let all = self.get.is_empty() && self.prefixes.is_empty();
         if let Some(missing) = self.get.iter().find(|g| keys.iter().all(|k| k.name != **g)) {
             return Err(Failure::new(1, format!("Can't get key {missing}. Error CS_ERR_NOT_EXIST")));
@@ -137,11 +133,30 @@ impl Cmapctl {
     }
 }
 
+fn read_icmap(client: &Client, after: u64) -> Result<(Vec<Key>, Keys), Failure> {
+    let status: NodeStatus = client.get("/v1/status").map_err(error)?;
+    let quorum: QuorumStatus = client.get("/v1/quorum").map_err(error)?;
+    let own: Keys = client.get(&format!("/v1/keys?after={after}")).map_err(error)?;
+    Ok((keys::icmap(&status, &quorum), own))
+}
+
+/// All keys of the node, sorted.
+pub(super) fn read_all(client: &Client) -> Result<Vec<Key>, Failure> {
+    read_icmap(client, u64::MAX).map(with_own)
+}
+
+fn with_own((mut keys, own): (Vec<Key>, Keys)) -> Vec<Key> {
+    keys.extend(own.keys.iter().map(|(name, value)| Key::own(name, value)));
+    keys.sort();
+    keys
+}
+
 /// What means something to the node is carried out; of all else the node says whether it may be a key of one's own.
 fn set(client: &Client, key: &str, kind: &str, value: &str) -> Result<i32, Failure> {
     let call = match (key, value.parse::<u32>()) {
         ("quorum.cancel_wait_for_all", Ok(1)) => VotesCall::CancelWaitForAll,
         ("quorum.cancel_wait_for_all", Ok(0)) => return Ok(0),
+        ("runtime.blackbox.dump_flight_data" | "runtime.blackbox.dump_state", _) => return dump(client),
         ("quorum.expected_votes", Ok(votes)) => VotesCall::Expected(votes),
         ("quorum.cancel_wait_for_all" | "quorum.expected_votes", Err(_)) => {
             return Err(Failure::new(1, format!("{value} is not valid {kind} type value: expected a number")));
@@ -156,7 +171,17 @@ fn failed_to_set(key: &str, error: &str) -> String {
     format!("Failed to set key {key}. Error {error}")
 }
 
-fn change(client: &Client, changes: Vec<KeyChange>) -> Result<i32, Failure> {
+/// What `corosync-blackbox` of the original sets; the node writes both into one file.
+fn dump(client: &Client) -> Result<i32, Failure> {
+    let reply: wire::api::BlackboxReply =
+        client.post("/v1/blackbox", &wire::api::BlackboxCall::default()).map_err(error)?;
+    match (reply.file, reply.problem) {
+        (Some(_), _) => Ok(0),
+        (None, problem) => Err(Failure::new(1, problem.unwrap_or_default())),
+    }
+}
+
+pub(super) fn change(client: &Client, changes: Vec<KeyChange>) -> Result<i32, Failure> {
     let call = KeysCall { changes };
     let reply: KeysReply = client.post("/v1/keys", &call).map_err(error)?;
     let Some(refused) = reply.refused else { return Ok(0) };

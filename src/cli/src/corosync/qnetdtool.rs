@@ -7,7 +7,7 @@ use clap::Parser;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Exit codes of the original.
@@ -16,6 +16,8 @@ const NO_ANSWER: i32 = 2;
 const CONNECT: i32 = 3;
 const REFUSED: i32 = 4;
 const WITHIN: Duration = Duration::from_secs(10);
+/// Of either maker's arbitrator.
+const SOCKET: &str = "/var/run/corosync-qnetd/corosync-qnetd.sock";
 /// As much as the original sends at most.
 const MAX_ANSWER: u64 = 10 * 1024 * 1024;
 
@@ -41,7 +43,7 @@ pub struct Qnetdtool {
     #[arg(short = 'H')]
     shutdown: bool,
     /// Its socket
-    #[arg(short = 'p', value_name = "SOCKET", default_value = "/var/run/corosync-qnetd/corosync-qnetd.sock")]
+    #[arg(short = 'p', value_name = "SOCKET", default_value = SOCKET)]
     socket: PathBuf,
     /// With -l: as JSON (our own arbitrator only)
     #[arg(short = 'j', long)]
@@ -78,7 +80,7 @@ impl Command for Qnetdtool {
             line += "json ";
         }
         if let Some(cluster) = &self.cluster {
-            line += &format!("cluster {} ", quoted(cluster));
+            line += &format!("cluster {} ", quoted_word(cluster));
         }
         let text = ask(&self.socket, &line)?;
         self.common.write(&text)?;
@@ -86,12 +88,25 @@ impl Command for Qnetdtool {
     }
 }
 
-fn quoted(word: &str) -> String {
+/// The answer of this host's arbitrator at its usual place.
+pub fn ask_qnetd(line: &str) -> Result<String, Failure> {
+    ask(Path::new(SOCKET), line)
+}
+
+/// The process that listens there.
+pub fn qnetd_pid() -> Option<i32> {
+    let stream = UnixStream::connect(SOCKET).ok()?;
+    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+    Some(peer.pid()).filter(|pid| *pid > 1)
+}
+
+/// A word as its line has it.
+pub fn quoted_word(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The answer's text.
-fn ask(socket: &std::path::Path, line: &str) -> Result<String, Failure> {
+fn ask(socket: &Path, line: &str) -> Result<String, Failure> {
     let connect =
         |e: std::io::Error| Failure::new(CONNECT, format!("Can't connect to QNetd socket (is QNetd running?): {e}"));
     let mut stream = UnixStream::connect(socket).map_err(connect)?;

@@ -375,7 +375,7 @@ pub fn elsewhere(what: &str) -> Failure {
     let cure = match what {
         "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
         "qdevice" => {
-            "an arbitrator is run by `bascule qnetd` on its own host; certificates: corosync-qnetd-certutil -i"
+            "what pcsd does with it is done by hand: corosync-qdevice-net-certutil --help (-Q does all of it by ssh)"
         }
         _ => "a site for disasters is set up by hand",
     };

@@ -8,14 +8,15 @@
 //! | the CIB, attributes, dry runs | what the ACLs let the user read |
 //! | changes of the CIB | what the ACLs let the user write, here and again when it is applied |
 //! | transient attributes, clean-up | write permission on what they write in `status` |
-//! | status of the node, quorum, what was fenced | any read permission at all |
+//! | status of the node, quorum, changes, groups, what was fenced | any read permission at all |
 //! | timeline | read permission on the whole of `status` |
-//! | shutdown, fencing, fence devices, reload, votes, keys, killing a node | refused |
+//! | shutdown, fencing, fence devices, reload, votes, keys, killing a node, the blackbox | refused |
 //! | health | as without ACLs: it tells two facts about the ring |
 //!
 //! Transient attributes, clean-up, shutdown and fencing are open to every member of haclient with the original.
 
 use super::{ANSWER_WITHIN, BODY_ROOM_BYTES, HEAVY_WORKERS, keys};
+use crate::changes::Changes;
 use crate::node::{Ask, Asker, Shown};
 use crate::ring::Ring;
 use crate::timeline::Timeline;
@@ -41,6 +42,7 @@ pub struct State {
     body_room: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     keys: Arc<Mutex<keys::Store>>,
+    changes: Changes,
 }
 
 /// Who asks, as the peer's credentials say it.
@@ -58,10 +60,10 @@ pub(super) struct Caller {
 }
 
 impl State {
-    pub fn new(asker: Asker, timeline: Timeline, ring: Ring, node: &str) -> State {
+    pub fn new(asker: Asker, timeline: Timeline, ring: Ring, changes: Changes, node: &str) -> State {
         let (body_room, heavy) = (Semaphore::new(BODY_ROOM_BYTES), Semaphore::new(HEAVY_WORKERS));
         let (body_room, heavy, keys) = (Arc::new(body_room), Arc::new(heavy), Arc::default());
-        State { asker, timeline, ring, node: node.into(), body_room, heavy, keys }
+        State { asker, timeline, ring, node: node.into(), body_room, heavy, keys, changes }
     }
 
     pub(super) fn caller(&self, who: Who) -> Caller {
@@ -167,6 +169,24 @@ impl Caller {
     pub async fn quorum(&self) -> Result<QuorumStatus, ApiError> {
         self.may_read_something().await?;
         Ok(self.state.look().await?.quorum.clone())
+    }
+
+    /// Changes after a number; waits for one as long as is asked for.
+    pub async fn changes(&self, after: u64, wait_ms: u64) -> Result<wire::api::Changes, ApiError> {
+        self.may_read_something().await?;
+        Ok(self.state.changes.since(after, wait_ms).await)
+    }
+
+    pub async fn groups(&self) -> Result<wire::api::Groups, ApiError> {
+        self.may_read_something().await?;
+        Ok(self.state.look().await?.groups.clone())
+    }
+
+    /// Has what happened of late written down. It holds everything, whatever the ACLs of who asks.
+    pub async fn blackbox(&self) -> Result<wire::api::BlackboxReply, ApiError> {
+        self.must_be_exempt("look into the blackbox").await?;
+        let written = self.heavy(|| crate::blackbox::write("an operator asked for it")).await?;
+        written.ok_or_else(|| ApiError { code: crm::UNAVAILABLE, message: "the node is still starting".to_owned() })
     }
 
     /// Keys set on this node, and the changes after a number.

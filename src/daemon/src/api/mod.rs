@@ -188,12 +188,23 @@ async fn respond(request: HttpRequest<Incoming>, caller: &Caller) -> Reply {
             let after = query.strip_prefix("after=").and_then(|n| n.parse().ok()).unwrap_or(0);
             told(caller.keys(after).await)
         }
+        (Method::GET, "/v1/changes") => {
+            told(caller.changes(number(&query, "after").unwrap_or(0), number(&query, "wait_ms").unwrap_or(0)).await)
+        }
+        (Method::GET, "/v1/groups") => told(caller.groups().await),
+        (Method::POST, "/v1/blackbox") => told(caller.blackbox().await),
         (Method::POST, "/v1/keys") => with_body(request, caller, async |call| caller.change_keys(call).await).await,
         (_, path) if path.starts_with("/v1/") => {
             failure(StatusCode::NOT_FOUND, crm::PROTOCOL, format!("no such request: {path}"))
         }
         _ => failure(StatusCode::NOT_FOUND, crm::PROTOCOL, "requests are below /v1/".to_owned()),
     }
+}
+
+/// A number among a request's parameters.
+fn number(query: &str, name: &str) -> Option<u64> {
+    let value = |pair: &str| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    query.split('&').find_map(value)
 }
 
 fn told(answer: Result<impl Serialize, ApiError>) -> Reply {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use wire::api::{NodeStatus, QuorumStatus};
+use wire::api::{Groups, NodeStatus, QuorumStatus};
 
 /// Longest time that a change stays unseen.
 pub const RENEW_EVERY: Duration = Duration::from_millis(10);
@@ -18,6 +18,7 @@ pub struct Shown {
     pub cib: cib::Cib,
     pub status: NodeStatus,
     pub quorum: QuorumStatus,
+    pub groups: Groups,
 }
 
 /// The core's end.
@@ -39,6 +40,10 @@ impl Board {
 }
 
 impl Reader {
+    pub fn last(&self) -> Option<Arc<Shown>> {
+        self.0.borrow().clone()
+    }
+
     /// The present state; right after the start, the first one. `None` if the core task has ended.
     pub async fn look(&self) -> Option<Arc<Shown>> {
         let mut seen = self.0.clone();

@@ -13,7 +13,9 @@ use super::perform::Performer;
 use super::reload::Reloads;
 use super::signals::Wish;
 use super::view;
+use crate::changes::Changes;
 use crate::clock;
+use crate::groups;
 use crate::ring::{Report, Ring, RingEvent, UNREADABLE_FOR};
 use crate::schedule::Answer;
 use crate::timeline::Timeline;
@@ -79,6 +81,8 @@ pub(super) struct Beside {
     pub board: Board,
     pub dog: fenced::Dog,
     pub claims: super::start::ClaimsTask,
+    pub changes: Changes,
+    pub clients_in_groups: groups::Clients,
 }
 
 pub(super) struct Core {
@@ -115,6 +119,9 @@ pub(super) struct Core {
     ended: Option<String>,
     pub obeying: Option<fenced::Obeying>,
     pub dog: fenced::Dog,
+    pub teller: super::told::Teller,
+    pub changes: Changes,
+    pub clients_in_groups: groups::Clients,
 }
 
 impl Core {
@@ -124,11 +131,12 @@ impl Core {
         ring: Ring,
         performer: Performer,
         identity: Identity,
-        Beside { board, dog, claims }: Beside,
+        Beside { board, dog, claims, changes, clients_in_groups }: Beside,
     ) -> Core {
         let mut quorum = quorum;
         quorum.listen(true);
         let identity_barrier = identity.settings.barrier;
+        let teller = super::told::Teller::new(identity.settings.me());
         Core {
             controller,
             quorum,
@@ -158,6 +166,9 @@ impl Core {
             ended: None,
             obeying: None,
             dog,
+            teller,
+            changes,
+            clients_in_groups,
         }
     }
 
@@ -265,8 +276,8 @@ impl Core {
     pub fn show(&mut self) {
         self.renew_at = None;
         self.shown_at = clock::now();
-        let (status, quorum) = (view::status(self), view::quorum(self));
-        self.board.show(Shown { cib: self.controller.cib().clone(), status, quorum });
+        let (status, quorum, groups) = (view::status(self), view::quorum(self), self.groups());
+        self.board.show(Shown { cib: self.controller.cib().clone(), status, quorum, groups });
     }
 
     async fn perform(&mut self, output: controller::Output) {
@@ -335,6 +346,9 @@ impl Core {
         match report.event {
             RingEvent::View(view) => self.view(report.at, view).await,
             RingEvent::Deliver(m) if orders::is_order(&m.payload) => self.ordered(m.sender, &m.payload).await,
+            RingEvent::Deliver(m) if groups::is_message(&m.payload) => {
+                self.clients_in_groups.deliver(m.sender, self.me(), &m.payload);
+            }
             RingEvent::Deliver(m) if agents::is_bulletin(&m.payload) => self.bulletin(m.sender, &m.payload),
             RingEvent::Deliver(m) => {
                 let view = view_id(m.view);
@@ -404,6 +418,7 @@ impl Core {
         let text = format!("members {}{}", names.join(" "), if quorate { ", quorate" } else { ", not quorate" });
         self.timeline.add_at(at, "ring", &view.id.to_string(), &text);
         tracing::info!("ring {}: {text}", view.id);
+        self.tell_view(&view).await;
         self.quorum_changed();
         self.tell_run_time(&view).await;
         self.tell_device(true).await;
@@ -450,6 +465,7 @@ impl Core {
     pub fn quorum_changed(&mut self) {
         let quorate = self.quorum.is_quorate();
         self.ring.set_quorate(quorate);
+        self.tell_quorum(quorate);
         self.performer.to.standing.send_modify(|s| s.quorate = quorate);
         // What is announced stays while the arbitrator is being asked; whoever contests an address has to be sure.
         self.performer.agents.set_quorate(quorate || self.is_undecided());
@@ -458,6 +474,7 @@ impl Core {
     async fn event(&mut self, at: Time, event: totem::Event) {
         let (kind, subject, text) = view::describe(&event, self.me(), |n| self.controller.config().name_of(n));
         self.timeline.add_at(at, kind, &subject, &text);
+        self.tell_event(&event);
         match event {
             totem::Event::PeerFlags { node, ready, quorate } => {
                 if self.quorum.learn(node, quorate) {
@@ -541,6 +558,7 @@ impl Core {
             Ask::Reload(to) => self.reload(Some(to)),
             Ask::Votes(call, to) => self.votes(call, to).await,
             Ask::Kill(node, to) => self.kill(node, to).await,
+            Ask::Group(wish) => self.group_wish(wish).await,
             Ask::ReopenLogs => self.reopen_logs(),
             Ask::Leave(keep_resources, to) => {
                 let result = match keep_resources {

@@ -189,7 +189,8 @@ mod tests {
             let quorum = "{\"now\":0,\"provider\":\"\",\"me\":1,\"ring\":null,\"quorate\":true,\"expected_votes\":1,\
                 \"highest_expected\":1,\"total_votes\":1,\"quorum\":1,\"flags\":[],\"members\":[]}";
             let (status, quorum) = (serde_json::from_str(status).unwrap(), serde_json::from_str(quorum).unwrap());
-            self.board.show(super::super::board::Shown { cib: cib::Cib::parse(&cib).unwrap(), status, quorum });
+            let groups = wire::api::Groups::default();
+            self.board.show(super::super::board::Shown { cib: cib::Cib::parse(&cib).unwrap(), status, quorum, groups });
         }
 
         fn asked(&self) -> Vec<Cleaned> {

@@ -26,6 +26,7 @@ mod reload;
 mod settings;
 mod signals;
 mod start;
+mod told;
 mod view;
 mod votes;
 

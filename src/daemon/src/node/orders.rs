@@ -35,6 +35,8 @@ pub(in crate::node) enum Order {
     Kill(NodeId),
     /// What the sender's quorum device says.
     Device(quorum::DeviceState),
+    /// Processes that join and leave groups.
+    Group(totem::GroupMessage),
 }
 
 impl Order {
@@ -63,6 +65,7 @@ impl Core {
             Some(Order::Kill(node)) if node == self.me() => self.killed(sender).await,
             Some(Order::Kill(_)) => {}
             Some(Order::Device(state)) => self.peer_device(sender, state),
+            Some(Order::Group(message)) => self.group_ordered(sender, message),
             Some(order) => self.votes_ordered(sender, order).await,
             None => tracing::warn!("node {sender} ordered what this version does not know"),
         }
@@ -82,6 +85,7 @@ mod tests {
             Order::RunTimeVotes { expected: None, votes, quorate: true },
             Order::CancelWaitForAll,
             Order::Kill(NodeId(4)),
+            Order::Group(totem::GroupMessage::Here([("web".to_owned(), 7)].into())),
             Order::Device(quorum::DeviceState { registered: true, alive: true, cast: false }),
         ] {
             let payload = order.encode();

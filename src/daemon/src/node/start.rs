@@ -11,11 +11,12 @@ use super::settings::{self, Settings};
 use super::signals;
 use super::{core, keep, native};
 use crate::alerts::Alerts;
+use crate::changes::Changes;
 use crate::exec::{Places, Runner};
 use crate::ring::{self, Ring};
 use crate::store::{self, Store};
 use crate::timeline::Timeline;
-use crate::{api, clock, logging, schedule, service};
+use crate::{api, blackbox, clock, groups, logging, schedule, service};
 use agents::{Agents, lan, lease};
 use base::exit::{OcfCode, crm};
 use base::{Reason, Value, Word};
@@ -84,6 +85,7 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
         }
         Ok(Err(End { reason, code })) => {
             ended(&format!("ended: {reason}"));
+            crate::blackbox::ended(&reason);
             code
         }
         Err(error) => {
@@ -109,6 +111,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let keeper = keep::start(store, notes_to)?;
     let ring_seq = reserved_ring_seq(&keeper, &loaded).await;
     let listener = api::bind(&run_dir)?;
+    let groups_listener = groups::bind(&run_dir)?;
 
     let permit = lease::Permit::default();
     let (happenings_to, happenings) = mpsc::unbounded_channel();
@@ -177,8 +180,18 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let alerts = Alerts::new(runner.places(), timeline.clone(), &settings.my_name());
     let performer = Performer::new(runner, agents, timeline.clone(), alerts, to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
-    let server =
-        tokio::spawn(api::serve(listener, api::State::new(asker, timeline.clone(), ring.clone(), &settings.my_name())));
+    let changes = Changes::new(settings.me(), &settings.my_name());
+    blackbox::know(blackbox::Sources {
+        timeline: timeline.clone(),
+        node: settings.my_name(),
+        state_dir: args.state_dir.clone(),
+        asker: asker.clone(),
+    });
+    let groups_asker = asker.clone();
+    let state = api::State::new(asker, timeline.clone(), ring.clone(), changes.clone(), &settings.my_name());
+    let server = tokio::spawn(api::serve(listener, state));
+    let clients_in_groups = groups::Clients::default();
+    let members = tokio::spawn(groups::serve(groups_listener, clients_in_groups.clone(), ring.clone(), groups_asker));
     service::notify("READY=1");
     tracing::info!(
         "node {} ({}) of cluster `{}` runs",
@@ -198,12 +211,20 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let identity = Identity { settings, args, data_plane, started: clock::wall(), standing, reload: None };
     let mut claims = ClaimsTask { standing: known, task: None };
     claims.restart(&identity.settings, &performer.agents, &timeline);
-    let core = Core::new(controller, quorum, ring, performer, identity, Beside { board, dog, claims });
+    let core = Core::new(
+        controller,
+        quorum,
+        ring,
+        performer,
+        identity,
+        Beside { board, dog, claims, changes, clients_in_groups },
+    );
     let result = core
         .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
         .await;
     service::notify("STOPPING=1");
     server.abort();
+    members.abort();
     api::remove(&run_dir);
     Ok(result)
 }

@@ -14,6 +14,7 @@ pub enum Ask {
     Reload(oneshot::Sender<crate::node::reload::Answer>),
     Votes(wire::api::VotesCall, oneshot::Sender<wire::api::Done>),
     Kill(base::NodeId, oneshot::Sender<wire::api::Done>),
+    Group(crate::groups::Wish),
     ReopenLogs,
     /// Leave the ring; with `true` resources are left running.
     Leave(bool, oneshot::Sender<Result<(), LeaveRefused>>),
@@ -50,6 +51,11 @@ impl Asker {
     pub async fn tell(&self, ask: Ask) {
         // A task that has ended does nothing more.
         let _ = self.asks.send(ask).await;
+    }
+
+    /// What was shown last, without waiting.
+    pub fn last(&self) -> Option<std::sync::Arc<Shown>> {
+        self.reader.last()
     }
 
     /// What is applied here; the task is not asked. `None` if it has ended.
