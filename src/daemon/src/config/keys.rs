@@ -136,7 +136,7 @@ pub(super) const INTERFACE: &[Key] = &[
     ),
     number("mcastport", 1, 65535),
     number("knet_link_priority", 0, 255),
-    number("knet_ping_interval", 1, MS),
+    number("knet_ping_interval", totem::SHORTEST_INTERVAL.as_millis() as u64, MS),
     number("knet_ping_timeout", 1, MS),
     number("knet_pong_count", 1, 1000),
     number("knet_ping_precision", 1, U32),

@@ -286,8 +286,29 @@ fn links(findings: &mut Findings, interfaces: &[(Section, Values)], count: usize
                 "set both, or neither",
             );
         }
+        pings(findings, section, link);
     }
     links
+}
+
+/// A time that cannot be kept is not taken for another one in silence.
+fn pings(findings: &mut Findings, section: &Section, link: &Link) {
+    let (Some(interval), Some(timeout)) = (link.ping_interval_ms, link.ping_timeout_ms) else { return };
+    let at = section.entries().filter(|e| e.key == "knet_ping_timeout").last().map_or(section.at, |e| e.at);
+    if timeout < interval {
+        let text =
+            format!("knet_ping_timeout expected at least knet_ping_interval ({interval} ms), found {timeout} ms");
+        findings.refuse(
+            at,
+            text,
+            format!("write {} or more: else the link is down between two heartbeats", interval * 2),
+        );
+    } else if timeout < interval * 2 {
+        let least = interval * 2;
+        let text =
+            format!("knet_ping_timeout: {timeout} ms with knet_ping_interval {interval} ms is taken as {least} ms");
+        findings.warn(at, text, format!("write {least}: one heartbeat that is lost must not take a link down"));
+    }
 }
 
 fn nodelist(findings: &mut Findings, root: &Section) -> Vec<Node> {

@@ -428,3 +428,22 @@ fn ping_targets_are_addresses_of_other_hosts_for_a_pair() {
     let alone = conf("").replace("two_node: 1\n", "ping_targets: 192.0.2.1\n");
     assert!(warnings(&alone).iter().any(|w| w.contains("ping_targets has a meaning with `two_node: 1` alone")));
 }
+
+#[test]
+fn ping_times_that_cannot_be_kept_are_refused_or_said_as_they_are_taken() {
+    let pings = |interval: u64, timeout: u64| {
+        conf(&format!(" interface {{\n  knet_ping_interval: {interval}\n  knet_ping_timeout: {timeout}\n }}\n"))
+    };
+    assert_eq!(
+        refusals(&pings(500, 200)),
+        [
+            "c.conf:6:3: refused: knet_ping_timeout expected at least knet_ping_interval (500 ms), found 200 ms; write 1000 or \
+          more: else the link is down between two heartbeats"
+        ]
+    );
+    let told = warnings(&pings(500, 700));
+    assert!(told.iter().any(|w| w.contains("knet_ping_interval 500 ms is taken as 1000 ms")), "{told:?}");
+    assert!(refusals(&pings(500, 700)).is_empty());
+    assert!(!warnings(&pings(500, 1000)).iter().any(|w| w.contains("knet_ping")));
+    assert!(refusals(&pings(1, 1000))[0].contains("`knet_ping_interval` expected a decimal number from 5"));
+}
