@@ -12,7 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use wire::api::QuorumStatus;
 
+mod heuristics;
+mod hostile;
 mod originals;
+mod pcs;
+mod splits;
 mod tls;
 
 const PAIR: [&str; 2] = ["n1", "n2"];
