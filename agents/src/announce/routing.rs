@@ -53,9 +53,9 @@ pub(super) enum RoutingError {
     #[error("{}: {source}", path.display())]
     Vtysh { path: PathBuf, source: io::Error },
     #[error(
-        "FRR does not answer '{question}': {said}; are its daemons started (bgpd=yes in /etc/frr/daemons, systemctl start frr), and may this program ask them (group frrvty)?"
+        "FRR's {daemon} does not answer '{question}': {said}; are its daemons started (bgpd=yes in /etc/frr/daemons, systemctl start frr), and may this program ask them (group frrvty)?"
     )]
-    FrrError { question: String, said: String },
+    FrrError { daemon: &'static str, question: String, said: String },
     #[error("FRR's answer to '{question}' is not understood: {why}")]
     FrrAnswer { question: String, why: String },
     #[error("{0} did not answer within {secs} s: is it stopped?", secs = PATIENCE.as_secs())]
@@ -98,10 +98,12 @@ impl Daemon {
     }
 
     async fn frr(&self, asked: &[IpAddr]) -> Result<View, RoutingError> {
-        let mut view = View { sessions: established(&self.vtysh("show bgp summary json").await?), ..View::default() };
+        // Without zebra bgpd goes on with what it has heard last, and would never hear of an address that goes.
+        self.vtysh("zebra", "show version").await?;
+        let mut view = View { sessions: established(&self.bgpd("show bgp summary json").await?), ..View::default() };
         for addr in asked {
             let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
-            let answer = self.vtysh(&format!("show bgp {family} unicast {} json", prefix(*addr))).await?;
+            let answer = self.bgpd(&format!("show bgp {family} unicast {} json", prefix(*addr))).await?;
             if answer.get("paths").and_then(Value::as_array).is_some_and(|paths| paths.iter().any(is_own)) {
                 view.carried.insert(*addr);
             }
@@ -109,8 +111,19 @@ impl Daemon {
         Ok(view)
     }
 
-    async fn vtysh(&self, question: &str) -> Result<Value, RoutingError> {
-        let Daemon::Frr { vtysh, sockets, pathspace } = self else { return Ok(Value::Null) };
+    async fn bgpd(&self, question: &str) -> Result<Value, RoutingError> {
+        let said = self.vtysh("bgpd", question).await?;
+        if said.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        let unread =
+            |e: serde_json::Error| RoutingError::FrrAnswer { question: question.to_owned(), why: e.to_string() };
+        serde_json::from_str(&said).map_err(unread)
+    }
+
+    /// What one of FRR's daemons answers.
+    async fn vtysh(&self, daemon: &'static str, question: &str) -> Result<String, RoutingError> {
+        let Daemon::Frr { vtysh, sockets, pathspace } = self else { return Ok(String::new()) };
         let mut command = Command::new(vtysh);
         command.stdin(std::process::Stdio::null()).kill_on_drop(true);
         if let Some(pathspace) = pathspace {
@@ -120,21 +133,17 @@ impl Daemon {
             command.arg("--vty_socket").arg(dir);
         }
         let out =
-            command.args(["-d", "bgpd", "-c", question]).output().await.map_err(|source| match source.kind() {
+            command.args(["-d", daemon, "-c", question]).output().await.map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => RoutingError::NoVtysh(vtysh.clone()),
                 _ => RoutingError::Vtysh { path: vtysh.clone(), source },
             })?;
         let (said, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        let question = question.to_owned();
         if !out.status.success() {
             let lines = complained.lines().chain(said.lines()).map(str::trim).filter(|l| !l.is_empty());
             let said: String = lines.take(3).collect::<Vec<_>>().join("; ").chars().take(300).collect();
-            return Err(RoutingError::FrrError { question, said });
+            return Err(RoutingError::FrrError { daemon, question: question.to_owned(), said });
         }
-        if said.trim().is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_str(&said).map_err(|e| RoutingError::FrrAnswer { question, why: e.to_string() })
+        Ok(said.into_owned())
     }
 }
 

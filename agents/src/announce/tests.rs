@@ -103,6 +103,7 @@ async fn frr_is_understood() {
     let dir = tempfile::tempdir().expect("a directory");
     let vtysh = dir.path().join("vtysh");
     let script = "#!/bin/sh\ncase \"$*\" in\n\
+        *'-d zebra -c show version'*) echo FRRouting;;\n\
         *summary*) echo '{\"ipv4Unicast\":{\"peers\":{\"192.0.2.254\":{\"state\":\"Established\"},\"192.0.2.253\":{\"state\":\"Active\"}}},\
         \"ipv6Unicast\":{\"peers\":{\"192.0.2.254\":{\"state\":\"Established\"}}}}';;\n\
         *203.0.113.100/32*) echo '{\"paths\":[{\"sourced\":true,\"peer\":{\"peerId\":\"0.0.0.0\"}}]}';;\n\
@@ -117,7 +118,11 @@ async fn frr_is_understood() {
     std::fs::write(&vtysh, "#!/bin/sh\necho 'Exiting: failed to connect to any daemons.' >&2; exit 1\n")
         .expect("written");
     let why = frr.view(&[]).await.expect_err("refused").to_string();
-    assert!(why.contains("failed to connect") && why.contains("bgpd=yes"), "{why}");
+    assert!(why.contains("failed to connect") && why.contains("zebra"), "{why}");
+    // bgpd alone announces what it heard last, for ever.
+    std::fs::write(&vtysh, script.replace("-d zebra", "-d another")).expect("written");
+    let why = frr.view(&asked).await.expect_err("no zebra").to_string();
+    assert!(why.contains("zebra does not answer"), "{why}");
 }
 
 fn operation(agent: &str, id: &str, action: &str, params: &[(&str, &str)]) -> Operation {

@@ -9,7 +9,7 @@ use ::ldirectord::service::load;
 use kernel::host::{self, Network};
 use kernel::ipvs::{Ipvs, Kernel};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -249,18 +249,29 @@ fn sessions(primitive: &cluster::Primitive) -> Result<usize, String> {
         );
     }
     let socket = primitive.param("socket").unwrap_or("/run/bird/bird.ctl");
-    let told = (|| {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(DAEMON_TIMEOUT))?;
-        stream.set_write_timeout(Some(DAEMON_TIMEOUT))?;
-        stream.write_all(b"show protocols\nquit\n")?;
-        let mut told = Vec::new();
-        stream.take(MAX_CONF_BYTES).read_to_end(&mut told)?;
-        Ok(String::from_utf8_lossy(&told).into_owned())
-    })();
+    let told = bird_says(socket, "show protocols");
     let told = told.map_err(|e: std::io::Error| format!("{socket}: {e}"))?;
     let up = |l: &&str| l.split_whitespace().nth(1) == Some("BGP") && l.contains("Established");
     Ok(told.lines().filter(up).count())
+}
+
+/// BIRD's answer, to the line that ends it: it keeps the connection for more questions.
+fn bird_says(socket: &str, question: &str) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(DAEMON_TIMEOUT))?;
+    stream.set_write_timeout(Some(DAEMON_TIMEOUT))?;
+    stream.write_all(format!("{question}\n").as_bytes())?;
+    let mut told = String::new();
+    for line in BufReader::new(stream.take(MAX_CONF_BYTES)).lines() {
+        let line = line?;
+        // 0000: done; 8000 and above: errors. Its greeting is 0001.
+        if line.starts_with("0000") || line.starts_with(['8', '9']) {
+            return Ok(told);
+        }
+        told += &line;
+        told.push('\n');
+    }
+    Err(std::io::Error::other("the connection ended before the answer did"))
 }
 
 /// Output of a program that succeeded.
