@@ -12,7 +12,7 @@ mod tree;
 mod write;
 
 pub use children::Children;
-pub use diff::{PatchError, diff, patch, patch_within};
+pub use diff::{PatchError, diff, diff_as_written, patch, patch_within};
 pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError, parse};
 pub use path::{Location, Path, PathError};
 pub use tree::{Element, Name, Node};

@@ -24,15 +24,48 @@ fn says_create_modify_delete_and_move() {
     assert_eq!(
         said,
         [
-            ("modify", "/cib"),
             ("delete", "/cib/r/p[@id='a']"),
-            ("modify", "/cib/r/p[@id='b']"),
+            ("modify", "/cib"),
             ("move", "/cib/r/p[@id='c']"),
+            ("modify", "/cib/r/p[@id='b']"),
+            ("move", "/cib/r/p[@id='b']"),
             ("create", "/cib/r"),
         ]
     );
     assert_eq!(leads(&old, &new), new);
     assert_eq!(diff(&new, &new), None);
+}
+
+#[test]
+fn comments_come_go_and_count() {
+    let old = tree("<a><!--one--><x id='1'/><!--two--><y/><!--three--></a>");
+    let new = tree("<a><x id='1'/><!--two, again--><z/><y/><!--three--></a>");
+    let patchset = diff(&old, &new).expect("they differ");
+    let said: Vec<(&str, &str, Option<&str>)> =
+        patchset.elements().filter_map(|c| Some((c.attr("operation")?, c.attr("path")?, c.attr("position")))).collect();
+    assert_eq!(
+        said,
+        [
+            ("delete", "/a/comment", Some("0")),
+            ("delete", "/a/comment", Some("1")),
+            ("create", "/a", Some("1")),
+            ("create", "/a", Some("2")),
+        ]
+    );
+    assert_eq!(leads(&old, &new).to_compact(), new.to_compact());
+    let mut other = tree("<a><y/><x id='1'/></a>");
+    patch(&mut other, &patchset).expect("comments that are not there need not be deleted");
+    assert_eq!(other.to_compact(), "<a><y/><!--two, again--><z/><x id=\"1\"/></a>");
+}
+
+#[test]
+fn the_order_of_attributes_is_told_where_it_is_asked_for() {
+    let (old, new) = (tree("<a id='1' x='1' y='2'/>"), tree("<a id='1' y='2' x='1'/>"));
+    assert_eq!(diff(&old, &new), None);
+    let patchset = diff_as_written(&old, &new).expect("they differ");
+    let mut patched = old.clone();
+    patch(&mut patched, &patchset).expect("applies");
+    assert_eq!(patched.to_compact(), new.to_compact());
 }
 
 #[test]
@@ -50,6 +83,19 @@ fn broken_patchsets_are_refused() {
     assert!(matches!(patch(&mut root, &missing), Err(PatchError::NoSuchPath { .. })));
     let unknown = tree("<diff format='2'><change operation='burn' path='/cib'/></diff>");
     assert!(matches!(patch(&mut root, &unknown), Err(PatchError::UnknownOperation { .. })));
+}
+
+fn comment() -> impl Strategy<Value = Vec<(usize, String)>> {
+    proptest::collection::vec((0..6usize, "[pq]".prop_map(|s| s.to_owned())), 0..3)
+}
+
+/// Comments are put among the children.
+fn commented(mut e: Element, comments: Vec<(usize, String)>) -> Element {
+    for (at, text) in comments {
+        let at = at.min(e.nodes().len());
+        e.nodes_mut().insert(at, Node::Comment(text));
+    }
+    e
 }
 
 fn element() -> impl Strategy<Value = Element> {
@@ -82,15 +128,20 @@ fn sorted(e: &Element) -> Element {
     let mut attrs: Vec<_> = e.attrs().collect();
     attrs.sort_unstable();
     let mut copy = attrs.into_iter().fold(Element::new(e.name()), |c, (n, v)| c.with(n, v));
-    e.elements().for_each(|c| copy.push(sorted(c)));
+    for node in e.nodes().iter() {
+        copy.nodes_mut().push(match node {
+            Node::Element(child) => Node::Element(sorted(child)),
+            other => other.clone(),
+        });
+    }
     copy
 }
 
 proptest! {
     #[test]
-    fn a_difference_leads_from_old_to_new(old in element(), new in element()) {
-        let old = Element::new("cib").with_child(Element::new("top").with_child(old));
-        let new = Element::new("cib").with_child(Element::new("top").with_child(new));
+    fn a_difference_leads_from_old_to_new(old in element(), new in element(), said in comment(), says in comment()) {
+        let old = Element::new("cib").with_child(Element::new("top").with_child(commented(old, said)));
+        let new = Element::new("cib").with_child(Element::new("top").with_child(commented(new, says)));
         prop_assert_eq!(sorted(&leads(&old, &new)), sorted(&new));
     }
 }
