@@ -239,6 +239,12 @@ pub fn empty_root(schema: &str) -> Element {
 /// What leads from one document to another, with both versions; `None` if they are the same.
 pub fn patchset(old: &Element, new: &Element) -> Option<Element> {
     let mut patchset = xml::diff(old, new)?;
+    add_versions(&mut patchset, old, new);
+    Some(patchset)
+}
+
+/// Puts both versions into a difference.
+pub fn add_versions(patchset: &mut Element, old: &Element, new: &Element) {
     let mut version = Element::new("version");
     for (name, of) in [("source", old), ("target", new)] {
         let mut e = Element::new(name);
@@ -246,7 +252,6 @@ pub fn patchset(old: &Element, new: &Element) -> Option<Element> {
         version.push(e);
     }
     patchset.nodes_mut().insert(0, xml::Node::Element(version));
-    Some(patchset)
 }
 
 /// A time as options and operations have it, in ms.

@@ -2,7 +2,7 @@
 
 use crate::args::{self, Command};
 use crate::cibadmin::read_xml;
-use crate::report::Common;
+use crate::report::{Common, quoted};
 use crate::source::Failure;
 use base::exit::crm;
 use clap::Parser;
@@ -56,31 +56,63 @@ impl Command for CrmDiff {
     }
 
     fn execute(&self) -> Result<i32, Failure> {
-        let one = |file: &Option<PathBuf>, text: &Option<String>, what: &str| -> Result<Element, Failure> {
-            let found = read_xml(file.as_deref(), text.as_deref(), false)?;
-            found.map(|(e, _)| e).ok_or_else(|| Failure::usage(format!("needs {what}")))
-        };
+        if self.cib && self.no_version {
+            return Err(Failure::usage("-u/--no-version incompatible with -c/--cib"));
+        }
         let original = one(&self.original, &self.original_string, "the original: -o or -O")?;
         if self.patch.is_some() {
-            let patchset = one(&self.patch, &None, "a patch")?;
-            let mut patched = original;
-            let applied = xml::patch(&mut patched, &patchset);
-            applied.map_err(|e| Failure::new(crm::ERROR, format!("could not apply patch: {e}")))?;
-            if let Some(target) = patchset.child("version").and_then(|v| v.child("target")).filter(|_| self.cib) {
-                cib::Version::of(target)?.write_to(&mut patched);
-            }
-            self.common.write(&patched.to_pretty())?;
-            return Ok(crm::OK);
+            return self.apply(original);
         }
-        let new = one(&self.new, &self.new_string, "something to compare with: -n, -N, or -p to patch")?;
+        let mut new = one(&self.new, &self.new_string, "something to compare with: -n, -N, or -p to patch")?;
         if original.name() != new.name() {
             let message = format!("the outermost elements differ: '{}' and '{}'", original.name(), new.name());
             return Err(Failure::new(crm::DATAERR, message));
         }
-        let versioned = self.cib && !self.no_version;
-        let patchset = if versioned { cib::patchset(&original, &new) } else { xml::diff(&original, &new) };
-        let Some(patchset) = patchset else { return Ok(crm::OK) };
-        self.common.write(&patchset.to_pretty())?;
+        if self.no_version {
+            cib::Version::of(&original)?.write_to(&mut new);
+        }
+        // A CIB's attributes have no order.
+        let difference = if self.cib { xml::diff(&original, &new) } else { xml::diff_as_written(&original, &new) };
+        let Some(mut patchset) = difference else { return Ok(crm::OK) };
+        if !self.no_version {
+            cib::add_versions(&mut patchset, &original, &new);
+        }
+        if self.cib {
+            patchset.set("digest", cib::digest_versioned(&new));
+        }
+        self.show("patchset", &patchset, crm::ERROR, &[])?;
         Ok(crm::ERROR)
+    }
+}
+
+fn one(file: &Option<PathBuf>, text: &Option<String>, what: &str) -> Result<Element, Failure> {
+    let found = read_xml(file.as_deref(), text.as_deref(), false)?;
+    found.map(|(e, _)| e).ok_or_else(|| Failure::usage(format!("needs {what}")))
+}
+
+impl CrmDiff {
+    /// A digest that the patch has must be that of what comes out.
+    fn apply(&self, mut cib: Element) -> Result<i32, Failure> {
+        let patchset = one(&self.patch, &None, "a patch")?;
+        let ignored = self.no_version.then(|| "Warning: -u/--no-version ignored with -p/--patch".to_owned());
+        if let Some(warning) = ignored.as_ref().filter(|_| self.common.is_text()) {
+            kernel::errln!("{warning}");
+        }
+        let refused = |why: &str| Failure {
+            details: ignored.clone().into_iter().filter(|_| !self.common.is_text()).collect(),
+            ..Failure::new(crm::ERROR, format!("Could not apply patch: {why}"))
+        };
+        xml::patch(&mut cib, &patchset).map_err(|e| refused(&e.to_string()))?;
+        if patchset.attr("digest").is_some_and(|digest| digest != cib::digest_versioned(&cib)) {
+            return Err(refused("Application of update diff failed"));
+        }
+        let notes: Vec<String> = ignored.into_iter().collect();
+        self.show("updated", &cib, crm::OK, &notes)?;
+        Ok(crm::OK)
+    }
+
+    fn show(&self, name: &str, document: &Element, code: i32, notes: &[String]) -> Result<(), Failure> {
+        let text = document.to_pretty();
+        self.common.print_result(code, notes, || text.clone(), || vec![quoted(name, &text)])
     }
 }

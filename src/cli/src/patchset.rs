@@ -7,20 +7,7 @@ use xml::Element;
 pub fn between(old: &Element, new: &Element) -> Option<Element> {
     let mut patchset = cib::patchset(old, new)?;
     patchset.remove_attr("digest");
-    Some(deletions_first(&patchset))
-}
-
-/// The order of the original: what goes makes place for what comes.
-fn deletions_first(patchset: &Element) -> Element {
-    let bare = patchset.attrs().fold(Element::new(patchset.name()), |e, (name, value)| e.with(name, value));
-    let rank = |e: &&Element| match (e.name(), e.attr("operation")) {
-        ("change", Some("delete")) => 1,
-        ("change", _) => 2,
-        _ => 0,
-    };
-    let mut parts: Vec<&Element> = patchset.elements().collect();
-    parts.sort_by_key(rank);
-    parts.into_iter().cloned().fold(bare, Element::with_child)
+    Some(patchset)
 }
 
 /// One line for each change: what goes (`--`), comes (`++`), moves (`+~`) or changes (`+`), and where.
