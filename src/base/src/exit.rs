@@ -42,6 +42,24 @@ impl OcfCode {
     }
 }
 
+impl OcfCode {
+    /// The words that Pacemaker 3's logs and details use, e.g. `Not running`.
+    pub fn title(self) -> &'static str {
+        match self.0 {
+            0 => "OK",
+            2 => "Invalid parameter",
+            3 => "Unimplemented",
+            4 => "Insufficient privileges",
+            5 => "Not installed",
+            6 => "Not configured",
+            7 => "Not running",
+            8 => "Promoted",
+            9 => "Failed in promoted role",
+            _ => "Error occurred",
+        }
+    }
+}
+
 impl fmt::Display for OcfCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())

@@ -243,7 +243,12 @@ impl CrmMon {
         Ok(match self.common.output_as {
             Format::None => String::new(),
             Format::Text | Format::Console => text::render(self, view),
-            Format::Xml => envelope(elements::all(self, view), crm::OK, &[]).to_document(),
+            // The schema has no place for warnings but this one, and programs check against it.
+            Format::Xml => {
+                let warned = view.warnings.iter().filter(|_| self.shows(Section::Warnings));
+                let warned: Vec<String> = warned.map(|w| format!("warning: {w}")).collect();
+                envelope(elements::all(self, view), crm::OK, &warned).to_document()
+            }
             Format::Json => format!("{:#}\n", crate::report::json(&envelope(elements::all(self, view), crm::OK, &[]))),
         })
     }

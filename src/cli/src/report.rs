@@ -177,8 +177,10 @@ fn write(e: &Element, level: usize, out: &mut String) {
 /// The envelope of Pacemaker's `--output-as=xml`.
 pub fn envelope(body: Vec<Element>, code: i32, errors: &[String]) -> Element {
     let request: Vec<String> = std::env::args().map(|word| as_typed(&word)).collect();
-    let mut result = Element::new("pacemaker-result").with("api-version", "2.38").with("request", request.join(" "));
-    body.into_iter().for_each(|e| result.push(e));
+    let older = crate::args::compat_21();
+    let api = if older { "2.25" } else { "2.38" };
+    let mut result = Element::new("pacemaker-result").with("api-version", api).with("request", request.join(" "));
+    body.into_iter().for_each(|e| result.push(if older { as_of_21(e) } else { e }));
     let mut status = Element::new("status").with("code", code.to_string()).with("message", exit_words(code));
     if !errors.is_empty() {
         let mut list = Element::new("errors");
@@ -191,6 +193,33 @@ pub fn envelope(body: Vec<Element>, code: i32, errors: &[String]) -> Element {
     }
     result.push(status);
     result
+}
+
+/// Attributes of an element that 2.1's schemas do not have: what checks an answer against them would take none of it.
+const SINCE_3: [(&str, &[&str]); 8] = [
+    ("stack", &["pacemakerd-state"]),
+    ("last_update", &["origin"]),
+    ("cluster_options", &["fencing-enabled", "fencing-timeout-ms"]),
+    ("resource", &["maintenance", "removed"]),
+    ("group", &["maintenance"]),
+    ("clone", &["maintenance"]),
+    ("bundle", &["maintenance"]),
+    ("resource_history", &["removed"]),
+];
+
+/// The element as 2.1 has it.
+fn as_of_21(mut e: Element) -> Element {
+    for (name, attributes) in SINCE_3 {
+        if e.name() == name {
+            attributes.iter().for_each(|a| drop(e.remove_attr(a)));
+        }
+    }
+    let inner: Vec<Element> = e.elements().cloned().collect();
+    if !inner.is_empty() && !quotes(&e) {
+        e.nodes_mut().clear();
+        inner.into_iter().for_each(|child| e.push(as_of_21(child)));
+    }
+    e
 }
 
 /// A word of a command line so that a shell reads it as one.

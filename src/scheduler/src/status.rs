@@ -4,6 +4,8 @@
 
 pub use crate::role::Role;
 pub use crate::status_read::read;
+use crate::unpack::history::exec;
+use base::exit::OcfCode;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a status display needs.
@@ -165,4 +167,12 @@ pub struct FailedAction {
     pub last_change: Option<i64>,
     pub exec_ms: i64,
     pub queue_ms: i64,
+}
+
+impl FailedAction {
+    /// A probe that says no more than that the resource cannot run there: no failure of a resource that runs elsewhere.
+    pub fn is_masked_probe(&self) -> bool {
+        let cannot = [OcfCode::NOT_INSTALLED.0, OcfCode::INVALID_PARAM.0].contains(&self.rc);
+        self.operation == "monitor" && self.interval_ms == 0 && (cannot || self.status == exec::NOT_INSTALLED)
+    }
 }

@@ -24,7 +24,13 @@ pub fn all(options: &CrmMon, view: &View<'_>) -> Vec<Element> {
         (Section::Bans, |o, v| ban_list(o, v)),
         (Section::Warnings, |_, v| warnings(v)),
     ];
-    sections.iter().filter(|(s, _)| options.shows(*s)).filter_map(|(_, make)| make(options, view)).collect()
+    // In XML they stand beside the status.
+    let elsewhere = |s: Section| s == Section::Warnings && options.common.output_as == crate::report::Format::Xml;
+    sections
+        .iter()
+        .filter(|(s, _)| options.shows(*s) && !elsewhere(*s))
+        .filter_map(|(_, make)| make(options, view))
+        .collect()
 }
 
 /// Nodes and resources, and the nodes' attributes if asked for; for what a simulation shows.
@@ -52,11 +58,9 @@ fn summary(view: &View<'_>) -> Element {
     let ms = |text: &str| cib::interval_ms(text).unwrap_or(0).to_string();
     let (fencing, timeout) =
         (yes(cluster.fencing_enabled), ms(&option(&["fencing-timeout", "stonith-timeout"], "60s")));
-    let mut options = Element::new("cluster_options");
-    if !compat_21() {
-        options = options.with("fencing-enabled", fencing).with("fencing-timeout-ms", &timeout);
-    }
-    let options = options
+    let options = Element::new("cluster_options")
+        .with("fencing-enabled", fencing)
+        .with("fencing-timeout-ms", &timeout)
         .with("symmetric-cluster", yes(cluster.symmetric))
         .with("no-quorum-policy", option(&["no-quorum-policy"], "stop"))
         .with("maintenance-mode", yes(cluster.maintenance_mode))
@@ -172,11 +176,8 @@ fn node(n: &Node) -> Element {
 
 fn resources(options: &CrmMon, view: &View<'_>) -> Element {
     let mut list = Element::new("resources");
-    // XML is for programs: it has the inactive ones as well, as the original's; grouped by node, those alone.
-    let partly = |r: &Resource| {
-        matches!(r.kind, ResourceKind::Bundle { .. }) && r.children.iter().any(|c| c.active_on.is_empty())
-    };
-    let shown = |r: &&Resource| !options.group_by_node || r.active_on.is_empty() || partly(r);
+    // XML is for programs: it has the inactive ones as well, as the original's; grouped by node, what is not active as a whole.
+    let shown = |r: &&Resource| !options.group_by_node || !super::text::is_wholly_active(r);
     view.cluster.resources.iter().filter(shown).for_each(|r| list.push(resource(view, r)));
     list
 }
@@ -234,11 +235,10 @@ fn primitive(view: &View<'_>, r: &Resource, numbered: bool) -> Element {
     if let Some(role) = &r.target_role {
         e.set("target_role", role);
     }
-    e = e.with("active", yes(!r.active_on.is_empty())).with("orphaned", yes(r.removed));
-    if !compat_21() {
-        e.set("removed", yes(r.removed));
-    }
     e = e
+        .with("active", yes(!r.active_on.is_empty()))
+        .with("orphaned", yes(r.removed))
+        .with("removed", yes(r.removed))
         .with("blocked", yes(r.blocked))
         .with("maintenance", yes(r.maintenance))
         .with("managed", yes(r.managed))
@@ -289,9 +289,7 @@ fn history(view: &View<'_>) -> Option<Element> {
             let plain = id.split(':').next().unwrap_or(id);
             let gone = crate::cluster::find(view.all_resources(), plain).is_none_or(|r| r.removed);
             let mut e = Element::new("resource_history").with("id", id).with("orphan", yes(gone));
-            if !compat_21() {
-                e.set("removed", yes(gone));
-            }
+            e.set("removed", yes(gone));
             e.set("migration-threshold", threshold(view, id));
             if let Some(count) = node.fail_counts.get(plain).filter(|c| **c != 0) {
                 e.set("fail-count", base::Score::from(*count).to_string());
@@ -379,7 +377,7 @@ fn ban_list(options: &CrmMon, view: &View<'_>) -> Option<Element> {
     unless_empty(list)
 }
 
-/// An element of our own, only where there is something to warn of: the original's schema has no place for it.
+/// An element of our own, only where there is something to warn of.
 fn warnings(view: &View<'_>) -> Option<Element> {
     let mut list = Element::new("warnings");
     view.warnings.iter().for_each(|text| list.push(Element::new("warning").with("text", text)));

@@ -1,6 +1,7 @@
 //! `--node` and `--resource`: only what concerns them, by name or by tag.
 
 use super::{CrmMon, View};
+use base::exit::OcfCode;
 use base::ids::same_node;
 use scheduler::status::{Cluster, FailedAction, Node, Resource, ResourceKind};
 use xml::Element;
@@ -43,9 +44,21 @@ impl View<'_> {
     /// The failures of what is shown.
     pub fn failures(&self) -> impl Iterator<Item = &FailedAction> {
         let shown = |f: &&FailedAction| {
-            self.only.node(&f.node) && self.only.resource(f.resource.split(':').next().unwrap_or_default())
+            !f.is_masked_probe()
+                && self.only.node(&f.node)
+                && self.only.resource(f.resource.split(':').next().unwrap_or_default())
         };
         self.cluster.failures.iter().filter(shown)
+    }
+
+    /// What keeps a stopped resource from running, in words, if a probe found that.
+    pub fn failed_probe(&self, r: &Resource) -> Option<&'static str> {
+        let of = |f: &&FailedAction| {
+            let at = r.active_on.is_empty() || r.active_on.contains(&f.node);
+            let of = f.key.strip_suffix("_monitor_0");
+            f.is_masked_probe() && at && (of == Some(&r.id) || of == Some(&r.name))
+        };
+        self.cluster.failures.iter().find(of).map(|f| OcfCode(f.rc).title())
     }
 
     /// The same with only what the options ask for. Counts and the coordinator stay those of the whole cluster.

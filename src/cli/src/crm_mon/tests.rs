@@ -119,8 +119,10 @@ fn every_form_shows_what_the_node_warns_of() {
     let section = format!("\n\nWarnings:\n  * {}\n  * {}\n", warnings[0], warnings[1]);
     assert!(text.ends_with(&section), "{text}");
     let root = xml::parse(&in_form(Format::Xml)).expect("XML");
-    let list = root.child("warnings").expect("a list");
-    assert_eq!(list.elements().filter_map(|w| w.attr("text")).collect::<Vec<_>>(), warnings);
+    let list = root.child("status").and_then(|s| s.child("errors")).expect("a list");
+    let told = list.elements().map(|e| e.text()).collect::<Vec<_>>();
+    assert_eq!(told, warnings.map(|w| format!("warning: {w}")));
+    assert!(root.child("warnings").is_none(), "the schema has none");
     let value: serde_json::Value = serde_json::from_str(&in_form(Format::Json)).expect("JSON");
     assert_eq!(value["warnings"][1]["text"], warnings[1]);
     let (line, code) = with_warnings(&warnings, simple_line);

@@ -2,7 +2,7 @@
 
 pub use super::operations::threshold;
 use super::operations::{failcounts, operations};
-pub use super::words::{failed_action, status_words};
+pub use super::words::{failed_action, failed_action_in_detail, status_words};
 use super::{CrmMon, Section, View, bans, brief, elements, fencing, past, plural};
 use crate::clock;
 use base::WallTime;
@@ -191,8 +191,9 @@ fn node_resources(options: &CrmMon, view: &View<'_>, node: &Node, title: &str, o
 
 fn resources(options: &CrmMon, view: &View<'_>) -> String {
     let mut out = String::new();
-    let shown = |r: &&Resource| !(options.group_by_node && is_active(r));
-    let plain = |r: &&Resource| options.brief && matches!(r.kind, ResourceKind::Primitive { .. });
+    let shown = |r: &&Resource| !(options.group_by_node && is_wholly_active(r));
+    let plain =
+        |r: &&Resource| options.brief && !options.group_by_node && matches!(r.kind, ResourceKind::Primitive { .. });
     let all: Vec<&Resource> = view.cluster.resources.iter().filter(shown).collect();
     let alike: Vec<&Resource> = all.iter().copied().filter(plain).collect();
     brief::lines(options, &alike, false, 1, &mut out);
@@ -218,6 +219,11 @@ fn is_active(r: &Resource) -> bool {
     !r.active_on.is_empty()
 }
 
+/// Whether all of it is shown where it runs.
+pub fn is_wholly_active(r: &Resource) -> bool {
+    is_active(r) && r.children.iter().all(is_wholly_active)
+}
+
 /// One resource with all below it, as `crm_mon` and `crm_resource` list it.
 pub fn resource(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, out: &mut String) {
     resource_as(options, view, r, level, false, out);
@@ -238,7 +244,9 @@ fn resource_as(options: &CrmMon, view: &View<'_>, r: &Resource, level: usize, nu
             let _ = writeln!(out, "{indent}* {}", line(r, options, view, numbered));
         }
         ResourceKind::Group => {
-            let inactive = r.children.iter().filter(|c| !is_active(c)).count();
+            // Members that are not shown count as well.
+            let whole = crate::cluster::find(view.all_resources(), &r.id).unwrap_or(r);
+            let inactive = whole.children.iter().filter(|c| !is_active(c)).count();
             let flags = match inactive {
                 n if n > 0 && !options.inactive => {
                     let plural = if n == 1 { "" } else { "s" };
@@ -449,6 +457,9 @@ pub fn line(r: &Resource, options: &CrmMon, view: &View<'_>, numbered: bool) -> 
         }
         (false, role) => {
             let _ = write!(out, " {}", role.text());
+            if let Some(words) = view.failed_probe(r).filter(|_| role <= Role::Stopped) {
+                let _ = write!(out, " ({words})");
+            }
         }
     }
     match r.active_on.as_slice() {
@@ -500,7 +511,7 @@ fn attributes(options: &CrmMon, view: &View<'_>) -> String {
 
 /// Those that an operator set; not what the cluster keeps for itself.
 pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&str, &str)> {
-    let own = ["standby", "shutdown", "probe_complete", "terminate", "maintenance"];
+    let own = ["standby", "shutdown", "probe_complete", "terminate"];
     let is_own = move |name: &str| {
         own.contains(&name) || ["#", "fail-count-", "last-failure-"].iter().any(|stem| name.starts_with(stem))
     };
@@ -508,13 +519,14 @@ pub fn visible_attributes(node: &Node) -> impl Iterator<Item = (&str, &str)> {
     visible.map(|(name, value)| (name.as_str(), base::secret::shown(name, value)))
 }
 
-fn failures(_: &CrmMon, view: &View<'_>) -> String {
+fn failures(options: &CrmMon, view: &View<'_>) -> String {
     if view.failures().next().is_none() {
         return String::new();
     }
     let mut out = String::from("Failed Resource Actions:\n");
     for failure in view.failures() {
-        let _ = writeln!(out, "  * {}", failed_action(failure));
+        let words = if options.show_detail { failed_action_in_detail } else { failed_action };
+        let _ = writeln!(out, "  * {}", words(failure));
     }
     out
 }

@@ -55,6 +55,21 @@ pub fn failed_action(f: &FailedAction) -> String {
     out
 }
 
+/// `vip_monitor_10000 on d1 'Not running' (7): call=12, status='Done', last-rc-change='Fri …', queued=0ms, exec=12ms`.
+pub fn failed_action_in_detail(f: &FailedAction) -> String {
+    let words = if compat_21() { OcfCode(f.rc).words() } else { OcfCode(f.rc).title() };
+    let (key, node, status) = (&f.key, &f.node, status_words(f.status));
+    let mut out = format!("{key} on {node} '{words}' ({}): call={}, status='{status}'", f.rc, f.call_id);
+    if let Some(reason) = f.exit_reason.as_deref().filter(|reason| !reason.trim().is_empty()) {
+        let _ = write!(out, ", exitreason='{reason}'");
+    }
+    if let Some(at) = f.last_change {
+        let at = clock::ctime(WallTime::from_secs(at));
+        let _ = write!(out, ", last-rc-change='{at}', queued={}ms, exec={}ms", f.queue_ms, f.exec_ms);
+    }
+    out
+}
+
 /// `1m30s`, `10s`, `1.500s`, `250ms`.
 pub fn readable_ms(ms: u64) -> String {
     let (hours, minutes, seconds, rest) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000);

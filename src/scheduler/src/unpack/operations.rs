@@ -108,13 +108,20 @@ impl Sched {
         }
         self.process_failure(h, strategy, role, last_failure, on_fail);
         if h.status == exec::ERROR_HARD {
+            self.error(self.prevented(h, parent, &format!("on {}", self[h.node].name), "hard"));
             self.add_location(parent, Some(h.node), -INFINITY, "hard-error");
         } else if h.status == exec::ERROR_FATAL {
-            let text =
-                format!("Preventing {} from restarting anywhere because of fatal failure ({})", self[parent].id, h.rc);
-            self.error(text);
+            self.error(self.prevented(h, parent, "anywhere", "fatal"));
             self.add_location(parent, None, -INFINITY, "fatal-error");
         }
+    }
+
+    fn prevented(&self, h: &Judged, parent: RscIdx, where_to: &str, how: &str) -> String {
+        let reason = self.history.op(h.at).exit_reason.as_ref().filter(|r| !r.is_empty());
+        let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
+        let words = base::exit::OcfCode(h.rc).title();
+        let id = &self[parent].id;
+        format!("Preventing {id} from restarting {where_to} because of {how} failure ({words}{reason}) | {}", h.id)
     }
 
     fn failure_handling(&mut self, h: &Judged) -> (OnFail, Role) {
