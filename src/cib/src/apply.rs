@@ -142,7 +142,10 @@ fn next_version(old: Version, asked: Version, config_changed: bool, request: &Re
         return Version { num_updates: old.num_updates + 1, ..old };
     }
     if asked.admin_epoch > old.admin_epoch {
-        return Version { num_updates: 0, ..asked };
+        // Raised by itself, it is no change of the configuration that would start the count anew.
+        let alone = |p: &Element| p.name() == "cib" && p.nodes().is_empty();
+        let raised = request.op == Op::Modify && request.payload.as_ref().is_some_and(alone);
+        return Version { num_updates: if raised { old.num_updates + 1 } else { 0 }, ..asked };
     }
     Version { admin_epoch: asked.admin_epoch, epoch: asked.epoch.max(old.epoch) + 1, num_updates: 0 }
 }

@@ -7,7 +7,9 @@ use xml::Element;
 /// Adds errors and warnings about a whole document.
 pub fn run(root: &Element, problems: &mut Vec<Problem>) {
     let Some(configuration) = root.child("configuration") else { return };
-    let mut look = Look { problems };
+    // Up to 3, a schema has it.
+    let has_master = matches!(super::Claim::of(root), Ok(super::Claim::Version((major, _))) if major < 4);
+    let mut look = Look { problems, has_master };
     let path = "/cib/configuration";
     for section in configuration.elements() {
         look.walk(section, &below(path, section));
@@ -20,6 +22,7 @@ pub fn run(root: &Element, problems: &mut Vec<Problem>) {
 
 struct Look<'p> {
     problems: &'p mut Vec<Problem>,
+    has_master: bool,
 }
 
 impl Look<'_> {
@@ -38,6 +41,10 @@ impl Look<'_> {
     fn walk(&mut self, e: &Element, path: &str) {
         match e.name() {
             "group" if e.child("primitive").is_none() => self.warn(e, path, "the group has no members".to_owned()),
+            "master" if self.has_master => {
+                let message = "'master' is deprecated and gone as of schema 4.0; write a clone with promotable=true";
+                self.note(e, path, message.to_owned());
+            }
             "master" => {
                 self.warn(e, path, "'master' is no longer in the schema; write a clone with promotable=true".to_owned())
             }
