@@ -35,7 +35,9 @@ pub fn run<C: Command>(args: Vec<OsString>) -> i32 {
 
 /// Only the chosen command's argument tree is built; help ends with 0, a mistake with 64.
 pub fn parse<C: Parser>(name: &str, args: Vec<OsString>) -> Result<C, i32> {
-    let line = std::iter::once(OsString::from(name)).chain(args);
+    // Programs look in it for what there is.
+    let spoken = |a: OsString| if a == "--help-all" { "--help".into() } else { a };
+    let line = std::iter::once(OsString::from(name)).chain(args.into_iter().map(spoken));
     // The last of repeated options counts, as with getopt.
     let matches = C::command().args_override_self(true).try_get_matches_from(line);
     matches.and_then(|m| C::from_arg_matches(&m)).map_err(|e| {

@@ -1,6 +1,7 @@
 //! `cibadmin`: query and edit the cluster information base.
 
 mod access;
+mod older;
 
 use crate::args::{self, Command};
 use crate::report::{Common, quoted};
@@ -70,7 +71,7 @@ pub struct Cibadmin {
     #[arg(short = 'o', long, value_name = "SECTION", help_heading = "Scope")]
     scope: Option<String>,
     /// Work on what this XPath selects
-    #[arg(short = 'A', long, value_name = "XPATH", conflicts_with = "scope", help_heading = "Scope")]
+    #[arg(short = 'A', long, value_name = "XPATH", help_heading = "Scope")]
     xpath: Option<String>,
     /// With --modify: create what does not exist
     #[arg(short = 'c', long)]
@@ -147,14 +148,17 @@ impl Command for Cibadmin {
         if self.md5_sum || self.md5_sum_versioned {
             return self.digest(&source);
         }
-        let request = self.request()?;
+        let mut request = self.request()?;
+        if args::compat_21() {
+            older::keep(&source, &mut request);
+        }
         let changed = source.perform(&request, false).map_err(|mut f| {
             f.message = format!("CIB API call failed: {}", f.message);
             f
         })?;
         if let (Some((form, user)), Some(answer)) = (shown_for, &changed.answer) {
             self.common.write(&show_access(answer, user, form)?)?;
-        } else if let Some(answer) = changed.answer {
+        } else if let Some(answer) = changed.answer.map(older::shown) {
             let wrapped = || vec![Element::new("cib-query").with("xml", answer.to_compact())];
             match self.common.output_as {
                 crate::report::Format::Json => self.common.print(String::new, wrapped)?,
@@ -260,7 +264,9 @@ pub fn read_xml(
     text: Option<&str>,
     pipe: bool,
 ) -> Result<Option<(Element, String)>, Failure> {
-    let (text, name) = match (file, text, pipe) {
+    // A file called `-` is standard input.
+    let pipe = pipe || file.is_some_and(|f| f.as_os_str() == "-");
+    let (text, name) = match (file.filter(|f| f.as_os_str() != "-"), text, pipe) {
         (Some(path), _, _) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)

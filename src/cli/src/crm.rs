@@ -16,6 +16,7 @@ mod constraints;
 mod control;
 mod load;
 mod meta;
+mod more;
 mod options;
 mod primitive;
 mod ra;
@@ -24,6 +25,8 @@ mod show;
 mod table;
 mod topology;
 mod trace;
+
+pub use configure::modernise;
 
 use crate::crm_mon::CrmMon;
 use crate::edit::{self, error, masked, put_back};
@@ -68,6 +71,10 @@ pub fn main(args: Vec<OsString>) -> i32 {
         Ok(words) => words,
         Err(code) => return code,
     };
+    if let Some((_, typed)) = words.split_first().filter(|(first, _)| *first == crate::names::ASKS) {
+        put(&crate::names::next(&table::TABLE, typed));
+        return codes::OK;
+    }
     let options = options::Options::load();
     let wait = options.wait();
     let mut shell = Shell {
@@ -199,7 +206,10 @@ impl Shell {
         let words = line.words();
         let text = self.level(words[0], &words[1..])?;
         if words[0] == "configure"
-            && !matches!(words[1..], ["commit" | "show" | "save" | "verify" | "upgrade", ..] | ["schema"])
+            && !matches!(
+                words[1..],
+                ["commit" | "show" | "save" | "verify" | "upgrade" | "simulate" | "ptest", ..] | ["schema"]
+            )
         {
             self.commit()?;
         }
@@ -211,7 +221,11 @@ impl Shell {
 
     /// Holds a line to the table.
     fn parse(&mut self, words: &[&str]) -> Result<Asked, Failure> {
-        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        let mut words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        for (at, word) in table::TABLE.begun(&words) {
+            note!("INFO: \"{}\" is accepted as \"{word}\"", words[at]);
+            words[at] = word.to_owned();
+        }
         match table::TABLE.parse(&words) {
             Ok(line) => {
                 self.force |= line.has("--force");
@@ -219,13 +233,14 @@ impl Shell {
             }
             Err(Refused::Help(text)) => Ok(Asked::Help(text)),
             Err(Refused::Unknown { words, .. }) => {
+                let near = crate::terminal::hint(table::TABLE.nearest(&words_of(&words)));
                 let mut words = words.split(' ');
                 let (first, second) = (words.next().unwrap_or_default(), words.next());
                 let path = match second.filter(|_| LEVELS.contains(&first)) {
                     Some(second) => format!("{first}.{second}"),
                     None => first.to_owned(),
                 };
-                Err(error(format!("{path}: No such command")))
+                Err(Failure { details: near, ..error(format!("{path}: No such command")) })
             }
             Err(Refused::Arguments { usage }) => Err(error(match table::expected(&words) {
                 Some(expected) => expected,
@@ -244,6 +259,14 @@ impl Shell {
         match level {
             "status" | "st" => self.status(words),
             "maintenance" => control::maintenance(&self.source, words),
+            "verify" => {
+                put(&configure::verify(&self.working()?.configuration, true));
+                let faults = cib::schema::verify(&self.source.cib()?);
+                let sound = faults.iter().all(|p| p.severity == cib::Severity::Info);
+                if sound { Ok(String::new()) } else { Err(Failure::new(codes::ERROR, "")) }
+            }
+            "script" => more::script(words),
+            "history" => Err(more::elsewhere(level)),
             "configure" => self.configure(words),
             "resource" => control::resource(&self.source, words, self.asking()),
             "node" => control::node(&self.source, words, self.asking()),
@@ -340,17 +363,7 @@ impl Shell {
                 self.working = None;
                 Ok(String::new())
             }
-            ["schema", name] => {
-                let wanted =
-                    is_schema(name).then_some(*name).ok_or_else(|| error(format!("schema {name} does not exist")))?;
-                let change = Element::new("cib").with("validate-with", wanted);
-                self.source.call(crate::attributes::sign(cib::Request::new(
-                    cib::Op::Modify,
-                    cib::Target::Whole,
-                    Some(change),
-                )))?;
-                Ok(String::new())
-            }
+            ["schema", name] => self.set_schema(name),
             ["upgrade", rest @ ..] => {
                 if !self.force && *rest != ["force"] {
                     return Err(error("'force' option is required"));
@@ -359,6 +372,12 @@ impl Shell {
                 self.source.call(crate::attributes::sign(request))?;
                 Ok(String::new())
             }
+            ["simulate" | "ptest", rest @ ..] => {
+                let configuration = self.working()?.configuration.clone();
+                more::simulate(&self.source, &configuration, rest)
+            }
+            ["assist"] => Ok(String::new()),
+            ["assist", ..] => Err(more::elsewhere("assist")),
             [verb @ ("verify" | "validate-all" | "_test"), ..] => {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration, *verb == "verify"))
@@ -403,6 +422,17 @@ impl Shell {
                 Ok(said)
             }
         }
+    }
+
+    fn set_schema(&self, name: &str) -> Result<String, Failure> {
+        let wanted = is_schema(name).then_some(name).ok_or_else(|| error(format!("schema {name} does not exist")))?;
+        let change = Element::new("cib").with("validate-with", wanted);
+        self.source.call(crate::attributes::sign(cib::Request::new(
+            cib::Op::Modify,
+            cib::Target::Whole,
+            Some(change),
+        )))?;
+        Ok(String::new())
     }
 
     /// Objects as text, through somebody's hands, and back.
@@ -501,6 +531,10 @@ impl Shell {
         }
         Ok(Some(String::new()))
     }
+}
+
+fn words_of(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
 }
 
 /// Words at blanks; quotes hold words together.

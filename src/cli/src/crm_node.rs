@@ -225,7 +225,7 @@ impl Command for Crmadmin {
             let text = if self.quiet { format!("{dc}\n") } else { format!("Designated Controller is: {dc}\n") };
             self.common.print(|| text, || vec![Element::new("dc").with("node_name", dc)])?;
         } else if let Some(name) = &self.status {
-            self.node_state(&status, name)?;
+            self.node_state(&source, &status, name)?;
         } else if self.pacemakerd {
             let text = "Status of pacemakerd: 'Pacemaker is running'\n".to_owned();
             self.common.print(|| text, || vec![Element::new("pacemakerd").with("state", "running")])?;
@@ -280,6 +280,14 @@ fn known_nodes(cib: &Element) -> Vec<Known> {
     all
 }
 
+/// Whether nothing is under way, and nothing is to be done.
+fn is_settled(cib: &Element) -> bool {
+    let states = cib.child("status").into_iter().flat_map(Element::descendants);
+    let under_way = states.into_iter().any(|e| e.name() == "lrm_rsc_op" && e.attr("op-status") == Some("-1"));
+    let planned = scheduler::schedule(cib, crate::source::now(), &scheduler::Options::default());
+    !under_way && planned.is_ok_and(|s| s.graph.actions.is_empty())
+}
+
 impl Crmadmin {
     /// The nodes of the kinds asked for, from the configuration: those that are not running too.
     fn list_nodes(&self, source: &Source) -> Result<i32, Failure> {
@@ -297,14 +305,19 @@ impl Crmadmin {
         Ok(crm::OK)
     }
 
-    fn node_state(&self, status: &NodeStatus, name: &str) -> Result<(), Failure> {
+    fn node_state(&self, source: &Source, status: &NodeStatus, name: &str) -> Result<(), Failure> {
         let node = status.nodes.iter().find(|n| base::ids::same_node(&n.name, name));
         let node = node.ok_or_else(|| Failure::new(crm::NOSUCH, format!("no node is called '{name}'")))?;
         if !node.member {
             return Err(Failure::new(crm::NOHOST, format!("{name} is not a member of the cluster")));
         }
         let leads = status.dc == Some(node.id);
-        let state = match (leads, status.controller.starts_with("idle")) {
+        // A node knows of itself alone what it is at; of another coordinator the CIB tells.
+        let idle = match status.me == node.id {
+            true => status.controller.starts_with("idle"),
+            false => leads && is_settled(&source.cib()?),
+        };
+        let state = match (leads, idle) {
             (true, true) => "S_IDLE",
             (true, false) => "S_TRANSITION_ENGINE",
             (false, _) => "S_NOT_DC",

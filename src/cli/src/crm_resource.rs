@@ -1,5 +1,6 @@
 //! `crm_resource`: list, query, move, ban, clear, clean up and configure resources.
 
+pub mod by_hand;
 pub mod cleanup;
 pub mod foresight;
 pub mod listing;
@@ -122,9 +123,30 @@ pub struct CrmResource {
     /// Delete a resource from the configuration (with -t)
     #[arg(short = 'D', long, group = "command", help_heading = "Advanced")]
     delete: bool,
-    /// Stop a resource and start it again
-    #[arg(long, group = "command", help_heading = "Commands")]
+    /// Stop a resource and start it again (where --node says)
+    #[arg(long, group = "command", help_heading = "Advanced")]
     restart: bool,
+    /// Start a resource here, by hand; the cluster does not know of it
+    #[arg(long, group = "command", help_heading = "By hand")]
+    force_start: bool,
+    /// Stop a resource here, by hand
+    #[arg(long, group = "command", help_heading = "By hand")]
+    force_stop: bool,
+    /// Promote a resource here, by hand
+    #[arg(long, group = "command", help_heading = "By hand")]
+    force_promote: bool,
+    /// Demote a resource here, by hand
+    #[arg(long, group = "command", help_heading = "By hand")]
+    force_demote: bool,
+    /// Ask the agent whether a resource runs here
+    #[arg(long, group = "command", help_heading = "By hand")]
+    force_check: bool,
+    /// Let the agent check the parameters of a resource, or those of --option
+    #[arg(long, group = "command", help_heading = "By hand")]
+    validate: bool,
+    /// A parameter for --validate, instead of what is configured
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "By hand")]
+    option: Vec<String>,
     /// Wait until nothing is left to do
     #[arg(long, group = "command", help_heading = "Advanced")]
     wait: bool,
@@ -208,7 +230,13 @@ impl Command for CrmResource {
         if let Some(code) = self.about_agents()? {
             return Ok(code);
         }
+        if let Some(call) = self.of_an_agent()? {
+            return call.perform(&self.common);
+        }
         let source = Source::open();
+        if self.restart {
+            return self.start_again(&source);
+        }
         if self.wait {
             return self.wait_until_idle(&source);
         }
@@ -245,7 +273,7 @@ pub fn performing(code: i32, message: impl std::fmt::Display) -> Failure {
 }
 
 /// How long is waited where nobody says.
-const WAIT_MS: u64 = 3_600_000;
+const WAIT: Duration = Duration::from_secs(3_600);
 
 /// `CRM_EX_INVALID_PARAM`.
 const INVALID_PARAMETER: i32 = 2;
@@ -260,6 +288,12 @@ impl CrmResource {
         }
         if self.class.is_none() && self.provider.is_none() && self.agent.is_none() {
             return Ok(());
+        }
+        if self.resource.is_none() && self.validate {
+            return match (&self.class, &self.agent) {
+                (Some(_), Some(_)) => Ok(()),
+                _ => Err(Failure::usage("--validate of an agent needs --class and --agent (and --provider)")),
+            };
         }
         let message = match self.resource {
             Some(_) => "--class, --agent, and --provider cannot be used with -r/--resource",
@@ -280,12 +314,62 @@ impl CrmResource {
             self.ban,
             self.clear,
             self.delete,
-            self.restart,
+            self.forced().is_some(),
             self.list_operations,
             self.list_all_operations,
         ];
         let valued = [&self.get_parameter, &self.set_parameter, &self.delete_parameter];
         switches.contains(&true) || valued.iter().any(|v| v.is_some())
+    }
+
+    /// What an agent is to do by hand.
+    fn forced(&self) -> Option<by_hand::Action> {
+        let all = [
+            (self.force_start, by_hand::Action::Start),
+            (self.force_stop, by_hand::Action::Stop),
+            (self.force_promote, by_hand::Action::Promote),
+            (self.force_demote, by_hand::Action::Demote),
+            (self.force_check, by_hand::Action::Check),
+            (self.validate, by_hand::Action::Validate),
+        ];
+        all.into_iter().find_map(|(asked, action)| asked.then_some(action))
+    }
+
+    fn given(&self) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+        let pair = |o: &String| o.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let pair = |o| pair(o).ok_or_else(|| Failure::usage(format!("'{o}' is not of the form NAME=VALUE")));
+        self.option.iter().map(pair).collect()
+    }
+
+    fn limit(&self) -> Result<Option<Duration>, Failure> {
+        let Some(text) = &self.timeout else { return Ok(None) };
+        let ms = cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")))?;
+        Ok(Some(Duration::from_millis(ms)))
+    }
+
+    /// `--validate --class … --agent …`: no resource, no cluster.
+    fn of_an_agent(&self) -> Result<Option<by_hand::Call>, Failure> {
+        let (Some(class), Some(agent), None) = (&self.class, &self.agent, &self.resource) else { return Ok(None) };
+        Ok(Some(by_hand::Call {
+            action: by_hand::Action::Validate,
+            agent: [class.clone(), self.provider.clone().unwrap_or_default(), agent.clone()],
+            id: None,
+            params: std::collections::BTreeMap::new(),
+            overrides: self.given()?,
+            verbose: self.common.verbose,
+            timeout: self.limit()?,
+        }))
+    }
+
+    fn start_again(&self, source: &Source) -> Result<i32, Failure> {
+        let id = self.needs_resource()?;
+        if self.node.is_some() {
+            let message =
+                "a resource is restarted where it runs; to restart one instance: --ban it from the node, then --clear";
+            return Err(Failure::new(crm::UNIMPLEMENT_FEATURE, message));
+        }
+        crate::restart::run(source, id, self.limit()?)?;
+        self.wait_until_idle(source)
     }
 
     /// What needs no cluster.
@@ -344,6 +428,12 @@ impl CrmResource {
             promoted: self.promoted,
             lifetime: self.lifetime.as_deref(),
         };
+        if let Some(action) = self.forced() {
+            let mut call = by_hand::of_resource(view, r, action, self.force)?;
+            call.overrides = self.given()?;
+            (call.verbose, call.timeout) = (self.common.verbose, self.limit()?);
+            return call.perform(&self.common);
+        }
         if self.locate {
             let (text, element) = listing::locate(view, id);
             self.common.print(|| text, || vec![element])?;
@@ -365,9 +455,6 @@ impl CrmResource {
             self.common.print(|| listing::why(view, r), || vec![listing::reason(view, r, node)])?;
         } else if self.delete {
             parameters::delete_resource(source, view, id, self.resource_type.as_deref())?;
-        } else if self.restart {
-            crate::restart::run(source, &r.name, self.timeout_ms()?.map(Duration::from_millis))?;
-            crate::wait::until_idle(source, self.timeout_ms()?.unwrap_or(WAIT_MS))?;
         } else {
             return self.parameter(source, view, &r.name);
         }
@@ -469,12 +556,6 @@ impl CrmResource {
     }
 
     fn wait_until_idle(&self, source: &Source) -> Result<i32, Failure> {
-        crate::wait::until_idle(source, self.timeout_ms()?.unwrap_or(WAIT_MS)).map(|()| crm::OK)
-    }
-
-    fn timeout_ms(&self) -> Result<Option<u64>, Failure> {
-        let ms =
-            |text: &String| cib::interval_ms(text).ok_or_else(|| Failure::usage(format!("'{text}' is not a time")));
-        self.timeout.as_ref().map(ms).transpose()
+        crate::wait::until_idle(source, self.limit()?.unwrap_or(WAIT).as_millis() as u64).map(|()| crm::OK)
     }
 }

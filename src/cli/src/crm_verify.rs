@@ -137,7 +137,10 @@ impl CrmVerify {
 
     /// The worst kind always; the rest with --verbose.
     fn say(&self, problems: &[Problem], name: &str, worst: Severity) {
-        let shown = |p: &&Problem| self.common.verbose > 0 || (p.severity == worst && worst < Severity::Info);
+        // 2.1's has no word of praise, and what programs find there they take for a fault.
+        let plain = self.common.verbose > 0 && !crate::args::compat_21();
+        let all = |p: &&Problem| plain || self.common.verbose > 0 && p.severity < Severity::Info;
+        let shown = |p: &&Problem| all(p) || (p.severity == worst && worst < Severity::Info);
         for p in problems.iter().filter(shown) {
             match name {
                 "" => kernel::errln!("{p}"),
@@ -147,7 +150,7 @@ impl CrmVerify {
         let hint = if self.common.verbose == 0 { " (-V may provide more detail)" } else { "" };
         match verdict(worst) {
             Some(verdict) => kernel::errln!("{verdict}{hint}"),
-            None if self.common.verbose > 0 => kernel::errln!("Configuration valid"),
+            None if plain => kernel::errln!("Configuration valid"),
             None => {}
         }
     }

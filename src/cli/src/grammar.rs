@@ -5,6 +5,7 @@
 //! `--x=` with a value, `--x?` with or without, `!-f` not though it is taken elsewhere, `*` any. What stands in no row is refused, an option of another command too, and help asked
 //! for anywhere is given in place of the command. So nothing that was typed is ever dropped in silence.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A front end's commands.
@@ -113,6 +114,72 @@ impl Table {
         odd.sort();
         odd.dedup();
         if odd.is_empty() { Ok(line) } else { Err(Refused::Options { options: odd, usage }) }
+    }
+
+    /// Words that begin one command's word alone, with that word: `(place, word)`.
+    pub fn begun(&self, words: &[String]) -> Vec<(usize, &'static str)> {
+        let rows: Vec<Row> = self.rows.iter().map(|r| Row::of(r)).collect();
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut found = Vec::new();
+        for at in 0..words.len() {
+            let led =
+                |r: &&Row| r.literals.iter().zip(&words[..at]).all(|(l, w)| l.contains(w)) && r.literals.len() >= at;
+            let here: Vec<&Row> = rows.iter().filter(led).collect();
+            // What may be an argument is none of the command's words.
+            if here.iter().any(|r| r.literals.len() == at && r.most != Some(0)) {
+                break;
+            }
+            let groups: BTreeSet<&Vec<&str>> = here.iter().filter_map(|r| r.literals.get(at)).collect();
+            if groups.iter().any(|g| g.contains(&words[at])) {
+                continue;
+            }
+            let begins = |g: &&&Vec<&'static str>| g.iter().copied().find(|w| w.starts_with(words[at]));
+            let begun: BTreeSet<&'static str> = groups.iter().filter_map(|g| begins(&g)).collect();
+            match begun.first().filter(|_| begun.len() == 1 && !words[at].is_empty()) {
+                Some(word) => {
+                    found.push((at, *word));
+                    words[at] = word;
+                }
+                None => break,
+            }
+        }
+        found
+    }
+
+    /// What may follow these words: words of commands, options, and by their names the arguments.
+    pub fn next(&self, words: &[String]) -> (BTreeSet<String>, BTreeSet<&'static str>) {
+        let given: Vec<&str> = words.iter().map(String::as_str).filter(|w| !is_option(w)).collect();
+        let (mut following, mut arguments) = (BTreeSet::new(), BTreeSet::new());
+        for text in self.rows {
+            let row = Row::of(text);
+            if !row.literals.iter().zip(&given).all(|(l, w)| l.contains(w)) {
+                continue;
+            }
+            if let Some(literal) = row.literals.get(given.len()) {
+                following.extend(literal.iter().map(|w| (*w).to_owned()));
+                continue;
+            }
+            let named = text.split(" | ").next().unwrap_or_default().split_whitespace().skip(row.literals.len());
+            let named: Vec<&'static str> = named.map(|w| w.trim_matches(['[', ']'])).collect();
+            let last = named.last().filter(|w| w.ends_with("..."));
+            arguments.extend(named.get(given.len() - row.literals.len()).or(last).map(|w| w.trim_end_matches("...")));
+            let options = row.options.iter().filter(|o| !o.starts_with(['*', '!']));
+            following.extend(options.map(|o| o.trim_end_matches('?').to_owned()));
+        }
+        (following, arguments)
+    }
+
+    /// The command that a mistyped one is nearest to.
+    pub fn nearest(&self, words: &[String]) -> Option<String> {
+        let rows: Vec<Row> = self.rows.iter().map(|r| Row::of(r)).collect();
+        let led = |r: &Row, n: usize| {
+            r.literals.len() > n && r.literals.iter().zip(&words[..n]).all(|(l, w)| l.contains(&w.as_str()))
+        };
+        let at = (0..words.len()).rev().find(|n| rows.iter().any(|r| led(r, *n)))?;
+        let known: Vec<&str> = rows.iter().filter(|r| led(r, at)).flat_map(|r| r.literals[at].clone()).collect();
+        let near = cib::schema::closest(&words[at], &known)?;
+        let before = words[..at].iter().map(|w| format!("{w} ")).collect::<String>();
+        Some(format!("{before}{near}"))
     }
 
     /// How an option stands in the table: `=` with a value, `?` either, ` ` alone.
@@ -255,6 +322,33 @@ mod tests {
         let several = parse("resource move a --what --all --force");
         assert!(matches!(several, Err(Refused::Options { options, .. }) if options == ["--all", "--force", "--what"]));
         assert!(matches!(parse("live x -f c --any"), Err(Refused::Options { options, .. }) if options == ["-f"]));
+    }
+
+    #[test]
+    fn what_is_begun_or_mistyped_is_known_again() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(TABLE.begun(&words("resource mo a")), [(1, "move")]);
+        assert_eq!(TABLE.begun(&words("res d x")), [(0, "resource"), (1, "delete")], "one command of two words");
+        assert_eq!(TABLE.begun(&words("cluster s")), [], "setup or stop");
+        assert_eq!(TABLE.begun(&words("score er")), [], "an argument");
+        assert_eq!(TABLE.begun(&words("resource move mo")), []);
+        assert_eq!(TABLE.nearest(&words("resource mvoe a")).as_deref(), Some("resource move"));
+        assert_eq!(TABLE.nearest(&words("clutser stop")).as_deref(), Some("cluster"));
+        assert_eq!(TABLE.nearest(&words("resource qqqqqqqq")), None);
+    }
+
+    #[test]
+    fn what_may_follow() {
+        let next = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            let (following, arguments) = TABLE.next(&words);
+            (following.into_iter().collect::<Vec<_>>().join(" "), arguments.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(next("resource"), ("delete move remove".to_owned(), String::new()));
+        assert_eq!(next("resource move a"), ("--wait".to_owned(), "NODE".to_owned()));
+        assert_eq!(next("resource delete a b"), ("--force".to_owned(), "ID".to_owned()));
+        assert_eq!(next("resource move a b"), ("--wait".to_owned(), String::new()));
+        assert_eq!(next("nonsense"), (String::new(), String::new()));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod ipvsadm;
 mod iso8601;
 mod ldirectord;
 mod log;
+mod names;
 mod nvpairs;
 mod overview;
 mod patchset;

@@ -190,6 +190,9 @@ fn completion(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
     for applet in applets.iter().filter(|a| !a.hidden && crate::COMMANDS.iter().any(|(n, _)| *n == a.name)) {
         clap_complete::generate(shell, &mut command_of(applet), applet.name, &mut script);
     }
+    if shell == clap_complete::Shell::Bash {
+        script.extend_from_slice(crate::names::BASH.as_bytes());
+    }
     kernel::output::put(script);
     Ok(())
 }

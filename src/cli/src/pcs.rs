@@ -34,6 +34,10 @@ use std::ffi::OsString;
 
 pub fn main(args: Vec<OsString>) -> i32 {
     let Ok(args) = crate::args::words("pcs", args) else { return crm::ERROR };
+    if let Some((_, typed)) = args.split_first().filter(|(first, _)| *first == crate::names::ASKS) {
+        crate::report::put(&crate::names::next(&table::TABLE, typed));
+        return crm::OK;
+    }
     match run(&args) {
         Ok((text, code)) => {
             crate::report::put(&text);
@@ -58,6 +62,10 @@ fn run(args: &[String]) -> Result<(String, i32), Failure> {
     let line = match table::TABLE.parse(args) {
         Ok(line) => line,
         Err(Refused::Help(text)) => return Ok((text, crm::OK)),
+        Err(refused @ Refused::Unknown { .. }) => {
+            let near = table::TABLE.nearest(line_words(args).as_slice());
+            return Err(Failure { details: crate::terminal::hint(near), ..words_for(refused) });
+        }
         Err(refused) => return Err(words_for(refused)),
     };
     let source = match line.value("-f") {
@@ -70,6 +78,10 @@ fn run(args: &[String]) -> Result<(String, i32), Failure> {
         crate::wait::until_idle(&source, timeout_ms)?;
     }
     Ok(answer)
+}
+
+fn line_words(args: &[String]) -> Vec<String> {
+    args.iter().filter(|a| !a.starts_with('-')).cloned().collect()
 }
 
 /// The original's words.
@@ -110,6 +122,7 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
     let text = match line.words().as_slice() {
         words if corosync::is(line, words) => corosync::run(line, words)?,
         ["status", rest @ ..] => cluster::status(source, line, rest)?,
+        ["resource", action, id] if live::by_hand(action).is_some() => return live::debug(source, line, action, id),
         ["resource", rest @ ..] => resource::run(source, line, rest)?,
         ["constraint", rest @ ..] => constraint::run(source, line, rest)?,
         ["acl", rest @ ..] => acl::run(source, line, rest)?,

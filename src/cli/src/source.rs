@@ -5,6 +5,7 @@ use base::exit::crm;
 use base::{WallTime, Word, XmlText};
 use cib::acl::Subject;
 use cib::{Cib, CibError, Op, Request, Target};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use wire::api::{CibCall, CibOp, CibOptions, CibReply, CibTarget, ExpectedVersion, NodeStatus};
@@ -315,8 +316,22 @@ fn write_file(path: &Path, root: &Element) -> Result<(), Failure> {
         return Err(Failure::new(crm::CANTCREAT, "what was read from standard input cannot be changed"));
     }
     let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode() & 0o7777);
-    kernel::files::replace(path, root.to_pretty().as_bytes(), mode)
-        .map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
+    let text = root.to_pretty();
+    let written =
+        if path.is_file() { overwrite(path, &text) } else { kernel::files::replace(path, text.as_bytes(), mode) };
+    written.map_err(|e| Failure::new(crm::CANTCREAT, format!("cannot write {}: {e}", path.display())))
+}
+
+/// In place: who made the file has it open, and reads there what became of it (pcs does). While it is being written a whole copy
+/// stands beside it.
+fn overwrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new{}", std::process::id()));
+    kernel::files::replace(Path::new(&beside), text.as_bytes(), 0o600)?;
+    let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::remove_file(&beside)
 }
 
 pub fn now() -> WallTime {
@@ -326,6 +341,23 @@ pub fn now() -> WallTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_a_file_open_reads_what_became_of_it() {
+        use std::io::{Read, Seek};
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("cib.xml");
+        std::fs::write(&path, Cib::new_empty(WallTime(0)).root().to_pretty()).expect("written");
+        let mut held = std::fs::File::open(&path).expect("readable");
+        let set = Element::new("cluster_property_set").with("id", "o");
+        Source::File(path)
+            .call(Request::upsert("crm_config", Element::new("crm_config").with_child(set)))
+            .expect("done");
+        let mut text = String::new();
+        held.rewind().and_then(|()| held.read_to_string(&mut text)).expect("readable");
+        assert!(text.contains("id=\"o\"") && xml::parse(&text).is_ok(), "{text}");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left beside it");
+    }
 
     #[test]
     fn no_door_keeps_another_text_than_it_was_given() {

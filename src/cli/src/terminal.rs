@@ -52,6 +52,12 @@ pub fn confirmed(question: &str, stakes: &[String]) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
+/// What may have been meant, told to people alone: scripts know the messages as they are.
+pub fn hint(nearest: Option<String>) -> Vec<String> {
+    let told = nearest.filter(|_| std::io::stderr().is_terminal());
+    told.into_iter().map(|near| format!("did you mean '{near}'?")).collect()
+}
+
 pub fn is_live() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }

@@ -3,7 +3,8 @@
 use crate::grammar::Table;
 
 /// crmsh's own names of the arguments of commands that are often typed without them.
-const NAMED: [(&str, &[&str], &str, usize, bool); 4] = [
+const NAMED: [(&str, &[&str], &str, usize, bool); 5] = [
+    ("node", &["status-attr"], "node cmd attr [value]", 3, false),
     ("configure", &["set"], "path value", 2, true),
     ("resource", &["meta", "param", "utilization"], "rsc cmd attr [value]", 3, false),
     ("node", &["attribute", "utilization"], "node cmd attr [value]", 3, false),
@@ -27,6 +28,7 @@ pub const TABLE: Table = Table {
     rows: &[
         "status/st [WHAT...]",
         "maintenance ON/OFF",
+        "verify",
         "version",
         "configure show [ID...]",
         "configure save FILE",
@@ -37,6 +39,8 @@ pub const TABLE: Table = Table {
         "configure xml ELEMENT...",
         "configure filter PROGRAM [ID...]",
         "configure bundle ID PART...",
+        "configure simulate/ptest [WHAT...]",
+        "configure assist ... | *",
         "configure commit [FORCE]",
         "configure refresh",
         "configure edit [ID...]",
@@ -78,12 +82,14 @@ pub const TABLE: Table = Table {
         "resource clear/unmove/unmigrate/unban ID",
         "resource cleanup/refresh [ID] [NODE] [FORCE]",
         "resource meta/param/utilization ID SHOW/SET/DELETE NAME [VALUE...]",
-        "resource failcount ID SHOW/DELETE NODE",
+        "resource failcount ID SHOW/SET/DELETE NODE [VALUE]",
         "node",
         "node show [NODE]",
         "node standby [NODE] [LIFETIME]",
         "node online/maintenance/ready [NODE]",
         "node attribute/utilization NODE SHOW/SET/DELETE NAME [VALUE...]",
+        "node status-attr NODE SHOW/SET/DELETE NAME [VALUE]",
+        "node clearstate NODE | --force",
         "node delete NODE | --force",
         "node fence NODE | --force",
         "ra classes",
@@ -99,13 +105,15 @@ pub const TABLE: Table = Table {
         "cib diff",
         "cib import FILE",
         "cib cibstatus show",
+        "cib cibstatus node NODE STATE",
+        "cib cibstatus op OPERATION RESOURCE CODE [STATUS] [NODE]",
         "options",
         "options show [NAME]",
         "options save/reset",
         "options set NAME VALUE",
         "options editor/pager/user/skill-level/sort-elements/check-frequency/check-mode/wait/add-quotes/manage-children/output/colorscheme VALUE",
         "options skill_level/sort_elements/check_frequency/check_mode/add_quotes/manage_children VALUE",
-        "cluster/corosync ... | *",
+        "cluster/corosync/script/history ... | *",
     ],
     examples: &[
         "crm configure primitive vip ocf:heartbeat:IPaddr2 params ip=192.0.2.1 op monitor interval=10s",

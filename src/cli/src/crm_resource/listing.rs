@@ -92,9 +92,11 @@ pub fn operations(view: &View<'_>, resource: Option<&str>, node: Option<&str>, a
         let _ = writeln!(
             out,
             "{}\t({agent}):\t {role}: {} (node={}, call={}, rc={}, exec={}ms): {state}",
-            op.resource, op.id, op.node, op.call_id, op.rc, op.exec_ms
+            op.resource, op.key, op.node, op.call_id, op.rc, op.exec_ms
         );
-        let e = Element::new("operation").with("op", &op.id).with("node", &op.node);
+        // A class without providers has an empty one in XML.
+        let agent = if agent.matches(':').count() == 1 { agent.replace(':', "::") } else { agent };
+        let e = Element::new("operation").with("op", &op.key).with("node", &op.node);
         let e = e.with("call", op.call_id.to_string()).with("rc", op.rc.to_string()).with("status", state);
         list.push(e.with("rsc", &op.resource).with("agent", agent).with("exec-time", op.exec_ms.to_string()));
     }
@@ -162,8 +164,13 @@ pub fn reason(view: &View<'_>, r: &Resource, node: Option<&str>) -> Element {
     reason.with_child(check)
 }
 
+/// Where OCF agents find their own files.
+pub fn ocf_root_dir() -> PathBuf {
+    std::env::var_os("OCF_ROOT").map_or_else(|| PathBuf::from("/usr/lib/ocf"), PathBuf::from)
+}
+
 fn ocf_root() -> PathBuf {
-    std::env::var_os("OCF_ROOT").map_or_else(|| PathBuf::from("/usr/lib/ocf"), PathBuf::from).join("resource.d")
+    ocf_root_dir().join("resource.d")
 }
 
 fn names_in(dir: &Path, directories: bool) -> Vec<String> {
@@ -251,24 +258,31 @@ pub fn metadata(spec: &str) -> Result<String, Failure> {
         return Ok(document);
     }
     let missing = || Failure::new(crm::NOSUCH, format!("Metadata query for {spec} failed: no such agent"));
-    let parts: Vec<&str> = spec.split(':').collect();
-    let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";
-    if let ["stonith", agent] = parts.as_slice() {
+    let (class, agent) = spec.split_once(':').unwrap_or_default();
+    if class == "stonith" {
         return crate::fence_agent::metadata(agent, METADATA_WITHIN).map_err(|_| missing());
     }
+    let path = executable(spec).map_err(|f| if f.code == crm::NOSUCH { missing() } else { f })?;
+    let out =
+        describe(class, &path).map_err(|e| Failure::new(crm::OSERR, format!("cannot run {}: {e}", path.display())))?;
+    match out.status.success() {
+        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        false => Err(missing()),
+    }
+}
+
+/// The file of an OCF or LSB agent.
+pub fn executable(spec: &str) -> Result<PathBuf, Failure> {
+    let parts: Vec<&str> = spec.split(':').collect();
+    let safe = |name: &str| !name.is_empty() && !name.contains('/') && name != "..";
     let path = match parts.as_slice() {
         ["ocf", provider, agent] if safe(provider) && safe(agent) => ocf_root().join(provider).join(agent),
         ["lsb", agent] if safe(agent) => Path::new("/etc/init.d").join(agent),
         _ => return Err(Failure::usage(format!("'{spec}' is not of the form class:provider:agent"))),
     };
-    if !path.is_file() {
-        return Err(missing());
-    }
-    let out = describe(parts[0], &path)
-        .map_err(|e| Failure::new(crm::OSERR, format!("cannot run {}: {e}", path.display())))?;
-    match out.status.success() {
-        true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
-        false => Err(missing()),
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Failure::new(crm::NOSUCH, format!("there is no agent {spec} ({})", path.display()))),
     }
 }
 

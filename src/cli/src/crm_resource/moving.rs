@@ -4,7 +4,7 @@
 //! nothing is started or stopped in between.
 
 use super::foresight::foresee;
-use crate::attributes::sign;
+use crate::attributes::{counted, sign};
 use crate::clock;
 use crate::crm_mon::View;
 use crate::source::{Failure, Source};
@@ -33,6 +33,8 @@ impl Place<'_> {
 #[derive(Default)]
 pub struct Plan {
     pub steps: Vec<Request>,
+    /// As how many changes of the configuration they count.
+    pub changes: u64,
     pub text: String,
 }
 
@@ -69,7 +71,7 @@ pub fn plan_move(view: &View<'_>, place: &Place<'_>, force: bool) -> Result<Plan
     let r = place.resource;
     let Some(node) = place.node else {
         return match active_nodes(r, place.promoted).as_slice() {
-            [one] => plan_ban(view, place, one),
+            [one] => plan_ban(place, one),
             _ => Err(several(r)),
         };
     };
@@ -81,6 +83,7 @@ pub fn plan_move(view: &View<'_>, place: &Place<'_>, force: bool) -> Result<Plan
     let (mut text, mut steps) = (String::new(), Vec::new());
     let old = made_by_us(view, &r.name, None).into_iter().filter(|e| is_ban_on(e, node) || is_preference(e));
     steps.extend(old.filter_map(Element::id).map(removal));
+    let changes = 1 + u64::from(!steps.is_empty());
     let id = format!("cli-prefer-{}", r.name);
     let mut e = Element::new("rsc_location").with("id", &id).with("rsc", &r.name).with("role", place.role());
     match place.lifetime {
@@ -104,15 +107,15 @@ pub fn plan_move(view: &View<'_>, place: &Place<'_>, force: bool) -> Result<Plan
         }
     }
     steps.extend(addition(e));
-    Ok(Plan { steps, text })
+    Ok(Plan { steps, changes, text })
 }
 
 /// `--ban`.
 pub fn ban(source: &Source, view: &View<'_>, place: &Place<'_>) -> Result<String, Failure> {
     match place.node {
-        Some(node) => commit(source, view, plan_ban(view, place, node)?),
+        Some(node) => commit(source, view, plan_ban(place, node)?),
         None => match active_nodes(place.resource, place.promoted).as_slice() {
-            [one] => commit(source, view, plan_ban(view, place, one)?),
+            [one] => commit(source, view, plan_ban(place, one)?),
             _ => Err(several(place.resource)),
         },
     }
@@ -135,7 +138,7 @@ fn active_nodes(r: &Resource, promoted: bool) -> Vec<String> {
     r.active_on.clone()
 }
 
-fn plan_ban(view: &View<'_>, place: &Place<'_>, node: &str) -> Result<Plan, Failure> {
+fn plan_ban(place: &Place<'_>, node: &str) -> Result<Plan, Failure> {
     let r = place.resource;
     let id = format!("cli-ban-{}-on-{node}", r.name);
     let mut text = String::new();
@@ -148,8 +151,6 @@ fn plan_ban(view: &View<'_>, place: &Place<'_>, node: &str) -> Result<Plan, Fail
         r.name,
         if place.promoted { "being promoted" } else { "running" }
     );
-    let old = made_by_us(view, &r.name, None).into_iter().filter(|e| is_preference(e) && prefers(e, node));
-    let mut steps: Vec<Request> = old.filter_map(Element::id).map(removal).collect();
     let mut e = Element::new("rsc_location").with("id", &id).with("rsc", &r.name).with("role", place.role());
     match place.lifetime {
         None => {
@@ -167,8 +168,7 @@ fn plan_ban(view: &View<'_>, place: &Place<'_>, node: &str) -> Result<Plan, Fail
             ));
         }
     }
-    steps.extend(addition(e));
-    Ok(Plan { steps, text })
+    Ok(Plan { steps: addition(e).collect(), changes: 1, text })
 }
 
 fn timed_rule([rule, expression, lifetime]: [String; 3], score: &str, node: &str, end: &str) -> Element {
@@ -191,7 +191,7 @@ pub fn clear(
     expired: bool,
     force: bool,
 ) -> Result<String, Failure> {
-    let mut plan = Plan { steps: Vec::new(), text: String::new() };
+    let mut plan = Plan::default();
     for e in made_by_us(view, &place.resource.name, place.node.filter(|_| !force)) {
         let Some(id) = e.id().filter(|_| !expired || is_expired(e)) else { continue };
         plan.steps.push(removal(id));
@@ -247,8 +247,9 @@ fn whereabouts(nodes: &[String]) -> String {
 /// All of it at once, on the configuration that it was thought out for.
 fn commit(source: &Source, view: &View<'_>, plan: Plan) -> Result<String, Failure> {
     if !plan.steps.is_empty() {
-        let mut request = sign(Request::transaction(plan.steps));
-        request.expected = Some(Expected::configuration(Version::of(view.cib)?));
+        let now = Version::of(view.cib)?;
+        let mut request = sign(counted(plan.steps, plan.changes, now));
+        request.expected = Some(Expected::configuration(now));
         source.call(request)?;
     }
     Ok(plan.text)
@@ -287,10 +288,6 @@ fn target(e: &Element) -> Option<&str> {
 
 fn is_preference(e: &Element) -> bool {
     e.id().is_some_and(|id| id.starts_with("cli-prefer-"))
-}
-
-fn prefers(e: &Element, node: &str) -> bool {
-    target(e) == Some(node)
 }
 
 fn is_ban_on(e: &Element, node: &str) -> bool {

@@ -1,7 +1,7 @@
 //! A resource's parameters, meta-attributes and element.
 
 use super::stack;
-use crate::attributes::sign;
+use crate::attributes::{counted, sign};
 use crate::crm_mon::View;
 use crate::nvpairs;
 use crate::source::{Failure, Source};
@@ -178,7 +178,7 @@ pub fn set(
     }
     let mut done = Done::default();
     let mut steps = Vec::new();
-    let ids = if store.recursive { stack::dependents(view, id) } else { vec![id.to_owned()] };
+    let ids = if store.recursive { stack::dependents(view, id) } else { with_members(e, store, name) };
     for id in ids {
         let meant = meant(view.cib, &id, store, name, "update")?;
         done.text += &meant.text;
@@ -193,11 +193,25 @@ pub fn set(
         steps.push(Request::upsert("resources", frame));
     }
     // Several change together or not at all.
-    let request = if steps.len() == 1 { steps.pop() } else { Some(Request::transaction(steps)) };
+    let changes = steps.len() as u64;
+    let request = match changes {
+        0 => return Ok(done),
+        1 => steps.pop(),
+        _ => Some(counted(steps, changes, cib::Version::of(view.cib)?)),
+    };
     if let Some(request) = request {
         source.call(sign(request))?;
     }
     Ok(done)
+}
+
+/// A group's meta-attribute reaches the members that have one of their own only if theirs is set as well.
+fn with_members(e: &Element, store: &Store<'_>, name: &str) -> Vec<String> {
+    let alone = store.force || store.set_id.is_some() || store.id.is_some();
+    let has = |m: &&Element| !nvpairs::find(m, store.set(), name, None, None).is_empty();
+    let is_for_all = e.name() == "group" && store.kind == Kind::Meta && !alone;
+    let members = e.elements_named("primitive").filter(|m| is_for_all && has(m)).filter_map(Element::id);
+    members.chain(e.id()).map(str::to_owned).collect()
 }
 
 pub fn delete(source: &Source, view: &View<'_>, id: &str, store: &Store<'_>, name: &str) -> Result<String, Failure> {

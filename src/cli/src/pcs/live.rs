@@ -1,8 +1,11 @@
 //! `pcs resource restart|failcount`: of what runs.
 
+use crate::crm_mon::View;
+use crate::crm_resource::by_hand;
 use crate::edit::error;
 use crate::grammar::Line;
 use crate::source::{Failure, Source};
+use scheduler::status::ResourceKind;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -18,6 +21,36 @@ pub fn restart(source: &Source, id: &str, nodes: &[&str]) -> Result<String, Fail
     crate::restart::run(source, id, None)?;
     crate::wait::until_idle(source, WAIT_MS)?;
     Ok(format!("{id} successfully restarted\n"))
+}
+
+/// What a `debug-` command has the agent do.
+pub fn by_hand(command: &str) -> Option<by_hand::Action> {
+    match command {
+        "debug-start" => Some(by_hand::Action::Start),
+        "debug-stop" => Some(by_hand::Action::Stop),
+        "debug-promote" => Some(by_hand::Action::Promote),
+        "debug-demote" => Some(by_hand::Action::Demote),
+        "debug-monitor" => Some(by_hand::Action::Check),
+        _ => None,
+    }
+}
+
+pub fn debug(source: &Source, line: &Line, command: &str, id: &str) -> Result<(String, i32), Failure> {
+    let action = by_hand(command).ok_or_else(|| error(format!("unknown command '{command}'")))?;
+    let cib = source.cib()?;
+    let view = View::of(&cib)?;
+    let found = crate::cluster::find(&view.cluster.resources, id);
+    let r = found.ok_or_else(|| error(format!("unable to find a resource/clone/group/bundle: {id}")))?;
+    if !matches!(r.kind, ResourceKind::Primitive { .. }) {
+        let names: Vec<&str> = r.children.iter().map(|c| c.name.as_str()).collect();
+        return Err(error(format!(
+            "unable to {command} several resources as one; try one of '{id}': {}",
+            names.join(",")
+        )));
+    }
+    let mut call = by_hand::of_resource(&view, r, action, line.has("--force"))?;
+    call.verbose = if line.has("--full") { 2 } else { 0 };
+    call.told()
 }
 
 /// Counts of one resource or all, by node; of one operation where it is named.

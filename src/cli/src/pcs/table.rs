@@ -32,6 +32,7 @@ pub const TABLE: Table = Table {
         "resource ban ID [NODE] [LIFETIME=DURATION] | --promoted --master --wait?",
         "resource clear ID [NODE] | --expired --promoted --master --wait?",
         "resource cleanup/refresh [ID] [OPTION=VALUE...] | !-f",
+        "resource debug-start/debug-stop/debug-promote/debug-demote/debug-monitor ID | --full --force !-f",
         "resource restart ID [NODE] | --wait? !-f",
         "resource failcount [ID] [OPTION=VALUE...] | --full",
         "resource failcount show [ID] [OPTION=VALUE...] | --full",
