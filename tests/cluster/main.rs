@@ -9,6 +9,7 @@ mod arbitrator;
 mod busy;
 mod cmap;
 mod commands;
+mod debian;
 mod director;
 mod disk;
 mod door;
