@@ -75,7 +75,7 @@ fn a_move_after_a_ban_is_one_change_of_what_was_read() {
     let source = Source::File(file.clone());
     with(&cib, |view, place| move_to(&source, view, place, false)).expect("moved");
     let after = source.cib().expect("readable");
-    assert_eq!(after.attr("epoch"), Some("8"), "one change");
+    assert_eq!(after.attr("epoch"), Some("9"), "two changes by the original's count, made as one");
     let constraints = after.child("configuration").and_then(|c| c.child("constraints")).expect("there");
     let ids: Vec<_> = constraints.elements().filter_map(Element::id).collect();
     assert_eq!(ids, ["cli-prefer-d"]);
