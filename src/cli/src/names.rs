@@ -25,7 +25,7 @@ pub fn next(table: &Table, words: &[String]) -> String {
         all.extend(listing::all_ocf().lines().map(str::to_owned));
     }
     let named = |k: &&str| NAMED.iter().any(|(word, _)| k.contains(word));
-    if kinds.iter().any(|k| named(&k))
+    if kinds.iter().any(named)
         && let Ok(cib) = Source::open().cib()
     {
         all.extend(kinds.iter().flat_map(|kind| of_kind(&cib, kind)));
