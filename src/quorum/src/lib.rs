@@ -9,6 +9,7 @@ mod config;
 pub mod qdevice;
 pub mod qnet;
 pub mod qnetd;
+pub mod reload;
 mod runtime;
 mod status;
 

@@ -1,7 +1,6 @@
 //! What one node has all members do at the same place of the order, beside the cluster's state: a reload, votes.
 
 use super::core::Core;
-use super::reload::agree;
 use base::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::node) enum Order {
-    Reload(agree::Message),
+    Reload(quorum::reload::Message),
     /// `corosync-quorumtool -e`.
     ExpectedVotes(u32),
     /// `corosync-quorumtool -v -n`.

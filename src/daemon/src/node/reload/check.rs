@@ -1,13 +1,9 @@
 //! What must hold before a member agrees to a reload: everything that could fail when it is applied is looked at here.
 
 use super::super::settings::{self, Settings};
-use crate::config::ResolvedNode;
 use crate::ring::Links;
-use base::NodeId;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The members of the ring, and the links that work both ways to each of the others.
-pub(super) type Members = BTreeMap<NodeId, BTreeSet<u8>>;
+use quorum::reload::{Listed, Lists, Members};
+use std::net::SocketAddr;
 
 /// What speaks against running with `file` from now on. May bind sockets for a moment.
 pub(super) fn check(runs: &Settings, file: &Settings, members: &Members) -> Vec<String> {
@@ -16,8 +12,10 @@ pub(super) fn check(runs: &Settings, file: &Settings, members: &Members) -> Vec<
         let (old, new) = (runs.me(), file.me());
         return vec![format!("{name}: this host would become node {new}, it runs as node {old}: restart it for that")];
     }
-    let mut against = removed_members(runs, file, members, &name);
-    against.extend(kept_link(runs, file, members, &name));
+    let links = runs.config.links.len() as u8;
+    let (old, new) = (listed(runs), listed(file));
+    let lists = Lists { me: runs.me(), file_name: &name, links, runs: &old, file: &new };
+    let mut against = lists.against(members);
     against.extend(new_addresses(runs, file));
     if let Err(error) = settings::totem(file, 0, 0).check() {
         against.push(format!("{name}: {error}"));
@@ -28,46 +26,9 @@ pub(super) fn check(runs: &Settings, file: &Settings, members: &Members) -> Vec<
     against
 }
 
-fn removed_members(runs: &Settings, file: &Settings, members: &Members, name: &str) -> Vec<String> {
-    let stays: BTreeSet<NodeId> = file.resolved.nodes.iter().map(|n| n.id).collect();
-    let names = runs.names();
-    let gone = members.keys().filter(|m| !stays.contains(m));
-    gone.map(|m| {
-        let node = names.get(m).cloned().unwrap_or_else(|| m.to_string());
-        format!("{name}: node {node} is not in the nodelist any more, but in the ring: stop it first")
-    })
-    .collect()
-}
-
-/// While addresses change, one link has to go on working.
-fn kept_link(runs: &Settings, file: &Settings, members: &Members, name: &str) -> Option<String> {
-    let old: BTreeMap<NodeId, &ResolvedNode> = runs.resolved.nodes.iter().map(|n| (n.id, n)).collect();
-    let stay: Vec<(&ResolvedNode, &ResolvedNode)> =
-        file.resolved.nodes.iter().filter_map(|n| Some((*old.get(&n.id)?, n))).collect();
-    let links: BTreeSet<u8> = (0..runs.config.links.len() as u8).collect();
-    let keeps = |link: &u8| {
-        let link = usize::from(*link);
-        stay.iter()
-            .all(|(old, new)| old.addresses.get(link).is_some() && old.addresses.get(link) == new.addresses.get(link))
-    };
-    let kept: BTreeSet<u8> = links.iter().copied().filter(keeps).collect();
-    if stay.len() < 2 || kept == links {
-        return None;
-    }
-    if kept.is_empty() {
-        return Some(format!(
-            "{name}: no link would keep the addresses of all nodes: leave one as it is, reload, and change that one in a \
-             second reload"
-        ));
-    }
-    let (peer, _) = members.iter().find(|(id, works)| **id != runs.me() && works.is_disjoint(&kept))?;
-    let peer = runs.names().get(peer).cloned().unwrap_or_else(|| peer.to_string());
-    let kept: Vec<String> = kept.iter().map(u8::to_string).collect();
-    Some(format!(
-        "{name}: of the links that keep their addresses ({}) none works both ways to {peer}, so the ring would break: see \
-         `corosync-cfgtool -n`, mend one, and reload then",
-        kept.join(", ")
-    ))
+fn listed(settings: &Settings) -> Vec<Listed<SocketAddr>> {
+    let nodes = settings.resolved.nodes.iter();
+    nodes.map(|n| Listed { id: n.id, name: n.name.clone(), addresses: n.addresses.clone() }).collect()
 }
 
 fn new_addresses(runs: &Settings, file: &Settings) -> Vec<String> {

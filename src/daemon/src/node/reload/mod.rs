@@ -3,12 +3,11 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`agree`] | one decision of all |
+//! | [`quorum::reload`] | one decision of all |
 //! | `check` | what speaks against a file here |
 //! | `keys` | what waits for a restart, and is told until the file says again what runs |
 //! | `names` | host names in the nodelist, looked up again and again |
 
-pub(super) mod agree;
 mod check;
 mod keys;
 mod names;
@@ -19,9 +18,9 @@ use super::settings::{self, Settings};
 use crate::clock;
 use crate::logging;
 use crate::ring::Change;
-use agree::{Agreement, Message, Shared, Step};
 use base::{NodeId, Time};
 use controller::Input;
+use quorum::reload::{Agreement, Members, Message, Shared, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -76,7 +75,7 @@ impl Core {
         // A log that was moved away is opened again, whatever the file says.
         self.reopen_logs();
         let back = self.reloads.outcomes.0.clone();
-        let reader = self.reader(check::Members::new());
+        let reader = self.reader(Members::new());
         tokio::task::spawn_blocking(move || {
             let shared = reader.read(None).map(|s| Shared::of(&s.config.kept, s.key.mark()));
             back.send(Outcome::Asking { shared, to })
@@ -211,7 +210,7 @@ impl Core {
         });
     }
 
-    fn members(&self) -> check::Members {
+    fn members(&self) -> Members {
         let peers = self.ring.status().totem.peers;
         let works = |node: NodeId| {
             let links = peers.iter().filter(|p| p.node == node).flat_map(|p| &p.links);
@@ -220,7 +219,7 @@ impl Core {
         self.controller.status().members.into_iter().map(|node| (node, works(node))).collect()
     }
 
-    fn reader(&self, members: check::Members) -> Reader {
+    fn reader(&self, members: Members) -> Reader {
         Reader { args: self.identity.args.clone(), runs: self.identity.settings.clone(), members }
     }
 
@@ -293,7 +292,7 @@ fn answer(to: Option<oneshot::Sender<Answer>>, result: Answer) {
 struct Reader {
     args: super::args::Args,
     runs: Settings,
-    members: check::Members,
+    members: Members,
 }
 
 impl Reader {

@@ -17,7 +17,7 @@ const MAX_LINE_BYTES: usize = 600;
 
 /// What must be the same on every node: the keys of totem{}, nodelist{} and quorum{}, and a mark of the key file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(in crate::node) struct Shared {
+pub struct Shared {
     pub keys: BTreeMap<String, String>,
     pub key_mark: [u8; 16],
 }
@@ -57,7 +57,7 @@ impl Shared {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::node) enum Message {
+pub enum Message {
     Ask {
         number: u64,
         shared: Shared,
@@ -76,7 +76,7 @@ pub(in crate::node) enum Message {
 
 /// What the caller has to do.
 #[derive(PartialEq, Eq, Debug)]
-pub(in crate::node) enum Step {
+pub enum Step {
     Nothing,
     /// Read the file, compare, send a [`Message::Vote`], and keep what was read.
     Read {
@@ -104,7 +104,7 @@ struct Round {
 }
 
 #[derive(Default)]
-pub(in crate::node) struct Agreement {
+pub struct Agreement {
     members: BTreeSet<NodeId>,
     round: Option<Round>,
 }
