@@ -125,6 +125,11 @@ impl Clients {
         self.disks.troubles(now)
     }
 
+    /// Votes of the members have changed.
+    pub fn count_votes(&mut self, votes: BTreeMap<NodeId, u32>, expected: u32) {
+        self.disks.count(votes, expected);
+    }
+
     /// A view's exchange ended with message `at`. What was applied before is part of the content that all members then
     /// have, so it is as safe as that message; unless this node's content was discarded.
     pub fn synced(&mut self, at: (ViewId, u64), disks: Disks, discarded: bool) -> Vec<(u64, Response)> {

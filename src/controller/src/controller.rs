@@ -246,6 +246,10 @@ impl Controller {
         self.config.votes = votes;
         self.config.expected_votes = expected;
         self.config.two_node = two_node;
+        if self.synced {
+            let votes = self.replica.members.iter().map(|n| (*n, self.config.votes_of(*n))).collect();
+            self.clients.count_votes(votes, expected);
+        }
     }
 
     /// Whether this node is in step with its view.

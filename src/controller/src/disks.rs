@@ -56,6 +56,12 @@ impl Disks {
         Disks { needed: (expected / 2 + 1).min(total), votes, held: BTreeMap::new(), wanted: None }
     }
 
+    /// Votes have changed within the view: what is not durable yet needs as many as they say now.
+    pub fn count(&mut self, votes: BTreeMap<NodeId, u32>, expected: u32) {
+        let Disks { needed, votes, .. } = Disks::new(votes, expected);
+        (self.needed, self.votes) = (needed, votes);
+    }
+
     /// Message `seq` has changed what is to be stored.
     pub fn want(&mut self, now: Time, seq: u64) {
         self.wanted = self.wanted.max(Some(seq));
@@ -122,6 +128,19 @@ mod tests {
         assert_eq!((disks.durability(6), disks.durability(7)), (Durability::Durable, Durability::Unknown));
         disks.report(NOW, NodeId(3), 9, true);
         assert_eq!((disks.durability(7), disks.durability(8)), (Durability::Durable, Durability::Unknown));
+    }
+
+    #[test]
+    fn a_node_more_in_the_list_is_a_disk_more_to_write() {
+        let mut disks = Disks::new(members(&[1, 2, 3]), 3);
+        disks.report(NOW, NodeId(1), 7, true);
+        disks.count(members(&[1, 2, 3]), 4);
+        disks.report(NOW, NodeId(2), 7, true);
+        assert_eq!(disks.durability(7), Durability::Unknown);
+        disks.report(NOW, NodeId(3), 7, true);
+        assert_eq!(disks.durability(7), Durability::Durable);
+        disks.count(members(&[1, 2]), 2);
+        assert_eq!(disks.durability(7), Durability::Durable, "and those who are left have it");
     }
 
     #[test]

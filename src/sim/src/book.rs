@@ -2,8 +2,8 @@
 
 use crate::plan::Plan;
 use crate::properties::{
-    active::Active, addresses::Addresses, evs::Evs, fencing::Fencing, limits::Limits, needless::Needless,
-    quorum::Quorum, status::Shown, takeover::Takeover,
+    active::Active, addresses::Addresses, arbitrator::Arbitrated, evs::Evs, fencing::Fencing, limits::Limits,
+    links::Links, needless::Needless, quorum::Quorum, reload::Reload, status::Shown, takeover::Takeover,
 };
 use crate::story::Story;
 use base::{NodeId, Time};
@@ -22,6 +22,9 @@ pub struct Book {
     pub story: Story,
     pub evs: Evs,
     pub quorum: Quorum,
+    pub arbitrated: Arbitrated,
+    pub links: Links,
+    pub reload: Reload,
     pub active: Active,
     pub addresses: Addresses,
     pub fencing: Fencing,
@@ -52,7 +55,10 @@ impl Book {
             broken: None,
             story: Story::default(),
             evs: Evs::default(),
-            quorum: Quorum::new(plan),
+            quorum: Quorum::default(),
+            arbitrated: Arbitrated::default(),
+            links: Links::new(plan),
+            reload: Reload::default(),
             active: Active::default(),
             addresses: Addresses::default(),
             fencing: Fencing::default(),

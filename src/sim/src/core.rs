@@ -16,9 +16,6 @@ const DIGESTING_US: u64 = 3_000;
 /// A healthy disk takes that long for one write, in µs, at least and at most.
 const WRITING_US: (u64, u64) = (500, 15_000);
 
-/// The daemons' own ordered message: from here on all run with the file. No message of a controller begins like that.
-const RELOAD: &[u8] = b"\xFFreload";
-
 pub(crate) fn view_id(id: totem::ViewId) -> controller::ViewId {
     controller::ViewId { seq: id.seq, rep: id.rep }
 }
@@ -60,22 +57,13 @@ impl World {
         }
     }
 
-    /// Quorum has changed without a view.
-    fn quorum_told(&mut self, id: NodeId) {
-        let now = self.now;
-        let Some(p) = &mut self.host_mut(id).process else { return };
-        let (quorate, local) = (p.quorum.is_quorate(), p.clock.shows(now));
-        p.totem.set_quorate(local, quorate);
-        let members = p.members.clone();
-        self.book.quorum.verdict(id, &members, quorate);
-        self.input(id, Input::Quorum { quorate });
-    }
-
     pub(crate) fn report(&mut self, id: NodeId, report: Report) {
         match report {
             Report::View(view) => self.view(id, view),
-            Report::Deliver(m) if m.payload == RELOAD => self.take_over(id),
             Report::Deliver(m) => {
+                if self.ordered(id, &m) {
+                    return;
+                }
                 let view = view_id(m.view);
                 self.input(id, Input::Deliver { sender: m.sender, view, seq: m.seq, payload: m.payload });
             }
@@ -90,10 +78,17 @@ impl World {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
         p.members.clone_from(&view.members);
+        p.view = view.id;
+        self.device_view(id, &view);
+        let Some(p) = &mut self.host_mut(id).process else { return };
         p.quorum.set_view(&view.members);
+        self.count_votes(id);
+        self.reload_view(id, &view.members);
+        let Some(p) = &mut self.host_mut(id).process else { return };
         let (quorate, local) = (p.quorum.is_quorate(), p.clock.shows(now));
         p.totem.set_quorate(local, quorate);
-        self.book.quorum.verdict(id, &view.members, quorate);
+        self.judged(id);
+        self.book.links.view();
         self.check_needless_view(id, &view.members);
         self.tell(id, || format!("view {} of {:?}, quorate {quorate}", view.id, numbers(&view.members)));
         self.input(id, Input::View { id: view_id(view.id), members: view.members, quorate });
@@ -178,61 +173,37 @@ impl World {
         let local = p.clock.shows(now);
         p.totem.leave(local);
         while let Some(output) = self.host_mut(id).process.as_mut().and_then(|p| p.totem.poll_output()) {
-            if let totem::Output::Send { to, frame, .. } = output {
-                self.send(id, to, &frame);
+            if let totem::Output::Send { to, link, frame } = output {
+                self.send(id, to, link, &frame);
             }
         }
         self.end_process(id, End::Left);
     }
 
-    /// The new file is on all disks; who does not hear of it now has it from its next start on.
-    pub(crate) fn reload(&mut self, id: NodeId, dead_after: Duration) {
-        self.site.dead_after = dead_after;
-        if self.host(id).runs() {
-            self.broadcast(id, RELOAD.to_vec());
-            self.drain(id);
-        }
-    }
-
-    fn take_over(&mut self, id: NodeId) {
-        let now = self.now;
-        let (ring, quorum) = (self.site.ring(id, 0), self.site.quorum_config(id));
-        let Some(p) = &mut self.host_mut(id).process else { return };
-        let local = p.clock.shows(now);
-        let before = p.quorum.is_quorate();
-        let refused = p.totem.reconfigure(local, ring).err().map(|e| e.to_string());
-        let refused = refused.or(p.quorum.reconfigure(quorum).err().map(|e| e.to_string()));
-        let changed = before != p.quorum.is_quorate();
-        self.tell(id, || "takes its file over".to_owned());
-        if let Some(why) = refused {
-            self.book.fail("limits", now, format!("node {id} cannot take over its file: {why}"));
-        }
-        if changed {
-            self.quorum_told(id);
-        }
-    }
-
-    fn broadcast(&mut self, id: NodeId, payload: Vec<u8>) {
+    pub(crate) fn broadcast(&mut self, id: NodeId, payload: Vec<u8>) {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
         let local = p.clock.shows(now);
         p.waiting.push_back(payload);
+        let mut sent = Vec::new();
         while let Some(payload) = p.waiting.pop_front() {
             match p.totem.broadcast(local, payload.clone()) {
                 Err(totem::BroadcastError::QueueFull { .. }) => {
                     p.waiting.push_front(payload);
                     break;
                 }
+                Ok(()) => sent.push(payload),
                 // What is said after the ring was left goes nowhere.
-                Ok(()) | Err(totem::BroadcastError::Left) => {}
+                Err(totem::BroadcastError::Left) => {}
                 Err(error @ totem::BroadcastError::TooLarge { .. }) => {
                     self.book.fail("limits", now, format!("node {id}: {error}"));
                     return;
                 }
             }
         }
-        let waiting = p.waiting.len();
+        let (waiting, members) = (p.waiting.len(), p.members.clone());
         self.book.limits.waiting(waiting);
+        sent.iter().for_each(|payload| self.book.links.sent(now, id, &members, payload));
     }
 
     pub(crate) fn schedule(&mut self, id: NodeId, ticket: u64, cib: &Arc<Element>, wall: WallTime) {

@@ -1,7 +1,8 @@
 //! The plan's steps: done at their moment, undone after their time.
 
 use crate::agents::Mood;
-use crate::net::Weather;
+use crate::arbiter::Trouble;
+use crate::net::{Weather, Which};
 use crate::plan::Deed;
 use crate::ring::End;
 use crate::world::{What, World};
@@ -31,10 +32,7 @@ impl World {
                 }
             }
             Deed::Isolate { node, which } => {
-                for other in self.ids() {
-                    self.net.cut(which, node, other);
-                    self.net.cut(which, other, node);
-                }
+                self.isolate(node, which);
             }
             Deed::Weather(weather) => self.net.weather = weather,
             Deed::Disk { node, mood } => self.host_mut(node).disk.set_mood(mood),
@@ -65,7 +63,16 @@ impl World {
                     self.lose_address(node, &address, "somebody has deleted it");
                 }
             }
-            Deed::Reload { node, dead_after_ms } => self.reload(node, Duration::from_millis(dead_after_ms)),
+            Deed::CutLink { link, from, to, both } => {
+                self.net.cut_link(link, from, to);
+                if both {
+                    self.net.cut_link(link, to, from);
+                }
+            }
+            Deed::Flap { .. } => self.flap(index, true),
+            Deed::Part { ref first } => self.part(first, true),
+            Deed::Arbitrator { trouble } => self.arbiter_trouble(trouble),
+            Deed::Reload { node, change } => self.change_file(node, change),
             Deed::Client { node, wish } => self.wish(index, node, wish),
         }
         self.after(step.for_ms * 1_000, NodeId(1), 0, What::Mend { index });
@@ -84,11 +91,22 @@ impl World {
                 }
             }
             Deed::Isolate { node, which } => {
-                for other in self.ids() {
+                for other in self.plan.hosts().collect::<Vec<_>>() {
                     self.net.mend(which, node, other);
                     self.net.mend(which, other, node);
                 }
+                if which != Which::Ring {
+                    self.arbiter_mended(Trouble::Unreached { node });
+                }
             }
+            Deed::CutLink { link, from, to, both } => {
+                self.net.mend_link(link, from, to);
+                if both {
+                    self.net.mend_link(link, to, from);
+                }
+            }
+            Deed::Part { ref first } => self.part(first, false),
+            Deed::Arbitrator { trouble } => self.arbiter_mended(trouble),
             Deed::Weather(_) => self.net.weather = Weather::FAIR,
             Deed::Disk { node, .. } => self.host_mut(node).disk.heal(),
             Deed::WallStep { node, .. } => self.host_mut(node).wall_ahead_ms = 0,
@@ -102,9 +120,51 @@ impl World {
             | Deed::Pause { .. }
             | Deed::Hang { .. }
             | Deed::LoseAddress { .. }
+            | Deed::Flap { .. }
             | Deed::Reload { .. } => return,
         }
         self.tell(NodeId(0), || format!("step {index} is undone"));
+    }
+
+    fn isolate(&mut self, node: NodeId, which: Which) {
+        for other in self.plan.hosts().collect::<Vec<_>>() {
+            self.net.cut(which, node, other);
+            self.net.cut(which, other, node);
+        }
+        if which != Which::Ring {
+            self.arbiter_trouble(Trouble::Unreached { node });
+        }
+    }
+
+    /// The ring between these and all others.
+    fn part(&mut self, first: &[NodeId], cut: bool) {
+        for a in self.plan.hosts().filter(|n| first.contains(n)).collect::<Vec<_>>() {
+            for b in self.plan.hosts().filter(|n| !first.contains(n)).collect::<Vec<_>>() {
+                for (from, to) in [(a, b), (b, a)] {
+                    if cut { self.net.cut(Which::Ring, from, to) } else { self.net.mend(Which::Ring, from, to) }
+                }
+            }
+        }
+    }
+
+    /// A link of a node goes and comes back, until the step is over.
+    pub(crate) fn flap(&mut self, index: usize, down: bool) {
+        let step = self.plan.steps[index].clone();
+        let Deed::Flap { link, node, every_ms } = step.deed else { return };
+        if self.healing {
+            return;
+        }
+        let over = self.now > base::Time::from_millis(1_000 + step.at_ms + step.for_ms);
+        let down = down && !over;
+        for other in self.plan.hosts().filter(|n| *n != node).collect::<Vec<_>>() {
+            for (from, to) in [(node, other), (other, node)] {
+                if down { self.net.cut_link(link, from, to) } else { self.net.mend_link(link, from, to) }
+            }
+        }
+        if !over {
+            let us = every_ms * 500 + self.rng.below(every_ms * 1_000);
+            self.after(us, node, 0, What::Flap { index, down: !down });
+        }
     }
 
     fn hang(&mut self, node: NodeId, ms: u64) {
@@ -127,6 +187,9 @@ impl World {
         self.net.mend_all();
         self.agents.clear();
         self.devices.mood = Default::default();
+        self.arbiter.cut.clear();
+        self.arbiter_mended(Trouble::Stopped);
+        self.arbiter_mended(Trouble::Hung);
         for id in self.ids() {
             let now = self.now;
             let host = self.host_mut(id);

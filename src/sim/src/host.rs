@@ -2,8 +2,10 @@
 
 use crate::disk::Disk;
 use crate::process::Process;
+use crate::site::Site;
 use base::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Who does not run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +42,8 @@ pub struct Host {
     pub process: Option<Process>,
     pub paused: Option<Paused>,
     pub disk: Disk,
+    /// Its copy of corosync.conf.
+    pub file: Rc<Site>,
     /// What agents other than those of addresses have put in place: agent and parameters, and the instance for which they did.
     pub placed: BTreeMap<String, String>,
     pub promoted: BTreeSet<String>,
@@ -56,13 +60,14 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(id: NodeId, disk: Disk, drift_ppm: i64) -> Host {
+    pub fn new(id: NodeId, disk: Disk, file: Rc<Site>, drift_ppm: i64) -> Host {
         Host {
             id,
             powered: true,
             process: None,
             paused: None,
             disk,
+            file,
             placed: BTreeMap::new(),
             promoted: BTreeSet::new(),
             addresses: BTreeMap::new(),

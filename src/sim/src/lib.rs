@@ -18,15 +18,19 @@
 //! | `host`, `disk`, `clock`, `net` | machines and what is between them |
 //! | `process`, `ring`, `core` | a daemon: the cores and what holds them together |
 //! | `agents`, `lease`, `fences` | what the controller has done |
+//! | `site`, `reload` | corosync.conf, and how it changes while the cluster runs |
+//! | `arbiter`, `device` | the quorum device: its server, and a daemon's client of it |
 //! | `faults`, `clients` | what is done to it |
 //! | [`properties`] | what has to hold, one a file |
 //! | [`run`], [`shrink`] | a run and its verdict; a failing plan made smaller |
 
 mod agents;
+mod arbiter;
 mod book;
 mod clients;
 mod clock;
 mod core;
+mod device;
 mod disk;
 mod faults;
 mod fences;
@@ -37,10 +41,12 @@ mod net;
 pub mod plan;
 mod process;
 pub mod properties;
+mod reload;
 mod ring;
 pub mod rng;
 pub mod run;
 pub mod shrink;
+mod site;
 mod story;
 mod world;
 

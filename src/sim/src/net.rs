@@ -1,4 +1,4 @@
-//! The networks between hosts: one for the ring, and the LAN on which the addresses live. Frames are lost, late, repeated,
+//! The networks between hosts: the links of the ring, and the LAN on which the addresses live. Frames are lost, late, repeated,
 //! out of order; both networks are cut one way or both ways.
 
 use crate::rng::Rng;
@@ -25,13 +25,10 @@ impl Weather {
 pub struct Net {
     pub weather: Weather,
     ring_cut: BTreeSet<Way>,
+    /// Of one link alone.
+    link_cut: BTreeSet<(u8, Way)>,
+    pub links: u8,
     lan_cut: BTreeSet<Way>,
-}
-
-impl Default for Net {
-    fn default() -> Net {
-        Net { weather: Weather::FAIR, ring_cut: BTreeSet::new(), lan_cut: BTreeSet::new() }
-    }
 }
 
 /// Which of the two.
@@ -43,6 +40,11 @@ pub enum Which {
 }
 
 impl Net {
+    pub fn new(links: u8) -> Net {
+        let (ring_cut, link_cut, lan_cut) = Default::default();
+        Net { weather: Weather::FAIR, ring_cut, link_cut, links, lan_cut }
+    }
+
     pub fn cut(&mut self, which: Which, from: NodeId, to: NodeId) {
         if which != Which::Lan {
             self.ring_cut.insert((from, to));
@@ -62,20 +64,33 @@ impl Net {
     }
 
     pub fn mend_all(&mut self) {
-        *self = Net::default();
+        *self = Net::new(self.links);
+    }
+
+    pub fn cut_link(&mut self, link: u8, from: NodeId, to: NodeId) {
+        self.link_cut.insert((link, (from, to)));
+    }
+
+    pub fn mend_link(&mut self, link: u8, from: NodeId, to: NodeId) {
+        self.link_cut.remove(&(link, (from, to)));
+    }
+
+    fn carries(&self, link: u8, way: Way) -> bool {
+        !self.ring_cut.contains(&way) && !self.link_cut.contains(&(link, way))
     }
 
     /// Delays of the copies that arrive of a frame of the ring.
-    pub fn carry(&mut self, rng: &mut Rng, from: NodeId, to: NodeId) -> Copies {
+    pub fn carry(&mut self, rng: &mut Rng, link: u8, from: NodeId, to: NodeId) -> Copies {
         let Weather { loss, repeat, delay_us: (least, most) } = self.weather;
-        let lost = self.ring_cut.contains(&(from, to)) || (loss > 0 && rng.below(1000) < loss);
+        let lost = !self.carries(link, (from, to)) || (loss > 0 && rng.below(1000) < loss);
         let again = repeat > 0 && rng.below(1000) < repeat;
         let mut delay = || rng.between(least, most);
         Copies([(!lost).then(&mut delay), (!lost && again).then(&mut delay)])
     }
 
+    /// Whether some link works both ways.
     pub fn ring_meets(&self, a: NodeId, b: NodeId) -> bool {
-        !self.ring_cut.contains(&(a, b)) && !self.ring_cut.contains(&(b, a))
+        (0..self.links).any(|link| self.carries(link, (a, b)) && self.carries(link, (b, a)))
     }
 
     /// Whether two hosts hear each other on the LAN.

@@ -2,14 +2,17 @@
 //! step ([`crate::shrink`]) it stays a plan.
 
 mod chains;
+mod wider;
 
 use crate::agents;
+use crate::arbiter::Trouble;
 use crate::disk;
 use crate::fences;
 use crate::generate::{self, Configuration, Still};
 use crate::host::Pause;
 use crate::net::{Weather, Which};
 use crate::rng::Rng;
+use crate::site::Arbitrator;
 use base::NodeId;
 use base::exit::OcfCode;
 use controller::FEATURE_LEVEL;
@@ -33,6 +36,8 @@ pub enum Kind {
     Calm,
     /// One node is lost while something else starts slowly.
     Loss,
+    /// The ring breaks into two parts, and an arbitrator decides.
+    Split,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +45,11 @@ pub struct Plan {
     pub seed: u64,
     pub kind: Kind,
     pub nodes: u32,
+    /// Machines that are no nodes yet.
+    pub spares: u32,
+    /// Of the ring, between each two nodes.
+    pub links: u8,
+    pub arbitrator: Option<Arbitrator>,
     pub two_node: bool,
     /// As in corosync.conf; where it is not set `two_node` has it.
     pub wait_for_all: Option<bool>,
@@ -84,6 +94,26 @@ pub enum Deed {
         node: NodeId,
         which: Which,
     },
+    /// One link alone.
+    CutLink {
+        link: u8,
+        from: NodeId,
+        to: NodeId,
+        both: bool,
+    },
+    /// A link of a node goes and comes back, again and again.
+    Flap {
+        link: u8,
+        node: NodeId,
+        every_ms: u64,
+    },
+    /// All links between these nodes and the others.
+    Part {
+        first: Vec<NodeId>,
+    },
+    Arbitrator {
+        trouble: Trouble,
+    },
     Weather(Weather),
     Disk {
         node: NodeId,
@@ -108,11 +138,29 @@ pub enum Deed {
     /// An operator gives all nodes another corosync.conf, and asks this one to have it taken over.
     Reload {
         node: NodeId,
-        dead_after_ms: u64,
+        change: Change,
     },
     Client {
         node: NodeId,
         wish: Wish,
+    },
+}
+
+/// What an operator does to corosync.conf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    DeadAfter {
+        ms: u64,
+    },
+    /// The node is stopped in good order, then it is taken out, and its machine is switched off.
+    Remove {
+        of: NodeId,
+    },
+    /// A machine becomes a node, `wiped` with nothing on its disk; one node's copy of the file is forgotten at first.
+    Add {
+        of: NodeId,
+        wiped: bool,
+        missing: Option<NodeId>,
     },
 }
 
@@ -194,16 +242,29 @@ impl Plan {
             Kind::Wild => (0..count).map(|_| step(&mut rng, nodes, &configuration)).collect(),
             Kind::Calm => (0..count).map(|_| calm_step(&mut rng, nodes)).collect(),
             Kind::Loss => loss(&mut rng, nodes, &mut configuration),
+            // Comes about later.
+            Kind::Split => Vec::new(),
         };
         if chains {
             steps = chains::added(&mut rng, kind, nodes, &configuration, steps);
         }
+        let (spares, links, arbitrator) = (0, 1, None);
         if !configuration.tickets().is_empty() {
             let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };
             steps.push(Step { at_ms: QUIET_MS, for_ms: 0, deed: grant });
         }
-        steps.sort_by_key(|s| s.at_ms);
-        Plan { seed, kind, nodes, two_node, wait_for_all, older, configuration, steps }
+        let mut plan =
+            Plan { seed, kind, nodes, spares, links, arbitrator, two_node, wait_for_all, older, configuration, steps };
+        if chains {
+            wider::added(&mut plan);
+        }
+        plan.steps.sort_by_key(|s| s.at_ms);
+        plan
+    }
+
+    /// Every machine that there is.
+    pub fn hosts(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.nodes + self.spares).map(NodeId)
     }
 
     pub fn document(&self) -> Element {

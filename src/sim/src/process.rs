@@ -1,10 +1,14 @@
 //! A daemon on a host: the real cores, and between them what the product's ring thread and core task do.
 
 use crate::clock::Clock;
+use crate::device::Arbitration;
+use crate::reload::Reloads;
+use crate::site::Site;
 use base::{NodeId, Operation, Time};
 use controller::{Controller, Owners};
 use quorum::Quorum;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What the ring tells the controller's task.
@@ -27,6 +31,8 @@ pub struct Kept {
 pub struct Process {
     pub life: u64,
     pub me: NodeId,
+    /// The file that it runs with.
+    pub site: Rc<Site>,
     pub clock: Clock,
     pub totem: totem::Node,
     pub quorum: Quorum,
@@ -47,6 +53,9 @@ pub struct Process {
     pub silent: Duration,
     /// The view as the controller was told it.
     pub members: Vec<NodeId>,
+    pub view: totem::ViewId,
+    pub reloads: Reloads,
+    pub arbitration: Arbitration,
     /// Until then it does not believe itself alone; in its own clock.
     pub listening: Option<Time>,
     pub kept: BTreeMap<String, Kept>,
@@ -71,45 +80,4 @@ pub struct Process {
 pub struct Asking {
     pub began: Time,
     pub asked: u32,
-}
-
-/// Cluster-wide facts that every process is started with.
-pub struct Site {
-    pub nodes: Vec<NodeId>,
-    pub two_node: bool,
-    pub wait_for_all: Option<bool>,
-    pub watchdog_ms: u64,
-    /// `dead_after` of the corosync.conf on everybody's disk.
-    pub dead_after: Duration,
-}
-
-impl Site {
-    pub fn name(id: NodeId) -> String {
-        format!("node{id}")
-    }
-
-    pub fn quorum_config(&self, me: NodeId) -> quorum::Config {
-        let mut config = quorum::Config::new(me, self.nodes.iter().copied());
-        config.two_node = self.two_node;
-        config.wait_for_all = self.wait_for_all;
-        config
-    }
-
-    pub fn quorum(&self, me: NodeId) -> Quorum {
-        Quorum::new(self.quorum_config(me)).unwrap_or_else(|e| unreachable!("the simulator's own quorum section: {e}"))
-    }
-
-    pub fn ring(&self, me: NodeId, incarnation: u64) -> totem::Config {
-        let mut config = totem::Config::new(me, self.nodes.iter().copied(), incarnation);
-        config.timing = totem::Timing::noticing(self.dead_after);
-        config
-    }
-
-    pub fn controller(&self, me: NodeId, incarnation: u64) -> controller::Config {
-        let names = self.nodes.iter().map(|n| (*n, Site::name(*n))).collect();
-        let mut config = controller::Config::new(me, names, "sim", incarnation);
-        config.two_node = self.two_node;
-        config.watchdog_ms = self.watchdog_ms;
-        config
-    }
 }

@@ -112,6 +112,9 @@ impl World {
             host.disk = Default::default();
         }
         host.wanted = true;
+        if wiped {
+            self.book.evs.another_machine(of);
+        }
         self.tell(of, || format!("is to be a node, {}", if wiped { "with nothing on its disk" } else { "again" }));
         let powered = self.host(of).powered;
         self.after(starts, of, 0, if powered { What::Start } else { What::Boot });
@@ -164,9 +167,8 @@ impl World {
             let host = w.host(id);
             host.runs() && host.process.as_ref().is_some_and(|p| p.hung_until.is_none() && p.reloads.waiting.is_none())
         };
-        let behind = |w: &World, id: NodeId| {
-            w.host(id).process.as_ref().is_some_and(|p| p.site.number != w.site.number)
-        };
+        let behind =
+            |w: &World, id: NodeId| w.host(id).process.as_ref().is_some_and(|p| p.site.number != w.site.number);
         let all: Vec<NodeId> = self.hosts().map(|h| h.id).filter(|id| able(self, *id)).collect();
         let first = all.iter().copied().find(|id| *id == by && behind(self, *id));
         let Some(id) = first.or_else(|| all.into_iter().find(|id| behind(self, *id))) else { return };

@@ -52,9 +52,11 @@ impl World {
     /// Starts the daemon on what its disk has.
     pub(crate) fn start(&mut self, id: NodeId) {
         let host = self.host_mut(id);
-        if !host.powered || host.process.is_some() || !host.wanted || host.paused.is_some() {
+        let listed = host.file.nodes.contains(&id);
+        if !host.powered || host.process.is_some() || !host.wanted || host.paused.is_some() || !listed {
             return;
         }
+        let site = Rc::clone(&host.file);
         host.lives += 1;
         let (life, drift) = (host.lives, host.drift_ppm);
         let content = host.disk.content.clone();
@@ -64,7 +66,7 @@ impl World {
         let local = clock.shows(self.now);
         // Its high part tells starts apart; totem counts up from it when it starts over.
         let incarnation = (u64::from(id.0) << 48) | (life << 20);
-        let mut ring = self.site.ring(id, incarnation);
+        let mut ring = site.ring(id, incarnation);
         ring.ring_seq = ring_seq;
         let (cib, lineage) = match content {
             Some(c) => (Cib::from_element((*c.cib).clone()), c.lineage),
@@ -74,9 +76,9 @@ impl World {
             Ok(cib) => cib,
             Err(e) => return self.book.fail("stored", self.now, format!("node {id} cannot read what it stored: {e}")),
         };
-        let mut quorum = self.site.quorum(id);
+        let mut quorum = site.quorum(id);
         quorum.listen(true);
-        let mut config = self.site.controller(id, incarnation);
+        let mut config = site.controller(id, incarnation);
         if let Some(level) = self.plan.older.get(&id).filter(|_| life == 1) {
             config.feature_level = *level;
         }
@@ -86,6 +88,7 @@ impl World {
         let process = Process {
             life,
             me: id,
+            site,
             clock,
             totem: totem::Node::new(ring, local),
             quorum,
@@ -101,6 +104,9 @@ impl World {
             looked: local,
             silent: Duration::ZERO,
             members: Vec::new(),
+            view: totem::ViewId::NONE,
+            reloads: Default::default(),
+            arbitration: Default::default(),
             listening: Some(local + LISTEN),
             kept: BTreeMap::new(),
             devices: BTreeSet::new(),
@@ -121,6 +127,8 @@ impl World {
         self.soon(20, id, What::Tick);
         self.soon(B.renew.as_micros() as u64, id, What::Renew);
         self.at(heard_out, id, life, What::HeardOut);
+        self.count_votes(id);
+        self.device_configured(id);
         self.drain(id);
     }
 
@@ -134,6 +142,7 @@ impl World {
         host.disk.cut_off(kept);
         host.deferred.clear();
         let life = process.life;
+        self.device_ends(process.arbitration.connection);
         self.book.life_ends(id, life, now);
         self.tell(id, || format!("the daemon ends: {end:?}"));
         // Half of what agents were at still comes to its end.
@@ -179,6 +188,7 @@ impl World {
             self.book.life_ends(id, life, now);
         }
         self.book.power_lost(id);
+        self.wires_fall_silent(id);
         if forgot {
             self.book.forgetful.insert(id);
         }
@@ -240,11 +250,11 @@ impl World {
         }
     }
 
-    pub(crate) fn frame(&mut self, id: NodeId, from: NodeId, frame: &[u8]) {
+    pub(crate) fn frame(&mut self, id: NodeId, from: NodeId, link: u8, frame: &[u8]) {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
         let local = p.clock.shows(now);
-        p.totem.handle(local, from, 0, frame);
+        p.totem.handle(local, from, link, frame);
     }
 
     pub(crate) fn ring_timer(&mut self, id: NodeId) {
@@ -298,6 +308,7 @@ impl World {
         let Some(p) = &mut self.host_mut(id).process else { return };
         p.ticked = p.clock.shows(now);
         self.input(id, controller::Input::Tick);
+        self.reload_late(id);
     }
 
     /// Performs everything that ring and controller want done, until neither wants more.
@@ -325,8 +336,10 @@ impl World {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
         let report = match output {
-            totem::Output::Send { to, frame, .. } => return self.send(id, to, &frame),
-            totem::Output::Echo { to, .. } => return self.carry(id, to, || What::EchoRequest { from: id }),
+            totem::Output::Send { to, link, frame } => return self.send(id, to, link, &frame),
+            totem::Output::Echo { to, link } => {
+                return self.carry(id, to, link, || What::EchoRequest { from: id, link });
+            }
             totem::Output::SaveRingSeq(seq) => {
                 let host = self.host_mut(id);
                 if host.disk.ring_seq < seq {
@@ -336,6 +349,7 @@ impl World {
             }
             totem::Output::Deliver(message) => {
                 self.book.evs.delivered(id, &message);
+                self.book.links.delivered(id, message.sender, &message.payload);
                 Report::Deliver(message)
             }
             totem::Output::Safe { view, seq } => {
@@ -365,16 +379,16 @@ impl World {
         }
     }
 
-    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, frame: &[u8]) {
+    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: &[u8]) {
         let mut shared: Option<Rc<[u8]>> = None;
-        self.carry(from, to, || {
+        self.carry(from, to, link, || {
             let frame = shared.get_or_insert_with(|| Rc::from(frame)).clone();
-            What::Frame { from, frame }
+            What::Frame { from, link, frame }
         });
     }
 
-    fn carry(&mut self, from: NodeId, to: NodeId, mut what: impl FnMut() -> What) {
-        let copies = self.net.carry(&mut self.rng, from, to);
+    fn carry(&mut self, from: NodeId, to: NodeId, link: u8, mut what: impl FnMut() -> What) {
+        let copies = self.net.carry(&mut self.rng, link, from, to);
         if !self.host(to).powered {
             return;
         }
@@ -385,10 +399,10 @@ impl World {
     }
 
     /// The kernel answers, whatever the daemon does.
-    pub(crate) fn echo_request(&mut self, id: NodeId, from: NodeId) {
+    pub(crate) fn echo_request(&mut self, id: NodeId, from: NodeId, link: u8) {
         let host = self.host(id);
         if host.powered && host.paused.is_none_or(|p| p.what != Pause::Machine) {
-            self.carry(id, from, || What::EchoReply { from: id });
+            self.carry(id, from, link, || What::EchoReply { from: id });
         }
     }
 
@@ -413,12 +427,19 @@ impl World {
             Some(at)
         };
         let ring = due(p.totem.poll_timeout(), &mut p.ring_timer, &p.clock);
-        let core = due(p.controller.poll_timeout(), &mut p.due_timer, &p.clock);
+        // A task that hangs looks at its timers when it goes on.
+        let hangs = p.hung_until.is_some();
+        let core = due(p.controller.poll_timeout().filter(|_| !hangs), &mut p.due_timer, &p.clock);
+        let device = p.arbitration.client.as_ref().and_then(quorum::qdevice::Device::poll_timeout).filter(|_| !hangs);
+        let device = due(device, &mut p.arbitration.timer, &p.clock);
         if let Some(at) = ring {
             self.at(at, id, life, What::RingTimer);
         }
         if let Some(at) = core {
             self.at(at, id, life, What::Due);
+        }
+        if let Some(at) = device {
+            self.at(at, id, life, What::DeviceTimer);
         }
     }
 

@@ -115,6 +115,8 @@ fn watch(world: &mut World, end: Time) -> Result<(), Violation> {
         world.watch_addresses();
         world.watch_takeover();
         world.watch_status();
+        world.watch_arbitrator();
+        world.watch_links();
         held(world)?;
     }
     Ok(())

@@ -4,10 +4,13 @@ use crate::book::Book;
 use crate::host::{Host, Pause};
 use crate::net::Net;
 use crate::plan::Plan;
-use crate::process::Site;
+use crate::reload::Work;
 use crate::rng::Rng;
+use crate::site::Site;
 use base::{NodeId, Operation, Time, WallTime};
 use controller::fencing::executor::AgentCall;
+use quorum::qnetd::Conn;
+use quorum::reload::{Message, Shared};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -27,11 +30,13 @@ pub enum What {
     /// A frame of the ring arrives.
     Frame {
         from: NodeId,
+        link: u8,
         frame: Rc<[u8]>,
     },
     /// A question to this host's kernel whether it lives, and the answer to one.
     EchoRequest {
         from: NodeId,
+        link: u8,
     },
     EchoReply {
         from: NodeId,
@@ -66,6 +71,34 @@ pub enum What {
     FenceAgent {
         call: u64,
         run: Rc<AgentCall>,
+    },
+    /// A connection to the arbitrator is there, and something has come over it.
+    Linked {
+        conn: Conn,
+    },
+    FromArbiter {
+        conn: Conn,
+    },
+    DeviceTimer,
+    /// Something has come to the arbitrator; its own timer.
+    ToArbiter {
+        conn: Conn,
+    },
+    ArbiterTimer,
+    /// A file was read for the vote on a reload.
+    FileRead {
+        asker: NodeId,
+        number: u64,
+        shared: Rc<Shared>,
+    },
+    /// The ring's thread takes its file over.
+    RingChange,
+    /// The operator looks whether the change of the nodelist goes on.
+    Operator,
+    /// A link goes, or comes back.
+    Flap {
+        index: usize,
+        down: bool,
     },
     Renew,
     /// The kernel looks whether a lease is over.
@@ -130,7 +163,13 @@ pub struct World {
     pub now: Time,
     pub rng: Rng,
     pub net: Net,
-    pub site: Site,
+    /// The newest corosync.conf; see [`Host::file`] and `Process::site`.
+    pub site: Rc<Site>,
+    /// What the operator is at.
+    pub work: Option<Work>,
+    /// Messages of the daemons' own, by their number.
+    pub orders: Vec<Message>,
+    pub arbiter: crate::arbiter::Arbiter,
     pub plan: Plan,
     pub book: Book,
     pub agents: crate::agents::Moods,
@@ -149,25 +188,32 @@ impl World {
         let mut rng = Rng::new(plan.seed);
         let nodes: Vec<NodeId> = (1..=plan.nodes).map(NodeId).collect();
         let content = crate::disk::Content { ticket: 0, cib: Arc::new(plan.document()), lineage: String::new() };
-        let hosts = nodes
-            .iter()
-            .map(|id| {
-                let disk = crate::disk::Disk { content: Some(content.clone()), ..Default::default() };
-                Host::new(*id, disk, rng.between(0, 200) as i64 - 100)
-            })
-            .collect();
-        let site = Site {
+        let site = Rc::new(Site {
+            number: 1,
             nodes,
             two_node: plan.two_node,
             wait_for_all: plan.wait_for_all,
             watchdog_ms: 0,
             dead_after: totem::Timing::USUAL,
+            links: plan.links,
+            arbitrator: plan.arbitrator,
+        });
+        let host = |id: NodeId| {
+            let listed = site.nodes.contains(&id);
+            let disk = crate::disk::Disk { content: listed.then(|| content.clone()), ..Default::default() };
+            let mut host = Host::new(id, disk, Rc::clone(&site), rng.between(0, 200) as i64 - 100);
+            (host.powered, host.wanted) = (listed, listed);
+            host
         };
+        let hosts = plan.hosts().map(host).collect();
         let mut world = World {
             now: Time::from_millis(1_000),
             rng,
-            net: Net::default(),
+            net: Net::new(plan.links),
             site,
+            work: None,
+            orders: Vec::new(),
+            arbiter: Default::default(),
             book: Book::new(&plan),
             agents: Default::default(),
             devices: Default::default(),
@@ -201,8 +247,13 @@ impl World {
         &mut self.hosts[id.0 as usize - 1]
     }
 
+    /// Those that the newest file lists. The others have no power.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter()
+        self.hosts.iter().filter(|h| self.site.nodes.contains(&h.id))
+    }
+
+    pub fn all_hosts_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+        self.hosts.iter_mut()
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -263,7 +314,11 @@ impl World {
             What::Start => return self.start(id),
             What::Guard => return self.guard_acts(id, event.life),
             What::Lapse { address } => return self.lapse(id, &address),
-            What::EchoRequest { from } => return self.echo_request(id, from),
+            What::EchoRequest { from, link } => return self.echo_request(id, from, link),
+            What::ToArbiter { conn } => return self.arbiter_hears(conn),
+            What::ArbiterTimer => return self.arbiter_timer(),
+            What::Operator => return self.operator_looks(),
+            What::Flap { index, down } => return self.flap(index, down),
             What::Wake { until } => return self.wake(id, until),
             _ => {}
         }
@@ -281,10 +336,11 @@ impl World {
             return;
         }
         match event.what {
-            What::Frame { from, frame } => self.frame(id, from, &frame),
+            What::Frame { from, link, frame } => self.frame(id, from, link, &frame),
             What::EchoReply { from } => self.echo_reply(id, from),
             What::RingTimer => self.ring_timer(id),
             What::Look => self.look(id),
+            What::RingChange => self.ring_change(id),
             What::Renew => self.renew(id),
             // From here on it is the controller's task.
             What::Unhung => self.unhung(id),
@@ -302,6 +358,10 @@ impl World {
             What::Tick => self.tick(id),
             What::Due => self.due(id),
             What::HeardOut => self.heard_out(id),
+            What::Linked { conn } => self.device_linked(id, conn),
+            What::FromArbiter { conn } => self.device_hears(id, conn),
+            What::DeviceTimer => self.device_timer(id),
+            What::FileRead { asker, number, shared } => self.file_read(id, asker, number, &shared),
             What::Agent { call } => self.agent_ends(id, call),
             What::Ask { call } => self.ask_lan(id, call),
             What::Schedule { ticket, cib, wall } => self.schedule(id, ticket, &cib, wall),

@@ -1,6 +1,6 @@
 //! Steps that hurt only together, and that chance alone would hardly ever put beside each other.
 
-use super::{Deed, Kind, QUIET_MS, Step, TROUBLE_MS, Wish, any_node};
+use super::{Change, Deed, Kind, QUIET_MS, Step, TROUBLE_MS, Wish, any_node};
 use crate::generate::Configuration;
 use crate::rng::Rng;
 use crate::{agents, disk};
@@ -92,7 +92,7 @@ fn reloads(rng: &mut Rng, nodes: u32) -> Vec<Step> {
     let mut at_ms = rng.between(super::SETTLED_MS, TROUBLE_MS - 20_000);
     let mut steps = Vec::new();
     for _ in 0..rng.between(1, 3) {
-        let deed = Deed::Reload { node: any_node(rng, nodes), dead_after_ms: rng.between(36, 120) };
+        let deed = Deed::Reload { node: any_node(rng, nodes), change: Change::DeadAfter { ms: rng.between(36, 120) } };
         steps.push(Step { at_ms, for_ms: 0, deed });
         at_ms += *rng.pick(&[1, 20, 3_000]);
     }

@@ -55,6 +55,11 @@ impl Evs {
         self.given.insert(id, Given::default());
     }
 
+    /// A machine that was installed anew counts its rings from the beginning: what its number named before was another's.
+    pub fn another_machine(&mut self, id: NodeId) {
+        self.views.retain(|view, _| view.rep != id.0);
+    }
+
     pub fn ends(&mut self, id: NodeId) {
         self.given.remove(&id);
     }

@@ -14,6 +14,9 @@ pub const REST: Duration = Duration::from_secs(3);
 impl World {
     /// Everybody is there, in one view and in step, and nothing is under way.
     pub(crate) fn at_rest(&self) -> Result<(), String> {
+        if self.work.is_some() || !self.file_runs() {
+            return Err(format!("not everybody runs with file {}", self.site.number));
+        }
         let ids = self.ids();
         let mut views = BTreeSet::new();
         let mut coordinators = BTreeSet::new();
@@ -21,6 +24,9 @@ impl World {
             let Some(p) = host.process.as_ref().filter(|_| host.runs()) else {
                 return Err(format!("node {} does not run", host.id));
             };
+            if p.arbitration.client.as_ref().is_some_and(|c| !c.is_ready()) {
+                return Err(format!("node {} has not reached the arbitrator", host.id));
+            }
             let status = p.controller.status();
             if status.members != ids || !status.synced || !status.quorate {
                 return Err(format!("node {}: {} with {:?}", host.id, status.state, status.members));
@@ -60,6 +66,9 @@ impl World {
                 }
             }
             self.run_ms(250);
+            if !self.file_runs() {
+                self.finish_reload();
+            }
         }
         Err("another property does not hold".to_owned())
     }

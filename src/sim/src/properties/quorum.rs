@@ -1,32 +1,27 @@
 //! Never two quorate partitions at once, but where the configuration admits it (`two_node`); and with `wait_for_all` nobody is
 //! quorate who has neither seen all nodes since its start nor been told by somebody who has.
 
-use crate::plan::Plan;
+use crate::world::World;
 use base::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a process makes of its view.
+#[derive(Clone, Debug)]
+struct Verdict {
+    members: Vec<NodeId>,
+    /// Each of two nodes may go on alone.
+    alone: bool,
+}
+
+#[derive(Default)]
 pub struct Quorum {
-    two_node: bool,
-    wait_for_all: bool,
-    nodes: usize,
-    quorate: BTreeMap<NodeId, Vec<NodeId>>,
+    quorate: BTreeMap<NodeId, Verdict>,
     /// Processes that need not wait any more.
     seen_all: BTreeSet<NodeId>,
     pub broken: Option<String>,
 }
 
 impl Quorum {
-    pub fn new(plan: &Plan) -> Quorum {
-        Quorum {
-            two_node: plan.two_node,
-            wait_for_all: plan.wait_for_all.unwrap_or(plan.two_node),
-            nodes: plan.nodes as usize,
-            quorate: BTreeMap::new(),
-            seen_all: BTreeSet::new(),
-            broken: None,
-        }
-    }
-
     pub fn begins(&mut self, id: NodeId) {
         self.seen_all.remove(&id);
     }
@@ -35,28 +30,47 @@ impl Quorum {
         self.quorate.remove(&id);
     }
 
-    pub fn verdict(&mut self, id: NodeId, members: &[NodeId], quorate: bool) {
-        if members.len() == self.nodes {
-            self.seen_all.insert(id);
+    fn verdict(&mut self, id: NodeId, verdict: Verdict, waits: bool, asleep: &BTreeSet<NodeId>) {
+        let members = &verdict.members;
+        let apart = |(node, other): &(&NodeId, &Verdict)| {
+            let admitted = verdict.alone || other.alone || asleep.contains(node);
+            !admitted && !other.members.iter().any(|m| members.contains(m))
+        };
+        if let Some((other, theirs)) = self.quorate.iter().find(apart) {
+            let theirs = &theirs.members;
+            self.broken
+                .get_or_insert(format!("node {id} with {members:?} and node {other} with {theirs:?} both are quorate"));
         }
-        if !quorate {
-            self.quorate.remove(&id);
-            return;
-        }
-        if !self.two_node {
-            let apart = |(_, other): &(&NodeId, &Vec<NodeId>)| !other.iter().any(|m| members.contains(m));
-            if let Some((other, theirs)) = self.quorate.iter().find(apart) {
-                self.broken.get_or_insert(format!(
-                    "node {id} with {members:?} and node {other} with {theirs:?} both are quorate"
-                ));
-            }
-        }
-        if self.wait_for_all && !members.iter().any(|m| self.seen_all.contains(m)) {
+        if waits && !members.iter().any(|m| self.seen_all.contains(m)) {
             self.broken.get_or_insert(format!(
                 "node {id} is quorate with {members:?}, of which nobody has seen all nodes since its start"
             ));
         }
         self.seen_all.insert(id);
-        self.quorate.insert(id, members.to_vec());
+        self.quorate.insert(id, verdict);
+    }
+}
+
+impl World {
+    /// The process has a new view, another quorum or another file.
+    pub(crate) fn judged(&mut self, id: NodeId) {
+        let Some(p) = &self.host(id).process else { return };
+        let (config, quorate) = (p.quorum.config(), p.quorum.is_quorate());
+        let verdict = Verdict { members: p.members.clone(), alone: config.two_node_effective() };
+        let waits = config.wait_for_all();
+        let complete = p.site.nodes.iter().all(|n| verdict.members.contains(n));
+        // Who stands still does nothing with a vote of the arbitrator's that it has lost meanwhile.
+        let stands = |h: &&crate::host::Host| !h.runs() || h.process.as_ref().is_some_and(|p| p.hung_until.is_some());
+        let arbitrated = p.site.arbitrator.is_some();
+        let asleep = self.hosts().filter(|h| arbitrated && stands(h)).map(|h| h.id).collect();
+        if complete {
+            self.book.quorum.seen_all.insert(id);
+        }
+        if quorate {
+            self.book.quorum.verdict(id, verdict, waits, &asleep);
+        } else {
+            self.book.quorum.quorate.remove(&id);
+        }
+        self.check_own_majority(id);
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// The loss is noticed, the fence device waits (2 s) and switches (1.5 s) or the lease is waited out (3 s), the LAN is asked, and the
 /// address is taken. What starts slowly meanwhile needs longer than that.
 const BOUND: Duration = Duration::from_secs(6);
+/// And where an arbitrator has to say first which half goes on: it waits for the lost node for one and a half heartbeats.
+const ARBITRATED: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 pub struct Takeover {
@@ -29,12 +31,13 @@ impl World {
         if self.plan.kind != Kind::Loss {
             return;
         }
+        let bound = if self.site.arbitrator.is_some() { BOUND + ARBITRATED } else { BOUND };
         let lost = std::mem::take(&mut self.book.takeover.lost);
         for (address, since) in lost {
             let waited = self.now.since(since);
             if self.hosts().any(|h| h.answers() && h.addresses.contains_key(&address)) {
                 self.book.takeover.longest = self.book.takeover.longest.max(waited);
-            } else if waited > BOUND {
+            } else if waited > bound {
                 let text = format!("{address} was lost with its node {waited:?} ago, and nobody has taken it");
                 self.book.fail("takeover", self.now, text);
             } else {
