@@ -129,6 +129,8 @@ impl Device {
         self.vote = None;
         self.open_until = now + Duration::from_millis(self.config.sync_timeout_ms.into());
         self.echo(now);
+        // There may have been a view since this node introduced itself.
+        self.agree_heartbeat(now);
         self.tell_config(ListKind::InitialConfig);
         if self.ring != RingId::default() {
             self.membership(now);

@@ -248,6 +248,36 @@ fn who_dies_is_given_up_after_one_and_a_half_heartbeats() {
 }
 
 #[test]
+fn a_ring_that_forms_while_a_client_introduces_itself_makes_its_heartbeat_short() {
+    let mut device = Device::new(config(1, &[1, 2], Algorithm::Lms), Time::ZERO);
+    let mut server = Server::new(qnetd::Config::default());
+    device.set_view(RingId { node: 1, seq: 4 }, vec![1], Time::ZERO);
+    device.handle_timeout(Time::ZERO);
+    assert!(server.connected(1, "node1".to_owned(), Time::ZERO));
+    device.connected(Time::ZERO);
+    let mut agreed = None;
+    for round in 0..10 {
+        if round == 1 {
+            assert!(!device.is_ready());
+            device.set_view(RingId { node: 1, seq: 8 }, vec![1, 2], Time::ZERO);
+        }
+        while let Some(output) = device.poll_output() {
+            if let Output::Send(message) = output {
+                server.received(1, &message, Time::ZERO);
+            }
+        }
+        while let Some(output) = server.poll_output() {
+            if let qnetd::Output::Send { message, .. } = output {
+                agreed = if message.kind == Kind::SetOptionReply { message.heartbeat_ms } else { agreed };
+                device.received(&message, Time::ZERO);
+            }
+        }
+    }
+    assert!(device.is_ready());
+    assert_eq!((agreed, device.heartbeat_ms), (Some(QUICK_HEARTBEAT_MS), QUICK_HEARTBEAT_MS));
+}
+
+#[test]
 fn a_server_that_ends_takes_its_vote_along_and_gives_it_again() {
     let mut world = World::new(2, Algorithm::Ffsplit);
     world.pass(3000);
