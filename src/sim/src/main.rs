@@ -25,7 +25,8 @@ Besides, by chance: 2 to 5 nodes (a quarter has two); 1 to 3 links between each 
 ones are cut, cut one way, or flap; in 30 an arbitrator (two of three ffsplit, else lms) that ends, hangs or is not reached; in
 30 of the wild ones the nodelist changes by reloads: a machine becomes a node, a node is removed and its machine switched off, and
 comes back, by chance with nothing on its disk; older programs on some nodes (15); steps that hurt only together: stops that
-fail and moves, writes on slow disks, probes that take long, clocks set while resources move, files changed in a row.
+fail and moves, writes on slow disks, probes that take long, clocks set while resources move, files changed in a
+row, much said while the ring breaks again and again, failures under clocks that are ahead.
 
 Afterwards all trouble ends, and the cluster has to come to rest within 150 s.";
 

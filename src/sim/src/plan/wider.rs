@@ -1,11 +1,14 @@
 //! What is around the nodes: several links between them, an arbitrator, machines that become nodes and nodes that go; and what
 //! becomes of all that in a plan. Drawn from a source of its own, so that the rest of a plan stays what it was.
 
-use super::{Change, Deed, Kind, Plan, QUIET_MS, SETTLED_MS, Step, TROUBLE_MS, any_node};
+use super::{Change, Deed, Kind, Plan, QUIET_MS, SETTLED_MS, Step, TROUBLE_MS, Wish, any_node};
+use crate::agents;
 use crate::arbiter::Trouble;
+use crate::net::{Weather, Which};
 use crate::rng::Rng;
 use crate::site::Arbitrator;
 use base::NodeId;
+use base::exit::OcfCode;
 use quorum::qnet::Algorithm;
 
 /// As in the documents of corosync: no cluster of the simulator grows beyond.
@@ -34,6 +37,62 @@ pub fn added(plan: &mut Plan) {
         let changes = nodelists(&mut rng, plan);
         plan.steps.extend(changes);
     }
+    if plan.kind == Kind::Wild && rng.percent(12) {
+        let storm = storm(&mut rng, plan);
+        plan.steps.extend(storm);
+    }
+    if plan.kind == Kind::Wild && rng.percent(12) {
+        let failures = failures_of_the_future(&mut rng, plan);
+        plan.steps.extend(failures);
+    }
+}
+
+/// Much is said while frames get lost and the ring breaks again and again, also before it is whole.
+fn storm(rng: &mut Rng, plan: &Plan) -> Vec<Step> {
+    const LASTS_MS: u64 = 3_000;
+    let begin = rng.between(QUIET_MS + 1_000, TROUBLE_MS - 20_000);
+    let weather = Weather {
+        loss: *rng.pick(&[20, 100, 300]),
+        repeat: *rng.pick(&[0, 50]),
+        delay_us: (80, *rng.pick(&[500, 5_000, 20_000, 40_000])),
+    };
+    let mut steps = vec![Step { at_ms: begin, for_ms: LASTS_MS, deed: Deed::Weather(weather) }];
+    for _ in 0..rng.between(10, 40) {
+        let node = any_node(rng, plan.nodes);
+        let at_ms = begin + rng.below(LASTS_MS);
+        steps.push(Step { at_ms, for_ms: 0, deed: Deed::Client { node, wish: Wish::Attribute } });
+    }
+    for _ in 0..rng.between(3, 10) {
+        let (from, to) = (any_node(rng, plan.nodes), any_node(rng, plan.nodes));
+        let deed = match rng.below(4) {
+            0 if from != to => Deed::Cut { from, to, both: rng.percent(50), which: Which::Ring },
+            1 => Deed::Part { first: vec![from, to] },
+            _ => Deed::Isolate { node: from, which: Which::Ring },
+        };
+        let at_ms = begin + rng.below(LASTS_MS);
+        steps.push(Step { at_ms, for_ms: rng.between(5, 400), deed });
+    }
+    steps
+}
+
+/// Something fails while the clocks are ahead, and is started again when they are right.
+fn failures_of_the_future(rng: &mut Rng, plan: &Plan) -> Vec<Step> {
+    const AHEAD_MS: i64 = 3_600_000;
+    let begin = rng.between(SETTLED_MS, SETTLED_MS + 3_000);
+    let resource = rng.pick(&plan.configuration.movable()).clone();
+    let of: Vec<String> = plan.configuration.primitives_of(&resource).into_iter().map(str::to_owned).collect();
+    let instance = rng.pick(&of).clone();
+    let code = *rng.pick(&[OcfCode::ERROR, OcfCode::NOT_RUNNING]);
+    let mut steps = Vec::new();
+    for node in (1..=plan.nodes).map(NodeId) {
+        steps.push(Step { at_ms: begin, for_ms: 14_000, deed: Deed::WallStep { node, ms: AHEAD_MS } });
+        let mood = agents::Mood::Fails(code);
+        let deed = Deed::Agent { node, instance: instance.clone(), action: "monitor", mood };
+        steps.push(Step { at_ms: begin + 100, for_ms: 10_000, deed });
+    }
+    let deed = Deed::Client { node: any_node(rng, plan.nodes), wish: Wish::Disable { resource } };
+    steps.push(Step { at_ms: begin + rng.between(15_000, 17_000), for_ms: 3_000, deed });
+    steps
 }
 
 /// Two parts that do not hear each other, and both reach the arbitrator.
