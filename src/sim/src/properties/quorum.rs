@@ -1,5 +1,6 @@
 //! Never two quorate partitions at once, but where the configuration admits it (`two_node`); and with `wait_for_all` nobody is
-//! quorate who has neither seen all nodes since its start nor been told by somebody who has.
+//! quorate who has neither seen all nodes since its start nor been told by somebody who has. Without an arbitrator whoever is with more
+//! than half of the nodes of its file is quorate, and nobody else is.
 
 use crate::world::World;
 use base::NodeId;
@@ -72,5 +73,18 @@ impl World {
             self.book.quorum.quorate.remove(&id);
         }
         self.check_own_majority(id);
+        self.check_majority(id);
+    }
+
+    fn check_majority(&mut self, id: NodeId) {
+        let Some(p) = self.host(id).process.as_ref().filter(|p| p.site.arbitrator.is_none()) else { return };
+        let here = p.members.iter().filter(|m| p.site.nodes.contains(m)).count();
+        let majority = here > p.site.nodes.len() / 2;
+        let free = p.quorum.config().two_node_effective() || p.quorum.is_waiting_for_all();
+        if !free && majority != p.quorum.is_quorate() {
+            let (members, nodes) = (&p.members, &p.site.nodes);
+            let text = format!("node {id} with {members:?} of {nodes:?}: quorate {}", p.quorum.is_quorate());
+            self.book.fail("quorum", self.now, text);
+        }
     }
 }
