@@ -8,7 +8,8 @@
 //! Stable: all clients have the same nodes configured, and whoever lists another as a member is listed by it, in the same ring.
 
 use super::{Client, Conn, Server};
-use crate::qnet::{TieBreaker, Vote};
+use crate::qnet::{Algorithm, TieBreaker, Vote};
+use base::Time;
 use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -54,13 +55,16 @@ impl Server {
         Vote::NoChange
     }
 
-    pub(super) fn vote_confirmed(&mut self, conn: Conn, seq: Option<u32>) {
+    pub(super) fn vote_confirmed(&mut self, conn: Conn, seq: Option<u32>, now: Time) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         let Some(name) = client.cluster_name.clone() else { return };
         if seq != Some(client.vote_seq) {
             return;
         }
         client.confirms = None;
+        if client.algorithm == Algorithm::Lms {
+            return self.waiting_lms(&name, now);
+        }
         let open = |vote| self.members(&name).any(|(_, c)| c.confirms == Some(vote));
         match self.clusters.get(&name).map(|c| c.ffsplit.phase) {
             Some(Phase::Taking) if !open(Vote::Nack) => self.give(&name),

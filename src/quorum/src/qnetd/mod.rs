@@ -10,8 +10,8 @@
 //! | `2nodelms` | both of two that see each other, else one of them |
 //! | `test` | everybody, also several partitions at once |
 //!
-//! Only [`Server::received`], [`Server::gone`] and [`Server::handle_timeout`] change a vote. With `ffsplit` whoever loses the
-//! vote has confirmed it before anyone gets it.
+//! Only [`Server::received`], [`Server::gone`] and [`Server::handle_timeout`] change a vote. With `ffsplit` and `lms` whoever
+//! loses the vote has confirmed it before anyone of another part gets it.
 
 mod client;
 mod ffsplit;

@@ -1,6 +1,7 @@
 //! The session with one client: what is answered to each message.
 
-use super::{Conn, Output, Server, Session, lms};
+use super::lms::Verdict;
+use super::{Client, Conn, Output, Server, Session, lms};
 use crate::qnet::{Algorithm, Heuristics, KNOWN_OPTIONS, Kind, ListKind, MAX_BODY_BYTES, Message, Refusal, Tls, Vote};
 use base::Time;
 
@@ -158,7 +159,7 @@ impl Server {
             Kind::AskForVote => self.asked_for_vote(conn, now),
             Kind::HeuristicsChange => self.heuristics(conn, m),
             // All that is left.
-            _ => return self.vote_confirmed(conn, m.seq),
+            _ => return self.vote_confirmed(conn, m.seq, now),
         };
         let vote = match decision {
             Ok(vote) => vote,
@@ -291,9 +292,28 @@ impl Server {
         let client = self.clients.get(&conn).ok_or(Refusal::Internal)?;
         let name = client.cluster_name.clone().unwrap_or_default();
         let members: Vec<_> = self.members(&name).map(|(_, c)| c).collect();
-        let verdict = lms::decide(client, &members);
+        let mut verdict = lms::decide(client, &members);
+        if verdict == Verdict::Decided(Vote::Ack) && self.take_from_others(&name, conn) {
+            verdict = Verdict::Wait;
+        }
         let client = self.clients.get_mut(&conn).ok_or(Refusal::Internal)?;
         Ok(verdict.settle(client, now))
+    }
+
+    /// `lms`: who has the vote in another partition loses it before this client gets it. Whether somebody has still to confirm that.
+    fn take_from_others(&mut self, name: &str, conn: Conn) -> bool {
+        let ring = self.clients.get(&conn).map(|c| c.ring);
+        let has_it = |c: &Client| c.standing == Some(Vote::Ack) || c.confirms == Some(Vote::Nack);
+        let others = self.members(name).filter(|(other, c)| *other != conn && Some(c.ring) != ring && has_it(c));
+        let others: Vec<Conn> = others.map(|(other, _)| other).collect();
+        for other in &others {
+            let Some(client) = self.clients.get_mut(other) else { continue };
+            if client.standing.replace(Vote::Nack) == Some(Vote::Ack) {
+                client.confirms = Some(Vote::Nack);
+                self.send_vote(*other, Vote::Nack);
+            }
+        }
+        !others.is_empty()
     }
 
     fn two_node_lms(&mut self, conn: Conn) -> Decision {

@@ -43,7 +43,7 @@ pub fn check(world: &World) -> Result<(), String> {
     for (client, asked) in &world.clients.asked {
         let remember = asked.holders.iter().filter(|h| !world.book.forgetful.contains(h)).count();
         let told_safe = asked.answer == Some(Answer::Safe) && remember * 2 > world.site.nodes.len();
-        let lives = world.host(asked.node).lives == asked.life;
+        let lives = world.host(asked.node).process.as_ref().is_some_and(|p| p.life == asked.life);
         let lost = match &asked.what {
             Mark::Property(name) if told_safe => !text.contains(&format!("name=\"{name}\"")),
             Mark::Attribute(name) if lives && asked.answer.is_some_and(|a| a != Answer::Refused) => {
