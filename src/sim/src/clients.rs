@@ -140,7 +140,7 @@ impl World {
 
     /// The operator undoes at a healthy cluster what was asked of an ailing one.
     pub fn tidy(&mut self) {
-        let node = NodeId(1);
+        let node = self.site.nodes[0];
         let mut requests = vec![property("maintenance-mode", "false"), cleanup(false)];
         if !self.plan.configuration.tickets().is_empty() {
             requests.push(tickets(&self.plan.configuration, true));
