@@ -165,7 +165,7 @@ impl World {
                 }
                 Output::StartTls { .. } => continue,
             };
-            self.to_node(conn);
+            self.answer_goes(conn);
         }
         let Some(at) = self.arbiter.server.poll_timeout() else { return };
         let at = at.max(self.now + Duration::from_micros(1));
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    fn to_node(&mut self, conn: Conn) {
+    fn answer_goes(&mut self, conn: Conn) {
         let us = self.way();
         let Some(wire) = self.arbiter.wires.get(&conn) else { return };
         let (node, life) = (wire.node, wire.life);
@@ -211,7 +211,7 @@ impl World {
                         wire.to_server.clear();
                         wire.ended_by_server = true;
                     }
-                    self.to_node(conn);
+                    self.answer_goes(conn);
                 }
             }
             Trouble::Hung => self.arbiter.hung = true,
@@ -239,7 +239,7 @@ impl World {
         for (conn, node) in all {
             let us = self.way();
             self.after(us, node, 0, What::ToArbiter { conn });
-            self.to_node(conn);
+            self.answer_goes(conn);
         }
         if let Some(at) = self.arbiter.timer {
             let later = self.rng.below(2 * WAY_US.1);

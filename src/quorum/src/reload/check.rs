@@ -86,20 +86,16 @@ impl<A: PartialEq> Lists<'_, A> {
 mod tests {
     use super::*;
 
-    fn listed(all: &[(u32, &[&'static str])]) -> Vec<Listed<&'static str>> {
-        let of = |(id, addresses): &(u32, &[&'static str])| Listed {
-            id: NodeId(*id),
-            name: format!("n{id}"),
-            addresses: addresses.to_vec(),
-        };
+    /// Node and addresses.
+    type Line = (u32, &'static [&'static str]);
+
+    fn listed(all: &[Line]) -> Vec<Listed<&'static str>> {
+        let of =
+            |(id, addresses): &Line| Listed { id: NodeId(*id), name: format!("n{id}"), addresses: addresses.to_vec() };
         all.iter().map(of).collect()
     }
 
-    fn against(
-        runs: &[(u32, &[&'static str])],
-        file: &[(u32, &[&'static str])],
-        members: &[(u32, &[u8])],
-    ) -> Vec<String> {
+    fn against(runs: &[Line], file: &[Line], members: &[(u32, &[u8])]) -> Vec<String> {
         let (runs, file) = (listed(runs), listed(file));
         let links = runs[0].addresses.len() as u8;
         let lists = Lists { me: NodeId(1), file_name: "f", links, runs: &runs, file: &file };
@@ -108,8 +104,8 @@ mod tests {
 
     #[test]
     fn who_works_is_stopped_before_it_is_removed() {
-        let (three, two): (&[(u32, &[&str])], &[(u32, &[&str])]) =
-            (&[(1, &["a"]), (2, &["b"]), (3, &["c"])], &[(1, &["a"]), (2, &["b"])]);
+        let three: &[Line] = &[(1, &["a"]), (2, &["b"]), (3, &["c"])];
+        let two = &three[..2];
         assert!(against(three, two, &[(1, &[]), (2, &[0])]).is_empty());
         let said = against(three, two, &[(1, &[]), (2, &[0]), (3, &[0])]);
         assert!(said.len() == 1 && said[0].contains("node n3"), "{said:?}");
@@ -118,9 +114,9 @@ mod tests {
 
     #[test]
     fn addresses_change_on_one_link_while_another_works() {
-        let runs: &[(u32, &[&str])] = &[(1, &["a", "A"]), (2, &["b", "B"])];
-        let one: &[(u32, &[&str])] = &[(1, &["a", "A"]), (2, &["b", "X"])];
-        let both: &[(u32, &[&str])] = &[(1, &["a", "A"]), (2, &["x", "X"])];
+        let runs: &[Line] = &[(1, &["a", "A"]), (2, &["b", "B"])];
+        let one: &[Line] = &[(1, &["a", "A"]), (2, &["b", "X"])];
+        let both: &[Line] = &[(1, &["a", "A"]), (2, &["x", "X"])];
         assert!(against(runs, one, &[(1, &[]), (2, &[0])]).is_empty());
         assert!(against(runs, one, &[(1, &[]), (2, &[1])])[0].contains("none works both ways to n2"));
         assert!(against(runs, both, &[(1, &[]), (2, &[0, 1])])[0].contains("no link would keep"));
