@@ -100,6 +100,16 @@ impl Clients {
         Some((client, answer))
     }
 
+    /// Own operation `number` came again, and the content has it already. If this node has not applied it, it has the content of
+    /// others who had: what came of it was known there alone.
+    pub fn repeated(&mut self, number: u64) -> Option<(u64, Response)> {
+        let pending = self.pending.get(&number).filter(|p| p.applied.is_none())?;
+        let client = pending.client;
+        self.pending.remove(&number);
+        let message = "made while this node was out of step with the others: what came of it is unknown here";
+        client.map(|client| (client, Response::Failed { code: crm::UNAVAILABLE, message: message.to_owned() }))
+    }
+
     /// All members hold everything of `view` up to `seq`.
     pub fn safe(&mut self, now: Time, view: ViewId, seq: u64, firm: bool) -> Vec<(u64, Response)> {
         for done in self.pending.values_mut().filter_map(|p| p.applied.as_mut()) {
@@ -213,5 +223,27 @@ impl Clients {
 
     pub fn is_mine(&self, me: NodeId, origin: NodeId, incarnation: u64) -> bool {
         me == origin && incarnation == self.incarnation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Op;
+
+    #[test]
+    fn what_came_with_anothers_content_is_answered_and_not_sent_again() {
+        let mut clients = Clients::new(NodeId(1), 7);
+        let op = || Op::Fenced { node: 2, action: "off".to_owned() };
+        let (asked, own) = (clients.submit(Time(1), 0, Some(5), op()), clients.submit(Time(1), 0, None, op()));
+        assert_eq!(clients.unsent().len(), 2);
+        assert!(matches!(clients.repeated(asked.seq), Some((5, Response::Failed { code: crm::UNAVAILABLE, .. }))));
+        assert!(clients.repeated(own.seq).is_none() && clients.unsent().is_empty());
+        // One that was applied here is answered as ever, however often it comes.
+        let known = clients.submit(Time(1), 0, Some(6), op());
+        let changed = Applied { changed: true, config_changed: false, answer: None };
+        assert!(clients.applied(known.seq, (ViewId::default(), 3), (0, 1, 1), Ok(changed)).is_none());
+        assert!(clients.repeated(known.seq).is_none());
+        assert_eq!(clients.safe(Time(2), ViewId::default(), 3, true).len(), 1);
     }
 }

@@ -398,6 +398,12 @@ impl Controller {
                     self.answer_safe();
                 }
             }
+            Effect::Repeated { origin, incarnation, seq: number } => {
+                if self.clients.is_mine(self.config.me, origin, incarnation) {
+                    let answer = self.clients.repeated(number);
+                    self.reply(answer.into_iter().collect());
+                }
+            }
             Effect::Exec(exec) => {
                 self.coordinator.delivered(exec.identity.node, &exec.identity.transition_key);
                 if exec.identity.node == self.config.me {

@@ -74,6 +74,12 @@ pub enum Effect {
     },
     /// The configuration changed and is to be stored.
     Config,
+    /// An operation came again that the content has already.
+    Repeated {
+        origin: NodeId,
+        incarnation: u64,
+        seq: u64,
+    },
     /// A client's operation of `origin` was applied (or refused).
     Applied {
         origin: NodeId,
@@ -436,6 +442,7 @@ impl Replica {
 
     fn apply_op(&mut self, sender: NodeId, message: &OpMessage, effects: &mut Vec<Effect>) {
         if !self.dedup.admit(sender, message.incarnation, message.seq) {
+            effects.push(Effect::Repeated { origin: sender, incarnation: message.incarnation, seq: message.seq });
             return;
         }
         self.advance_old(|| format!("{sender} {} {}", message.incarnation, message.seq));
