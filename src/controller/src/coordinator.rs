@@ -461,7 +461,9 @@ impl Coordinator {
         replica: &Replica,
         commands: &mut Vec<Command>,
     ) {
-        let target = action.target().and_then(|t| node_of(t, replica));
+        // A node that nobody has met, and that the nodelist does not have any more, is fenced all the same.
+        let unmet = || action.target().filter(|_| action.operation() == "stonith").and_then(|t| t.node_id());
+        let target = action.target().and_then(|t| node_of(t, replica)).or_else(unmet);
         let node = match target {
             Some(node) if replica.members.contains(&node) || action.operation() == "stonith" => node,
             _ if matches!(action.kind, ActionKind::Cluster { .. }) && target.is_some() => {

@@ -89,6 +89,8 @@ impl World {
         p.totem.set_quorate(local, quorate);
         self.judged(id);
         self.book.links.view();
+        let open = self.devices.switched.iter_mut().filter(|s| s.by == id && s.done.is_none());
+        open.filter(|s| view.members.contains(&s.target)).for_each(|s| s.met = true);
         self.check_needless_view(id, &view.members);
         self.tell(id, || format!("view {} of {:?}, quorate {quorate}", view.id, numbers(&view.members)));
         self.input(id, Input::View { id: view_id(view.id), members: view.members, quorate });

@@ -43,6 +43,8 @@ pub struct Switching {
     /// The life of the target that it was to end.
     pub target_life: u64,
     pub done: Option<Time>,
+    /// It was in one view with who switches it, while that was under way.
+    pub met: bool,
 }
 
 fn value<'a>(run: &'a AgentCall, name: &str) -> Option<&'a str> {
@@ -66,7 +68,7 @@ impl World {
         };
         if let Some(target) = target(&run) {
             let (at, target_life) = (self.now, self.host(target).lives);
-            self.devices.switched.push(Switching { at, by: id, target, target_life, done: None });
+            self.devices.switched.push(Switching { at, by: id, target, target_life, done: None, met: false });
             self.tell(id, || format!("switches node {target}: {:?}", value(&run, "action")));
             self.fencing_begins(id, target);
         }

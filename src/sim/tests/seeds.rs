@@ -72,6 +72,11 @@ const REMEMBERED_WIDER: &[(u64, &str)] = &[
         383,
         "a view that came while the client of the arbitrator introduced itself left its heartbeat long: its death was noticed late",
     ),
+    (
+        4187,
+        "a node that was taken out of the nodelist before anybody had met it could not be fenced, and nothing ever started",
+    ),
+    (3394, "an operation that came with another's content was never answered, and sent again with every view"),
     (1914, "lms gave its vote to the larger part before the one that had it knew that it had lost it"),
 ];
 

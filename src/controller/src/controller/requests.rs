@@ -102,6 +102,13 @@ impl Controller {
 
     pub(super) fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
         let Some(name) = name else { return Ok(self.config.me) };
-        crate::fencing::node_number(&self.config, name).ok_or_else(|| format!("Node not found: {name}"))
+        // One that was taken out of the nodelist may have to be fenced, or vouched for, as long as the configuration has it.
+        let configured = || {
+            let named = |e: &&xml::Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, name));
+            let nodes = self.replica.cib.section("nodes")?;
+            nodes.elements().find(named)?.id()?.parse().ok().map(NodeId)
+        };
+        let found = crate::fencing::node_number(&self.config, name).or_else(configured);
+        found.ok_or_else(|| format!("Node not found: {name}"))
     }
 }

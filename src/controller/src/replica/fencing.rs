@@ -158,6 +158,7 @@ impl Replica {
         match turn {
             Turn::Down { target } => {
                 self.cib.edit_status(|s| status::fenced(s, *target));
+                self.name_state(*target);
                 Some(format!("node {target} fenced"))
             }
             Turn::Up { target, attributes, at_ms } => {

@@ -1,5 +1,6 @@
 //! Nobody is fenced who is healthy, and nobody twice for one loss; where the news of a success may have been lost with the node that
-//! had it, not over and over.
+//! had it, not over and over. (Who is back in the view while a device is at it belongs to a merge, in which what the losing part had
+//! under way is forgotten: its device's success is nobody's news.)
 
 use crate::world::World;
 use base::{NodeId, Time};
@@ -53,6 +54,7 @@ impl World {
             && before.by == by
             && self.has_lived_since(by, done)
             && self.book.devices_honest
+            && !before.met
             && !self.forgets_fencing()
         {
             let text =
