@@ -556,7 +556,7 @@ impl Controller {
         self.look_for_strays();
         if self.is_coordinator() {
             if !self.coordinator.active {
-                self.coordinator.active = true;
+                self.coordinator.begin(self.now);
                 self.coordinator.change(self.now, "new coordinator", true);
             }
             let told = (self.replica.view, self.quorate);

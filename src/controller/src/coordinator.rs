@@ -46,6 +46,8 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 const PROBES_WAIT: Duration = Duration::from_secs(3);
 /// Wait before a failed scheduler run is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Who is configured and was never met is waited for that long after the last view (`dc-deadtime` of the original) before it is fenced.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// Agents whose resources are leases: they end by themselves when their node is gone.
 const LEASE_AGENTS: [&str; 2] = ["IPaddr2", "IPaddr"];
 
@@ -96,6 +98,8 @@ pub struct Coordinator {
     /// What transitions want fenced.
     pub wants: Wants,
     pub active: bool,
+    /// Since when this is the DC of this view.
+    since: Option<Time>,
 }
 
 impl Coordinator {
@@ -124,6 +128,7 @@ impl Coordinator {
             holds: BTreeMap::new(),
             wants: Wants::default(),
             active: false,
+            since: None,
         }
     }
 
@@ -143,6 +148,13 @@ impl Coordinator {
         self.pressing = false;
         self.unknown_since = None;
         self.active = false;
+        self.since = None;
+    }
+
+    /// This node is the DC from now on.
+    pub fn begin(&mut self, now: Time) {
+        self.active = true;
+        self.since = Some(now);
     }
 
     /// The content changed unexpectedly. `urgent` changes are scheduled without waiting for more of them.
@@ -461,8 +473,7 @@ impl Coordinator {
         replica: &Replica,
         commands: &mut Vec<Command>,
     ) {
-        // A node that nobody has met, and that the nodelist does not have any more, is fenced all the same.
-        let unmet = || action.target().filter(|_| action.operation() == "stonith").and_then(|t| t.node_id());
+        let unmet = || self.unmet(now, action);
         let target = action.target().and_then(|t| node_of(t, replica)).or_else(unmet);
         let node = match target {
             Some(node) if replica.members.contains(&node) || action.operation() == "stonith" => node,
@@ -489,6 +500,13 @@ impl Coordinator {
             ActionKind::Cluster { .. } => self.start_event(transition, action, node, replica, commands),
             ActionKind::Pseudo { .. } => drop(transition.confirm(action.id, true)),
         }
+    }
+
+    /// A node that is to be fenced and that nobody has met since the cluster started: it may just be starting, too.
+    fn unmet(&self, now: Time, action: &Action) -> Option<NodeId> {
+        let waited = self.since.is_some_and(|at| now.since(at) >= STARTS_WITHIN);
+        let target = action.target().filter(|_| action.operation() == "stonith" && waited);
+        target.and_then(|t| t.node_id())
     }
 
     fn start_event(

@@ -152,7 +152,7 @@ impl Controller {
         self.departed.here(&members);
         self.replica.leaving.retain(|n| members.contains(n));
         if self.is_coordinator() {
-            self.coordinator.active = true;
+            self.coordinator.begin(self.now);
             self.coordinator.change(self.now, "view", true);
         }
     }

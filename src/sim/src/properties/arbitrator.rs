@@ -44,7 +44,7 @@ impl World {
     fn quorate(&self) -> Vec<(NodeId, &[NodeId])> {
         let awake = |h: &&crate::host::Host| h.runs();
         let processes = self.hosts().filter(awake).filter_map(|h| h.process.as_ref());
-        let quorate = processes.filter(|p| p.hung_until.is_none() && p.quorum.is_quorate());
+        let quorate = processes.filter(|p| p.hung_until.is_none() && p.current && p.quorum.is_quorate());
         quorate.map(|p| (p.me, p.members.as_slice())).collect()
     }
 

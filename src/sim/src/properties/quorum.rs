@@ -60,8 +60,9 @@ impl World {
         let verdict = Verdict { members: p.members.clone(), alone: config.two_node_effective() };
         let waits = config.wait_for_all();
         let complete = p.site.nodes.iter().all(|n| verdict.members.contains(n));
-        // Who stands still does nothing with a vote of the arbitrator's that it has lost meanwhile.
-        let stands = |h: &&crate::host::Host| !h.runs() || h.process.as_ref().is_some_and(|p| p.hung_until.is_some());
+        // Who stands still, or is out of its ring, does nothing with a vote of the arbitrator's that it has lost meanwhile.
+        let idle = |p: &crate::process::Process| p.hung_until.is_some() || !p.current;
+        let stands = |h: &&crate::host::Host| !h.runs() || h.process.as_ref().is_some_and(idle);
         let arbitrated = p.site.arbitrator.is_some();
         let asleep = self.hosts().filter(|h| arbitrated && stands(h)).map(|h| h.id).collect();
         if complete {
