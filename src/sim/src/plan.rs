@@ -257,6 +257,7 @@ impl Plan {
             Plan { seed, kind, nodes, spares, links, arbitrator, two_node, wait_for_all, older, configuration, steps };
         if chains {
             wider::added(&mut plan);
+            wider::contests(&mut plan);
         }
         plan.steps.sort_by_key(|s| s.at_ms);
         plan

@@ -47,6 +47,28 @@ pub fn added(plan: &mut Plan) {
     }
 }
 
+/// What an arbitrator alone is asked: a part that has its vote loses sight of it, or a part that it prefers comes together late.
+/// Drawn last, and from yet another source.
+pub fn contests(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0xD1CE);
+    if plan.arbitrator.is_none() || plan.kind != Kind::Wild || !rng.percent(30) {
+        return;
+    }
+    let half: Vec<NodeId> = (1..=plan.nodes / 2).map(NodeId).collect();
+    let at_ms = SETTLED_MS + rng.below(3_000);
+    if half.len() > 1 && rng.percent(70) {
+        let (from, to) = (half[0], half[1]);
+        let apart = Deed::Cut { from, to, both: true, which: Which::Ring };
+        plan.steps.push(Step { at_ms, for_ms: rng.between(2_000, 5_000), deed: apart });
+        plan.steps.push(Step { at_ms, for_ms: 14_000, deed: Deed::Part { first: half } });
+    } else {
+        let node = any_node(&mut rng, plan.nodes);
+        plan.steps.push(Step { at_ms, for_ms: 22_000, deed: Deed::Part { first: half } });
+        let deed = Deed::Arbitrator { trouble: Trouble::Unreached { node } };
+        plan.steps.push(Step { at_ms: at_ms + rng.between(500, 4_000), for_ms: 17_000, deed });
+    }
+}
+
 /// Much is said while frames get lost and the ring breaks again and again, also before it is whole.
 fn storm(rng: &mut Rng, plan: &Plan) -> Vec<Step> {
     const LASTS_MS: u64 = 3_000;
