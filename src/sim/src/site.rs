@@ -43,6 +43,13 @@ impl Site {
         self.arbitrator.map(|a| if a.algorithm == Algorithm::Lms { others } else { 1 })
     }
 
+    /// Whether two parts may be quorate: with `two_node` each of two is alone; with `lms` and `wait_for_all` who loses the arbitrator
+    /// goes on, as with the original, and an arbitrator that does not see it may give the vote to others.
+    pub fn admits_two(&self) -> bool {
+        let keeps = self.wait_for_all == Some(true) && self.arbitrator.is_some_and(|a| a.algorithm == Algorithm::Lms);
+        keeps || self.two_node && self.nodes.len() == 2
+    }
+
     pub fn quorum_config(&self, me: NodeId) -> quorum::Config {
         let mut config = quorum::Config::new(me, self.nodes.iter().copied());
         config.two_node = self.two_node;

@@ -34,7 +34,9 @@ impl World {
         if self.site.arbitrator.is_none() {
             return;
         }
-        self.watch_both();
+        if !self.site.admits_two() {
+            self.watch_both();
+        }
         if self.plan.kind == Kind::Split {
             self.watch_split();
         }

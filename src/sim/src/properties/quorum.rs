@@ -1,4 +1,4 @@
-//! Never two quorate partitions at once, but where the configuration admits it (`two_node`); and with `wait_for_all` nobody is
+//! Never two quorate partitions at once, but where the configuration admits it (`two_node`, or `lms` with `wait_for_all`); and with `wait_for_all` nobody is
 //! quorate who has neither seen all nodes since its start nor been told by somebody who has. Without an arbitrator whoever is with more
 //! than half of the nodes of its file is quorate, and nobody else is.
 
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 struct Verdict {
     members: Vec<NodeId>,
-    /// Each of two nodes may go on alone.
-    alone: bool,
+    /// Its file admits that others are quorate, too.
+    admits_two: bool,
 }
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Quorum {
     fn verdict(&mut self, id: NodeId, verdict: Verdict, waits: bool, asleep: &BTreeSet<NodeId>) {
         let members = &verdict.members;
         let apart = |(node, other): &(&NodeId, &Verdict)| {
-            let admitted = verdict.alone || other.alone || asleep.contains(node);
+            let admitted = verdict.admits_two || other.admits_two || asleep.contains(node);
             !admitted && !other.members.iter().any(|m| members.contains(m))
         };
         if let Some((other, theirs)) = self.quorate.iter().find(apart) {
@@ -57,7 +57,7 @@ impl World {
     pub(crate) fn judged(&mut self, id: NodeId) {
         let Some(p) = &self.host(id).process else { return };
         let (config, quorate) = (p.quorum.config(), p.quorum.is_quorate());
-        let verdict = Verdict { members: p.members.clone(), alone: config.two_node_effective() };
+        let verdict = Verdict { members: p.members.clone(), admits_two: p.site.admits_two() };
         let waits = config.wait_for_all();
         let complete = p.site.nodes.iter().all(|n| verdict.members.contains(n));
         // Who stands still, or is out of its ring, does nothing with a vote of the arbitrator's that it has lost meanwhile.
