@@ -31,8 +31,11 @@ const RING_LATER_US: u64 = 5_000;
 const LOOKS_US: u64 = 500_000;
 /// asks again after that one,
 const AGAIN: Duration = Duration::from_secs(3);
-/// and gives a node up that does not stop.
+/// and gives a node up that does not stop, or pulls its plug.
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+
+/// One plan in so many has an operator who does not wait for the node to stop.
+const HASTY: u64 = 4;
 
 /// What a process knows of reloads.
 #[derive(Default)]
@@ -72,6 +75,11 @@ impl World {
                 self.host_mut(of).wanted = false;
                 self.ask(of, Mark::Other, Request::Shutdown { cancel: false });
                 self.work = Some(Work { by, begun: self.now, stopping: Some(of), asked: None });
+                // Some operators do not wait: it is the daemons that refuse, for as long as it is in the ring.
+                if self.plan.seed.is_multiple_of(HASTY) {
+                    file.nodes.retain(|n| *n != of);
+                    self.write_file(file, None);
+                }
             }
             Change::Add { of, wiped, missing } => {
                 if !self.may_change() || file.nodes.contains(&of) {
@@ -124,13 +132,17 @@ impl World {
     pub(crate) fn operator_looks(&mut self) {
         let Some(mut work) = self.work.take() else { return };
         if let Some(of) = work.stopping {
-            if self.host(of).process.is_none() {
+            let written = !self.site.nodes.contains(&of);
+            let late = self.now.since(work.begun) > STOPPED_WITHIN || self.healing;
+            if self.host(of).process.is_none() || written && late {
                 self.power_off(of, None);
                 let mut file = (*self.site).clone();
                 file.number += 1;
                 file.nodes.retain(|n| *n != of);
                 self.write_file(file, None);
                 work.stopping = None;
+            } else if written {
+                self.ask_reload(work.by);
             } else if self.now.since(work.begun) > STOPPED_WITHIN || self.healing {
                 self.host_mut(of).wanted = true;
                 return self.after(1_000, of, 0, What::Start);
