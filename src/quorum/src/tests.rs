@@ -157,6 +157,16 @@ fn tie_breaker_gives_one_half_the_right() {
         assert_eq!(half(3, &[3, 4], breaker), !low);
     }
     assert!(!half(1, &[1], TieBreaker::Lowest), "a quarter is no tie");
+    // Nor are a quarter of those who were left, and two of five.
+    let after = |all: u32, views: &[&[u32]]| {
+        let mut config = plain(all);
+        config.auto_tie_breaker = Some(TieBreaker::Lowest);
+        let mut q = quorum(config);
+        views.iter().for_each(|view| drop(q.set_view(&nodes(view))));
+        q.is_quorate()
+    };
+    assert!(!after(4, &[&[1, 2, 3, 4], &[1, 2], &[1]]));
+    assert!(!after(5, &[&[1, 2, 3, 4, 5], &[1, 2, 3, 4], &[1, 2]]));
 }
 
 #[test]

@@ -314,6 +314,41 @@ fn a_half_that_does_not_reach_the_arbitrator_has_no_vote_before_the_other_gets_i
 }
 
 #[test]
+fn what_becomes_of_quorum_is_told_once() {
+    let mut world = World::new(2, Algorithm::Lms);
+    world.pass(3000);
+    let device = world.devices.get_mut(&1).expect("a node");
+    let mut told = |quorate: bool| {
+        device.set_quorate(quorate);
+        let outputs: Vec<Output> = std::iter::from_fn(|| device.poll_output()).collect();
+        let lists = outputs.into_iter().filter_map(|o| if let Output::Send(m) = o { m.quorate } else { None });
+        lists.collect::<Vec<bool>>()
+    };
+    assert_eq!((told(true), told(true), told(false)), (vec![true], vec![], vec![false]));
+}
+
+#[test]
+fn patience_ends_at_its_very_moment() {
+    let mut world = World::new(2, Algorithm::Ffsplit);
+    world.pass(3000);
+    let device = world.devices.get_mut(&1).expect("a node");
+    let ends = device.gives_up_at();
+    device.handle_timeout(Time(ends.0 - 1));
+    assert!(device.is_ready());
+    device.handle_timeout(ends);
+    assert!(!device.is_ready() && device.poll_timeout() > Some(ends), "else whoever drives it never sleeps");
+}
+
+#[test]
+fn programs_are_run_again_after_their_interval() {
+    let with = Config { heuristics: HeuristicsMode::On, ..config(1, &[1, 2], Algorithm::Ffsplit) };
+    let mut device = Device::new(with, Time::ZERO);
+    device.phase = Phase::Ready;
+    device.checked(Heuristics::Pass, Time::ZERO);
+    assert_eq!(device.heuristics.next, Some(Time::from_millis(30_000)));
+}
+
+#[test]
 fn an_answer_for_another_view_is_none() {
     let mut world = World::new(2, Algorithm::Ffsplit);
     world.pass(3000);
