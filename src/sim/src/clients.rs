@@ -141,7 +141,8 @@ impl World {
     /// The operator undoes at a healthy cluster what was asked of an ailing one.
     pub fn tidy(&mut self) {
         let node = self.site.nodes[0];
-        let mut requests = vec![property("maintenance-mode", "false"), cleanup(false)];
+        // Where an agent has said that something is not there which is, everything is looked for anew.
+        let mut requests = vec![property("maintenance-mode", "false"), cleanup(!self.book.monitors_trusted)];
         if !self.plan.configuration.tickets().is_empty() {
             requests.push(tickets(&self.plan.configuration, true));
         }
