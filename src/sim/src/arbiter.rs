@@ -41,6 +41,8 @@ pub struct Arbiter {
     pub hung: bool,
     timer: Option<Time>,
     pub cut: BTreeSet<NodeId>,
+    /// When it started again, knowing nothing.
+    started: Option<Time>,
 }
 
 impl Default for Arbiter {
@@ -53,11 +55,18 @@ impl Default for Arbiter {
             hung: false,
             timer: None,
             cut: BTreeSet::new(),
+            started: None,
         }
     }
 }
 
 impl Arbiter {
+    /// One that has just started does not know of a node that it cannot hear and that still counts on its vote: for as long as such
+    /// a node waits for an answer (1.4 long heartbeats), two may have it.
+    pub fn is_new(&self, now: Time) -> bool {
+        self.started.is_some_and(|at| now.since(at) < Duration::from_millis(11_500))
+    }
+
     /// Whether it works, and this node reaches it.
     pub fn serves(&self, node: NodeId) -> bool {
         self.runs && !self.hung && !self.cut.contains(&node)
@@ -223,6 +232,7 @@ impl World {
         match trouble {
             Trouble::Stopped if !self.arbiter.runs => {
                 self.arbiter.runs = true;
+                self.arbiter.started = Some(self.now);
                 self.arbiter.server = Server::new(Config::default());
                 self.arbiter.wires.retain(|_, wire| wire.ended_by_server);
             }

@@ -1,5 +1,5 @@
 //! What an arbitrator may do to a cluster: bring one half through, and nothing else. Whoever has a majority of all votes without it is
-//! quorate, whatever becomes of it; never do two parts count on it for long; and where the ring breaks into two parts and nothing
+//! quorate, whatever becomes of it; never do two parts count on it for long, but just after it has started anew ([`crate::arbiter::Arbiter::is_new`]); and where the ring breaks into two parts and nothing
 //! else goes wrong, exactly one of them goes on.
 
 use crate::plan::{Deed, Kind};
@@ -34,7 +34,7 @@ impl World {
         if self.site.arbitrator.is_none() {
             return;
         }
-        if !self.site.admits_two() {
+        if !self.site.admits_two() && !self.arbiter.is_new(self.now) {
             self.watch_both();
         }
         if self.plan.kind == Kind::Split {

@@ -57,7 +57,8 @@ impl World {
     pub(crate) fn judged(&mut self, id: NodeId) {
         let Some(p) = &self.host(id).process else { return };
         let (config, quorate) = (p.quorum.config(), p.quorum.is_quorate());
-        let verdict = Verdict { members: p.members.clone(), admits_two: p.site.admits_two() };
+        let new = p.site.arbitrator.is_some() && self.arbiter.is_new(self.now);
+        let verdict = Verdict { members: p.members.clone(), admits_two: p.site.admits_two() || new };
         let waits = config.wait_for_all();
         let complete = p.site.nodes.iter().all(|n| verdict.members.contains(n));
         // Who stands still, or is out of its ring, does nothing with a vote of the arbitrator's that it has lost meanwhile.
