@@ -234,24 +234,6 @@ impl Controller {
         &self.config
     }
 
-    /// The nodelist was reloaded, on all members at the same place of the order. Who is new comes in with a view.
-    pub fn set_nodes(
-        &mut self,
-        nodes: BTreeMap<NodeId, String>,
-        votes: BTreeMap<NodeId, u32>,
-        expected: u32,
-        two_node: bool,
-    ) {
-        self.config.nodes = nodes;
-        self.config.votes = votes;
-        self.config.expected_votes = expected;
-        self.config.two_node = two_node;
-        if self.synced {
-            let votes = self.replica.members.iter().map(|n| (*n, self.config.votes_of(*n))).collect();
-            self.clients.count_votes(votes, expected);
-        }
-    }
-
     /// Whether this node is in step with its view.
     pub fn is_synced(&self) -> bool {
         self.synced

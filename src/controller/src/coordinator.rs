@@ -31,6 +31,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 mod holds;
+mod nodes;
+
+use nodes::{leases_of, node_of};
 
 use holds::Awaited;
 
@@ -573,29 +576,6 @@ fn ended<'a>(transition: &'a Transition, replica: &Replica) -> BTreeSet<(NodeId,
 fn flights(replica: &Replica, node: NodeId) -> impl Iterator<Item = &InFlight> {
     let of_node = replica.in_flight.range((node, String::new())..).take_while(move |((n, _), _)| *n == node);
     of_node.map(|(_, flight)| flight)
-}
-
-/// The scheduler names nodes by their id where they have one, else by name.
-fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeId> {
-    let known = |node: NodeId| {
-        replica.members.contains(&node) || replica.status().is_some_and(|s| status::node_state(s, node).is_some())
-    };
-    if let Some(node) = target.node_id().filter(|n| known(*n)) {
-        return Some(node);
-    }
-    let by_name = |e: &&xml::Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, &target.node));
-    let state = replica.status()?.elements_named("node_state").find(by_name)?;
-    state.id()?.parse().ok().map(NodeId)
-}
-
-/// Active address resources of a node, according to its history.
-fn leases_of(replica: &Replica, node: NodeId) -> Vec<String> {
-    let Some(state) = replica.status().and_then(|s| status::node_state(s, node)) else { return Vec::new() };
-    let running = status::active(state);
-    let is_lease =
-        |e: &&xml::Element| e.name() == "lrm_resource" && e.attr("type").is_some_and(|t| LEASE_AGENTS.contains(&t));
-    let leases = state.descendants().filter(is_lease).filter_map(|e| e.id());
-    leases.filter(|id| running.contains(*id)).map(str::to_owned).collect()
 }
 
 fn recheck_interval(replica: &Replica) -> Duration {

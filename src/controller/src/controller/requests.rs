@@ -8,6 +8,7 @@ use crate::message::Op;
 use base::NodeId;
 use base::exit::crm;
 use cib::acl::{self, Subject};
+use std::collections::BTreeMap;
 
 impl Controller {
     pub(super) fn on_client(&mut self, id: u64, request: Request) {
@@ -98,6 +99,24 @@ impl Controller {
             _ => false,
         };
         guarded && subject.is_some() && acl::enabled(self.replica.cib.root())
+    }
+
+    /// The nodelist was reloaded, on all members at the same place of the order. Who is new comes in with a view.
+    pub fn set_nodes(
+        &mut self,
+        nodes: BTreeMap<NodeId, String>,
+        votes: BTreeMap<NodeId, u32>,
+        expected: u32,
+        two_node: bool,
+    ) {
+        self.config.nodes = nodes;
+        self.config.votes = votes;
+        self.config.expected_votes = expected;
+        self.config.two_node = two_node;
+        if self.synced {
+            let votes = self.replica.members.iter().map(|n| (*n, self.config.votes_of(*n))).collect();
+            self.clients.count_votes(votes, expected);
+        }
     }
 
     pub(super) fn node_number(&self, name: Option<&str>) -> Result<NodeId, String> {
