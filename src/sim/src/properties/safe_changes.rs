@@ -11,7 +11,7 @@ impl World {
         let Mark::Property(name) = what else { return };
         let id = format!("opt-{name}");
         let holds = |h: &&crate::host::Host| h.disk.content.as_ref().is_some_and(|c| c.cib.find_id(&id).is_some());
-        let holders: Vec<NodeId> = self.hosts().filter(holds).map(|h| h.id).collect();
+        let holders: Vec<NodeId> = self.plan.hosts().map(|id| self.host(id)).filter(holds).map(|h| h.id).collect();
         let disks = holders.len();
         let needed = self.disks_needed(client);
         if let Some(asked) = self.clients.asked.get_mut(&client) {
