@@ -324,10 +324,11 @@ async fn a_restart_never_leaves_a_resource_stopped() {
     // A stop waits for what holds it, and says what that is.
     let mut command = std::process::Command::new(BASCULE);
     command.args(["pcs", "cluster", "stop"]).env("BASCULE_RUN_DIR", cluster.run_dir("n1"));
-    let stopping = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut stopping = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let stderr = stopping.stderr.take().expect("piped");
     let told = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
-        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(stopping.stderr.expect("piped")), &mut line);
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(stderr), &mut line);
         line
     });
     let told = told.await.expect("it reads");
@@ -337,4 +338,5 @@ async fn a_restart_never_leaves_a_resource_stopped() {
     // Who asks again finds the node stopping or gone; both mean that it is stopped.
     let first = run(&cluster.run_dir("n1"), &["pcs", "cluster", "stop", "n1"]);
     assert!(first.status.success() && cluster.status("n1").is_none(), "{first:?}");
+    assert!(stopping.wait().expect("it ends").success());
 }
