@@ -41,7 +41,7 @@ async fn a_node_that_comes_back_with_another_key_is_named_by_both_sides() {
         let (code, line, _) = cluster.command(node, &["crm_mon", "-s"]);
         assert!(code != 0 && line.starts_with("CLUSTER WARN: ") && line.contains(words[0]), "{line}");
         let (_, xml, _) = cluster.command(node, &["crm_mon", "-1", "--output-as=xml"]);
-        assert!(xml.contains("<warnings>") && xml.contains("authkey"), "{xml}");
+        assert!(xml.contains("<error>warning: ") && xml.contains("authkey"), "{xml}");
         let (_, json, _) = cluster.command(node, &["crm_mon", "-1", "--output-as=json"]);
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let texts = json["warnings"].as_array().expect("a list").iter().filter_map(|w| w["text"].as_str());

@@ -1,7 +1,7 @@
 //! Editing the configuration as the shells `pcs` and `crm` do: read it, change a copy, put it back whole.
 //!
-//! The change is one replacement of the `configuration` section, so that a resource and what names it go together. If
-//! somebody else has changed the configuration meanwhile, nothing is put back.
+//! The change is one replacement of the `configuration` section, so that a resource and what names it go together, made to the
+//! version that was read.
 
 pub mod alerts;
 pub mod levels;
@@ -17,16 +17,27 @@ use cib::{Expected, Op, Request, Target, Version};
 use scheduler::status::Resource;
 use xml::{Element, Node};
 
-/// Reads the configuration, lets `change` work on a copy, and puts it back if it differs; answers what `change` says.
-pub fn edit<T>(source: &Source, change: impl FnOnce(&mut Element) -> Result<T, Failure>) -> Result<T, Failure> {
-    let cib = source.cib()?;
-    let old = cib.child("configuration").cloned().unwrap_or_else(|| Element::new("configuration"));
-    let mut new = old.clone();
-    let said = change(&mut new)?;
-    if new != old {
-        put_back(source, Version::of(&cib)?, new)?;
+/// So often is a change made anew because somebody else's came in between.
+const TRIES: u32 = 5;
+
+/// Reads the configuration, lets `change` work on a copy, and puts it back if it differs; answers what `change` says. Where somebody
+/// else has changed the configuration meanwhile, on another node a moment ago for instance, all of that is done anew.
+pub fn edit<T>(source: &Source, change: impl Fn(&mut Element) -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let cib = source.cib()?;
+        let old = cib.child("configuration").cloned().unwrap_or_else(|| Element::new("configuration"));
+        let mut new = old.clone();
+        let said = change(&mut new)?;
+        if new == old {
+            return Ok(said);
+        }
+        match put_back(source, Version::of(&cib)?, new) {
+            Err(refused) if refused.code == crm::OLD && tries < TRIES => {}
+            done => return done.map(|()| said),
+        }
     }
-    Ok(said)
 }
 
 /// Replaces the configuration that was read at version `read`. A user who may not read all of it cannot replace it: then only

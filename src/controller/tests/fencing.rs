@@ -504,25 +504,6 @@ fn an_action_limit_makes_the_second_wait_and_targets_are_fenced_at_the_same_time
 }
 
 #[test]
-fn after_a_cold_start_a_node_that_stays_away_is_waited_for_and_then_fenced() {
-    let mut lab = one(&[], &[("fence_a", Agent::new(Acts::Kills, 100))]);
-    let stored: Vec<_> = (1..=2).map(|n| lab.node(n).persisted.clone()).collect();
-    (1..=3).for_each(|n| lab.kill(n));
-    lab.run_ms(1000);
-    let begin = lab.fences.len();
-    for (n, stored) in (1..).zip(stored) {
-        lab.restart(n, stored, 2);
-    }
-    lab.partition(&[&[1, 2]]);
-    lab.run_ms(10_000);
-    assert_eq!(lab.fences.len(), begin, "{:?}: it may be starting, too", runs(&lab));
-    assert!(lab.where_is("vip").is_empty(), "and nobody knows what it runs");
-    lab.run_ms(20_000);
-    assert!(lab.fences[begin..].iter().all(|f| f.target == 3) && lab.fences.len() == begin + 1, "{:?}", runs(&lab));
-    assert_eq!(lab.where_is("vip").len(), 1);
-}
-
-#[test]
 fn history_outlives_the_asker_and_the_dc_and_comes_with_a_merge() {
     let mut lab = one(&[], &[("fence_a", Agent::new(Acts::Kills, 100))]);
     lab.votes = 1;

@@ -5,9 +5,10 @@ mod harness;
 
 use base::NodeId;
 use controller::Request;
+use harness::fences::{Acts, Agent, device, fenced};
 use harness::planner::plan;
-use harness::{GROUP, Lab};
-use std::collections::BTreeSet;
+use harness::{GROUP, Lab, schedule};
+use std::collections::{BTreeMap, BTreeSet};
 
 fn silent(lab: &Lab, node: u32) -> BTreeSet<u32> {
     lab.node(node).owners.silent.iter().map(|n| n.0).collect()
@@ -52,4 +53,26 @@ fn who_starts_alone_knows_of_nobody() {
     lab.partition(&[&[1], &[2]]);
     lab.run_ms(500);
     assert_eq!((silent(&lab, 1), silent(&lab, 2)), ([2].into(), [1].into()));
+}
+
+#[test]
+fn after_a_cold_start_a_node_that_stays_away_is_waited_for_and_then_fenced() {
+    let cib = fenced(&[], &format!("{GROUP}{}", device("ipmi", "fence_a", &[])), "", "");
+    let mut lab = Lab::on(&[1; 3], &cib, schedule, BTreeMap::new());
+    lab.agents = BTreeMap::from([("fence_a".to_owned(), Agent::new(Acts::Kills, 100))]);
+    lab.run_ms(3000);
+    let stored: Vec<_> = (1..=2).map(|n| lab.node(n).persisted.clone()).collect();
+    (1..=3).for_each(|n| lab.kill(n));
+    lab.run_ms(1000);
+    let begin = lab.fences.len();
+    for (n, stored) in (1..).zip(stored) {
+        lab.restart(n, stored, 2);
+    }
+    lab.partition(&[&[1, 2]]);
+    lab.run_ms(10_000);
+    assert_eq!(lab.fences.len(), begin, "it may be starting, too");
+    assert!(lab.where_is("vip").is_empty(), "and nobody knows what it runs");
+    lab.run_ms(20_000);
+    assert!(lab.fences[begin..].iter().all(|f| f.target == 3) && lab.fences.len() == begin + 1, "{:?}", lab.fences);
+    assert_eq!(lab.where_is("vip").len(), 1);
 }

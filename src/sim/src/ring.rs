@@ -59,7 +59,6 @@ impl World {
         let site = Rc::clone(&host.file);
         host.lives += 1;
         let (life, drift) = (host.lives, host.drift_ppm);
-        let content = host.disk.content.clone();
         let records: Vec<_> = host.disk.records.values().cloned().collect();
         let ring_seq = host.disk.ring_seq;
         let clock = Clock::new(self.now, drift);
@@ -68,12 +67,8 @@ impl World {
         let incarnation = (u64::from(id.0) << 48) | (life << 20);
         let mut ring = site.ring(id, incarnation);
         ring.ring_seq = ring_seq;
-        let (cib, lineage) = match content {
-            Some(c) => (Cib::from_element((*c.cib).clone()), c.lineage),
-            None => (Ok(Cib::new_empty(self.wall())), String::new()),
-        };
-        let cib = match cib {
-            Ok(cib) => cib,
+        let (cib, lineage) = match self.stored(id) {
+            Ok(stored) => stored,
             Err(e) => return self.book.fail("stored", self.now, format!("node {id} cannot read what it stored: {e}")),
         };
         let mut quorum = site.quorum(id);
@@ -130,6 +125,14 @@ impl World {
         self.count_votes(id);
         self.device_configured(id);
         self.drain(id);
+    }
+
+    /// The configuration on a node's disk and where it comes from; an empty one on a disk without.
+    fn stored(&self, id: NodeId) -> Result<(Cib, String), cib::CibError> {
+        match &self.host(id).disk.content {
+            Some(c) => Ok((Cib::from_element((*c.cib).clone())?, c.lineage.clone())),
+            None => Ok((Cib::new_empty(self.wall()), String::new())),
+        }
     }
 
     /// The daemon is gone; what its machine holds is left to the guard and to the kernel.

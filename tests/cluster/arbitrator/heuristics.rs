@@ -84,8 +84,13 @@ async fn every_mode(maker: Maker) {
     all_together(&cluster, &arbiter).await;
     passes(&cluster, &[1]);
     cut(&cluster, &arbiter, "n1", "n2").await;
-    let device = quorum(&cluster, "n2").and_then(|q| q.device).expect("a device");
-    assert_eq!((device.heuristics_mode.as_str(), device.heuristics_membership.as_str()), ("Sync", "Fail"));
+    cluster
+        .until("n2 knows what its own programs said in this view", || {
+            let device = quorum(&cluster, "n2").and_then(|q| q.device)?;
+            let said = (device.heuristics_mode.as_str(), device.heuristics_membership.as_str());
+            (said == ("Sync", "Fail")).then_some(())
+        })
+        .await;
     all_together(&cluster, &arbiter).await;
     // Off: the tie breaker.
     write(&cluster, "off");

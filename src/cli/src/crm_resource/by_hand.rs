@@ -93,8 +93,9 @@ pub fn of_resource(view: &View<'_>, r: &Resource, action: Action, force: bool) -
     }
     let e = parameters::expanded(view.cib, parameters::element(view.cib, &r.name)?);
     let attr = |name: &str| e.attr(name).unwrap_or_default().to_owned();
-    let pairs = e.elements_named("instance_attributes").flat_map(|set| set.elements_named("nvpair"));
-    let params = pairs.filter_map(|p| Some((p.attr("name")?.to_owned(), p.attr("value")?.to_owned()))).collect();
+    let index = cib::config::Index::new(view.cib);
+    let values = cib::config::values(&e, "instance_attributes", &index);
+    let params = values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Ok(Call {
         action,
         agent: [attr("class"), attr("provider"), attr("type")],

@@ -62,7 +62,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
     }
 }
 
-fn change(source: &Source, how: impl FnOnce(&mut Element) -> Result<(), Failure>) -> Result<String, Failure> {
+fn change(source: &Source, how: impl Fn(&mut Element) -> Result<(), Failure>) -> Result<String, Failure> {
     edit(source, |configuration| how(configuration).map(|()| String::new()))
 }
 

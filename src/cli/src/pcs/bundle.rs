@@ -126,7 +126,7 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failu
 }
 
 fn create(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let mut parts = Parts::of(words)?;
+    let parts = Parts::of(words)?;
     edit(source, |configuration| {
         let mut report = Report::of(line);
         if configuration.find_id(id).is_some() {
@@ -149,10 +149,11 @@ fn create(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<Stri
             storages.into_iter().for_each(|s| storage.push(s));
             bundle.push(storage);
         }
+        let mut meta = parts.meta.clone();
         if line.has("--disabled") {
-            parts.meta.push(("target-role".to_owned(), "Stopped".to_owned()));
+            meta.push(("target-role".to_owned(), "Stopped".to_owned()));
         }
-        edit::set_pairs(&mut bundle, "meta_attributes", &format!("{id}-meta_attributes"), &parts.meta);
+        edit::set_pairs(&mut bundle, "meta_attributes", &format!("{id}-meta_attributes"), &meta);
         configuration.child_or_insert("resources").push(bundle);
         Ok(String::new())
     })

@@ -29,7 +29,7 @@ const OPERATION: [&str; 12] = [
 const ON_FAIL: [&str; 8] = ["block", "demote", "fence", "ignore", "restart", "restart-container", "standby", "stop"];
 
 /// What follows the agent: parameters, then `op`, `meta`, `clone`, `promotable` and `bundle` parts.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Parts {
     pub params: Pairs,
     pub meta: Pairs,
@@ -90,7 +90,7 @@ impl Parts {
 }
 
 pub fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str]) -> Result<String, Failure> {
-    let mut parts = Parts::of(words)?;
+    let parts = Parts::of(words)?;
     for option in ["--before", "--after"] {
         if line.value(option).is_some() && line.value("--group").is_none() {
             return Err(error(format!("you cannot use {option} without --group")));
@@ -101,6 +101,7 @@ pub fn create(source: &Source, line: &Line, id: &str, agent: &str, words: &[&str
         return Err(error("you can specify only one of clone, promotable, bundle or --group"));
     }
     edit(source, |configuration| {
+        let mut parts = parts.clone();
         let full = named(agent)?;
         edit::needs_free_id(configuration, id)?;
         let mut report = Report::of(line);

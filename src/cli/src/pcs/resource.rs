@@ -282,8 +282,9 @@ fn set(source: &Source, id: &str, kind: &str, words: &[&str]) -> Result<String, 
 
 /// Parameters, and whole operations anew where their name and interval are given; of a clone its meta-attributes.
 fn update(source: &Source, line: &Line, id: &str, words: &[&str]) -> Result<String, Failure> {
-    let mut parts = Parts::of(words)?;
+    let parts = Parts::of(words)?;
     edit(source, |configuration| {
+        let mut parts = parts.clone();
         let mut report = Report::of(line);
         problems_of_update(configuration, id, &parts.params).iter().for_each(|p| report.forceable(p));
         report.done()?;
