@@ -8,6 +8,7 @@ use crate::checks::dns::{Cut, look};
 use crate::config::{Config, Real, Resolve, Virtual};
 use base::ipvs::Family;
 use hickory_proto::rr::{RData, Record, RecordType};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,7 +28,7 @@ const HOSTS_TTL: Duration = Duration::from_secs(30);
 const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// What is asked for.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Asked {
     pub name: String,
     pub family: Family,
@@ -35,7 +36,7 @@ pub struct Asked {
 }
 
 /// A server that a name stands for; port and weight of an SRV record.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Target {
     pub addr: IpAddr,
     pub service: Option<(u16, u32)>,

@@ -400,7 +400,8 @@ impl Inner {
 
     async fn launch(&self, resource: &str, state: &State, options: Options, role: Role) -> Result<Running, LoadError> {
         let stamp = Stamp::of(&state.config);
-        let accepted = load(&state.config).await?;
+        let own = self.run_dir.as_deref().map(|dir| service::state_path(dir, &state.config));
+        let accepted = load_remembering(&state.config, own).await?;
         self.launch_with(resource, state, accepted.config, stamp, options, role).await
     }
 
@@ -489,8 +490,13 @@ impl Agent for Director {
 
 /// Reading may resolve names, which may block.
 async fn load(path: &Path) -> Result<ldirectord::config::Accepted, LoadError> {
+    load_remembering(path, None).await
+}
+
+/// What names stood for last counts, for the director with this state file, where they have no answer.
+async fn load_remembering(path: &Path, state: Option<PathBuf>) -> Result<ldirectord::config::Accepted, LoadError> {
     let path = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || service::load(&path)).await;
+    let loaded = tokio::task::spawn_blocking(move || service::load_remembering(&path, state.as_deref())).await;
     loaded.unwrap_or(Err(LoadError::Stopped))
 }
 

@@ -67,6 +67,21 @@ impl Http2 {
     }
 
     pub async fn run(&self, net: &Net) -> Outcome {
+        self.asked(net).await.map_err(|e| self.with_cure(e))
+    }
+
+    /// A server that speaks TLS ends a connection without it, and says nothing.
+    fn with_cure(&self, e: Failure) -> Failure {
+        let ended = ["broken pipe", "closed", "reset", "ended"].iter().any(|word| e.why.contains(word));
+        match self.tls {
+            None if ended && !e.local => {
+                Failure { why: format!("{}; if it speaks TLS: request = \"https://NAME/\"", e.why), ..e }
+            }
+            _ => e,
+        }
+    }
+
+    async fn asked(&self, net: &Net) -> Outcome {
         let stream = net.open(self.server, self.tls.as_ref()).await?;
         let mut builder = h2::client::Builder::new();
         builder.max_header_list_size(MAX_HEADER_BYTES).enable_push(false);

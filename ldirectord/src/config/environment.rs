@@ -31,6 +31,8 @@ pub struct System {
     services: Option<BTreeMap<(String, &'static str), u16>>,
     /// What names stand for that need not be asked.
     known: BTreeMap<Asked, Vec<Target>>,
+    /// What they stood for once, for want of an answer.
+    remembered: BTreeMap<Asked, Vec<Target>>,
     /// By look-ups of what names stand for, one after the other.
     waited: Duration,
 }
@@ -38,6 +40,10 @@ pub struct System {
 impl System {
     pub fn knowing(known: BTreeMap<Asked, Vec<Target>>) -> System {
         System { known, ..System::default() }
+    }
+
+    pub fn remembering(remembered: BTreeMap<Asked, Vec<Target>>) -> System {
+        System { remembered, ..System::default() }
     }
 }
 
@@ -86,20 +92,11 @@ impl Environment for System {
         if let Some(targets) = self.known.get(asked) {
             return Ok(targets.clone());
         }
-        if self.waited >= LOOKUP_PATIENCE {
-            return Err(format!("the names before it have taken {} s", self.waited.as_secs()));
+        let found = self.ask(asked);
+        match (found, self.remembered.get(asked)) {
+            (Err(_), Some(before)) => Ok(before.clone()),
+            (found, _) => found,
         }
-        let begun = Instant::now();
-        // In a thread of its own: nobody says whether this one has a runtime.
-        let asking = asked.clone();
-        let look = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|e| e.to_string())?;
-            runtime.block_on(Resolvers::system().ask(&asking)).map(|answer| answer.targets)
-        };
-        let found = std::thread::spawn(look).join().unwrap_or_else(|_| Err("the look-up has failed".to_owned()));
-        self.waited += begun.elapsed();
-        found
     }
 
     fn service_port(&mut self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
@@ -122,6 +119,25 @@ impl Environment for System {
             Some(dir) => Err(format!("directory {} does not exist", dir.display())),
             None => Err("not a file".to_owned()),
         }
+    }
+}
+
+impl System {
+    fn ask(&mut self, asked: &Asked) -> Result<Vec<Target>, String> {
+        if self.waited >= LOOKUP_PATIENCE {
+            return Err(format!("the names before it have taken {} s", self.waited.as_secs()));
+        }
+        let begun = Instant::now();
+        // In a thread of its own: nobody says whether this one has a runtime.
+        let asking = asked.clone();
+        let look = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|e| e.to_string())?;
+            runtime.block_on(Resolvers::system().ask(&asking)).map(|answer| answer.targets)
+        };
+        let found = std::thread::spawn(look).join().unwrap_or_else(|_| Err("the look-up has failed".to_owned()));
+        self.waited += begun.elapsed();
+        found
     }
 }
 

@@ -1,22 +1,4 @@
-//! Directives that the Perl original does not know. Each is off unless asked for, globally or in a virtual.
-//!
-//! | directive | value | meaning |
-//! |---|---|---|
-//! | `rise` | checks | passed checks in a row that bring a server back which was down; default 1 |
-//! | `fall` | checks | failed checks in a row that take a server down: another name of `failurecount`, and stronger than it in one scope |
-//! | `flapchanges` | times, 0 = off | a server that goes down so often within `flapwindow` is held down |
-//! | `flapwindow`, `flaphold` | seconds | default 300 and 60; held until no check has failed for `flaphold` |
-//! | `checkjitter` | percent, 0–50 | each pause between checks is longer or shorter by up to this share of the interval |
-//! | `slowstart` | seconds, 0 = off | weight of a server that came back grows in ten steps |
-//! | `agentport` | port, 0 = off | a TCP port of each real server that tells weight and state in a line (HAProxy's agent-check) |
-//! | `agentinterval` | seconds | default: `checkinterval` |
-//! | `agentsend` | "text" | sent first; `\n` is a line's end |
-//! | `sourceaddress` | address | own address from which checks (not external commands) come; globally once for each family |
-//! | `redirects` | own, follow, accept | in a virtual only; an HTTP redirect to another host is a failure, followed, or a good answer |
-//! | `resolve` | once, all, srv | in a virtual only; a name in `real` stands for its first address, for all of them, or for the servers of its SRV records with their ports and weights; the latter two are asked again when their time is over |
-//! | `service` | grpc, http2, memcached, redis | beside the original's; never guessed by port |
-//! | `tlsverify`, `tlscafile` | yes/no, path | in a virtual only; certificates are verified, against these |
-//! | `sqltls` | yes/no | in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it |
+//! Directives that the Perl original does not know ([`OWN_DIRECTIVES`]). Each is off unless asked for, globally or in a virtual.
 //!
 //! `checkcount` is none of these: it is the number of echo requests within one ping check, and counts as one failure when all are lost.
 
@@ -24,24 +6,52 @@ use base::ipvs::Family;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Names, as `check` tells of them.
-pub const OWN_DIRECTIVES: &[&str] = &[
-    "agentinterval",
-    "agentport",
-    "agentsend",
-    "checkjitter",
-    "fall",
-    "flapchanges",
-    "flaphold",
-    "flapwindow",
-    "redirects",
-    "resolve",
-    "rise",
-    "slowstart",
-    "sourceaddress",
-    "sqltls",
-    "tlscafile",
-    "tlsverify",
+/// Name, value and meaning, as help and manual page list them.
+pub const OWN_DIRECTIVES: &[(&str, &str, &str)] = &[
+    ("rise", "checks", "passed checks in a row that bring a server back which was down; default 1"),
+    (
+        "fall",
+        "checks",
+        "failed checks in a row that take a server down: another name of failurecount, and stronger than it in one scope",
+    ),
+    ("flapchanges", "times, 0 = off", "a server that goes down so often within flapwindow is held down"),
+    ("flapwindow", "seconds", "window of flapchanges; default 300"),
+    ("flaphold", "seconds", "held until no check has failed for so long; default 60"),
+    (
+        "checkjitter",
+        "percent, 0–50",
+        "each pause between checks is longer or shorter by up to this share of the interval",
+    ),
+    ("slowstart", "seconds, 0 = off", "weight of a server that came back grows in ten steps"),
+    (
+        "agentport",
+        "port, 0 = off",
+        "a TCP port of each real server that tells weight and state in a line (HAProxy's agent-check)",
+    ),
+    ("agentinterval", "seconds", "default: checkinterval"),
+    ("agentsend", "\"text\"", "sent first; \\n is a line's end"),
+    (
+        "sourceaddress",
+        "address",
+        "own address from which checks (not external commands) come; globally once for each family",
+    ),
+    (
+        "redirects",
+        "own, follow, accept",
+        "in a virtual only; an HTTP redirect to another host is a failure, followed, or a good answer",
+    ),
+    (
+        "resolve",
+        "once, all, srv",
+        "in a virtual only; a name in real stands for its first address, for all of them, or for the servers of its SRV records with their ports and weights; the latter two are asked again when their time is over",
+    ),
+    ("tlsverify", "yes, no", "in a virtual only; certificates are verified"),
+    ("tlscafile", "path", "in a virtual only; certificates are verified against these"),
+    (
+        "sqltls",
+        "yes/no",
+        "in a virtual only; checks of mysql and pgsql ask for TLS before they log in, and are down without it",
+    ),
 ];
 
 const DEFAULT_FLAP_WINDOW_S: u32 = 300;

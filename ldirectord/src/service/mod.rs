@@ -22,6 +22,7 @@ mod notices;
 mod operator;
 mod owned;
 mod place;
+mod remembered;
 mod runner;
 mod status;
 mod table;
@@ -42,8 +43,9 @@ pub use status::{RealStatus, ReloadNote, Status, VirtualStatus};
 pub use table::Failed;
 
 use crate::config::{self, Accepted, Config, Problem, Refused, System};
-use crate::names::{Asked, Resolvers, Target};
+use crate::names::Resolvers;
 use kernel::ipvs::Ipvs;
+use remembered::Known;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -103,16 +105,24 @@ pub enum LoadError {
 
 /// Reads and parses a file.
 pub fn load(path: &Path) -> Result<Accepted, LoadError> {
-    load_knowing(path, BTreeMap::new())
+    load_in(path, &mut System::default())
+}
+
+/// The same at the start of a director with this state file: a name without an answer stands for what it stood for last.
+pub fn load_remembering(path: &Path, state: Option<&Path>) -> Result<Accepted, LoadError> {
+    load_in(path, &mut System::remembering(remembered::read(state)))
 }
 
 /// The same where it is known what some names stand for: they are asked when their time is over, not now.
-fn load_knowing(path: &Path, known: BTreeMap<Asked, Vec<Target>>) -> Result<Accepted, LoadError> {
+fn load_knowing(path: &Path, known: Known) -> Result<Accepted, LoadError> {
+    load_in(path, &mut System::knowing(known))
+}
+
+fn load_in(path: &Path, machine: &mut System) -> Result<Accepted, LoadError> {
     let read = |e: std::io::Error| LoadError::Read { path: path.to_owned(), why: e.to_string() };
     let bytes = kernel::files::read_regular(path, config::MAX_BYTES as u64).map_err(read)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    config::parse(&text, &mut System::knowing(known))
-        .map_err(|refused| LoadError::Refused { path: path.to_owned(), refused })
+    config::parse(&text, machine).map_err(|refused| LoadError::Refused { path: path.to_owned(), refused })
 }
 
 /// A running director. Dropping it stops the checks and leaves the table as it is.

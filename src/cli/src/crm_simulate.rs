@@ -97,7 +97,7 @@ pub struct CrmSimulate {
     #[arg(short = 'a', long, help_heading = "Artifacts")]
     all_actions: bool,
     /// Take the running cluster's CIB
-    #[arg(short = 'L', long, help_heading = "Data source")]
+    #[arg(short = 'L', long, alias = "live", help_heading = "Data source")]
     live_check: bool,
     /// Take the CIB in this file ('-' is standard input)
     #[arg(short = 'x', long, value_name = "FILE", help_heading = "Data source")]

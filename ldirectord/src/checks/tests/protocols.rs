@@ -167,4 +167,10 @@ async fn http2_and_grpc() {
     up(port, "service=grpc\nrequest=\"shop.g\"").await;
     down(port, "service=grpc\nrequest=\"shop.b\"", "shop.b is NOT_SERVING").await;
     down(port, "service=grpc\nrequest=\"other\"", "not known to the server").await;
+    // A server that wants TLS closes without a word.
+    let tls = serve(|mut s| async move {
+        let _ = s.read(&mut [0; 24]).await;
+    })
+    .await;
+    down(tls, "service=grpc", "if it speaks TLS: request = ").await;
 }

@@ -279,6 +279,7 @@ impl Core {
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>, ready: oneshot::Sender<()>) {
         let now = self.now();
         self.names.follow(&self.file);
+        self.remember_names();
         self.health.follow(&self.plan, now);
         if let Some(watch) = &mut self.watch {
             let others = watch.look();

@@ -4,6 +4,7 @@
 use super::{Core, Event};
 use crate::config::Config;
 use crate::names::{Answer, Asked, Resolvers, Target, asked, refreshed};
+use crate::service::remembered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +49,20 @@ impl Names {
 }
 
 impl Core {
+    /// Writes down what the file's names stand for, for a start without a name server.
+    pub(super) fn remember_names(&self) {
+        let Some(state) = self.options.state.clone() else { return };
+        let (known, logger) = (crate::names::known(&self.file), self.options.logger.clone());
+        tokio::task::spawn_blocking(move || {
+            if remembered::read(Some(&state)) == known {
+                return;
+            }
+            if let Err(why) = remembered::write(&state, &known) {
+                logger.log(&format!("Cannot write what names stand for: {why}"));
+            }
+        });
+    }
+
     pub(super) fn resolve_names(&mut self) {
         if self.names.asking || self.names.due.is_empty() {
             return;
@@ -95,6 +110,7 @@ impl Core {
         if let Some(file) = refreshed(&self.file, &self.names.known) {
             self.tell_servers(&file);
             self.file = Arc::new(file);
+            self.remember_names();
             self.follow_file();
         }
     }

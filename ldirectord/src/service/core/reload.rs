@@ -19,6 +19,7 @@ impl Core {
         self.options.logger.set_target(&file.global.log);
         self.names.follow(&file);
         self.file = Arc::new(file);
+        self.remember_names();
         self.phase = Phase::Reloading;
         self.last_reload = Some((Instant::now(), None));
         self.follow_file();

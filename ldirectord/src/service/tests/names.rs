@@ -26,6 +26,24 @@ async fn a_reload_without_a_name_server() {
     drop(director);
 }
 
+/// What names stood for is kept beside the state, and counts where a start has no answer.
+#[tokio::test]
+async fn a_start_without_a_name_server() {
+    let (table, dir) = (Shared::default(), tempfile::tempdir().unwrap());
+    let (path, state) = (dir.path().join("t.cf"), dir.path().join("state/ldirectord.t.json"));
+    // No name server anywhere knows this domain (RFC 6761).
+    let text = "virtual=10.0.0.1:80\n    real=web.invalid:80 masq\n    checktype=on\n    resolve=all\n";
+    std::fs::write(&path, text).unwrap();
+    let config = parse(text, &mut One).unwrap_or_else(|e| panic!("{e}")).config;
+    let director =
+        Director::start(config, Box::new(table), Options { state: Some(state.clone()), ..Options::default() }).await;
+    wait_for("it is written down", || state.with_extension("names").exists()).await;
+    drop(director);
+    let loaded = tokio::task::spawn_blocking(move || load_remembering(&path, Some(&state))).await.unwrap();
+    let reals: Vec<IpAddr> = loaded.unwrap().config.virtuals[0].reals.iter().map(|r| r.addr).collect();
+    assert_eq!(reals, [IpAddr::from([10, 0, 1, 1])]);
+}
+
 struct One;
 
 impl Environment for One {

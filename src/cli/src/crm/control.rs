@@ -55,6 +55,7 @@ pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<Strin
         ["meta", id, rest @ ..] => attribute(source, id, rest, Kind::Meta),
         ["param", id, rest @ ..] => attribute(source, id, rest, Kind::Instance),
         ["utilization", id, rest @ ..] => attribute(source, id, rest, Kind::Utilization),
+        ["secret", id, what, param, value @ ..] if value.len() <= 1 => secret(id, what, param, value),
         ["failcount", id, "show", node] => failcount(source, id, node),
         ["failcount", id, "set", node, value] => super::more::set_failcount(source, id, node, value),
         ["failcount", id, "delete", node] => {
@@ -66,6 +67,16 @@ pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<Strin
             cleanup::run(source, &call)
         }
         _ => Err(error(format!("resource: unknown command '{}' (see: crm help)", words.join(" ")))),
+    }
+}
+
+/// By way of `cibsecret`, whose words are almost these.
+fn secret(id: &str, what: &str, param: &str, value: &[&str]) -> Result<String, Failure> {
+    let what = if what == "show" { "get" } else { what };
+    let words = [&[what, id, param], value].concat();
+    match crate::cibsecret::main(words.into_iter().map(Into::into).collect()) {
+        0 => Ok(String::new()),
+        code => Err(Failure::new(code, "")),
     }
 }
 

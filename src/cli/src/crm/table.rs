@@ -83,6 +83,7 @@ pub const TABLE: Table = Table {
         "resource cleanup/refresh [ID] [NODE] [FORCE]",
         "resource meta/param/utilization ID SHOW/SET/DELETE NAME [VALUE...]",
         "resource failcount ID SHOW/SET/DELETE NODE [VALUE]",
+        "resource secret ID SET/STASH/UNSTASH/DELETE/SHOW/CHECK NAME [VALUE]",
         "node",
         "node show [NODE]",
         "node standby [NODE] [LIFETIME]",

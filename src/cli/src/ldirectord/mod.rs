@@ -15,8 +15,8 @@ mod show;
 mod table;
 mod top;
 
-use ::ldirectord::config::{Accepted, Problem, Severity};
-use ::ldirectord::service::{LoadError, Wish, load};
+use ::ldirectord::config::{Accepted, OWN_DIRECTIVES, Problem, Severity};
+use ::ldirectord::service::{LoadError, Wish, load_remembering, state_path};
 use base::applet::Applet;
 use clap::Parser;
 use paths::Paths;
@@ -69,9 +69,19 @@ Examples:
 
 Without CONFIG the file is ldirectord.cf. A name is looked for in /etc/ha.d, then /etc/ha.d/conf, then as it is.";
 
+/// Examples, and what a file may say beyond the original's manual.
+fn help() -> String {
+    let own = OWN_DIRECTIVES.iter().map(|(name, value, meaning)| format!("  {name} = {value}\n      {meaning}\n"));
+    format!(
+        "{EXAMPLES}\n\nIn the file, beyond the original's directives:\n{}  service = grpc, http2, memcached, redis\n      beside \
+         the original's; never guessed by port\n",
+        own.collect::<String>()
+    )
+}
+
 /// Check real servers, and keep the IPVS table as the checks say.
 #[derive(Parser, Debug)]
-#[command(name = "ldirectord", after_help = EXAMPLES, disable_version_flag = true, disable_help_flag = true)]
+#[command(name = "ldirectord", after_help = help(), disable_version_flag = true, disable_help_flag = true)]
 pub struct Ldirectord {
     /// [CONFIG] and one of start, stop, restart, try-restart, reload, force-reload, status, check, top, drain REAL, undrain REAL,
     /// maintenance REAL on|off, real add|remove|weight|reset|list ...
@@ -254,7 +264,7 @@ fn run(args: &Ldirectord, action: Action, paths: &Paths) -> i32 {
     if action == Action::Check {
         return check::check(paths, args.assume.as_deref(), &args.state_dir, args.json);
     }
-    let loaded = load(&paths.config);
+    let loaded = load_remembering(&paths.config, Some(&state_path(&args.state_dir, &paths.config)));
     let broken = loaded.is_err();
     let accepted = match loaded {
         Ok(accepted) => {
