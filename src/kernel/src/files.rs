@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Who may look into the cluster's directories beside their owner, where the group exists; as with Pacemaker.
 pub const GROUP: &str = "haclient";
@@ -70,9 +71,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     }
     // Behind a link the file itself is replaced, not the link.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // Of each call its own. A killed process may have left one of this name: in a container, where its number comes again.
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".new{}", std::process::id()));
+    beside.push(format!(".new{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed)));
     let beside = Path::new(&beside);
+    let _ = std::fs::remove_file(beside);
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
         file.write_all(content)?;
@@ -115,6 +119,24 @@ pub fn name_of_id(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two at once, and what a killed process has left: in a container its number comes again, and its file stood in the way.
+    #[test]
+    fn replacing_a_file_never_fails_by_what_stands_beside_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        for n in 0..1_000 {
+            std::fs::write(dir.path().join(format!("file.new{}-{n}", std::process::id())), "half").expect("written");
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    (0..20).for_each(|n| replace(&path, format!("{n}").as_bytes(), 0o600).expect("replaced"))
+                });
+            }
+        });
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "19");
+    }
 
     #[test]
     fn any_id_has_a_file_name_of_its_own() {
