@@ -274,29 +274,22 @@ fn ports(v: &Virtual, found: &mut Vec<Problem>) {
 
 /// What certificates are to be verified by is looked at where a check speaks TLS.
 fn tls(v: &Virtual, found: &mut Vec<Problem>) {
-    use ServiceProtocol::*;
+    use ServiceProtocol as S;
     let id = service_id(&v.key);
     let speaks = match v.service {
-        Https | Http2 | HttpProxy | Imaps | Ldaps | Pops => true,
-        Mysql | Pgsql => v.sql_tls,
+        S::Https | S::Http2 | S::HttpProxy | S::Imaps | S::Ldaps | S::Pops => true,
+        S::Mysql | S::Pgsql => v.sql_tls,
         // By a URL in the request, or where a redirect leads.
-        Http => true,
+        S::Http => true,
         _ => false,
     };
     if v.tls_verify && !(negotiates(v) && speaks) {
         let what = format!("{id}: tlsverify with service = {}", v.service.name());
-        warn(found, v.line_of("tlsverify"), Option::None, what, "this check speaks no TLS: nothing is verified", "");
+        warn(found, v.line_of("tlsverify"), None, what, "this check speaks no TLS: nothing is verified", "");
     }
     if let Some(file) = v.tls_ca_file.as_ref().filter(|f| !f.exists()) {
         let what = format!("{id}: tlscafile = {}", file.display());
-        warn(
-            found,
-            v.line_of("tlscafile"),
-            Option::None,
-            what,
-            "there is no such file: the real servers stay down",
-            "",
-        );
+        warn(found, v.line_of("tlscafile"), None, what, "there is no such file: the real servers stay down", "");
     }
 }
 

@@ -2,18 +2,14 @@
 //! in common with the group's other directors (`policy::Marks` has the rules), so that the next one does.
 
 use super::log::Logger;
+use super::state_file::{self, StateFile};
 use crate::config::{Config, Real, service_id, service_label};
 use crate::plan::real_id;
 use crate::service::maintenance::Mark as Name;
 use policy::{Edit, Mark, MarkEntry, Marks, RealId};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
-/// Largest file that is read.
-const MAX_BYTES: u64 = 16 << 20;
 /// Servers named in an error at most.
 const MAX_NAMED: usize = 10;
 
@@ -71,19 +67,16 @@ pub enum MarkError {
 /// The marks and their file.
 #[derive(Default)]
 pub struct Kept {
-    path: Option<PathBuf>,
+    file: Option<StateFile>,
     marks: Marks,
-    /// Number of the newest state, and of the newest on disk.
-    newest: u64,
-    written: Arc<Mutex<u64>>,
 }
 
 impl Kept {
     /// Reads the file; blocking, at start. One that cannot be read is told of and left alone until the next command.
     pub fn load(path: Option<&Path>, logger: &Logger) -> Kept {
-        let mut kept = Kept { path: path.map(Path::to_owned), ..Kept::default() };
+        let mut kept = Kept { file: path.map(|p| StateFile::at(p.to_owned())), ..Kept::default() };
         let Some(path) = path.filter(|p| p.exists()) else { return kept };
-        match read(path) {
+        match state_file::read::<Vec<MarkEntry>>(path) {
             Ok(entries) => drop(kept.marks.merge(&entries)),
             Err(why) => logger.log(&format!("Cannot read drains and maintenance from {}: {why}", path.display())),
         }
@@ -130,22 +123,10 @@ impl Kept {
 
     /// Writes the present state; an older one never replaces a newer.
     pub fn save(&mut self) -> impl Future<Output = Result<(), MarkError>> + use<> {
-        self.newest += 1;
-        let (entries, path, number) = (self.marks.entries(), self.path.clone(), self.newest);
-        let written = self.written.clone();
+        let write = self.file.as_mut().map(|file| (file.path().to_owned(), file.next(Some(self.marks.entries()))));
         async move {
-            let Some(path) = path else { return Ok(()) };
-            let to = path.clone();
-            let done = tokio::task::spawn_blocking(move || {
-                let mut written = written.lock().unwrap_or_else(|p| p.into_inner());
-                if *written >= number {
-                    return Ok(());
-                }
-                write(&to, &entries)?;
-                *written = number;
-                Ok(())
-            });
-            let why = match done.await {
+            let Some((path, write)) = write else { return Ok(()) };
+            let why = match tokio::task::spawn_blocking(write).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(e)) => std::io::Error::to_string(&e),
                 Err(e) => e.to_string(),
@@ -153,28 +134,6 @@ impl Kept {
             Err(MarkError::NotSaved { path, why })
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<MarkEntry>, String> {
-    let bytes = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if bytes > MAX_BYTES {
-        return Err(format!("{bytes} bytes, at most {MAX_BYTES} are read"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    serde_json::from_str(&text).map_err(|e| e.to_string())
-}
-
-/// Whole or not at all: a new file takes the old one's place.
-fn write(path: &Path, entries: &[MarkEntry]) -> std::io::Result<()> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let new = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    serde_json::to_writer_pretty(&mut file, entries)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 /// A configured server and the id under which it is kept.
@@ -214,7 +173,7 @@ pub fn kept_edits(path: &Path) -> Result<Vec<(RealId, Edit)>, String> {
         return Ok(Vec::new());
     }
     let mut marks = Marks::default();
-    marks.merge(&read(path)?);
+    marks.merge(&state_file::read::<Vec<MarkEntry>>(path).map_err(|e| e.to_string())?);
     Ok(marks.edits())
 }
 

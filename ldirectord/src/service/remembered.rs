@@ -1,47 +1,42 @@
-//! What names stood for when they were last known, in a file: a director that starts while no name server answers serves what it
-//! served, and asks again.
+//! What names stood for when they were last known, in a file beside the state: a director that starts while no name server answers
+//! serves what it served, and asks again. Only the running director writes it.
 
+use super::state_file::{self, StateFile};
 use crate::names::{Asked, Target};
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
-
-/// Largest file that is read.
-const MAX_BYTES: u64 = 16 << 20;
-const SUFFIX: &str = "names";
 
 pub type Known = BTreeMap<Asked, Vec<Target>>;
 
 fn beside(state: &Path) -> PathBuf {
-    state.with_extension(SUFFIX)
+    state.with_extension("names")
 }
 
 /// Of the director with this state file; blocking. What cannot be read was never known.
 pub fn read(state: Option<&Path>) -> Known {
-    let read = |path: &Path| -> io::Result<Known> {
-        if std::fs::metadata(path)?.len() > MAX_BYTES {
-            return Err(io::Error::other(format!("more than {MAX_BYTES} bytes")));
-        }
-        let rows: Vec<(Asked, Vec<Target>)> = serde_json::from_slice(&std::fs::read(path)?)?;
-        Ok(rows.into_iter().collect())
-    };
-    state.and_then(|state| read(&beside(state)).ok()).unwrap_or_default()
+    let rows: Option<Vec<(Asked, Vec<Target>)>> = state.and_then(|state| state_file::read(&beside(state)).ok());
+    rows.into_iter().flatten().collect()
 }
 
-/// Whole or not at all; blocking. Nothing known, no file.
-pub fn write(state: &Path, known: &Known) -> io::Result<()> {
-    let path = beside(state);
-    if known.is_empty() {
-        return match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        };
+#[derive(Default)]
+pub struct Remembered {
+    file: Option<StateFile>,
+    noted: Known,
+}
+
+impl Remembered {
+    /// What the last run has left; blocking, at start.
+    pub fn load(state: Option<&Path>) -> Remembered {
+        Remembered { file: state.map(|state| StateFile::at(beside(state))), noted: read(state) }
     }
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
+
+    /// What writes down what is known now, if that is new.
+    pub fn note(&mut self, known: Known) -> Option<impl FnOnce() -> std::io::Result<()> + Send + use<>> {
+        if self.noted == known {
+            return None;
+        }
+        let rows: Vec<(Asked, Vec<Target>)> = known.clone().into_iter().collect();
+        self.noted = known;
+        self.file.as_mut().map(|file| file.next((!rows.is_empty()).then_some(rows)))
     }
-    let new = path.with_extension("names.new");
-    std::fs::write(&new, serde_json::to_vec(&known.iter().collect::<Vec<_>>())?)?;
-    std::fs::File::open(&new)?.sync_all()?;
-    std::fs::rename(&new, &path)
 }

@@ -1,6 +1,6 @@
 //! The thread that owns the table: takes what is wanted, compares with what is there, makes the changes.
 
-use super::owned::Others;
+use super::others::Others;
 use base::ipvs::{ServiceEntry, ServiceKey};
 use kernel::ipvs::{Change, Error, Ipvs};
 use policy::{Op, RealId, Role, Wanted, diff};

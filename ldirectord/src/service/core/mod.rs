@@ -34,8 +34,10 @@ use super::hooks::Hooks;
 use super::maintenance::{Mark, Scanner};
 use super::monitor::Monitor;
 use super::operator::{Kept, MarkError, MarkRequest, Marked};
-use super::owned::{Others, Owned, Watch};
+use super::others::{Others, Watch};
+use super::owned::Owned;
 use super::place::Place;
+use super::remembered::Remembered;
 use super::runner::{CheckId, Finding, Runner};
 use super::status::Status;
 use super::table::{Failed, Report, Table};
@@ -149,6 +151,7 @@ pub struct Core {
     pub(super) config: Arc<Config>,
     differences: Vec<Difference>,
     names: names::Names,
+    remembered: Remembered,
     pub(super) plan: Plan,
     pub(super) health: Health,
     pub(super) options: Options,
@@ -272,6 +275,7 @@ impl Core {
             config,
             differences,
             names: names::Names::default(),
+            remembered: Remembered::load(options.state.as_deref()),
             options,
         }
     }

@@ -4,7 +4,6 @@
 use super::{Core, Event};
 use crate::config::Config;
 use crate::names::{Answer, Asked, Resolvers, Target, asked, refreshed};
-use crate::service::remembered;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,14 +49,11 @@ impl Names {
 
 impl Core {
     /// Writes down what the file's names stand for, for a start without a name server.
-    pub(super) fn remember_names(&self) {
-        let Some(state) = self.options.state.clone() else { return };
-        let (known, logger) = (crate::names::known(&self.file), self.options.logger.clone());
+    pub(super) fn remember_names(&mut self) {
+        let Some(write) = self.remembered.note(crate::names::known(&self.file)) else { return };
+        let logger = self.options.logger.clone();
         tokio::task::spawn_blocking(move || {
-            if remembered::read(Some(&state)) == known {
-                return;
-            }
-            if let Err(why) = remembered::write(&state, &known) {
+            if let Err(why) = write() {
                 logger.log(&format!("Cannot write what names stand for: {why}"));
             }
         });
