@@ -16,7 +16,7 @@ mod constraints;
 mod control;
 mod load;
 mod meta;
-mod more;
+mod operator;
 mod options;
 mod primitive;
 mod ra;
@@ -71,8 +71,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
         Ok(words) => words,
         Err(code) => return code,
     };
-    if let Some((_, typed)) = words.split_first().filter(|(first, _)| *first == crate::names::ASKS) {
-        put(&crate::names::next(&table::TABLE, typed));
+    if let Some((_, typed)) = words.split_first().filter(|(first, _)| *first == crate::completion::ASKS) {
+        put(&crate::completion::next(&table::TABLE, typed));
         return codes::OK;
     }
     let options = options::Options::load();
@@ -265,8 +265,8 @@ impl Shell {
                 let sound = faults.iter().all(|p| p.severity == cib::Severity::Info);
                 if sound { Ok(String::new()) } else { Err(Failure::new(codes::ERROR, "")) }
             }
-            "script" => more::script(words),
-            "history" => Err(more::elsewhere(level)),
+            "script" => operator::script(words),
+            "history" => Err(operator::elsewhere(level)),
             "configure" => self.configure(words),
             "resource" => control::resource(&self.source, words, self.asking()),
             "node" => control::node(&self.source, words, self.asking()),
@@ -374,10 +374,10 @@ impl Shell {
             }
             ["simulate" | "ptest", rest @ ..] => {
                 let configuration = self.working()?.configuration.clone();
-                more::simulate(&self.source, &configuration, rest)
+                operator::simulate(&self.source, &configuration, rest)
             }
             ["assist"] => Ok(String::new()),
-            ["assist", ..] => Err(more::elsewhere("assist")),
+            ["assist", ..] => Err(operator::elsewhere("assist")),
             [verb @ ("verify" | "validate-all" | "_test"), ..] => {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration, *verb == "verify"))

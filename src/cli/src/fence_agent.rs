@@ -3,17 +3,13 @@
 //! A fence agent without a known action does its default one, which is to reboot its target. So an action is always said both ways that
 //! agents know, as an option or on standard input, the environment is closed, and nothing else is asked than [`Question`] has.
 
+use crate::agent_process::{self, Answer};
 use crate::source::Failure;
 use base::agent::{FENCE_AGENTS_DIR, FENCE_AGENTS_VAR, MetadataQuery};
 use base::exit::crm;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// What is read of an agent's output.
-const MAX_OUTPUT: u64 = 1 << 20;
 
 /// What may be asked: nothing that switches anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,14 +25,6 @@ impl Question {
             Question::ValidateAll => "validate-all",
         }
     }
-}
-
-/// What an agent answered.
-#[derive(Debug, Default)]
-pub struct Answer {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
 }
 
 /// The file of an agent that is installed.
@@ -94,54 +82,20 @@ async fn run(
 ) -> Result<Answer, Failure> {
     let failed = |e: std::io::Error| Failure::new(crm::OSERR, format!("cannot run {}: {e}", file.display()));
     let mut command = tokio::process::Command::new(file);
-    command
-        .env_clear()
-        .env("PATH", MetadataQuery::PATH)
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .process_group(0)
-        .kill_on_drop(true);
+    command.env_clear().env("PATH", MetadataQuery::PATH).env("LC_ALL", "C").current_dir("/");
     // Agents that are given any option do not read their standard input.
     if params.is_empty() {
         command.arg("-o").arg(question.name());
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    let group = child.id();
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut input = format!("action={0}\n", question.name());
     for (name, value) in params.iter().filter(|(n, v)| !n.contains(['\n', '=']) && !v.contains('\n')) {
         if !["action", "option"].contains(&name.as_str()) {
             input.push_str(&format!("{name}={value}\n"));
         }
     }
-    let whole = async {
-        let feed = async {
-            if let Some(mut pipe) = stdin {
-                // An agent that reads nothing has its reasons.
-                let _ = pipe.write_all(input.as_bytes()).await;
-            }
-        };
-        let ((), stdout, stderr) = tokio::join!(feed, read(stdout), read(stderr));
-        let status = child.wait().await.map_err(failed)?;
-        Ok(Answer { code: status.code().unwrap_or(1), stdout, stderr })
-    };
-    let answer = tokio::time::timeout(limit, whole).await;
-    if answer.is_err()
-        && let Some(group) = group.and_then(|g| i32::try_from(g).ok())
-    {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
-    }
-    answer.unwrap_or_else(|_| {
+    let late = || {
         let text = format!("{} did not answer within {} s", file.display(), limit.as_secs());
-        Err(Failure::new(crm::TIMEOUT, text))
-    })
-}
-
-async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes).await;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+        Failure::new(crm::TIMEOUT, text)
+    };
+    agent_process::run(&mut command, &input, limit).await.map_err(failed)?.ok_or_else(late)
 }

@@ -4,6 +4,7 @@
 //! running cluster or, with `CIB_file` set, a file. Only the chosen command's argument tree is built.
 
 mod acl_edit;
+mod agent_process;
 mod agents;
 mod args;
 mod attrd_updater;
@@ -13,6 +14,7 @@ mod cibsecret;
 mod client;
 mod clock;
 mod cluster;
+mod completion;
 mod corosync;
 mod crm;
 mod crm_attribute;
@@ -38,7 +40,6 @@ pub mod ipvsadm;
 mod iso8601;
 mod ldirectord;
 mod log;
-mod names;
 mod nvpairs;
 mod overview;
 mod patchset;

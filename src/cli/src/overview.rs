@@ -191,7 +191,7 @@ fn completion(applets: &[&Applet], args: &[OsString]) -> Result<(), String> {
         clap_complete::generate(shell, &mut command_of(applet), applet.name, &mut script);
     }
     if shell == clap_complete::Shell::Bash {
-        script.extend_from_slice(crate::names::BASH.as_bytes());
+        script.extend_from_slice(crate::completion::BASH.as_bytes());
     }
     kernel::output::put(script);
     Ok(())

@@ -34,8 +34,8 @@ use std::ffi::OsString;
 
 pub fn main(args: Vec<OsString>) -> i32 {
     let Ok(args) = crate::args::words("pcs", args) else { return crm::ERROR };
-    if let Some((_, typed)) = args.split_first().filter(|(first, _)| *first == crate::names::ASKS) {
-        crate::report::put(&crate::names::next(&table::TABLE, typed));
+    if let Some((_, typed)) = args.split_first().filter(|(first, _)| *first == crate::completion::ASKS) {
+        crate::report::put(&crate::completion::next(&table::TABLE, typed));
         return crm::OK;
     }
     match run(&args) {

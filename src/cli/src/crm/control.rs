@@ -57,7 +57,7 @@ pub fn resource(source: &Source, words: &[&str], asking: Asking) -> Result<Strin
         ["utilization", id, rest @ ..] => attribute(source, id, rest, Kind::Utilization),
         ["secret", id, what, param, value @ ..] if value.len() <= 1 => secret(id, what, param, value),
         ["failcount", id, "show", node] => failcount(source, id, node),
-        ["failcount", id, "set", node, value] => super::more::set_failcount(source, id, node, value),
+        ["failcount", id, "set", node, value] => super::operator::set_failcount(source, id, node, value),
         ["failcount", id, "delete", node] => {
             let call = CleanupCall {
                 resource: Some(checked("resource", id)?),
@@ -275,8 +275,8 @@ pub fn node(source: &Source, words: &[&str], asking: Asking) -> Result<String, F
             gone.map(|id| format!("Deleted nodes attribute: id={id} name={name}\n"))
                 .ok_or_else(|| error(format!("{node} has no attribute {name}")))
         }
-        ["status-attr", rest @ ..] => super::more::status_attribute(source, rest),
-        ["clearstate", node] => super::more::clear_state(source, node, |question| asking.agrees(question)),
+        ["status-attr", rest @ ..] => super::operator::status_attribute(source, rest),
+        ["clearstate", node] => super::operator::clear_state(source, node, |question| asking.agrees(question)),
         ["delete", node] => delete_node(source, node, force),
         ["fence", node] => fence_node(source, node, force),
         _ => Err(error(format!("node: unknown command '{}' (see: crm help)", words.join(" ")))),

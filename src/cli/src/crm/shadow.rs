@@ -111,7 +111,7 @@ impl Shadows {
                 let status = source.cib()?.child("status").cloned().unwrap_or_else(|| Element::new("status"));
                 Ok(format!("{}\n", status.to_pretty()))
             }
-            ["cibstatus", rest @ ..] => Err(super::more::cib_status(rest)),
+            ["cibstatus", rest @ ..] => Err(super::operator::cib_status(rest)),
             _ => Err(error(
                 "cib: list, new NAME, use [NAME], delete NAME, reset NAME, commit [NAME], diff, cibstatus show",
             )),

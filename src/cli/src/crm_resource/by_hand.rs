@@ -1,21 +1,18 @@
 //! `--force-*`, `--validate`: an agent is run here and now, by hand; the cluster does not know of it.
 
 use super::{listing, parameters};
+use crate::agent_process::{self, Answer};
 use crate::crm_mon::View;
 use crate::report::Common;
 use crate::source::Failure;
 use base::exit::{OcfCode, crm};
 use scheduler::status::{Resource, ResourceKind};
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use xml::Element;
 
 /// Time that an agent has unless `--timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Most that is shown of what an agent writes on each of its outputs.
-const MAX_OUTPUT: u64 = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -65,13 +62,6 @@ pub struct Call {
     /// How much an agent shall say (`-V`).
     pub verbose: u8,
     pub timeout: Option<Duration>,
-}
-
-/// What came of it.
-struct Outcome {
-    code: i32,
-    stdout: String,
-    stderr: String,
 }
 
 /// A configured resource's call; refuses what would work against the cluster.
@@ -133,7 +123,7 @@ impl Call {
         Ok((self.text(&outcome), outcome.code))
     }
 
-    fn outcome(&self) -> Result<Outcome, Failure> {
+    fn outcome(&self) -> Result<Answer, Failure> {
         let mut command = self.command()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::new(crm::OSERR, format!("cannot wait for the agent: {e}")))?;
@@ -185,7 +175,7 @@ impl Call {
         Ok(command)
     }
 
-    fn text(&self, outcome: &Outcome) -> String {
+    fn text(&self, outcome: &Answer) -> String {
         let (name, code) = (self.action.name(), outcome.code);
         let of = self.id.as_ref().map(|id| format!("for {id} ")).unwrap_or_default();
         let words = match crate::args::compat_21() {
@@ -200,7 +190,7 @@ impl Call {
         out
     }
 
-    fn element(&self, outcome: &Outcome) -> Element {
+    fn element(&self, outcome: &Answer) -> Element {
         let [class, provider, agent] = &self.agent;
         let mut e = Element::new("resource-agent-action").with("action", self.action.name()).with("class", class);
         e.set("type", agent);
@@ -231,34 +221,13 @@ impl Call {
     }
 }
 
-async fn run(command: &mut tokio::process::Command, limit: Duration) -> Result<Outcome, Failure> {
+async fn run(command: &mut tokio::process::Command, limit: Duration) -> Result<Answer, Failure> {
     let failed = |e: std::io::Error| Failure::new(crm::OSERR, format!("cannot run the agent: {e}"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(failed)?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let whole = async {
-        let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), child.wait());
-        // One that was killed has not answered.
-        let code = status.map_err(failed)?.code().unwrap_or(OcfCode::ERROR.0);
-        Ok(Outcome { code, stdout, stderr })
-    };
-    let ended = tokio::time::timeout(limit, whole).await;
-    if let (Err(_), Some(group)) = (&ended, group) {
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
-    }
-    ended.unwrap_or_else(|_| {
+    let late = || {
         let text = format!("the agent was killed: it had not finished after {} s (--timeout)", limit.as_secs());
-        Err(Failure::new(crm::TIMEOUT, text))
-    })
-}
-
-async fn read(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes).await;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+        Failure::new(crm::TIMEOUT, text)
+    };
+    agent_process::run(command, "", limit).await.map_err(failed)?.ok_or_else(late)
 }
 
 #[cfg(test)]
@@ -281,7 +250,7 @@ mod tests {
         (dir, call)
     }
 
-    fn outcome(dir: &tempfile::TempDir, limit: Duration) -> Result<Outcome, Failure> {
+    fn outcome(dir: &tempfile::TempDir, limit: Duration) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut command = tokio::process::Command::new("sh");
         command.arg(dir.path().join("agent")).env("OCF_RESKEY_ip", "192.0.2.1");
@@ -304,7 +273,7 @@ mod tests {
     #[test]
     fn one_that_hangs_is_killed() {
         let (dir, _) = call("sleep 600");
-        let failure = outcome(&dir, Duration::from_millis(50)).err().expect("it hangs");
+        let failure = outcome(&dir, Duration::from_millis(50)).expect_err("it hangs");
         assert_eq!(failure.code, crm::TIMEOUT);
     }
 }

@@ -1,7 +1,8 @@
 //! `stonith_admin --validate`.
 
 use super::StonithAdmin;
-use crate::fence_agent::{self, Answer, Question};
+use crate::agent_process::Answer;
+use crate::fence_agent::{self, Question};
 use crate::source::Failure;
 use base::exit::crm;
 use xml::{Element, Node};

@@ -157,16 +157,7 @@ impl Event {
 /// An agent's exit code in Pacemaker's words for exit codes.
 pub fn exit_words(code: i32) -> &'static str {
     match OcfCode(code).0 {
-        0 => "OK",
-        1 => "Error occurred",
-        2 => "Invalid parameter",
-        3 => "Unimplemented",
-        4 => "Insufficient privileges",
-        5 => "Not installed",
-        6 => "Not configured",
-        7 => "Not running",
-        8 => "Promoted",
-        9 => "Failed in promoted role",
+        0..=9 => OcfCode(code).title(),
         124 => "Timeout occurred",
         190 => "Service is active but might fail soon",
         191 => "Service is promoted but might fail soon",
