@@ -123,10 +123,11 @@ mod tests {
     /// Two at once, and what a killed process has left: in a container its number comes again, and its file stood in the way.
     #[test]
     fn replacing_a_file_never_fails_by_what_stands_beside_it() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("file");
+        let dir = std::env::temp_dir().join(format!("bascule-replace-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let path = dir.join("file");
         for n in 0..1_000 {
-            std::fs::write(dir.path().join(format!("file.new{}-{n}", std::process::id())), "half").expect("written");
+            std::fs::write(dir.join(format!("file.new{}-{n}", std::process::id())), "half").expect("written");
         }
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -136,6 +137,7 @@ mod tests {
             }
         });
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "19");
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 
     #[test]
