@@ -1,7 +1,7 @@
 //! `pcs status`, `pcs cluster`, `pcs quorum`, `pcs config`; and what Bascule does otherwise.
 
 use super::{constraint, node, resource};
-use crate::client::CallError;
+use crate::client::{CallError, Client};
 use crate::crm_mon::{CrmMon, View};
 use crate::edit::error;
 use crate::grammar::Line;
@@ -216,32 +216,46 @@ fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
     if all && !nodes.is_empty() {
         return Err(error("Cannot specify both --all and a list of nodes."));
     }
-    let own = source.local_node()?;
+    let own = match source.local_node() {
+        // It is about to end, or has: no more than that is wanted.
+        Err(failure) if failure.code == crm::DISCONNECT && nodes.is_empty() && !all => None,
+        own => Some(own?),
+    };
+    if let Some(own) = &own {
+        only_here(source, own, nodes, all)?;
+    }
+    let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
+    match client.post("/v1/shutdown", &wire::api::ShutdownCall::default()) {
+        Ok(wire::api::Done { code: 0 | crm::DISCONNECT, .. }) => {}
+        Ok(done) => return Err(Failure::new(done.code, done.message.unwrap_or_default())),
+        // It was stopping already, and ended before it answered.
+        Err(CallError::Protocol(_) | CallError::NotRunning { .. }) => {}
+        Err(e) if e.exit_code() == crm::DISCONNECT => {}
+        Err(e) => return Err(e.into()),
+    }
+    until_gone(source, client, own.as_deref().unwrap_or("the node"))?;
+    Ok("Stopping Cluster...\n".to_owned())
+}
+
+/// Others cannot be stopped from here.
+fn only_here(source: &Source, own: &str, nodes: &[&str], all: bool) -> Result<(), Failure> {
     let wanted: Vec<String> = match all {
         true => source.status()?.into_iter().flat_map(|s| s.nodes).map(|n| n.name).collect(),
         false => nodes.iter().map(|n| (*n).to_owned()).collect(),
     };
-    if wanted.iter().any(|n| !base::ids::same_node(n, &own)) {
-        let mut failure = error("nothing was stopped: each node is stopped on itself (its resources move away first)");
-        failure.details = wanted.iter().map(|n| format!("on {n}: pcs cluster stop")).collect();
-        return Err(failure);
+    if wanted.iter().all(|n| base::ids::same_node(n, own)) {
+        return Ok(());
     }
-    let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
-    match client.post("/v1/shutdown", &wire::api::ShutdownCall::default()) {
-        Ok(wire::api::Done { code: 0, .. }) => {}
-        Ok(done) => return Err(Failure::new(done.code, done.message.unwrap_or_default())),
-        // It was stopping already, and ended before it answered.
-        Err(CallError::Protocol(_) | CallError::NotRunning { .. }) => {}
-        Err(e) => return Err(e.into()),
-    }
-    until_gone(source, &own)?;
-    Ok("Stopping Cluster...\n".to_owned())
+    let mut failure = error("nothing was stopped: each node is stopped on itself (its resources move away first)");
+    failure.details = wanted.iter().map(|n| format!("on {n}: pcs cluster stop")).collect();
+    Err(failure)
 }
 
 /// Until nobody answers here any more; what the node runs moves away before.
-fn until_gone(source: &Source, own: &str) -> Result<(), Failure> {
+fn until_gone(source: &Source, client: &Client, own: &str) -> Result<(), Failure> {
     let (began, mut told) = (Instant::now(), Instant::now());
-    while !source.status().is_err_and(|f| f.code == crm::DISCONNECT) {
+    // A node that answers that it is shutting down is still there.
+    while !matches!(client.get::<wire::api::NodeStatus>("/v1/status"), Err(CallError::NotRunning { .. })) {
         if began.elapsed() > STOP_LIMIT {
             return Err(error(format!(
                 "{own} has not stopped within {} s: 'pcs status' says what holds it",
