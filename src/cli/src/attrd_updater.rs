@@ -201,6 +201,13 @@ pub fn master(args: Vec<OsString>) -> i32 {
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_str() {
+            Some("--promote" | "--demote") => {
+                kernel::errln!(
+                    "crm_master: it sets how much a node is preferred for the promoted role, and promotes nothing itself: \
+                     crm_master -r RESOURCE -v SCORE, or crm resource promote RESOURCE"
+                );
+                return crm::USAGE;
+            }
             Some("-r" | "--resource") => promotion.push(args.next().unwrap_or_default()),
             _ => rest.push(arg),
         }

@@ -258,6 +258,20 @@ pub fn user_name() -> String {
     user.map(|u| u.name).unwrap_or_default()
 }
 
+/// A file's text; of one that ends in `.bz2`, as the history of inputs has them, what is in it.
+pub fn text_of(path: &std::path::Path) -> std::io::Result<String> {
+    if path.extension().is_none_or(|end| end != "bz2") {
+        return std::fs::read_to_string(path);
+    }
+    let mut text = String::new();
+    let limit = xml::MAX_BYTES as u64;
+    bzip2::read::MultiBzDecoder::new(kernel::files::open_regular(path)?).take(limit + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > limit {
+        true => Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("more than {limit} bytes"))),
+        false => Ok(text),
+    }
+}
+
 /// XML from a file, an argument or standard input, with the name to use in messages; a file wins over text over pipe.
 pub fn read_xml(
     file: Option<&std::path::Path>,
@@ -269,8 +283,8 @@ pub fn read_xml(
     let (text, name) = match (file.filter(|f| f.as_os_str() != "-"), text, pipe) {
         (Some(path), _, _) => {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {name}: {e}")))?;
+            let text =
+                text_of(path).map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {name}: {e}")))?;
             (text, name)
         }
         (None, Some(text), _) => (text.to_owned(), "XML argument".to_owned()),

@@ -144,6 +144,9 @@ pub struct CrmError {
     /// Take the numbers as return codes; else they are those of older releases
     #[arg(short = 'r', long)]
     rc: bool,
+    /// Guides have it; no release of the original does
+    #[arg(short = 's', hide = true)]
+    stray: bool,
     /// The codes to explain
     #[arg(value_name = "CODE", allow_negative_numbers = true)]
     codes: Vec<i32>,
@@ -164,6 +167,9 @@ impl Command for CrmError {
 
     fn execute(&self) -> Result<i32, Failure> {
         let kind = Kind::of(self.exit, self.rc);
+        if self.stray {
+            kernel::errln!("crm_error: warning: there is no option -s: the numbers are taken as codes of older releases (-r, -X: else)");
+        }
         let list = self.list || self.codes.is_empty();
         let codes = if list { kind.all() } else { self.codes.clone() };
         let line = |code: &i32| match (kind.describe(*code), self.name, list) {

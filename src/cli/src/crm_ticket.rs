@@ -31,26 +31,26 @@ pub struct CrmTicket {
     #[arg(short = 'c', long, group = "command", help_heading = "Queries")]
     constraints: bool,
     /// Grant a ticket to this site (needs --force)
-    #[arg(short = 'g', long, group = "command", help_heading = "Commands")]
+    #[arg(short = 'g', long, help_heading = "Commands")]
     grant: bool,
     /// Revoke a ticket from this site (needs --force)
-    #[arg(short = 'r', long, group = "command", help_heading = "Commands")]
+    #[arg(short = 'r', long, help_heading = "Commands")]
     revoke: bool,
     /// What depends on the ticket is to be stopped in good order
-    #[arg(short = 's', long, group = "command", help_heading = "Commands")]
+    #[arg(short = 's', long, help_heading = "Commands")]
     standby: bool,
     /// End the standby
-    #[arg(short = 'a', long, group = "command", help_heading = "Commands")]
+    #[arg(short = 'a', long, help_heading = "Commands")]
     activate: bool,
     /// Show an attribute
     #[arg(short = 'G', long, value_name = "ATTRIBUTE", group = "command", help_heading = "Advanced")]
     get_attr: Option<String>,
-    /// Set an attribute (with --attr-value)
-    #[arg(short = 'S', long, value_name = "ATTRIBUTE", group = "command", help_heading = "Advanced")]
-    set_attr: Option<String>,
+    /// Set an attribute (each with its --attr-value); it may stand beside a command, and all is one change
+    #[arg(short = 'S', long, value_name = "ATTRIBUTE", help_heading = "Advanced")]
+    set_attr: Vec<String>,
     /// Delete an attribute
-    #[arg(short = 'D', long, value_name = "ATTRIBUTE", group = "command", help_heading = "Advanced")]
-    delete_attr: Option<String>,
+    #[arg(short = 'D', long, value_name = "ATTRIBUTE", help_heading = "Advanced")]
+    delete_attr: Vec<String>,
     /// Forget the ticket's state at this site
     #[arg(short = 'C', long, group = "command", help_heading = "Advanced")]
     cleanup: bool,
@@ -59,7 +59,7 @@ pub struct CrmTicket {
     ticket: Option<String>,
     /// The value for --set-attr
     #[arg(short = 'v', long, value_name = "VALUE", allow_hyphen_values = true)]
-    attr_value: Option<String>,
+    attr_value: Vec<String>,
     /// With --get-attr: what to show if there is none
     #[arg(short = 'd', long, value_name = "VALUE", allow_hyphen_values = true)]
     default: Option<String>,
@@ -75,6 +75,9 @@ pub struct CrmTicket {
     /// Only the value
     #[arg(short = 'Q', long)]
     quiet: bool,
+    /// Nothing stands here: guides put the ticket behind --grant
+    #[arg(hide = true)]
+    stray: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -84,6 +87,7 @@ const EXAMPLES: &str = "Examples:
   crm_ticket --ticket A --constraints            what depends on A
   crm_ticket --ticket A --standby                stop in good order what depends on A
   crm_ticket --ticket A --grant --force          grant A by hand, where no arbitrator does
+  crm_ticket --ticket A --grant --force -S owner -v 7     grant, and set an attribute in the same change
   crm_ticket --ticket A --get-attr granted
 
 Exit codes: 0 done; 64 usage; 105 no such ticket or attribute; 107 it needs --force";
@@ -126,6 +130,9 @@ impl Command for CrmTicket {
     }
 
     fn execute(&self) -> Result<i32, Failure> {
+        if let Some(word) = &self.stray {
+            return Err(Failure::usage(format!("'{word}' stands alone: a ticket is named with --ticket, as in: {}", self.meant(word))));
+        }
         let source = Source::open();
         let cib = source.cib()?;
         let tickets = tickets(&cib);
@@ -237,43 +244,78 @@ impl CrmTicket {
             let criteria = Element::new("ticket_state").with("id", id);
             return source.call(sign(Request::new(Op::Delete, status(), Some(criteria)))).map(drop);
         }
-        if let Some(name) = &self.delete_attr {
-            let id = self.id()?;
-            if name == GRANTED {
-                self.forced(id, Change::Revoke)?;
-            }
-            return delete(source, id, name);
-        }
-        let (name, value) = self.wanted()?;
+        let (set, gone) = (self.wanted()?, &self.delete_attr);
         let id = self.id()?;
-        if name == GRANTED {
-            self.forced(id, if base::text::is_true(&value) { Change::Grant } else { Change::Revoke })?;
+        let granted = set.iter().rev().find(|(name, _)| *name == GRANTED).map(|(_, value)| base::text::is_true(value));
+        match granted {
+            Some(true) => self.forced(id, Change::Grant)?,
+            Some(false) => self.forced(id, Change::Revoke)?,
+            None if gone.iter().any(|name| name == GRANTED) => self.forced(id, Change::Revoke)?,
+            None => {}
         }
-        let mut state = Element::new("ticket_state").with("id", id).with(&name, &value);
-        if name == GRANTED && base::text::is_true(&value) && !known(id).is_some_and(|t| t.is(GRANTED)) {
-            state.set(LAST_GRANTED, crate::source::now().secs().to_string());
+        let new = Element::new("ticket_state").with("id", id);
+        let mut change = set.iter().fold(new, |e, (name, value)| e.with(name, value));
+        if granted == Some(true) && !known(id).is_some_and(|t| t.is(GRANTED)) {
+            change.set(LAST_GRANTED, crate::source::now().secs().to_string());
         }
-        let frame = Element::new("status").with_child(Element::new("tickets").with_child(state));
+        let held = known(id).filter(|t| gone.iter().any(|name| t.attr(name).is_some()));
+        if let Some(t) = held {
+            let kept = t.state.iter().filter(|(name, _)| !gone.iter().any(|g| g == name));
+            let mut whole = kept.fold(Element::new("ticket_state").with("id", id), |e, (n, v)| e.with(n, v));
+            change.attrs().for_each(|(name, value)| whole.set(name, value));
+            return source.call(sign(Request::new(Op::Replace, status(), Some(whole)))).map(drop);
+        }
+        // What is not there need not go.
+        if set.is_empty() {
+            return Ok(());
+        }
+        let frame = Element::new("status").with_child(Element::new("tickets").with_child(change));
         source.call(sign(Request::upsert("status", frame))).map(drop)
     }
 
-    /// The attribute to set, and its value.
-    fn wanted(&self) -> Result<(String, String), Failure> {
+    /// The attributes to set, with their values.
+    fn wanted(&self) -> Result<Vec<(&str, &str)>, Failure> {
         let short = [
             (self.grant, GRANTED, "true"),
             (self.revoke, GRANTED, "false"),
             (self.standby, STANDBY, "true"),
             (self.activate, STANDBY, "false"),
         ];
-        if let Some((_, name, value)) = short.iter().find(|(chosen, _, _)| *chosen) {
-            return Ok(((*name).to_owned(), (*value).to_owned()));
+        let mut all: Vec<(&str, &str)> =
+            short.iter().filter(|(chosen, _, _)| *chosen).map(|(_, name, value)| (*name, *value)).collect();
+        let (mut names, mut values) = (self.set_attr.iter(), self.attr_value.iter());
+        loop {
+            match (names.next(), values.next()) {
+                (Some(name), Some(value)) if !value.is_empty() => all.push((name, value)),
+                (Some(name), _) => {
+                    return Err(Failure::usage(format!("Must supply attribute value with -v for -S {name}")));
+                }
+                (None, Some(value)) => {
+                    return Err(Failure::usage(format!("Must supply attribute name with -S for -v {value}")));
+                }
+                (None, None) if all.is_empty() && self.delete_attr.is_empty() => {
+                    return Err(Failure::usage("Must supply a command"));
+                }
+                (None, None) => return Ok(all),
+            }
         }
-        match (&self.set_attr, &self.attr_value) {
-            (Some(name), Some(value)) if !value.is_empty() => Ok((name.clone(), value.clone())),
-            (Some(name), _) => Err(Failure::usage(format!("Must supply attribute value with -v for -S {name}"))),
-            (None, Some(value)) => Err(Failure::usage(format!("Must supply attribute name with -S for -v {value}"))),
-            (None, None) => Err(Failure::usage("Must supply a command")),
-        }
+    }
+
+    /// What somebody meant who typed the ticket behind a command.
+    fn meant(&self, word: &str) -> String {
+        let id = self.ticket.as_deref().unwrap_or(word);
+        let chosen = [
+            (self.grant, "--grant --force"),
+            (self.revoke, "--revoke --force"),
+            (self.standby, "--standby"),
+            (self.activate, "--activate"),
+            (self.cleanup, "--cleanup"),
+            (self.details, "--details"),
+            (self.constraints, "--constraints"),
+            (self.query_xml, "--query-xml"),
+        ];
+        let command = chosen.iter().find(|(chosen, _)| *chosen).map_or("--info", |(_, command)| command);
+        format!("crm_ticket --ticket {id} {command}")
     }
 
     fn forced(&self, id: &str, change: Change) -> Result<(), Failure> {
@@ -281,7 +323,9 @@ impl CrmTicket {
             return Ok(());
         }
         kernel::errln!("{}", change.warning(id));
-        Err(Failure::new(crm::UNSAFE, "Ticket modification not allowed without --force"))
+        // What boothd takes for a tool that can change several attributes at once is told by 2.1's code.
+        let code = if args::compat_21() { crm::INSUFFICIENT_PRIV } else { crm::UNSAFE };
+        Err(Failure::new(code, "Ticket modification not allowed without --force"))
     }
 }
 
@@ -311,16 +355,6 @@ impl Change {
 
 fn status() -> Target {
     Target::Section("status".to_owned())
-}
-
-fn delete(source: &Source, id: &str, name: &str) -> Result<(), Failure> {
-    let cib = source.cib()?;
-    let Some(state) = states(&cib).find(|e| e.id() == Some(id)) else { return Ok(()) };
-    let mut without = state.clone();
-    if without.remove_attr(name).is_none() {
-        return Ok(());
-    }
-    source.call(sign(Request::new(Op::Replace, status(), Some(without)))).map(drop)
 }
 
 fn states(cib: &Element) -> impl Iterator<Item = &Element> {

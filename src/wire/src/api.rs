@@ -47,6 +47,8 @@ pub const USER_HEADER: &str = "bascule-user";
 pub const DEFAULT_RUN_DIR: &str = "/run/bascule";
 /// State directory unless `BASCULE_STATE_DIR` says otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/bascule";
+/// Below the state directory: what transitions were made from.
+pub const INPUTS_DIR: &str = "pengine";
 /// Largest answer; a CIB of thousands of resources stays far below it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Largest body of a request: one of the largest that the CIB accepts, as JSON. Larger ones are refused unread.

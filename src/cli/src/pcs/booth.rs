@@ -1,5 +1,8 @@
-//! `pcs booth`: the tickets of this host's `booth.conf` (or of one of one's own), and the resources that run a site's daemon. What runs
-//! on other hosts, and tickets that are granted, are booth's own commands' affair.
+//! `pcs booth`: `booth.conf` of this host (or of an instance, or one of one's own) and its tickets, the resources that run a site's
+//! daemon, and by way of booth's own command what runs and who has which ticket. What runs on other hosts is theirs.
+
+mod daemon;
+mod files;
 
 use super::report::{Report, quoted};
 use super::unable;
@@ -9,6 +12,10 @@ use crate::source::{Failure, Source};
 use std::path::{Path, PathBuf};
 use xml::Element;
 
+/// Where booth looks for its files.
+const DIR: &str = "/etc/booth";
+/// An option that some releases need for the key to count, and others do not know.
+const ENABLE_AUTHFILE: &str = "enable-authfile";
 const MAX_BYTES: u64 = 1024 * 1024;
 const TICKET: [&str; 9] = [
     "acquire-after",
@@ -22,27 +29,64 @@ const TICKET: [&str; 9] = [
     "weights",
 ];
 
+/// One of the daemons that may run on a host: `--name`, or the files that `--booth-conf` and `--booth-key` say.
+pub struct Instance {
+    name: String,
+    conf: PathBuf,
+    key: PathBuf,
+}
+
+impl Instance {
+    fn of(line: &Line) -> Result<Instance, Failure> {
+        let name = line.value("--name").unwrap_or("booth");
+        if name.contains('/') || name.is_empty() {
+            return Err(unable(&[format!("booth name '{name}' is not valid, it cannot contain '/' characters")]));
+        }
+        let beside = |option: &str, end: &str| {
+            line.value(option).map_or_else(|| Path::new(DIR).join(format!("{name}.{end}")), PathBuf::from)
+        };
+        Ok(Instance { name: name.to_owned(), conf: beside("--booth-conf", "conf"), key: beside("--booth-key", "key") })
+    }
+}
+
 pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<String, Failure> {
-    let path = line.value("--booth-conf").map_or("/etc/booth/booth.conf".into(), PathBuf::from);
-    let name = line.value("--name").unwrap_or("booth");
+    let at = Instance::of(line)?;
     match words {
-        ["config"] => Ok(read(&path)?),
-        ["ticket", "list"] => Ok(tickets(&read(&path)?).map(|(_, name)| format!("{name}\n")).collect()),
+        ["config"] => Ok(read(&at.conf)?),
+        ["ticket", "list"] => Ok(tickets(&read(&at.conf)?).map(|(_, name)| format!("{name}\n")).collect()),
         ["ticket", "add", ticket, options @ ..] => {
-            let new = with_ticket(&read(&path)?, ticket, options, Report::of(line))?;
-            write(&path, &new)
+            let new = with_ticket(&read(&at.conf)?, ticket, options, Report::of(line))?;
+            write(&at.conf, &new)
         }
         ["ticket", "remove" | "delete", ticket] => {
-            let new = without_ticket(&read(&path)?, ticket)?;
-            write(&path, &new)
+            let new = without_ticket(&read(&at.conf)?, ticket)?;
+            write(&at.conf, &new)
         }
-        ["create", "ip", address] => create(source, name, address),
-        ["remove" | "delete"] => remove(source, name),
-        _ => Err(error(
-            "'pcs booth' edits a file and the resources of a site: booth's own commands do the rest ('booth list', 'booth grant', …), \
-             and booth.conf and its key are copied to every site by hand",
-        )),
+        ["ticket", verb @ ("grant" | "revoke"), ticket, site @ ..] => daemon::ticket(source, &at, verb, ticket, site),
+        ["create", "ip", address] => create(source, &at, address),
+        ["remove" | "delete"] => remove(source, &at),
+        ["setup", peers @ ..] => files::setup(&at, line, peers),
+        ["destroy"] => files::destroy(source, &at, line),
+        ["status"] => daemon::status(&at),
+        ["restart"] => daemon::restart(source, &at, line),
+        [verb @ ("start" | "stop" | "enable" | "disable")] => daemon::service(&at, verb),
+        ["enable-authfile"] => write(&at.conf, &with_authfile(&read(&at.conf)?, true)),
+        ["clean-enable-authfile"] => write(&at.conf, &with_authfile(&read(&at.conf)?, false)),
+        ["config" | "pull" | "sync", ..] => Err(error(format!(
+            "what is on other hosts is copied by hand: scp -p {0} {1} HOST:{DIR}/ (and the other way round), with the key readable by \
+             its owner alone",
+            at.conf.display(),
+            at.key.display()
+        ))),
+        _ => Err(error(format!("unknown command 'booth {}' (see: pcs booth help)", words.join(" ")))),
     }
+}
+
+/// With the option, before the tickets, or without it.
+fn with_authfile(text: &str, on: bool) -> String {
+    let kept = text.lines().filter(|line| setting(line).is_none_or(|(name, _)| name != ENABLE_AUTHFILE));
+    let own = on.then(|| format!("{ENABLE_AUTHFILE} = yes\n"));
+    own.into_iter().chain(kept.map(|line| format!("{line}\n"))).collect()
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -58,9 +102,13 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 fn write(path: &Path, text: &str) -> Result<String, Failure> {
-    let failed = |e: std::io::Error| error(format!("Unable to write {}: {e}", path.display()));
-    kernel::files::replace(path, text.as_bytes(), 0o644).map_err(failed)?;
+    replace(path, text.as_bytes(), 0o644)?;
     Ok(String::new())
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| error(format!("Unable to write {}: {e}", path.display()));
+    kernel::files::replace(path, bytes, mode).map_err(failed)
 }
 
 /// `NAME = VALUE` of a line, without quotes.
@@ -121,11 +169,11 @@ fn without_ticket(text: &str, ticket: &str) -> Result<String, Failure> {
 }
 
 /// The site's address and its daemon, as a group; refused where the file is not there.
-fn create(source: &Source, name: &str, address: &str) -> Result<String, Failure> {
-    let conf = format!("/etc/booth/{name}.conf");
-    read(Path::new(&conf))?;
+fn create(source: &Source, at: &Instance, address: &str) -> Result<String, Failure> {
+    read(&at.conf)?;
+    let (name, conf) = (&at.name, at.conf.display().to_string());
     edit(source, |configuration| {
-        if !instances(configuration, &conf).is_empty() {
+        if !instances(configuration, &at.conf).is_empty() {
             return Err(unable(&[format!("booth instance '{name}' is already created as cluster resource")]));
         }
         let group = format!("booth-{name}-group");
@@ -148,20 +196,21 @@ fn create(source: &Source, name: &str, address: &str) -> Result<String, Failure>
 }
 
 /// Services of that file.
-fn instances(configuration: &Element, conf: &str) -> Vec<String> {
+fn instances(configuration: &Element, conf: &Path) -> Vec<String> {
+    let conf = conf.to_str();
     let resources = configuration.child("resources").into_iter().flat_map(Element::descendants);
     let is = |e: &&Element| {
-        let config = e.descendants().any(|p| p.attr("name") == Some("config") && p.attr("value") == Some(conf));
+        let config = e.descendants().any(|p| p.attr("name") == Some("config") && p.attr("value") == conf);
         e.name() == "primitive" && e.attr("type") == Some("booth-site") && config
     };
     resources.filter(is).filter_map(Element::id).map(str::to_owned).collect()
 }
 
-fn remove(source: &Source, name: &str) -> Result<String, Failure> {
+fn remove(source: &Source, at: &Instance) -> Result<String, Failure> {
     edit(source, |configuration| {
-        let found = instances(configuration, &format!("/etc/booth/{name}.conf"));
+        let found = instances(configuration, &at.conf);
         if found.is_empty() {
-            return Err(unable(&[format!("booth instance '{name}' not found in cib")]));
+            return Err(unable(&[format!("booth instance '{}' not found in cib", at.name)]));
         }
         for id in found {
             let ip = id.strip_suffix("-service").map(|stem| format!("{stem}-ip"));

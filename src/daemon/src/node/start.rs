@@ -163,7 +163,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let (facts_to, facts) = mpsc::unbounded_channel();
     let (fenced_to, fenced) = mpsc::unbounded_channel();
     let (scheduled_to, scheduled) = mpsc::unbounded_channel();
-    let schedules = schedule::start(scheduled_to, args.state_dir.join("failed-transitions"))?;
+    let schedules = schedule::start(scheduled_to, args.state_dir.clone())?;
     let mut places = Places::standard(run_dir.clone());
     places.helpers = helper_links(&run_dir).await;
     let runner = Runner::new(Some(Arc::new(native::InProcess(agents.clone()))), places);

@@ -9,6 +9,7 @@
 //! The newest job counts: those that wait when the thread is free are skipped. Only [`start`] makes threads and processes.
 
 mod frame;
+mod inputs;
 mod kept;
 mod worker;
 
@@ -16,6 +17,7 @@ pub(crate) use worker::run as run_worker;
 
 use base::WallTime;
 use frame::Order;
+use inputs::Inputs;
 use kept::Kept;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -66,20 +68,22 @@ impl Failure {
     }
 }
 
-/// Starts the thread and the first worker. Inputs of failed runs are kept below `keep_in`.
+/// Starts the thread and the first worker. Inputs are kept below `state_dir`: of failed runs, and of all that led to something.
 pub(crate) fn start(
     done: tokio::sync::mpsc::UnboundedSender<Answer>,
-    keep_in: PathBuf,
+    state_dir: PathBuf,
 ) -> std::io::Result<mpsc::Sender<Job>> {
     let (jobs, inbox) = mpsc::channel::<Job>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("schedule".into()).spawn(move || {
         let mut worker = None;
-        let mut kept = Kept::new(keep_in);
+        let mut kept = Kept::new(state_dir.join("failed-transitions"));
+        let inputs = Inputs::new(state_dir.join(wire::api::INPUTS_DIR));
         runtime.block_on(async { worker = Worker::start().inspect_err(|e| tracing::error!("{e}")).ok() });
         while let Ok(first) = inbox.recv() {
             let job = inbox.try_iter().last().unwrap_or(first);
-            let result = runtime.block_on(run(&mut worker, &job)).map_err(|failure| {
+            let result = runtime.block_on(run(&mut worker, &job)).inspect(|s| inputs.keep(&job.cib, job.wall, s));
+            let result = result.map_err(|failure| {
                 if failure.is_a_fault() { kept.keep(&job.cib, &failure.to_string()) } else { failure.to_string() }
             });
             if done.send((job.ticket, result)).is_err() {
