@@ -283,8 +283,7 @@ pub fn read_xml(
     let (text, name) = match (file.filter(|f| f.as_os_str() != "-"), text, pipe) {
         (Some(path), _, _) => {
             let name = path.display().to_string();
-            let text =
-                text_of(path).map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {name}: {e}")))?;
+            let text = text_of(path).map_err(|e| Failure::new(crm::NOINPUT, format!("cannot read {name}: {e}")))?;
             (text, name)
         }
         (None, Some(text), _) => (text.to_owned(), "XML argument".to_owned()),

@@ -168,7 +168,9 @@ impl Command for CrmError {
     fn execute(&self) -> Result<i32, Failure> {
         let kind = Kind::of(self.exit, self.rc);
         if self.stray {
-            kernel::errln!("crm_error: warning: there is no option -s: the numbers are taken as codes of older releases (-r, -X: else)");
+            kernel::errln!(
+                "crm_error: warning: there is no option -s: the numbers are taken as codes of older releases (-r, -X: else)"
+            );
         }
         let list = self.list || self.codes.is_empty();
         let codes = if list { kind.all() } else { self.codes.clone() };

@@ -131,7 +131,10 @@ impl Command for CrmTicket {
 
     fn execute(&self) -> Result<i32, Failure> {
         if let Some(word) = &self.stray {
-            return Err(Failure::usage(format!("'{word}' stands alone: a ticket is named with --ticket, as in: {}", self.meant(word))));
+            return Err(Failure::usage(format!(
+                "'{word}' stands alone: a ticket is named with --ticket, as in: {}",
+                self.meant(word)
+            )));
         }
         let source = Source::open();
         let cib = source.cib()?;

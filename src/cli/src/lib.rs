@@ -22,6 +22,7 @@ mod crm_diff;
 mod crm_error;
 mod crm_mon;
 mod crm_node;
+mod crm_report;
 mod crm_resource;
 mod crm_rule;
 mod crm_shadow;
@@ -84,6 +85,7 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_master", "set a promotion score; for resource agents", attrd_updater::master),
     applet("crm_mon", "show the cluster's status", crm_mon::main),
     applet("crm_node", "show this node's name and id, and all nodes", crm_node::main),
+    applet("crm_report", "collect all that is needed to look into a failure", crm_report::main),
     applet("crm_resource", "list, move, clean up and configure resources", crm_resource::main),
     applet("crm_rule", "check whether a rule is in effect", crm_rule::main),
     applet("crm_shadow", "work on a copy of the configuration", crm_shadow::main),
@@ -126,6 +128,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_failcount", crm_attribute::CrmFailcount::command),
     ("crm_mon", crm_mon::CrmMon::command),
     ("crm_node", crm_node::CrmNode::command),
+    ("crm_report", crm_report::CrmReport::command),
     ("crm_resource", crm_resource::CrmResource::command),
     ("crm_rule", crm_rule::CrmRule::command),
     ("crm_shadow", crm_shadow::CrmShadow::command),

@@ -32,11 +32,9 @@ fn said(out: &Output) -> String {
 /// Tickets, peers and daemon, each under its title.
 pub fn status(at: &Instance) -> Result<String, Failure> {
     let mut text = String::new();
-    for (verb, title, what) in [
-        ("list", "TICKETS:", "tickets"),
-        ("peers", "PEERS:", "peers"),
-        ("status", "DAEMON STATUS:", "daemon"),
-    ] {
+    for (verb, title, what) in
+        [("list", "TICKETS:", "tickets"), ("peers", "PEERS:", "peers"), ("status", "DAEMON STATUS:", "daemon")]
+    {
         let out = booth(&[verb, "-c", &at.name])?;
         let idle = verb == "status" && out.status.code() == Some(NOT_RUNNING);
         if !out.status.success() && !idle {
@@ -80,7 +78,8 @@ fn bound_address(cib: &Element, conf: &Path) -> Option<String> {
     let configuration = cib.child("configuration")?;
     let ids = instances(configuration, conf);
     let groups = configuration.child("resources")?.descendants().filter(|e| e.name() == "group");
-    let with = |g: &&Element| g.elements_named("primitive").filter_map(Element::id).any(|id| ids.iter().any(|i| i == id));
+    let with =
+        |g: &&Element| g.elements_named("primitive").filter_map(Element::id).any(|id| ids.iter().any(|i| i == id));
     let mut addresses = groups.filter(with).flat_map(|g| g.elements_named("primitive")).filter_map(|p| {
         let is = p.attr("type") == Some("IPaddr2");
         let ip = p.descendants().find(|nv| nv.attr("name") == Some("ip"))?.attr("value")?;

@@ -131,10 +131,7 @@ mod tests {
         setup(&at, &line, &words).expect("sound");
         let text = std::fs::read_to_string(&at.conf).expect("written");
         let key = at.key.display();
-        assert_eq!(
-            text,
-            format!("authfile = {key}\nsite = 10.0.0.1\nsite = 10.0.0.2\narbitrator = 10.0.0.3\n")
-        );
+        assert_eq!(text, format!("authfile = {key}\nsite = 10.0.0.1\nsite = 10.0.0.2\narbitrator = 10.0.0.3\n"));
         assert_eq!(std::fs::read(&at.key).expect("written").len(), KEY_BYTES);
         for (words, why) in [
             (&words[..], "already exists, use --force"),
