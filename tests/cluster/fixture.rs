@@ -27,6 +27,8 @@ pub struct Cluster {
     pub state_dirs: BTreeMap<&'static str, PathBuf>,
     /// Environment of every node.
     pub env: BTreeMap<&'static str, String>,
+    /// What each node finds in place of its host's: ours, and the path.
+    pub etc: Vec<(PathBuf, PathBuf)>,
     /// Standard error of the next node, in place of its log.
     pub stderr: Option<std::io::PipeWriter>,
     dir: tempfile::TempDir,
@@ -53,6 +55,7 @@ impl Cluster {
             node_words: BTreeMap::new(),
             state_dirs: BTreeMap::new(),
             env: BTreeMap::new(),
+            etc: Vec::new(),
             stderr: None,
             dir,
         }
@@ -92,13 +95,21 @@ impl Cluster {
             .open(self.path(&format!("{name}.log")))
             .expect("a log file");
         let mut command = tokio::process::Command::new(BASCULE);
-        if self.path("hosts").exists() {
-            // Names as the test has them, for this process alone.
+        let hosts = Some(self.path("hosts")).filter(|h| h.exists()).map(|hosts| (hosts, PathBuf::from("/etc/hosts")));
+        let etc: Vec<&(PathBuf, PathBuf)> = self.etc.iter().chain(&hosts).filter(|(_, path)| path.exists()).collect();
+        if !etc.is_empty() {
+            // Names and files as the test has them, for this process alone.
             command = tokio::process::Command::new("unshare");
-            let line = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
-            command.args(["-m", "sh", "-c", line, "sh"]).arg(self.path("hosts")).arg(BASCULE);
+            let line =
+                "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" && shift 2 || exit 1; done; shift; exec \"$@\"";
+            command.args(["-m", "sh", "-c", line, "sh"]);
+            etc.iter().for_each(|(ours, path)| drop(command.arg(ours).arg(path)));
+            command.arg("--").arg(BASCULE);
         }
-        command.arg("node").arg("--config").arg(self.path("corosync.conf"));
+        // One that is a cluster of its own.
+        let conf = self.path(&format!("{name}.conf"));
+        let conf = if conf.exists() { conf } else { self.path("corosync.conf") };
+        command.arg("node").arg("--config").arg(conf);
         let own = self.path(&format!("{name}.authkey"));
         command.arg("--authkey").arg(if own.exists() { own } else { self.path("authkey") });
         command.arg("--state-dir").arg(self.state_dir(name)).arg("--run-dir").arg(self.run_dir(name));

@@ -10,21 +10,26 @@ use note;
 
 mod acl;
 mod alert;
+mod assist;
 mod bundle;
 mod configure;
 mod constraints;
 mod control;
+mod history;
 mod load;
 mod meta;
 mod operator;
 mod options;
 mod primitive;
 mod ra;
+mod scripts;
+mod sets;
 mod shadow;
 mod show;
 mod table;
 mod topology;
 mod trace;
+mod what_if;
 
 pub use configure::modernise;
 
@@ -50,6 +55,8 @@ pub struct Shell {
     wait: bool,
     options: options::Options,
     shadows: shadow::Shadows,
+    history: history::History,
+    templates: scripts::Templates,
 }
 
 /// What a line wants.
@@ -85,6 +92,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
         wait,
         options,
         shadows: shadow::Shadows::default(),
+        history: history::History::default(),
+        templates: scripts::Templates::default(),
     };
     let lines_from = match leading(&mut shell, &mut words) {
         Ok(lines_from) => lines_from,
@@ -152,7 +161,9 @@ fn say(failure: &Failure) -> i32 {
     codes::ERROR
 }
 
-const LEVELS: [&str; 6] = ["configure", "resource", "node", "ra", "options", "cib"];
+const LEVELS: [&str; 8] = ["configure", "resource", "node", "ra", "options", "cib", "script", "history"];
+/// Levels within levels.
+const INNER: [[&str; 2]; 3] = [["configure", "assist"], ["configure", "template"], ["cib", "cibstatus"]];
 
 const STYLES: [&str; 4] = ["plain", "color-always", "color", "uppercase"];
 
@@ -208,7 +219,9 @@ impl Shell {
         if words[0] == "configure"
             && !matches!(
                 words[1..],
-                ["commit" | "show" | "save" | "verify" | "upgrade" | "simulate" | "ptest", ..] | ["schema"]
+                ["commit" | "show" | "save" | "verify" | "upgrade" | "simulate" | "ptest", ..]
+                    | ["schema"]
+                    | ["template", "list" | "show" | "new" | "edit" | "delete" | "load", ..]
             )
         {
             self.commit()?;
@@ -265,8 +278,15 @@ impl Shell {
                 let sound = faults.iter().all(|p| p.severity == cib::Severity::Info);
                 if sound { Ok(String::new()) } else { Err(Failure::new(codes::ERROR, "")) }
             }
-            "script" => operator::script(words),
-            "history" => Err(operator::elsewhere(level)),
+            "script" => match scripts::run(words)? {
+                scripts::Outcome::Said(text) => Ok(text),
+                outcome => {
+                    let said = self.fill_in(outcome)?;
+                    self.commit()?;
+                    Ok(said)
+                }
+            },
+            "history" => self.history.run(&self.source, words),
             "configure" => self.configure(words),
             "resource" => control::resource(&self.source, words, self.asking()),
             "node" => control::node(&self.source, words, self.asking()),
@@ -376,8 +396,13 @@ impl Shell {
                 let configuration = self.working()?.configuration.clone();
                 operator::simulate(&self.source, &configuration, rest)
             }
-            ["assist"] => Ok(String::new()),
-            ["assist", ..] => Err(operator::elsewhere("assist")),
+            ["assist", rest @ ..] => assist::run(&mut self.working()?.configuration, rest),
+            ["template"] => Ok(String::new()),
+            ["template", rest @ ..] => {
+                let editor = self.options.editor();
+                let outcome = self.templates.run(rest, |text| load::edited(&editor, text))?;
+                self.fill_in(outcome)
+            }
             [verb @ ("verify" | "validate-all" | "_test"), ..] => {
                 let working = self.working()?;
                 Ok(configure::verify(&working.configuration, *verb == "verify"))
@@ -422,6 +447,21 @@ impl Shell {
                 Ok(said)
             }
         }
+    }
+
+    /// Lines of a recipe, as if they were typed.
+    fn fill_in(&mut self, outcome: scripts::Outcome) -> Result<String, Failure> {
+        let (said, lines) = match outcome {
+            scripts::Outcome::Said(text) => return Ok(text),
+            scripts::Outcome::Configure { said, lines } => (said, lines),
+        };
+        let asking = self.asking();
+        let working = self.working()?;
+        let told = load::text(&mut working.configuration, &lines, "template", load::How::Update, asking)?;
+        if working.modern {
+            configure::modernise(&mut working.configuration);
+        }
+        Ok(told + &said)
     }
 
     fn set_schema(&self, name: &str) -> Result<String, Failure> {
@@ -519,9 +559,11 @@ impl Shell {
             ["quit" | "exit" | "bye"] => return Ok(None),
             ["up" | "back" | "end" | "cd" | ".."] => drop(level.pop()),
             [name] if level.is_empty() && LEVELS.contains(name) => level.push((*name).to_owned()),
+            [name] if level.len() == 1 && INNER.iter().any(|[outer, inner]| *outer == level[0] && inner == name) => {
+                level.push((*name).to_owned());
+            }
             words => {
-                let words: Vec<&str> =
-                    level.last().map(String::as_str).into_iter().chain(words.iter().copied()).collect();
+                let words: Vec<&str> = level.iter().map(String::as_str).chain(words.iter().copied()).collect();
                 let words: Vec<&str> = words.into_iter().map(|w| if w == "?" { "help" } else { w }).collect();
                 return match self.parse(&words)? {
                     Asked::Perform(line) => self.level(&line.words[0], &line.words()[1..]).map(Some),

@@ -7,7 +7,7 @@ mod collect;
 mod conceal;
 mod others;
 mod pack;
-mod when;
+pub mod when;
 
 use crate::args;
 use crate::source::{Failure, Source, host_name};

@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod cleanup;
+mod digests;
 pub mod foresight;
 pub mod listing;
 pub mod moving;
@@ -147,6 +148,9 @@ pub struct CrmResource {
     /// A parameter for --validate, instead of what is configured
     #[arg(long, value_name = "NAME=VALUE", help_heading = "By hand")]
     option: Vec<String>,
+    /// Show the digests by which a changed parameter is noticed (with -N; NAME=VALUE words take the place of parameters)
+    #[arg(long, group = "command", help_heading = "Advanced")]
+    digests: bool,
     /// Wait until nothing is left to do
     #[arg(long, group = "command", help_heading = "Advanced")]
     wait: bool,
@@ -195,7 +199,7 @@ pub struct CrmResource {
     /// Less output
     #[arg(short = 'Q', long)]
     quiet: bool,
-    /// Nothing: what stands here has lost its option
+    /// NAME=VALUE, with --digests; what stands here else has lost its option
     #[arg(value_name = "WORD", hide = true)]
     words: Vec<String>,
     #[command(flatten)]
@@ -258,6 +262,8 @@ impl Command for CrmResource {
             let all = self.list_all_operations;
             let (text, list) = listing::operations(&view, self.resource.as_deref(), self.node.as_deref(), all);
             self.common.print(|| text, || vec![list])?;
+        } else if self.digests {
+            return digests::show(&view, self.needs_resource()?, self.node_name(&view)?, &self.words, &self.common);
         } else if self.clear && self.expired && self.resource.is_none() {
             return self.clear_expired(&source, &view);
         } else {
@@ -281,7 +287,7 @@ const INVALID_PARAMETER: i32 = 2;
 impl CrmResource {
     /// Whether the options go together.
     fn sound(&self) -> Result<(), Failure> {
-        if !self.words.is_empty() {
+        if !self.words.is_empty() && !self.digests {
             let count = self.words.len();
             let list = self.words.iter().enumerate().map(|(n, word)| format!("\n[{} of {count}] {word}", n + 1));
             return Err(Failure::usage(format!("non-option ARGV-elements:{}", list.collect::<String>())));
@@ -363,12 +369,10 @@ impl CrmResource {
 
     fn start_again(&self, source: &Source) -> Result<i32, Failure> {
         let id = self.needs_resource()?;
-        if self.node.is_some() {
-            let message =
-                "a resource is restarted where it runs; to restart one instance: --ban it from the node, then --clear";
-            return Err(Failure::new(crm::UNIMPLEMENT_FEATURE, message));
+        match &self.node {
+            Some(node) => crate::restart::on_node(source, id, node, self.limit()?)?,
+            None => crate::restart::run(source, id, self.limit()?)?,
         }
-        crate::restart::run(source, id, self.limit()?)?;
         self.wait_until_idle(source)
     }
 

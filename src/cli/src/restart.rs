@@ -34,8 +34,52 @@ pub fn run(source: &Source, id: &str, timeout: Option<Duration>) -> Result<(), F
     let limit = timeout.unwrap_or_else(|| STOP_TIMEOUT.max(stop_timeout(e) + BESIDE_STOP));
     let held = Held::signals()?;
     edit(source, |configuration| put(configuration, id, "Stopped"))?;
-    let stopped = wait(source, id, limit, &held);
+    let stopped = wait(source, id, limit, &held, None);
     let restored = edit(source, |configuration| put(configuration, id, before));
+    stopped.and(restored)
+}
+
+/// One instance of several: it is kept off the node until it has stopped there, and may run there again.
+pub fn on_node(source: &Source, id: &str, node: &str, timeout: Option<Duration>) -> Result<(), Failure> {
+    if source.client().is_none() {
+        return Err(error("restart needs the running cluster"));
+    }
+    let cib = source.cib()?;
+    let configuration = cib.child("configuration").ok_or_else(|| error("the CIB has no configuration"))?;
+    let e = edit::find_resource(configuration, id).ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+    let cluster = crate::cluster::read(&cib, crate::source::now())?;
+    let node = crate::cluster::node_name(&cluster, node).map_err(|n| error(format!("Node '{n}' not found")))?;
+    let around = |kind: &str| kind == "clone" || kind == "master" || kind == "bundle";
+    let resources = configuration.child("resources");
+    let holder = resources.into_iter().flat_map(Element::elements).filter(|h| around(h.name()));
+    let several = holder.into_iter().find(|h| h.descendants().any(|d| std::ptr::eq(d, e)));
+    let r = crate::cluster::find(&cluster.resources, several.and_then(Element::id).unwrap_or(id));
+    let r = r.ok_or_else(|| error(format!("Resource '{id}' does not exist")))?;
+    if !r.held_by().into_iter().any(|n| base::ids::same_node(n, node)) {
+        return Err(error(format!("{id} is not running on {node} and so cannot be restarted")));
+    }
+    // What runs in one place is restarted where it is.
+    let Some(several) = several.and_then(Element::id) else { return run(source, id, timeout) };
+    let ban = format!("cli-ban-{several}-on-{node}");
+    if configuration.find_id(&ban).is_some() {
+        return Err(error(format!(
+            "{several} is banned from {node} already: crm_resource -r {several} --clear -N {node}"
+        )));
+    }
+    let limit = timeout.unwrap_or_else(|| STOP_TIMEOUT.max(stop_timeout(e) + BESIDE_STOP));
+    let held = Held::signals()?;
+    edit(source, |configuration| {
+        let away =
+            [("id", ban.as_str()), ("rsc", several), ("role", "Started"), ("node", node), ("score", "-INFINITY")];
+        let away = away.iter().fold(Element::new("rsc_location"), |e, (name, value)| e.with(name, value));
+        configuration.child_or_insert("constraints").push(away);
+        Ok(())
+    })?;
+    let stopped = wait(source, several, limit, &held, Some(node));
+    let restored = edit(source, |configuration| {
+        configuration.child_or_insert("constraints").retain_elements(|c| c.id() != Some(&ban));
+        Ok(())
+    });
     stopped.and(restored)
 }
 
@@ -67,14 +111,16 @@ fn stop_timeout(e: &Element) -> Duration {
     e.elements().map(stop_timeout).fold(own, Duration::max)
 }
 
-fn wait(source: &Source, id: &str, limit: Duration, held: &Held) -> Result<(), Failure> {
+/// Until it has stopped, everywhere or on that node.
+fn wait(source: &Source, id: &str, limit: Duration, held: &Held, node: Option<&str>) -> Result<(), Failure> {
     let began = Instant::now();
     let mut told = began;
     loop {
         let cib = source.cib()?;
         let cluster = crate::cluster::read(&cib, crate::source::now())?;
         let r = crate::cluster::find(&cluster.resources, id).ok_or_else(|| error(format!("'{id}' is gone")))?;
-        let at = Vec::from_iter(r.held_by()).join(", ");
+        let counts = |n: &&str| node.is_none_or(|node| base::ids::same_node(n, node));
+        let at = r.held_by().into_iter().filter(counts).collect::<Vec<&str>>().join(", ");
         if at.is_empty() {
             return Ok(());
         }

@@ -32,12 +32,12 @@ pub struct Digests {
 }
 
 /// What digests are made of: an operation, and the entry of the history that they are to be compared with.
-struct Subject<'a> {
-    rsc: RscIdx,
-    task: &'a str,
-    interval_ms: u64,
-    node: NodeIdx,
-    entry: Option<&'a OpEntry>,
+pub(crate) struct Subject<'a> {
+    pub rsc: RscIdx,
+    pub task: &'a str,
+    pub interval_ms: u64,
+    pub node: NodeIdx,
+    pub entry: Option<&'a OpEntry>,
 }
 
 impl<'a> Subject<'a> {
@@ -93,10 +93,15 @@ fn add(params: &mut BTreeMap<String, String>, map: &Map) {
 }
 
 impl Sched {
-    fn calculate(&mut self, of: &Subject<'_>, secure: bool) -> Digests {
-        let Subject { rsc, task, interval_ms, node, entry } = *of;
+    /// All parameters of the operation, those given taking the place of the configured ones; and whether it has ones of its own.
+    pub(crate) fn all_params(
+        &mut self,
+        of: &Subject<'_>,
+        given: &BTreeMap<String, String>,
+    ) -> (BTreeMap<String, String>, bool) {
+        let Subject { rsc, task, interval_ms, node, .. } = *of;
         let params = self.params(rsc, Some(node));
-        let mut all = BTreeMap::new();
+        let mut all = given.clone();
         if let Some(name) = self.bundle_remote_name(rsc) {
             all.insert("addr".to_owned(), name.to_string());
         }
@@ -112,27 +117,40 @@ impl Sched {
             }
         }
         filter_params(&mut all);
-        let version = entry.and_then(|e| e.feature_set.clone()).or_else(|| self.feature_set.clone());
-        let secure =
-            if secure { self.secure_digest(rsc, &params, &all, entry, version.as_deref()) } else { String::new() };
-        let restart = entry.filter(|e| e.restart_digest.is_some()).map(|e| {
+        (all, own_params)
+    }
+
+    /// Those of `all` that need a restart when they change, if the history tells which.
+    pub(crate) fn restart_params(
+        all: &BTreeMap<String, String>,
+        entry: Option<&OpEntry>,
+    ) -> Option<BTreeMap<String, String>> {
+        entry.filter(|e| e.restart_digest.is_some()).map(|e| {
             let mut kept = all.clone();
             if let Some(list) = &e.force_restart {
                 kept.retain(|name, _| list.split(' ').any(|n| n == name));
             }
-            digest_params(&kept)
-        });
+            kept
+        })
+    }
+
+    fn calculate(&mut self, of: &Subject<'_>, secure: bool) -> Digests {
+        let (all, own_params) = self.all_params(of, &BTreeMap::new());
+        let secure = if secure { digest_params(&self.secure_params(of, &all)) } else { String::new() };
+        let restart = Self::restart_params(&all, of.entry).map(|kept| digest_params(&kept));
         Digests { all: digest_params(&all), secure, restart, own_params }
     }
 
-    fn secure_digest(
-        &self,
-        rsc: RscIdx,
-        params: &Map,
+    /// Those of `all` that are no secrets.
+    pub(crate) fn secure_params(
+        &mut self,
+        of: &Subject<'_>,
         all: &BTreeMap<String, String>,
-        entry: Option<&OpEntry>,
-        version: Option<&str>,
-    ) -> String {
+    ) -> BTreeMap<String, String> {
+        let Subject { rsc, node, entry, .. } = *of;
+        let params = self.params(rsc, Some(node));
+        let version = entry.and_then(|e| e.feature_set.clone()).or_else(|| self.feature_set.clone());
+        let version = version.as_deref();
         let old = compare_versions(version.unwrap_or(FEATURE_SET), "3.16.0") == Ordering::Less;
         let list = match entry {
             None => Some(Str::from(" passwd password user ")),
@@ -140,7 +158,7 @@ impl Sched {
         };
         let mut kept = if old {
             let mut kept = BTreeMap::new();
-            add(&mut kept, params);
+            add(&mut kept, &params);
             kept
         } else {
             all.clone()
@@ -155,7 +173,7 @@ impl Sched {
         if old {
             kept.remove("CRM_meta_timeout");
         }
-        digest_params(&kept)
+        kept
     }
 
     fn cached_digests(&mut self, of: &Subject<'_>, secure: bool) -> Rc<Digests> {

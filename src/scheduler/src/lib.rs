@@ -3,6 +3,7 @@
 mod actions;
 mod constraints;
 mod digest;
+mod digest_list;
 mod explain;
 mod fence_actions;
 pub mod graph;
@@ -24,6 +25,7 @@ mod unpack;
 
 use base::WallTime;
 use cib::upgrade::{Upgraded, Weight};
+pub use digest_list::{NoDigests, OperationDigests, digests};
 pub use explain::{Explanation, NodeScore, Part, Settled, Step, Wanted, explain};
 use graph::Graph;
 pub use message::{Message, Severity};

@@ -101,52 +101,6 @@ pub fn simulate(source: &Source, configuration: &Element, words: &[&str]) -> Res
     }
 }
 
-/// There are none here: a script that is asked for is not found, and the reason is told.
-pub fn script(words: &[&str]) -> Result<String, Failure> {
-    let why = elsewhere("script");
-    match words {
-        ["list", ..] => {
-            kernel::errln!("{}", why.message);
-            Ok(String::new())
-        }
-        ["show" | "describe", name] => Err(error(format!("script.show: Script not found: {name}"))),
-        _ => Err(why),
-    }
-}
-
-/// `cib cibstatus op OPERATION RESOURCE CODE [STATUS] [NODE]`, `node NODE STATE`: crmsh's own way to try what would follow.
-pub fn cib_status(words: &[&str]) -> Failure {
-    const STATUSES: [&str; 6] = ["pending", "done", "cancelled", "timeout", "notsupported", "error"];
-    match words {
-        ["op", _, _, _, status, ..] if !STATUSES.contains(status) => {
-            error(format!("cib.cibstatus.op: Invalid operation status '{status}'"))
-        }
-        _ => error(
-            "cib.cibstatus: what would follow is tried with crm_simulate: --node-up, --node-down, --node-fail NODE, \
-             --op-inject RESOURCE_OPERATION_INTERVAL@NODE=CODE (with -L, or CIB_shadow)",
-        ),
-    }
-}
-
-/// Words for which crmsh brings files of its own, or looks into those of other daemons; and what serves here.
-pub fn elsewhere(level: &str) -> Failure {
-    let instead = match level {
-        "script" => {
-            "crmsh's scripts come with crmsh, and most configure other hosts over ssh: type what one would configure (configure \
-             primitive, group, order), or read it with configure load"
-        }
-        "assist" => {
-            "weak-bond: configure order ID Optional: A B, and configure colocation ID 1: A B; template: configure rsc_template"
-        }
-        "history" => {
-            "what happened stands in the journal (journalctl -u bascule), in crm_mon --operations and stonith_admin --history '*'; \
-             transitions that were planned are replayed with crm_simulate"
-        }
-        _ => "see crm help",
-    };
-    error(format!("'crm {level}' is not part of Bascule: {instead}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,7 +59,8 @@ pub struct Options {
     set: BTreeMap<String, String>,
 }
 
-fn file() -> Option<PathBuf> {
+/// Of the user; other files of his are beside it.
+pub fn file() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".config"));
     Some(folder.or_else(home)?.join("crm/crm.conf"))

@@ -1,5 +1,6 @@
 //! `crm configure primitive|rsc_template|group|clone|ms|monitor|node|tag`: words to the elements of resources, nodes and tags.
 
+use super::sets::Set;
 use crate::edit::rules::Ids;
 use crate::edit::{self, error, pair};
 use crate::source::Failure;
@@ -25,8 +26,7 @@ const OPERATION: [&str; 10] = [
 struct Operation {
     name: String,
     own: Pairs,
-    params: Pairs,
-    meta: Pairs,
+    sets: Vec<Set>,
 }
 
 /// Parameters, meta-attributes and operations of a resource.
@@ -35,9 +35,7 @@ pub struct Parts {
     /// What stands before the first part: members, the description.
     pub bare: Vec<String>,
     description: Option<String>,
-    params: Pairs,
-    meta: Pairs,
-    utilization: Pairs,
+    sets: Vec<Set>,
     operations: Vec<Operation>,
     /// `$id` and `$id-ref` of the list of operations.
     list: Pairs,
@@ -54,6 +52,14 @@ const PARTS: [(&str, &str); 5] = [
     ("operations", "operations"),
 ];
 
+fn kind_of(word: &str) -> &'static str {
+    match word {
+        "meta" | "op_meta" => "meta_attributes",
+        "utilization" => "utilization",
+        _ => "instance_attributes",
+    }
+}
+
 impl Parts {
     pub fn of(words: &[&str]) -> Result<Parts, Failure> {
         let mut parts = Parts::default();
@@ -62,8 +68,15 @@ impl Parts {
         while let Some(word) = words.next() {
             parts.order.extend(PARTS.iter().find(|(opens, _)| opens == word).map(|(_, name)| *name));
             match *word {
-                "params" | "meta" | "utilization" | "operations" | "attributes" | "op_params" | "op_meta" => {
-                    place = word
+                "operations" => place = word,
+                "params" | "meta" | "utilization" | "attributes" => {
+                    place = word;
+                    parts.sets.push(Set::new(kind_of(word)));
+                }
+                "op_params" | "op_meta" => {
+                    place = word;
+                    let op = parts.operations.last_mut().ok_or_else(|| error(format!("{word} stands behind no op")))?;
+                    op.sets.push(Set::new(kind_of(word)));
                 }
                 "op" => {
                     place = "op";
@@ -71,49 +84,60 @@ impl Parts {
                     parts.operations.push(Operation { name: (*name).to_owned(), ..Operation::default() });
                 }
                 word if !word.contains('=') && place.is_empty() => parts.bare.push(word.to_owned()),
-                word => parts.take(place, pair(word)?),
+                word => parts.take(place, word)?,
             }
         }
         Ok(parts)
     }
 
-    fn take(&mut self, place: &str, given: (String, String)) {
-        let (name, value) = given;
-        if name == "$id" && place != "operations" {
-            return;
+    fn take(&mut self, place: &str, word: &str) -> Result<(), Failure> {
+        match place {
+            "op" | "op_params" | "op_meta" => {
+                let op = self.operations.last_mut().ok_or_else(|| super::sets::misplaced(word))?;
+                return op.take(place, word);
+            }
+            "operations" => self.list.push(pair(word)?),
+            "" => match pair(word)? {
+                (name, value) if name == "description" => self.description = Some(value),
+                // Without a word before them they are parameters.
+                _ => {
+                    if self.sets.is_empty() {
+                        self.sets.push(Set::new("instance_attributes"));
+                        self.order.push("instance_attributes");
+                    }
+                    self.sets.last_mut().map_or(Ok(()), |set| set.take(word))?;
+                }
+            },
+            _ => self.sets.last_mut().ok_or_else(|| super::sets::misplaced(word))?.take(word)?,
         }
-        let operation = self.operations.last_mut();
-        match (place, operation) {
-            ("", _) if name == "description" => self.description = Some(value),
-            ("meta", _) => self.meta.push((name, value)),
-            ("utilization", _) => self.utilization.push((name, value)),
-            ("operations", _) => self.list.push((name, value)),
-            ("op", Some(op)) if OPERATION.contains(&name.as_str()) => op.own.push((name, value)),
-            ("op" | "op_params", Some(op)) => op.params.push((name, value)),
-            ("op_meta", Some(op)) => op.meta.push((name, value)),
-            _ => self.params.push((name, value)),
-        }
+        Ok(())
+    }
+
+    /// Named values of all sets of a kind.
+    fn pairs<'p>(&'p self, kind: &'p str) -> impl Iterator<Item = (&'p str, &'p str)> {
+        self.sets.iter().filter(move |s| s.kind == kind).flat_map(Set::pairs)
     }
 
     /// Puts all of it into a resource's element.
-    fn put(&self, e: &mut Element, id: &str, ids: &mut Ids) {
+    fn put(&self, configuration: &Element, e: &mut Element, id: &str, ids: &mut Ids) -> Result<(), Failure> {
         if let Some(text) = &self.description {
             e.set("description", text);
         }
-        edit::set_pairs(e, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
-        edit::set_pairs(e, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
-        edit::set_pairs(e, "utilization", &format!("{id}-utilization"), &self.utilization);
+        for set in &self.sets {
+            set.element(configuration, id, ids)?.into_iter().for_each(|set| e.push(set));
+        }
         if !self.operations.is_empty() || !self.list.is_empty() {
-            e.push(self.list_of_operations(id, ids));
+            e.push(self.list_of_operations(configuration, id, ids)?);
         }
         let place = |part: &Element| self.order.iter().position(|name| *name == part.name());
         let mut all: Vec<Element> = e.elements().cloned().collect();
         all.sort_by_key(|part| place(part).unwrap_or(usize::MAX));
         e.retain_elements(|_| false);
         all.into_iter().for_each(|part| e.push(part));
+        Ok(())
     }
 
-    fn list_of_operations(&self, id: &str, ids: &mut Ids) -> Element {
+    fn list_of_operations(&self, configuration: &Element, id: &str, ids: &mut Ids) -> Result<Element, Failure> {
         let mut operations = Element::new("operations");
         let mut base = id.to_owned();
         for (name, value) in &self.list {
@@ -122,22 +146,38 @@ impl Parts {
                 base.clone_from(value);
             }
         }
-        self.operations.iter().for_each(|op| operations.push(op.element(&base, ids)));
-        operations
+        for op in &self.operations {
+            operations.push(op.element(configuration, &base, ids)?);
+        }
+        Ok(operations)
     }
 }
 
 impl Operation {
-    fn element(&self, base: &str, ids: &mut Ids) -> Element {
+    fn take(&mut self, place: &str, word: &str) -> Result<(), Failure> {
+        let own = word.split_once('=').filter(|(name, _)| place == "op" && OPERATION.contains(name));
+        if let Some((name, value)) = own {
+            self.own.push((name.to_owned(), value.to_owned()));
+            return Ok(());
+        }
+        let kind = kind_of(place);
+        if self.sets.is_empty() {
+            self.sets.push(Set::new(kind));
+        }
+        self.sets.last_mut().map_or(Ok(()), |set| set.take(word))
+    }
+
+    fn element(&self, configuration: &Element, base: &str, ids: &mut Ids) -> Result<Element, Failure> {
         let interval = self.own.iter().find(|(n, _)| n == "interval").map_or("0", |(_, v)| v.as_str());
         let id = ids.free(&format!("{base}-{}-{interval}", self.name));
         let mut op = Element::new("op").with("name", &self.name);
         self.own.iter().for_each(|(n, v)| op.set(n, v));
         op.set("interval", interval);
         op.set("id", &id);
-        edit::set_pairs(&mut op, "instance_attributes", &format!("{id}-instance_attributes"), &self.params);
-        edit::set_pairs(&mut op, "meta_attributes", &format!("{id}-meta_attributes"), &self.meta);
-        op
+        for set in &self.sets {
+            set.element(configuration, &id, ids)?.into_iter().for_each(|set| op.push(set));
+        }
+        Ok(op)
     }
 }
 
@@ -182,7 +222,7 @@ pub fn primitive(configuration: &mut Element, kind: &str, id: &str, words: &[&st
             *value = id.to_owned();
         }
     }
-    parts.put(&mut e, id, &mut Ids::from_nought(configuration));
+    parts.put(configuration, &mut e, id, &mut Ids::from_nought(configuration))?;
     if kind == "primitive" {
         advise(&e);
     }
@@ -212,13 +252,17 @@ fn judge(id: &str, agent: &str, parts: &Parts) {
         return;
     }
     let Ok(described) = crate::agents::describe(agent) else { return };
-    let has = |name: &str| parts.params.iter().any(|(n, _)| n == name);
+    // What another set is to give cannot be told from here.
+    if parts.sets.iter().any(|s| s.kind == "instance_attributes" && s.refers()) {
+        return;
+    }
+    let has = |name: &str| parts.pairs("instance_attributes").any(|(n, _)| n == name);
     for p in described.parameters.iter().filter(|p| p.required && !has(&p.name)) {
         if !p.former.as_deref().is_some_and(has) {
             kernel::errln!("ERROR: {id}: required parameter \"{}\" not defined", p.name);
         }
     }
-    for (name, _) in parts.params.iter().filter(|(n, _)| !described.knows(n)) {
+    for (name, _) in parts.pairs("instance_attributes").filter(|(n, _)| !described.knows(n)) {
         kernel::errln!("ERROR: {id}: parameter \"{name}\" is not known");
     }
 }
@@ -262,7 +306,8 @@ pub fn group(configuration: &mut Element, id: &str, words: &[&str]) -> Result<St
     }
     edit::group_add(configuration, id, &parts.bare)?;
     let mut ids = Ids::from_nought(configuration);
-    parts.put(edit::resource_mut(configuration, id)?, id, &mut ids);
+    let before = configuration.clone();
+    parts.put(&before, edit::resource_mut(configuration, id)?, id, &mut ids)?;
     Ok(String::new())
 }
 
@@ -287,6 +332,8 @@ pub fn clone(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) 
         )));
     }
     let mut ids = Ids::from_nought(configuration);
+    let mut e = Element::new(if kind == "ms" { "master" } else { "clone" }).with("id", id);
+    parts.put(configuration, &mut e, id, &mut ids)?;
     let resources = configuration.child_or_insert("resources");
     let fits = |e: &Element| e.id() == Some(inner) && ["primitive", "group"].contains(&e.name());
     let at = resources.nodes().iter().position(|n| matches!(n, Node::Element(e) if fits(e)));
@@ -299,8 +346,6 @@ pub fn clone(configuration: &mut Element, kind: &str, id: &str, words: &[&str]) 
         }
         super::note!("WARNING: \"ms\" is deprecated. Please use \"clone {id} {inner}{words} promotable=true\"");
     }
-    let mut e = Element::new(if kind == "ms" { "master" } else { "clone" }).with("id", id);
-    parts.put(&mut e, id, &mut ids);
     e.push(taken);
     resources.push(e);
     Ok(String::new())
@@ -311,11 +356,13 @@ pub fn monitor(configuration: &mut Element, what: &str, times: &str) -> Result<S
     let (id, role) = what.split_once(':').map_or((what, None), |(id, role)| (id, Some(role)));
     let (interval, timeout) = times.split_once(':').map_or((times, None), |(i, t)| (i, Some(t)));
     let mut ids = Ids::from_nought(configuration);
+    let before = configuration.clone();
     let e = edit::resource_mut(configuration, id).map_err(|_| error(format!("object {id} does not exist")))?;
     let given = |name: &str, value: Option<&str>| value.map(|v| (name.to_owned(), v.to_owned()));
     let own = [given("interval", Some(interval)), given("timeout", timeout), given("role", role)];
     let op = Operation { name: "monitor".to_owned(), own: own.into_iter().flatten().collect(), ..Operation::default() };
-    e.child_or_insert("operations").push(op.element(id, &mut ids));
+    let op = op.element(&before, id, &mut ids)?;
+    e.child_or_insert("operations").push(op);
     Ok(String::new())
 }
 
@@ -328,6 +375,7 @@ pub fn node(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
     let [name, rest @ ..] = words else { return Err(error("syntax in node: Expected node name parsing 'node'")) };
     let (name, kind) = name.split_once(':').map_or((*name, None), |(n, k)| (n, Some(k)));
     let parts = Parts::of(rest)?;
+    let before = configuration.clone();
     let nodes = configuration.child_or_insert("nodes");
     let is = |e: &Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, name));
     if !nodes.elements().any(is) {
@@ -339,10 +387,19 @@ pub fn node(configuration: &mut Element, words: &[&str]) -> Result<String, Failu
     }
     let Some(e) = nodes.elements_mut().find(|e| is(e)) else { return Ok(String::new()) };
     // What is said of a node takes the place of what was there; of what nothing is said stays.
-    let said = [("instance_attributes", &parts.params), ("utilization", &parts.utilization)];
-    for (sets, pairs) in said.into_iter().filter(|(_, pairs)| !pairs.is_empty()) {
-        e.retain_elements(|s| s.name() != sets);
-        edit::set_pairs(e, sets, &format!("{name}-{sets}"), pairs);
+    let mut ids = Ids::from_nought(&before);
+    for kind in ["instance_attributes", "utilization"] {
+        let said: Vec<&Set> = parts.sets.iter().filter(|s| s.kind == kind && !s.is_empty()).collect();
+        if said.is_empty() {
+            continue;
+        }
+        // Its own ids may come again.
+        let gone: Vec<Element> = e.elements_named(kind).cloned().collect();
+        gone.iter().flat_map(Element::descendants).filter_map(Element::id).for_each(|id| ids.release(id));
+        e.retain_elements(|s| s.name() != kind);
+        for set in said {
+            set.element(&before, name, &mut ids)?.into_iter().for_each(|set| e.push(set));
+        }
     }
     Ok(String::new())
 }

@@ -1,15 +1,17 @@
 //! `crm cib`: copies of the configuration to try things on (shadows), and the status that a file has.
 
+use super::what_if::WhatIf;
 use crate::edit::{error, put_back};
 use crate::source::{Failure, Source};
 use cib::Version;
 use std::path::{Path, PathBuf};
 use xml::Element;
 
-/// The copy that is worked on.
+/// The copy that is worked on, and what is thought of to happen to it.
 #[derive(Default)]
 pub struct Shadows {
     active: Option<(String, PathBuf)>,
+    what_if: WhatIf,
 }
 
 /// Where `crm_shadow` keeps it.
@@ -107,14 +109,10 @@ impl Shadows {
                     Ok(patch.map(|p| p.to_pretty()).unwrap_or_default())
                 }
             },
-            ["cibstatus", "show"] => {
-                let status = source.cib()?.child("status").cloned().unwrap_or_else(|| Element::new("status"));
-                Ok(format!("{}\n", status.to_pretty()))
+            ["cibstatus", rest @ ..] => self.what_if.run(source, rest),
+            _ => {
+                Err(error("cib: list, new NAME, use [NAME], delete NAME, reset NAME, commit [NAME], diff, cibstatus …"))
             }
-            ["cibstatus", rest @ ..] => Err(super::operator::cib_status(rest)),
-            _ => Err(error(
-                "cib: list, new NAME, use [NAME], delete NAME, reset NAME, commit [NAME], diff, cibstatus show",
-            )),
         }
     }
 
@@ -136,7 +134,9 @@ impl Shadows {
         }
         let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
         let shadow = file(&name)?;
-        write(&shadow, &Source::File(path.to_owned()).cib()?)?;
+        let read = crate::cibadmin::read_xml(Some(path), None, false)?;
+        let (cib, _) = read.ok_or_else(|| error(format!("cib.import: {} is empty", path.display())))?;
+        write(&shadow, &cib)?;
         self.active = Some((name.clone(), shadow.clone()));
         Ok((name, shadow))
     }

@@ -1,5 +1,6 @@
 //! `crm configure show`: elements to crmsh's words, all of them or those that are asked for.
 
+use super::sets;
 use crate::edit::error;
 use crate::edit::rules;
 use crate::source::Failure;
@@ -203,7 +204,7 @@ fn one(configuration: &Element, o: &Object<'_>) -> String {
         "alert" => super::alert::show(e),
         "colocation" | "location" | "order" | "rsc_ticket" => constraint(configuration, e),
         "bundle" => super::bundle::show(e),
-        _ => resource(o.word, e),
+        _ => resource(configuration, o.word, e),
     }
 }
 
@@ -227,16 +228,16 @@ fn node(e: &Element) -> String {
     let id = if id == name { String::new() } else { format!("{id}: ") };
     let kind = e.attr("type").filter(|t| *t != "member").map(|t| format!(":{t}")).unwrap_or_default();
     let mut text = format!("node {id}{name}{kind}");
-    text += &sets(e, "instance_attributes", "attributes");
-    text + &sets(e, "utilization", "utilization")
+    text += &values(e, "instance_attributes", "attributes");
+    text + &values(e, "utilization", "utilization")
 }
 
-fn sets(e: &Element, kind: &str, word: &str) -> String {
+fn values(e: &Element, kind: &str, word: &str) -> String {
     let pairs: Vec<String> = e.elements_named(kind).flat_map(|s| s.elements_named("nvpair")).map(quoted_pair).collect();
     if pairs.is_empty() { String::new() } else { format!(" \\\n\t{word} {}", pairs.join(" ")) }
 }
 
-fn resource(word: &str, e: &Element) -> String {
+fn resource(configuration: &Element, word: &str, e: &Element) -> String {
     let id = e.id().unwrap_or_default();
     let members: Vec<&str> =
         e.elements().filter(|c| crate::edit::RESOURCES.contains(&c.name())).filter_map(Element::id).collect();
@@ -247,19 +248,18 @@ fn resource(word: &str, e: &Element) -> String {
     }
     // Each part where the CIB has it.
     for part in e.elements() {
-        let pairs: String = part.elements_named("nvpair").map(|p| format!(" {}", quoted_pair(p))).collect();
-        match part.name() {
-            "instance_attributes" if !pairs.is_empty() => text += &format!(" \\\n\tparams{pairs}"),
-            "meta_attributes" if !pairs.is_empty() => text += &format!(" \\\n\tmeta{pairs}"),
-            "utilization" if !pairs.is_empty() => text += &format!(" \\\n\tutilization{pairs}"),
-            "operations" => text += &operations(part),
-            _ => {}
-        }
+        text += &match part.name() {
+            "instance_attributes" => sets::shown(configuration, part, "params"),
+            "meta_attributes" => sets::shown(configuration, part, "meta"),
+            "utilization" => sets::shown(configuration, part, "utilization"),
+            "operations" => operations(configuration, part),
+            _ => String::new(),
+        };
     }
     text
 }
 
-fn operations(e: &Element) -> String {
+fn operations(configuration: &Element, e: &Element) -> String {
     let mut text = String::new();
     for name in ["id", "id-ref"] {
         if let Some(value) = e.attr(name) {
@@ -269,14 +269,9 @@ fn operations(e: &Element) -> String {
     for op in e.elements_named("op") {
         let own = op.attrs().filter(|(n, _)| !["id", "name"].contains(n)).map(|(n, v)| format!(" {n}={}", quoted(v)));
         let mut own: String = own.collect();
-        for (kind, word) in [("instance_attributes", "op_params"), ("meta_attributes", "op_meta")] {
-            let pairs = op.elements_named(kind).flat_map(|s| s.elements_named("nvpair"));
-            let pairs: Vec<&Element> = pairs.collect();
-            let check = pairs.iter().all(|p| p.attr("name") == Some("OCF_CHECK_LEVEL"));
-            if !pairs.is_empty() && !check {
-                own += &format!(" {word}");
-            }
-            own.extend(pairs.iter().map(|p| format!(" {}", quoted_pair(p))));
+        for set in op.elements() {
+            let word = if set.name() == "meta_attributes" { "op_meta" } else { "op_params" };
+            own += &sets::shown(configuration, set, word);
         }
         text += &format!(" \\\n\top {}{own}", op.attr("name").unwrap_or_default());
     }
@@ -302,7 +297,7 @@ fn options(configuration: &Element, word: &str, set: &Element) -> String {
     format!("{word} {}:{rules}{pairs}", set.id().unwrap_or_default())
 }
 
-fn score(e: &Element) -> String {
+pub fn score(e: &Element) -> String {
     match (e.attr("score"), e.attr("score-attribute")) {
         (Some("INFINITY"), _) => "inf".to_owned(),
         (Some("-INFINITY"), _) => "-inf".to_owned(),
@@ -368,7 +363,7 @@ fn set(e: &Element) -> String {
 }
 
 /// A rule; its id is shown where another refers to it.
-fn rule(configuration: &Element, holder: &Element, e: &Element) -> String {
+pub fn rule(configuration: &Element, holder: &Element, e: &Element) -> String {
     if let Some(other) = e.attr("id-ref") {
         return format!("rule $id-ref={other}");
     }

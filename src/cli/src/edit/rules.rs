@@ -42,6 +42,11 @@ impl Ids {
         Ids { first: 0, style: Style::Crmsh, ..Ids::of(root) }
     }
 
+    /// What had this id is gone.
+    pub fn release(&mut self, id: &str) {
+        self.taken.remove(id);
+    }
+
     /// The wanted id, with a number where it is taken.
     pub fn free(&mut self, wanted: &str) -> String {
         let wanted = crate::nvpairs::as_id(wanted);

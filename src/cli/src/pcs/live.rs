@@ -13,12 +13,10 @@ use std::fmt::Write;
 const WAIT_MS: u64 = 3_600_000;
 
 pub fn restart(source: &Source, id: &str, nodes: &[&str]) -> Result<String, Failure> {
-    if !nodes.is_empty() {
-        return Err(error(
-            "a resource is restarted where it runs; on one node of several: pcs resource ban, then clear",
-        ));
+    match nodes.first() {
+        Some(node) => crate::restart::on_node(source, id, node, None)?,
+        None => crate::restart::run(source, id, None)?,
     }
-    crate::restart::run(source, id, None)?;
     crate::wait::until_idle(source, WAIT_MS)?;
     Ok(format!("{id} successfully restarted\n"))
 }
