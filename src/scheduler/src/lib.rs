@@ -32,6 +32,8 @@ pub use message::{Message, Severity};
 pub use rule_check::{RuleProblem, RuleState, check_rule};
 use serde::{Deserialize, Serialize};
 pub use settings::settings_at;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use unpack::FEATURE_SET;
 use xml::Element;
 
@@ -71,15 +73,26 @@ pub enum ScheduleError {
 /// Stack for the parts that recurse along orderings and colocations, whose depth is bounded by named limits.
 const STACK_BYTES: usize = 256 << 20;
 
-/// Runs `work` where deep chains of resources cannot exhaust the caller's stack.
-fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ScheduleError> {
+thread_local! {
+    /// This thread's stack is deep enough.
+    static DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` where deep chains of resources cannot exhaust the caller's stack. Whoever schedules often does so within one such
+/// call: the runs in it start no thread of their own.
+pub fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ScheduleError> {
+    let panicked = |_| ScheduleError::Thread("it panicked".into());
+    if DEEP.get() {
+        return catch_unwind(AssertUnwindSafe(work)).map_err(panicked);
+    }
+    let deep = || {
+        DEEP.set(true);
+        work()
+    };
     std::thread::scope(|scope| {
         let thread =
-            std::thread::Builder::new().name("scheduler".into()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        thread
-            .map_err(|e| ScheduleError::Thread(e.to_string()))?
-            .join()
-            .map_err(|_| ScheduleError::Thread("it panicked".into()))
+            std::thread::Builder::new().name("scheduler".into()).stack_size(STACK_BYTES).spawn_scoped(scope, deep);
+        thread.map_err(|e| ScheduleError::Thread(e.to_string()))?.join().map_err(panicked)
     })
 }
 

@@ -5,6 +5,10 @@ use sim::{Plan, run, shrink};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+/// A life is mostly made of small things that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: sim SEED | [--first | --digests] FIRST..LAST | --help";
 
 const HELP: &str = "

@@ -42,13 +42,20 @@ const AT_REST: [(&str, Check); 4] = [
 ];
 
 pub fn run(plan: &Plan) -> Result<Report, Violation> {
-    live(plan, Story::default()).1
+    deep(|| live(plan, Story::default()).1)
 }
 
 /// The same, told.
 pub fn tell(plan: &Plan) -> (Vec<String>, Result<Report, Violation>) {
-    let (world, result) = live(plan, Story::wanted());
-    (world.book.story.lines().collect(), result)
+    deep(|| {
+        let (world, result) = live(plan, Story::wanted());
+        (world.book.story.lines().collect(), result)
+    })
+}
+
+/// On one thread with a deep stack, instead of one for every run of a scheduler.
+fn deep<T: Send>(life: impl FnOnce() -> T + Send) -> T {
+    scheduler::with_deep_stack(life).unwrap_or_else(|e| unreachable!("what goes wrong in a life is caught there: {e}"))
 }
 
 /// What a scheduler is given in the middle of a plan: the CIB of the first node that is there, with the time that it counts from.
