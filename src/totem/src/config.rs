@@ -212,7 +212,7 @@ impl Config {
 
     /// Peers are sent heartbeats in so many turns: of two, each gets every other one. So a node that dies is missed by one of
     /// them after one [`Timing::heartbeat`], for the price of one packet in that time.
-    pub(crate) fn turns(&self) -> usize {
+    fn turns(&self) -> usize {
         turns(self.peers.len())
     }
 
@@ -225,12 +225,12 @@ impl Config {
         self.timing.beat_interval(self.peers.len())
     }
 
-    pub(crate) fn watch(&self, link: u8) -> Watch {
+    fn watch(&self, link: u8) -> Watch {
         self.watches.get(&link).copied().unwrap_or_else(|| self.usual_watch())
     }
 
     /// Between two looks at which heartbeats are due.
-    pub(crate) fn beat_every(&self) -> Duration {
+    fn beat_every(&self) -> Duration {
         let shortest = self.watches.iter().filter(|(n, _)| **n < self.links).map(|(_, w)| w.interval).min();
         shortest.map_or(self.timing.heartbeat, |s| s.min(self.timing.heartbeat)).max(SHORTEST_INTERVAL)
     }
@@ -245,6 +245,41 @@ impl Config {
             }
         }
         order
+    }
+}
+
+/// What follows from a [`Config`] and is asked for with every frame and timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub turns: usize,
+    pub beat_interval: Duration,
+    pub beat_every: Duration,
+    /// How late a heartbeat may come, and how long an answer may take.
+    pub late: Duration,
+    /// Silence after which a heartbeat has not come that should have.
+    pub overdue: Duration,
+    watches: [Watch; MAX_LINKS as usize],
+    usual: Watch,
+}
+
+impl Pace {
+    pub fn of(config: &Config) -> Pace {
+        let late = config.timing.grace.unwrap_or(config.timing.heartbeat) / 4;
+        let mut watches = [config.usual_watch(); MAX_LINKS as usize];
+        (0..MAX_LINKS).zip(&mut watches).for_each(|(link, watch)| *watch = config.watch(link));
+        Pace {
+            turns: config.turns(),
+            beat_interval: config.beat_interval(),
+            beat_every: config.beat_every(),
+            late,
+            overdue: config.beat_interval() + late,
+            watches,
+            usual: config.usual_watch(),
+        }
+    }
+
+    pub fn watch(&self, link: u8) -> &Watch {
+        self.watches.get(usize::from(link)).unwrap_or(&self.usual)
     }
 }
 

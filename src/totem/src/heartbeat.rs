@@ -3,7 +3,7 @@
 //! Every peer gets a heartbeat on every link, members and strangers alike: that keeps links known, finds the dead (`silence`),
 //! finds rings to merge with, and tells each node whom the others hear. Peers take turns. Any frame counts as a sign of life.
 
-use crate::codec::{FLAG_PROBE, FLAG_QUORATE, FLAG_READY, Frame, Heartbeat};
+use crate::codec::{FLAG_PROBE, FLAG_QUORATE, FLAG_READY, Heartbeat};
 use crate::node::Node;
 use crate::peer::Said;
 use crate::silence::Refusal;
@@ -23,7 +23,7 @@ impl Node {
     /// The regular heartbeat.
     pub(crate) fn beat_due(&mut self, now: Time) {
         if now >= self.next_beat {
-            self.next_beat = now + self.config.beat_every();
+            self.next_beat = now + self.pace.beat_every;
             self.check_links(now);
             self.ask_hosts(now);
             self.beat(now);
@@ -48,31 +48,35 @@ impl Node {
         self.echo_ahead_told = self.echo_ahead;
         let news = std::mem::take(&mut self.beat_all);
         self.beats = self.beats.wrapping_add(1);
-        let (turns, usual) = (self.config.turns(), self.config.beat_interval());
+        let (turns, usual) = (self.pace.turns, self.pace.beat_interval);
+        let hears = self.hears(now);
         // What is due a moment from now is sent now.
-        let early = self.config.beat_every() / 4;
+        let early = self.pace.beat_every / 4;
         let all: Vec<NodeId> = self.peers.keys().copied().collect();
         for (place, id) in all.into_iter().enumerate() {
             // News and the like go to all at once; from then on they take turns again, and whose turn comes too early, all the same.
             let its_turn = self.beats.wrapping_add(place) % turns == 0;
-            for link in self.links.clone() {
+            let Some(peer) = self.peers.get(&id) else { continue };
+            let silent = self.is_silent(now, peer);
+            let in_use = peer.links_in_use(self.config.link_mode, &self.links);
+            for n in 0..self.links.len() {
+                let link = self.links[n];
                 let Some(peer) = self.peers.get(&id) else { continue };
-                let silent = self.is_silent(now, peer);
-                let used = peer.links_in_use(self.config.link_mode, &self.links) >> link & 1 == 1;
-                let watched = self.config.watch(link).interval;
+                let used = in_use >> link & 1 == 1;
+                let watched = self.pace.watch(link).interval;
                 let every = if used { watched.min(usual) } else { watched };
                 let every = if its_turn && every == usual { every / turns as u32 } else { every };
                 let beaten = peer.links.get(usize::from(link)).and_then(|l| l.beaten);
                 if news || silent || beaten.is_none_or(|t| now.since(t) + early >= every) {
-                    self.beat_to(now, id, link, false);
+                    self.beat_to(now, id, link, false, &hears);
                 }
             }
         }
     }
 
-    pub(crate) fn beat_to(&mut self, now: Time, to: NodeId, link: u8, probe: bool) {
+    /// `hears`: what [`Node::hears`] says at this moment.
+    pub(crate) fn beat_to(&mut self, now: Time, to: NodeId, link: u8, probe: bool, hears: &[NodeId]) {
         self.beat_seq += 1;
-        let hears = self.hears(now);
         let Some(peer) = self.peers.get(&to) else { return };
         let silent = self.is_silent(now, peer);
         let up = |n: &u8| !silent && peer.links.get(usize::from(*n)).is_some_and(|l| l.up);
@@ -89,10 +93,10 @@ impl Node {
             your_links,
             sent_us: now.0,
             echo_us: echo.map_or(0, |(theirs, at)| theirs.saturating_add(now.since(at).as_micros() as u64)),
-            members: self.ring.members.iter().copied().collect(),
+            members: self.ring.members.as_slice(),
             hears,
         };
-        let bytes = Frame::Heartbeat(heartbeat).encode();
+        let bytes = heartbeat.encode();
         if let Some(l) = self.peers.get_mut(&to).and_then(|p| p.links.get_mut(usize::from(link))) {
             l.beaten = Some(now);
         }
@@ -100,12 +104,16 @@ impl Node {
     }
 
     /// Whom this node would share a ring with: members that live, and others that were heard just now and are not backed off from.
-    fn hears(&self, now: Time) -> BTreeSet<NodeId> {
+    /// Ascending.
+    pub(crate) fn hears(&self, now: Time) -> Vec<NodeId> {
         let member = |id: &NodeId| self.ring.members.contains(id);
         let willing = self.peers.iter().filter(|(id, p)| {
             p.alive(now, &self.timing) && (member(id) || !p.backing_off(now) && !self.is_silent(now, p))
         });
-        willing.map(|(id, _)| *id).chain([self.config.me]).collect()
+        let mut hears: Vec<NodeId> = Vec::with_capacity(self.peers.len() + 1);
+        hears.extend(willing.map(|(id, _)| *id));
+        hears.insert(hears.partition_point(|id| *id < self.config.me), self.config.me);
+        hears
     }
 
     pub(crate) fn note_heard(&mut self, now: Time, from: NodeId, link: u8) {
@@ -126,26 +134,27 @@ impl Node {
         }
     }
 
-    pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, link: u8, h: Heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, now: Time, from: NodeId, link: u8, h: Heartbeat<Vec<NodeId>>) {
         self.learn_ring_seq(from, h.ring_seq);
         // Until an echo of this process's clock has come from a peer, it may tell of the process before.
         if self.peers.get(&from).and_then(|p| p.links.get(usize::from(link))).is_some_and(|l| l.rtt_us.is_some()) {
             self.note_echo(now, h.echo_us);
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let watch = self.config.watch(link);
+        let watch = self.pace.watch(link);
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.echo = Some((h.sent_us, now));
             if h.echo_us != 0 && h.echo_us <= now.0 {
-                l.round_trip(now.0 - h.echo_us, &watch);
+                l.round_trip(now.0 - h.echo_us, watch);
             }
-            if l.beat(&watch) {
+            if l.beat(watch) {
                 self.event(Event::LinkUp { node: from, link });
                 self.beat_now(now);
             }
         }
         if h.flags & FLAG_PROBE != 0 {
-            self.beat_to(now, from, link, false);
+            let hears = self.hears(now);
+            self.beat_to(now, from, link, false, &hears);
         }
         let began = self.life_began;
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -201,7 +210,8 @@ impl Node {
     /// Whether we and all of `ours` hear the node, and it hears all of us: only then is a ring with it worth a try.
     fn mutual(&self, now: Time, node: NodeId, ours: &BTreeSet<NodeId>) -> bool {
         let Some(peer) = self.peers.get(&node) else { return false };
-        if !peer.alive(now, &self.timing) || peer.backing_off(now) || !ours.is_subset(&peer.said.hears) {
+        if !peer.alive(now, &self.timing) || peer.backing_off(now) || !ours.iter().all(|m| peer.said.hears.contains(m))
+        {
             return false;
         }
         // The last thing that came from there was an ICMP error: not silent for long enough, but dead all the same.
@@ -231,9 +241,8 @@ impl Node {
                 State::Gather => peer.said.view == ViewId::NONE,
                 _ => false,
             };
-            let mut theirs = peer.said.members.clone();
-            theirs.insert(*id);
-            theirs.retain(|t| !ours.contains(t));
+            let theirs = peer.said.members.iter().chain([id]).filter(|t| !ours.contains(t));
+            let mut theirs: BTreeSet<NodeId> = theirs.copied().collect();
             if quiet && peer.said.seq > 0 && theirs.iter().all(|t| self.mutual(now, *t, &ours)) {
                 found.append(&mut theirs);
             }
@@ -254,7 +263,7 @@ impl Node {
         for (id, peer) in &mut self.peers {
             for n in &self.links {
                 let Some(l) = peer.links.get_mut(usize::from(*n)) else { continue };
-                if let Some(silent) = l.check(now, &self.config.watch(*n)) {
+                if let Some(silent) = l.check(now, self.pace.watch(*n)) {
                     events.push(Event::LinkDown { node: *id, link: *n, silent_ms: silent.as_millis() as u64 });
                 }
             }

@@ -147,9 +147,9 @@ impl Link {
     }
 }
 
-/// Numbers of a set of links, most wanted first.
-pub fn numbers(order: &[u8], set: u8) -> impl Iterator<Item = u8> + '_ {
-    order.iter().copied().filter(move |n| *n < 8 && set >> n & 1 == 1)
+/// Whether a set of links has this one.
+pub fn is_in(set: u8, link: u8) -> bool {
+    link < 8 && set >> link & 1 == 1
 }
 
 #[cfg(test)]

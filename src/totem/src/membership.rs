@@ -251,7 +251,7 @@ impl Node {
     }
 
     fn back_off_from(&mut self, now: Time, node: NodeId) {
-        let (timing, overdue) = (self.timing, self.overdue());
+        let (timing, overdue) = (self.timing, self.pace.overdue);
         if let Some(peer) = self.peers.get_mut(&node) {
             // The word of one who has missed it longer is believed of one who is missed here as well.
             peer.lost |= peer.silence(now).is_some_and(|s| s >= overdue);
@@ -289,10 +289,10 @@ impl Node {
     /// Whether a node with which no ring came about is there, and hears us.
     fn is_put_out_by(&self, now: Time, node: NodeId) -> bool {
         // After a stall of ours it cannot have heard us.
-        let lately = |t: Time| now.since(t) < self.config.beat_interval() * 2;
+        let lately = |t: Time| now.since(t) < self.pace.beat_interval * 2;
         let stalled = self.stalled_at.is_some_and(lately) || self.clock_stood_at.is_some_and(lately);
         let lively = self.peers.get(&node).is_some_and(|p| {
-            let recent = p.silence(now).is_some_and(|s| s < self.config.beat_interval() * 6 / 5);
+            let recent = p.silence(now).is_some_and(|s| s < self.pace.beat_interval * 6 / 5);
             recent && !p.departed && (stalled || p.said.your_links != 0) && !p.all_unreachable(&self.links)
         });
         lively && !self.gather.put_out && self.rounds <= MAX_GATHER_ROUNDS

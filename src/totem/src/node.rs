@@ -11,7 +11,9 @@
 
 use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
-use crate::config::{Config, ConfigError, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Timing};
+use crate::config::{
+    Config, ConfigError, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Pace, Timing,
+};
 use crate::fragment::{Assembler, Queue};
 use crate::membership::Gather;
 use crate::peer::Peer;
@@ -47,6 +49,7 @@ impl Ring {
 pub struct Node {
     pub(crate) config: Config,
     pub(crate) timing: Timing,
+    pub(crate) pace: Pace,
     pub(crate) links: Vec<u8>,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
     pub(crate) state: State,
@@ -97,6 +100,7 @@ impl Node {
         let peers = config.peers.iter().filter(|p| **p != config.me).map(|p| (*p, Peer::new())).collect();
         let mut node = Node {
             timing: config.effective_timing(),
+            pace: Pace::of(&config),
             links: config.links_in_order(),
             peers,
             state: State::Gather,
@@ -205,8 +209,7 @@ impl Node {
         }
         let all = [
             Some(self.next_beat),
-            self.probe_deadline(),
-            self.silence_deadline(),
+            self.partners_deadline(),
             self.token_deadline(),
             self.gather_deadline(),
             self.commit_deadline(),
@@ -257,6 +260,7 @@ impl Node {
         let me = self.config.me;
         self.config.peers = peers.into_iter().filter(|p| *p != me).collect();
         self.timing = self.config.effective_timing();
+        self.pace = Pace::of(&self.config);
         let gone: BTreeSet<NodeId> = self.peers.keys().copied().filter(|p| !self.config.peers.contains(p)).collect();
         for id in &self.config.peers {
             self.peers.entry(*id).or_insert_with(Peer::new);
@@ -390,10 +394,10 @@ impl Node {
     }
 
     /// The earliest of what holds for one of them each.
-    pub(crate) fn earliest(&self, at: impl Fn(NodeId) -> Option<Time>) -> Option<Time> {
+    pub(crate) fn earliest(&self, at: impl Fn(&Peer) -> Option<Time>) -> Option<Time> {
         let mut earliest: Option<Time> = None;
         self.each_partner(|p| {
-            if let Some(at) = at(p) {
+            if let Some(at) = self.peers.get(&p).and_then(&at) {
                 earliest = Some(earliest.map_or(at, |before| before.min(at)));
             }
         });
@@ -444,8 +448,11 @@ impl Node {
     pub(crate) fn send_over(&mut self, to: NodeId, frame: &[u8], avoid: u8) -> u8 {
         let Some(peer) = self.peers.get_mut(&to) else { return 0 };
         let taken = peer.next_links(self.config.link_mode, &self.links, avoid);
-        for link in crate::link::numbers(&self.links.clone(), taken) {
-            self.send_bytes(to, link, frame.to_vec());
+        for n in 0..self.links.len() {
+            let link = self.links[n];
+            if crate::link::is_in(taken, link) {
+                self.send_bytes(to, link, frame.to_vec());
+            }
         }
         taken
     }
@@ -456,8 +463,8 @@ impl Node {
 
     pub(crate) fn send_all_links(&mut self, to: NodeId, frame: &Frame) {
         let bytes = frame.encode();
-        for link in self.links.clone() {
-            self.send_bytes(to, link, bytes.clone());
+        for n in 0..self.links.len() {
+            self.send_bytes(to, self.links[n], bytes.clone());
         }
     }
 
@@ -536,7 +543,7 @@ impl Node {
         if peer.next_goodbye.is_some_and(|t| now < t) || link >= MAX_LINKS {
             return;
         }
-        peer.next_goodbye = Some(now + self.config.beat_interval());
+        peer.next_goodbye = Some(now + self.pace.beat_interval);
         let frame = Frame::Leave { incarnation: self.config.incarnation };
         self.send_bytes(from, link, frame.encode());
     }

@@ -6,7 +6,6 @@ use crate::silence::{Host, Refusal};
 use crate::status::LinkStatus;
 use crate::types::{State, ViewId};
 use base::{NodeId, Time};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The last heartbeat's content; default before the first.
@@ -19,8 +18,9 @@ pub struct Said {
     pub quorate: bool,
     /// Links on which it hears us.
     pub your_links: u8,
-    pub members: BTreeSet<NodeId>,
-    pub hears: BTreeSet<NodeId>,
+    /// Both ascending.
+    pub members: Vec<NodeId>,
+    pub hears: Vec<NodeId>,
 }
 
 pub struct Peer {
@@ -139,13 +139,13 @@ impl Peer {
         self.links.iter_mut().for_each(|l| later(&mut l.heard));
     }
 
-    fn link(&self, number: u8) -> Link {
-        self.links.get(usize::from(number)).copied().unwrap_or_default()
+    fn is_up(&self, number: u8) -> bool {
+        self.links.get(usize::from(number)).is_some_and(|l| l.up)
     }
 
     /// Heard here and there, and nothing speaks against it.
     fn works(&self, number: u8) -> bool {
-        let link = self.link(number);
+        let Some(link) = self.links.get(usize::from(number)) else { return false };
         link.up && !link.unreachable && !link.doubtful && self.said.your_links >> number & 1 == 1
     }
 
@@ -154,7 +154,7 @@ impl Peer {
         let candidates = || order.iter().copied().filter(|n| avoid >> n & 1 == 0);
         let first = candidates().find(|n| self.works(*n)).or_else(|| order.iter().copied().find(|n| self.works(*n)));
         first
-            .or_else(|| candidates().find(|n| self.link(*n).up))
+            .or_else(|| candidates().find(|n| self.is_up(*n)))
             .or_else(|| candidates().next())
             .or_else(|| order.first().copied())
             .unwrap_or(0)
@@ -192,7 +192,7 @@ impl Peer {
         let mut numbers = order.to_vec();
         numbers.sort_unstable();
         let one = |n: u8| {
-            let link = self.link(n);
+            let link = self.links.get(usize::from(n)).copied().unwrap_or_default();
             link.status(n, self.said.your_links >> n & 1 == 1, link.up && used >> n & 1 == 1)
         };
         numbers.into_iter().map(one).collect()

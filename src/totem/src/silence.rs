@@ -10,7 +10,6 @@
 //! The host is believed only where it has answered before: many do not answer echo requests at all. While it does, a process that is
 //! merely short of processor time keeps its place. An error that the network reports for every link is faster than any of this.
 
-use crate::config::Timing;
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::types::{Event, GatherReason, Output, Suspicion};
@@ -59,8 +58,8 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.host.asked = Some(now);
         peer.host.unanswered = peer.host.unanswered.saturating_add(1);
-        for link in self.links.clone() {
-            self.emit(Output::Echo { to: node, link });
+        for n in 0..self.links.len() {
+            self.emit(Output::Echo { to: node, link: self.links[n] });
         }
     }
 
@@ -80,7 +79,7 @@ impl Node {
             return;
         }
         let mut due = self.partners();
-        due.retain(|p| self.probe_at(*p).is_some_and(|t| t <= now));
+        due.retain(|p| self.peers.get(p).and_then(|p| self.probe_at(p)).is_some_and(|t| t <= now));
         for id in due {
             self.probe(now, id);
         }
@@ -88,38 +87,37 @@ impl Node {
 
     fn probe(&mut self, now: Time, node: NodeId) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        peer.next_probe = Some(now + late(&self.timing));
-        for link in self.links.clone() {
-            self.beat_to(now, node, link, true);
+        peer.next_probe = Some(now + self.pace.late);
+        let hears = self.hears(now);
+        for n in 0..self.links.len() {
+            self.beat_to(now, node, self.links[n], true, &hears);
         }
         if self.timing.grace.is_some() {
             self.ask_host(now, node);
         }
     }
 
-    fn probe_at(&self, node: NodeId) -> Option<Time> {
-        let peer = self.peers.get(&node)?;
-        let first = peer.heard? + self.overdue();
+    fn probe_at(&self, peer: &Peer) -> Option<Time> {
+        let first = peer.heard? + self.pace.overdue;
         Some(peer.next_probe.map_or(first, |t| t.max(first)))
     }
 
-    pub(crate) fn probe_deadline(&self) -> Option<Time> {
+    fn probe_deadline(&self) -> Option<Time> {
         self.earliest(|p| self.probe_at(p))
     }
 
-    /// Silence after which a heartbeat has not come that should have.
-    pub(crate) fn overdue(&self) -> Duration {
-        self.config.beat_interval() + late(&self.timing)
+    /// Of questions and of verdicts.
+    pub(crate) fn partners_deadline(&self) -> Option<Time> {
+        self.earliest(|p| [self.probe_at(p), self.silent_at(p)].into_iter().flatten().min())
     }
 
     /// The peer has been asked to answer and did not. It is told so with every heartbeat, however patiently its links are watched: one
     /// that hears us, and knows that we do not hear it, forms a ring of its own at once, and does not wait to be taken in.
     pub(crate) fn is_silent(&self, now: Time, peer: &Peer) -> bool {
-        peer.silence(now).is_some_and(|s| s >= self.overdue() + late(&self.timing))
+        peer.silence(now).is_some_and(|s| s >= self.pace.overdue + self.pace.late)
     }
 
-    fn silent_at(&self, node: NodeId) -> Option<Time> {
-        let peer = self.peers.get(&node)?;
+    fn silent_at(&self, peer: &Peer) -> Option<Time> {
         let Some(heard) = peer.heard else { return Some(self.gather.since + self.timing.suspect) };
         if let Refusal::Again(until) = peer.refusal {
             return Some(until);
@@ -129,14 +127,14 @@ impl Node {
         let would_answer = answered.is_some_and(|t| heard.since(t) <= ANSWERS_FOR);
         match (self.timing.grace, answered, asked) {
             (Some(grace), Some(answered), Some(asked)) if would_answer && unanswered >= QUESTIONS => {
-                let dead = answered.max(heard + self.config.beat_interval()) + grace;
-                Some(dead.max(asked + late(&self.timing)).min(hung))
+                let dead = answered.max(heard + self.pace.beat_interval) + grace;
+                Some(dead.max(asked + self.pace.late).min(hung))
             }
             _ => Some(hung),
         }
     }
 
-    pub(crate) fn silence_deadline(&self) -> Option<Time> {
+    fn silence_deadline(&self) -> Option<Time> {
         self.earliest(|p| self.silent_at(p))
     }
 
@@ -146,8 +144,9 @@ impl Node {
         }
         for id in self.partners() {
             // A suspicion may have changed who matters.
-            if self.silent_at(id).is_some_and(|t| t <= now) && self.is_partner(id) {
-                let refused = self.peers.get(&id).is_some_and(|p| matches!(p.refusal, Refusal::Again(_)));
+            let Some(peer) = self.peers.get(&id) else { continue };
+            if self.silent_at(peer).is_some_and(|t| t <= now) && self.is_partner(id) {
+                let refused = matches!(peer.refusal, Refusal::Again(_));
                 self.suspect(now, id, if refused { Suspicion::Unreachable } else { Suspicion::Silence });
             }
         }
@@ -156,21 +155,20 @@ impl Node {
     /// An error may be about a packet that was sent before the peer was up, or forged. So a heartbeat must be overdue as well; or the
     /// peer is asked at once, and that brings an error again, and nothing else in the time that an answer may take.
     pub(crate) fn on_link_error(&mut self, now: Time, node: NodeId, link: u8) {
-        let order = self.links.clone();
-        let overdue = self.config.beat_interval() * 6 / 5;
+        let overdue = self.pace.beat_interval * 6 / 5;
         let Some(peer) = self.peers.get_mut(&node) else { return };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.errors += 1;
             l.unreachable = true;
         }
         let overdue = peer.silence(now).is_none_or(|s| s > overdue);
-        if !self.timing.trust_link_errors || !peer.all_unreachable(&order) || !self.is_partner(node) {
+        if !self.timing.trust_link_errors || !peer.all_unreachable(&self.links) || !self.is_partner(node) {
             return;
         }
         if overdue {
             return self.suspect(now, node, Suspicion::Unreachable);
         }
-        let answered_by = now + late(&self.timing);
+        let answered_by = now + self.pace.late;
         let Some(peer) = self.peers.get_mut(&node) else { return };
         match peer.refusal {
             Refusal::None => {
@@ -197,9 +195,4 @@ impl Node {
         self.event(Event::PeerSuspected { node, silent_ms, reason });
         self.exclude(now, GatherReason::PeerSuspected, node);
     }
-}
-
-/// How late a heartbeat may come, and how long an answer may take.
-fn late(timing: &Timing) -> Duration {
-    timing.grace.unwrap_or(timing.heartbeat) / 4
 }
