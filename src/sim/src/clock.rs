@@ -3,16 +3,14 @@
 use base::Time;
 use std::time::Duration;
 
-const MILLION: u128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// World time at which it showed [`Clock::FIRST`].
+    /// World time at which it would have shown [`Clock::FIRST`] if it had never stood still.
     began: Time,
     /// Parts in a million that it runs fast.
     drift_ppm: i64,
-    /// World time in which it stood still.
-    stood: Duration,
 }
 
 impl Clock {
@@ -20,28 +18,28 @@ impl Clock {
     const FIRST: u64 = 1_000;
 
     pub fn new(began: Time, drift_ppm: i64) -> Clock {
-        Clock { began, drift_ppm, stood: Duration::ZERO }
+        Clock { began, drift_ppm }
     }
 
     /// What it shows at this moment of the world.
     pub fn shows(&self, world: Time) -> Time {
-        let ran = world.since(self.began + self.stood).as_micros();
-        Time(Clock::FIRST + (ran * self.speed() / MILLION) as u64)
+        let ran = world.0.saturating_sub(self.began.0);
+        Time(Clock::FIRST + ran * self.speed() / MILLION)
     }
 
     /// The first moment of the world at which it shows `local`.
     pub fn when(&self, local: Time) -> Time {
-        let shown = u128::from(local.0.saturating_sub(Clock::FIRST));
-        let ran = (shown * MILLION).div_ceil(self.speed());
-        self.began + self.stood + Duration::from_micros(ran as u64)
+        let shown = local.0.saturating_sub(Clock::FIRST);
+        Time(self.began.0 + (shown * MILLION).div_ceil(self.speed()))
     }
 
-    fn speed(&self) -> u128 {
-        (MILLION as i64 + self.drift_ppm) as u128
+    /// Parts of a million. With 64 bits that reaches for half a year.
+    fn speed(&self) -> u64 {
+        MILLION.saturating_add_signed(self.drift_ppm)
     }
 
     pub fn stand_still(&mut self, for_how_long: Duration) {
-        self.stood += for_how_long;
+        self.began = self.began + for_how_long;
     }
 }
 

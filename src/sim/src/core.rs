@@ -176,7 +176,7 @@ impl World {
         p.totem.leave(local);
         while let Some(output) = self.host_mut(id).process.as_mut().and_then(|p| p.totem.poll_output()) {
             if let totem::Output::Send { to, link, frame } = output {
-                self.send(id, to, link, &frame);
+                self.send(id, to, link, frame);
             }
         }
         self.end_process(id, End::Left);

@@ -14,7 +14,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`plan`], [`generate`] | what is done to whom, with which configuration |
-//! | `world` | the queue of events |
+//! | `world`, `queue` | what happens, in the order in which it does |
 //! | `host`, `disk`, `clock`, `net` | machines and what is between them |
 //! | `process`, `ring`, `core` | a daemon: the cores and what holds them together |
 //! | `agents`, `lease`, `fences` | what the controller has done |
@@ -41,6 +41,7 @@ mod net;
 pub mod plan;
 mod process;
 pub mod properties;
+mod queue;
 mod reload;
 mod ring;
 pub mod rng;

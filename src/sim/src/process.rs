@@ -8,6 +8,7 @@ use base::{NodeId, Operation, Time};
 use controller::{Controller, Owners};
 use quorum::Quorum;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,15 +29,56 @@ pub struct Kept {
     pub since: Time,
 }
 
+/// A core, and when it wants to be called next: asked again only after somebody has had it in hand.
+pub struct Core<T> {
+    core: T,
+    touched: bool,
+    deadline: Option<Time>,
+}
+
+impl<T> Core<T> {
+    pub fn new(core: T) -> Core<T> {
+        Core { core, touched: true, deadline: None }
+    }
+
+    /// For what it wants done, which changes nothing of when it wants to be called.
+    pub fn to_drain(&mut self) -> &mut T {
+        &mut self.core
+    }
+
+    /// Its deadline is a function of its state.
+    pub fn deadline(&mut self, ask: impl FnOnce(&T) -> Option<Time>) -> Option<Time> {
+        if std::mem::take(&mut self.touched) {
+            self.deadline = ask(&self.core);
+        }
+        self.deadline
+    }
+}
+
+impl<T> Deref for Core<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.core
+    }
+}
+
+impl<T> DerefMut for Core<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.touched = true;
+        &mut self.core
+    }
+}
+
 pub struct Process {
     pub life: u64,
     pub me: NodeId,
     /// The file that it runs with.
     pub site: Rc<Site>,
     pub clock: Clock,
-    pub totem: totem::Node,
+    pub totem: Core<totem::Node>,
     pub quorum: Quorum,
-    pub controller: Controller,
+    pub controller: Core<Controller>,
     /// The controller's task does not run until then; the ring does.
     pub hung_until: Option<Time>,
     pub backlog: VecDeque<Report>,

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::host::{Pause, Paused};
-use crate::process::{Process, Report};
+use crate::process::{Core, Process, Report};
 use crate::world::{What, World};
 use base::lease::Bounds;
 use base::{NodeId, Time};
@@ -85,9 +85,9 @@ impl World {
             me: id,
             site,
             clock,
-            totem: totem::Node::new(ring, local),
+            totem: Core::new(totem::Node::new(ring, local)),
             quorum,
-            controller,
+            controller: Core::new(controller),
             hung_until: None,
             backlog: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -318,14 +318,14 @@ impl World {
     pub(crate) fn drain(&mut self, id: NodeId) {
         loop {
             let Some(p) = &mut self.host_mut(id).process else { return };
-            if let Some(output) = p.totem.poll_output() {
+            if let Some(output) = p.totem.to_drain().poll_output() {
                 self.ring_output(id, output);
             } else if p.hung_until.is_none()
                 && let Some(report) = p.backlog.pop_front()
             {
                 self.report(id, report);
             } else if p.hung_until.is_none()
-                && let Some(output) = p.controller.poll_output()
+                && let Some(output) = p.controller.to_drain().poll_output()
             {
                 self.core_output(id, output);
             } else {
@@ -339,9 +339,9 @@ impl World {
         let now = self.now;
         let Some(p) = &mut self.host_mut(id).process else { return };
         let report = match output {
-            totem::Output::Send { to, link, frame } => return self.send(id, to, link, &frame),
+            totem::Output::Send { to, link, frame } => return self.send(id, to, link, frame),
             totem::Output::Echo { to, link } => {
-                return self.carry(id, to, link, || What::EchoRequest { from: id, link });
+                return self.carry(id, to, link, What::EchoRequest { from: id, link });
             }
             totem::Output::SaveRingSeq(seq) => {
                 let host = self.host_mut(id);
@@ -382,22 +382,26 @@ impl World {
         }
     }
 
-    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: &[u8]) {
-        let mut shared: Option<Rc<[u8]>> = None;
-        self.carry(from, to, link, || {
-            let frame = shared.get_or_insert_with(|| Rc::from(frame)).clone();
-            What::Frame { from, link, frame }
-        });
+    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: Vec<u8>) {
+        self.carry(from, to, link, What::Frame { from, link, frame });
     }
 
-    fn carry(&mut self, from: NodeId, to: NodeId, link: u8, mut what: impl FnMut() -> What) {
+    fn carry(&mut self, from: NodeId, to: NodeId, link: u8, what: What) {
         let copies = self.net.carry(&mut self.rng, link, from, to);
         if !self.host(to).powered {
             return;
         }
         let life = self.host(to).lives;
-        for delay in copies.0.into_iter().flatten() {
-            self.after(delay, to, life, what());
+        match copies.0 {
+            [Some(first), Some(second)] => {
+                self.after(first, to, life, what.clone());
+                self.after(second, to, life, what);
+            }
+            [one, other] => {
+                if let Some(delay) = one.or(other) {
+                    self.after(delay, to, life, what);
+                }
+            }
         }
     }
 
@@ -405,7 +409,7 @@ impl World {
     pub(crate) fn echo_request(&mut self, id: NodeId, from: NodeId, link: u8) {
         let host = self.host(id);
         if host.powered && host.paused.is_none_or(|p| p.what != Pause::Machine) {
-            self.carry(id, from, link, || What::EchoReply { from: id });
+            self.carry(id, from, link, What::EchoReply { from: id });
         }
     }
 
@@ -429,10 +433,10 @@ impl World {
             *armed = Some(at);
             Some(at)
         };
-        let ring = due(p.totem.poll_timeout(), &mut p.ring_timer, &p.clock);
+        let ring = due(p.totem.deadline(totem::Node::poll_timeout), &mut p.ring_timer, &p.clock);
         // A task that hangs looks at its timers when it goes on.
         let hangs = p.hung_until.is_some();
-        let core = due(p.controller.poll_timeout().filter(|_| !hangs), &mut p.due_timer, &p.clock);
+        let core = due(p.controller.deadline(Controller::poll_timeout).filter(|_| !hangs), &mut p.due_timer, &p.clock);
         let device = p.arbitration.client.as_ref().and_then(quorum::qdevice::Device::poll_timeout).filter(|_| !hangs);
         let device = due(device, &mut p.arbitration.timer, &p.clock);
         if let Some(at) = ring {

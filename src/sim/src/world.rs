@@ -4,6 +4,7 @@ use crate::book::Book;
 use crate::host::{Host, Pause};
 use crate::net::Net;
 use crate::plan::Plan;
+use crate::queue::Queue;
 use crate::reload::Work;
 use crate::rng::Rng;
 use crate::site::Site;
@@ -11,8 +12,6 @@ use base::{NodeId, Operation, Time, WallTime};
 use controller::fencing::executor::AgentCall;
 use quorum::qnetd::Conn;
 use quorum::reload::{Message, Shared};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +30,7 @@ pub enum What {
     Frame {
         from: NodeId,
         link: u8,
-        frame: Rc<[u8]>,
+        frame: Vec<u8>,
     },
     /// A question to this host's kernel whether it lives, and the answer to one.
     EchoRequest {
@@ -133,32 +132,6 @@ pub struct Event {
     pub what: What,
 }
 
-struct Due {
-    at: Time,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 pub struct World {
     pub now: Time,
     pub rng: Rng,
@@ -178,8 +151,7 @@ pub struct World {
     /// The planned trouble is over.
     pub healing: bool,
     hosts: Vec<Host>,
-    queue: BinaryHeap<Reverse<Due>>,
-    order: u64,
+    queue: Queue<Event>,
 }
 
 impl World {
@@ -220,8 +192,7 @@ impl World {
             clients: Default::default(),
             healing: false,
             hosts,
-            queue: BinaryHeap::new(),
-            order: 0,
+            queue: Queue::default(),
             plan,
         };
         for id in world.site.nodes.clone() {
@@ -265,8 +236,7 @@ impl World {
     }
 
     pub fn at(&mut self, at: Time, host: NodeId, life: u64, what: What) {
-        self.order += 1;
-        self.queue.push(Reverse(Due { at: at.max(self.now), order: self.order, event: Event { host, life, what } }));
+        self.queue.push(at.max(self.now), Event { host, life, what });
     }
 
     /// Something of this host's present process.
@@ -283,20 +253,17 @@ impl World {
     /// Runs up to that moment, or to the first property that does not hold.
     pub fn run_until(&mut self, end: Time) {
         let (mut moment, mut events) = (self.now, 0u32);
-        while let Some(Reverse(due)) = self.queue.peek() {
-            if due.at > end || self.book.broken.is_some() {
-                break;
-            }
-            let Some(Reverse(due)) = self.queue.pop() else { break };
-            events = if due.at == moment { events + 1 } else { 0 };
-            moment = due.at;
+        while self.book.broken.is_none() {
+            let Some((at, event)) = self.queue.pop_by(end) else { break };
+            events = if at == moment { events + 1 } else { 0 };
+            moment = at;
             if events > MAX_AT_ONCE {
-                self.book.fail("limits", self.now, format!("{MAX_AT_ONCE} events at one moment: {:?}", due.event));
+                self.book.fail("limits", self.now, format!("{MAX_AT_ONCE} events at one moment: {event:?}"));
                 break;
             }
-            self.now = due.at;
+            self.now = at;
             self.book.events += 1;
-            self.happen(due.event);
+            self.happen(event);
         }
         self.now = self.now.max(end);
     }

@@ -5,6 +5,9 @@ use sim::{Plan, Violation, run, shrink};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USUAL: u64 = 2_000;
 /// Lines of a story that a failure shows.
 const SHOWN: usize = 150;

@@ -45,9 +45,13 @@ pub struct Evs {
 }
 
 fn digest_of(sender: NodeId, payload: &[u8]) -> u64 {
-    // FNV-1a
-    let begin = 0xcbf2_9ce4_8422_2325 ^ u64::from(sender.0);
-    payload.iter().fold(begin, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    // As FNV-1a, but eight bytes at a time; each step can be undone, so no two words at one place come to the same.
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |h: u64, word: u64| (h ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let (words, rest) = payload.as_chunks::<8>();
+    let whole =
+        words.iter().fold(mix(payload.len() as u64, u64::from(sender.0)), |h, w| mix(h, u64::from_le_bytes(*w)));
+    rest.iter().fold(whole, |h, b| mix(h, u64::from(*b)))
 }
 
 impl Evs {
