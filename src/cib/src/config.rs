@@ -27,11 +27,7 @@ impl<'a> Index<'a> {
 
     /// What is needed to read `part` of the document or section `root`.
     pub fn for_part(part: &Element, root: &'a Element) -> Index<'a> {
-        let refers = |e: &Element| e.attr("id-ref").is_some();
-        match refers(part) || part.descendants().any(refers) {
-            true => Index { by_id: by_id(root) },
-            false => Index { by_id: BTreeMap::new() },
-        }
+        Index { by_id: if refers(part) { by_id(root) } else { BTreeMap::new() } }
     }
 
     /// The element itself, or the one of the same kind that its `id-ref` names.
@@ -44,6 +40,11 @@ impl<'a> Index<'a> {
             Some(id) => self.by_id.get(&(e.name(), id)).copied(),
         }
     }
+}
+
+/// Whether the element or anything below it stands for another.
+fn refers(e: &Element) -> bool {
+    e.attr("id-ref").is_some() || e.elements().any(refers)
 }
 
 fn by_id(root: &Element) -> ById<'_> {

@@ -13,6 +13,7 @@ mod tests;
 mod verify;
 
 use rules::{Attr, Kind, Rule};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use xml::{Element, Node};
@@ -172,13 +173,20 @@ impl<'a> Checker<'a> {
                 self.nodes.extend(child.id());
             }
             if let Some(id) = child.id().filter(|_| declares) {
-                match self.ids.get(id) {
+                let used = match self.ids.entry(id) {
+                    Entry::Occupied(used) => Some(*used.get()),
+                    Entry::Vacant(free) => {
+                        free.insert((child.name(), child.line()));
+                        None
+                    }
+                };
+                match used {
                     Some((name, 0)) => self.error(&place, format!("id '{id}' is already used by a {name}")),
                     Some((name, line)) => {
                         let message = format!("id '{id}' is already used by the {name} in line {line}");
                         self.error(&place, message);
                     }
-                    None => drop(self.ids.insert(id, (child.name(), child.line()))),
+                    None => {}
                 }
             }
             self.collect_ids(&place);

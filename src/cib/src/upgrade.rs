@@ -134,7 +134,9 @@ impl Work {
     /// nothing at all takes it out. Elements that stay as they are cost nothing.
     fn rewrite(&mut self, change: &mut dyn FnMut(&Element, &Element, &mut Vec<Notice>) -> Change) {
         let whole = self.configuration.clone();
-        self.configuration = below(&whole, change, self);
+        if let Some(new) = below(&whole, change, self) {
+            self.configuration = new;
+        }
     }
 
     /// References whose definition a rule has taken out take its place: the first one becomes the definition.
@@ -180,37 +182,38 @@ impl Change {
     }
 }
 
-/// `holder` with all below it rewritten. The depth is that of the document, which the reader of XML bounds.
+/// `holder` with all below it rewritten; `None` where that leaves it as it is, as with nearly every element. The depth is that of the
+/// document, which the reader of XML bounds.
 fn below(
     holder: &Element,
     change: &mut dyn FnMut(&Element, &Element, &mut Vec<Notice>) -> Change,
     work: &mut Work,
-) -> Element {
-    let mut nodes = Vec::new();
-    let mut differs = false;
-    for node in holder.nodes().iter() {
+) -> Option<Element> {
+    // The children as they are to be, from the first one on that differs.
+    let mut rewritten: Option<Vec<xml::Node>> = None;
+    for (at, node) in holder.nodes().iter().enumerate() {
+        let so_far = || holder.nodes().iter().take(at).cloned().collect();
         let xml::Node::Element(child) = node else {
-            nodes.push(node.clone());
+            rewritten.iter_mut().for_each(|nodes| nodes.push(node.clone()));
             continue;
         };
         let inner = below(child, change, work);
-        differs |= !inner.is_same(child);
-        match change(&inner, holder, &mut work.notices) {
-            Change::Keep => nodes.push(xml::Node::Element(inner)),
+        match change(inner.as_ref().unwrap_or(child), holder, &mut work.notices) {
+            Change::Keep => match inner {
+                Some(inner) => rewritten.get_or_insert_with(so_far).push(xml::Node::Element(inner)),
+                None => rewritten.iter_mut().for_each(|nodes| nodes.push(node.clone())),
+            },
             Change::Into(new) => {
-                differs = true;
                 work.touched.insert((child.name().to_owned(), child.line(), child.column()));
-                nodes.extend(new.into_iter().map(xml::Node::Element));
+                rewritten.get_or_insert_with(so_far).extend(new.into_iter().map(xml::Node::Element));
             }
         }
     }
-    if !differs {
-        return holder.clone();
-    }
+    let nodes = rewritten?;
     let mut new = holder.clone();
     new.nodes_mut().clear();
     nodes.into_iter().for_each(|n| new.nodes_mut().push(n));
-    new
+    Some(new)
 }
 
 /// A copy under another name.

@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<Element, ParseError> {
         return Err(ParseError { line: 1, column: 1, reason: format!("document is larger than {MAX_BYTES} bytes") });
     }
     let mut builder = Builder {
-        names: Words::with_room(512),
+        names: Words::with_room((text.len() / 64).clamp(32, 512)),
         values: Words::for_text(text.len()),
         lines: LineCounter { text: text.as_bytes(), at: 0, line: 1, line_start: 0 },
         open: Vec::new(),

@@ -110,6 +110,11 @@ impl Element {
         Element::from_parts(name.into(), Vec::new(), Vec::new(), (0, 0))
     }
 
+    /// One with these attributes, no two of one name.
+    pub fn of(name: Name, attrs: Vec<(Name, Arc<str>)>) -> Element {
+        Element::from_parts(name, attrs, Vec::new(), (0, 0))
+    }
+
     /// Builder form of [`Element::set`].
     pub fn with(mut self, name: &str, value: impl AsRef<str>) -> Element {
         self.set(name, value);
@@ -172,13 +177,14 @@ impl Element {
         self.0.attrs.iter().map(|(n, v)| (&**n, &**v))
     }
 
-    /// Replaces the value in place, or appends the attribute.
+    /// Replaces the value in place, or appends the attribute. One that is set to what it is stays shared.
     pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
-        let value = Arc::from(value.as_ref());
-        let attrs = &mut self.own().attrs;
-        match attrs.iter_mut().find(|(n, _)| *n == *name) {
-            Some(slot) => slot.1 = value,
-            None => attrs.push((Name::from(name), value)),
+        let value = value.as_ref();
+        let at = self.0.attrs.iter().position(|(n, _)| *n == *name);
+        match at {
+            Some(at) if *self.0.attrs[at].1 == *value => {}
+            Some(at) => self.own().attrs[at].1 = Arc::from(value),
+            None => self.own().attrs.push((Name::from(name), Arc::from(value))),
         }
     }
 

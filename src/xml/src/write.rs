@@ -25,7 +25,7 @@ impl Element {
 
     /// No white space between elements and no line end.
     pub fn to_compact(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(if self.nodes().is_empty() { 256 } else { 4096 });
         write_element(&mut out, self, None);
         out
     }
@@ -151,9 +151,8 @@ fn write_comment(out: &mut String, text: &str) {
 
 /// The name itself if it is one (XML 1.0 §2.3, without a colon: trees have no prefixes).
 fn written_name(name: &str) -> Cow<'_, str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     let first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
-    if name.as_bytes().first().is_some_and(first) && name.bytes().all(plain) {
+    if name.as_bytes().first().is_some_and(first) && name.bytes().all(|b| PLAIN[usize::from(b)]) {
         return name.into();
     }
     let good: String = name.chars().map(|c| if c != ':' && c.is_xml_name() { c } else { '_' }).collect();
@@ -176,6 +175,23 @@ fn newline(out: &mut String, level: Option<usize>) {
     }
 }
 
+/// Bytes of which a name may consist after its first.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        plain[b] = (b as u8).is_ascii_alphanumeric() || matches!(b as u8, b'_' | b'-' | b'.');
+        b += 1;
+    }
+    plain
+};
+
+/// Whether a text has any byte of [`SPECIAL`]. Without a table and without an early end, so that many bytes are looked at at once.
+fn has_special(text: &str) -> bool {
+    let special = |b: u8| (b < 0x20) | (b == b'&') | (b == b'<') | (b == b'>') | (b == b'"') | (b == 0xef);
+    text.bytes().fold(false, |found, b| found | special(b))
+}
+
 /// Bytes that may have to be written otherwise; documents hardly hold any.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
@@ -189,6 +205,9 @@ const SPECIAL: [bool; 256] = {
 
 /// XML 1.0 §2.4 and §3.3.3: control characters in attribute values as references, so that they survive normalisation.
 fn escape(out: &mut String, text: &str, attribute: bool) {
+    if !has_special(text) {
+        return out.push_str(text);
+    }
     let mut plain = 0;
     for (at, b) in text.bytes().enumerate().filter(|(_, b)| SPECIAL[usize::from(*b)]) {
         let written = match b {

@@ -2,7 +2,6 @@
 //! schemas' documentation, versions 2 to 4 together.
 
 use base::Score;
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use xml::Element;
 
@@ -369,12 +368,14 @@ static RULES: &[Rule] = &[
 
 /// The rule for an element inside `parent`.
 pub fn find(name: &str, parent: &str) -> Option<&'static Rule> {
-    static BY_NAME: LazyLock<BTreeMap<&'static str, Vec<&'static Rule>>> = LazyLock::new(|| {
-        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        RULES.iter().for_each(|r| all.entry(r.name).or_default().push(r));
-        all
+    // By the length of the name: there are but a few of each, and nothing is compared that is not as long.
+    static BY_LENGTH: LazyLock<Vec<Vec<&'static Rule>>> = LazyLock::new(|| {
+        let longest = RULES.iter().map(|r| r.name.len()).max().unwrap_or(0);
+        let of_length = |length| RULES.iter().filter(|r| r.name.len() == length).collect();
+        (0..=longest).map(of_length).collect()
     });
-    BY_NAME.get(name)?.iter().find(|r| r.parent.is_empty() || r.parent == parent).copied()
+    let fits = |r: &&&Rule| r.name == name && (r.parent.is_empty() || r.parent == parent);
+    BY_LENGTH.get(name.len())?.iter().find(fits).copied()
 }
 
 /// Whether a value is of its kind; else what was expected.

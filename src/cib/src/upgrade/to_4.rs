@@ -7,6 +7,7 @@ mod constraints;
 mod gone;
 
 use super::{Change, Notice, Rule, Weight, Work, needed, pair, tidier};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use xml::Element;
 
@@ -34,14 +35,14 @@ fn warn(notices: &mut Vec<Notice>, text: String) {
 }
 
 /// Pairs by id.
-fn pairs_by_id(work: &Work) -> BTreeMap<String, Element> {
-    let pairs = work.configuration.descendants().filter(|e| e.name() == "nvpair");
+fn pairs_by_id(configuration: &Element) -> BTreeMap<String, Element> {
+    let pairs = configuration.descendants().filter(|e| e.name() == "nvpair");
     pairs.filter_map(|p| Some((p.id()?.to_owned(), p.clone()))).collect()
 }
 
 /// A reference that gives the value of another pair a name of its own is a pair of its own.
 fn named_references(work: &mut Work) {
-    let by_id = pairs_by_id(work);
+    let by_id = pairs_by_id(&work.configuration);
     let mut made = BTreeSet::new();
     work.rewrite(&mut |e, _, _| {
         let (Some(meant), Some(name)) = (e.attr("id-ref"), e.attr("name")) else { return Change::Keep };
@@ -59,7 +60,8 @@ fn named_references(work: &mut Work) {
 
 /// A pair without a value says nothing, nor does a reference to it.
 fn valueless_pairs(work: &mut Work) {
-    let by_id = pairs_by_id(work);
+    let configuration = work.configuration.clone();
+    let by_id = LazyCell::new(|| pairs_by_id(&configuration));
     work.rewrite(&mut |e, _, _| {
         let meant = e.attr("id-ref").and_then(|id| by_id.get(id)).unwrap_or(e);
         let says_nothing = e.name() == "nvpair" && meant.attr("id-ref").is_none() && meant.attr("value").is_none();
@@ -115,7 +117,7 @@ fn fencing_levels(work: &mut Work) {
 
 /// A set says each name once: the pair that counts stays.
 fn repeated_pairs(work: &mut Work) {
-    let by_id = pairs_by_id(work);
+    let by_id = pairs_by_id(&work.configuration);
     work.rewrite(&mut |set, _, _| {
         if set.elements_named("nvpair").count() < 2 {
             return Change::Keep;
