@@ -321,7 +321,7 @@ impl Controller {
         let read = self.assembler.push(sender, payload).map_err(|error| Fatal::Unreadable { sender, error })?;
         let Some(ordered) = read else { return Ok(()) };
         let Some(exchange) = &mut self.exchange else {
-            return self.apply(sender, view, seq, &ordered);
+            return self.apply(sender, view, seq, ordered);
         };
         match exchange.receive(sender, ordered)? {
             Step::Wait => {}
@@ -337,20 +337,19 @@ impl Controller {
         Ok(())
     }
 
-    fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, ordered: &Ordered) -> Result<(), Fatal> {
+    fn apply(&mut self, sender: NodeId, view: ViewId, seq: u64, ordered: Ordered) -> Result<(), Fatal> {
         self.count("messages_applied");
         self.applied = (view, seq);
-        match &ordered.message {
+        match ordered.message {
             Message::Stored { view: of, seq: upto, written } => {
-                if *of == view {
-                    self.clients.stored(self.now, sender, *upto, *written);
+                if of == view {
+                    self.clients.stored(self.now, sender, upto, written);
                     self.answer_safe();
                 }
             }
-            Message::Check { view: of, number } => self.on_check(sender, *of, seq, *number),
+            Message::Check { view: of, number } => self.on_check(sender, of, seq, number),
             Message::Digest { view: of, number, chain, document } => {
-                let held = Held { chain: chain.clone(), document: document.clone() };
-                self.on_digest(sender, (*of, *number), held)?;
+                self.on_digest(sender, (of, number), Held { chain, document })?;
             }
             _ => {
                 let mut effects = Vec::new();
@@ -496,6 +495,9 @@ impl Controller {
     }
 
     fn perform(&mut self, doings: Doings) {
+        if doings.is_empty() {
+            return;
+        }
         for id in &doings.begun {
             self.timeline("action_start", &id.key, format!("{} on {}", id.operation, id.node_name));
         }
@@ -554,12 +556,15 @@ impl Controller {
         // An exchange does not end leases: a member that hangs in it must not cost the others their addresses. For one that
         // stood still it does, since the others may have gone on without it.
         let current = self.ring_current && self.was_synced && !self.doubtful;
-        let members = &self.replica.members;
-        let silent = self.departed.silent(self.now, self.config.nodes.keys(), members, self.config.me);
-        let told = (current, self.local.held().changes(), silent);
-        if told != self.owners_told {
-            let (resources, silent) = (self.local.held().resources().clone(), told.2.clone());
-            self.owners_told = told;
+        let (nodes, members) = (self.config.nodes.keys(), &self.replica.members);
+        let silent = self.departed.silent(self.now, nodes, members, self.config.me);
+        let changes = self.local.held().changes();
+        let (was_current, told, were_silent) = &self.owners_told;
+        if (*was_current, *told) != (current, changes) || !silent.eq(were_silent) {
+            let silent: BTreeSet<NodeId> =
+                self.departed.silent(self.now, self.config.nodes.keys(), members, self.config.me).copied().collect();
+            self.owners_told = (current, changes, silent.clone());
+            let resources = self.local.held().resources().clone();
             self.outputs.push_back(Output::Owners(Owners { current, resources, silent }));
         }
         // At once, so that it comes before any acknowledgement; a slow disk may skip to the newest.

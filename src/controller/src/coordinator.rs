@@ -396,6 +396,9 @@ impl Coordinator {
     fn watch(&mut self, now: Time, wall: WallTime, replica: &Replica, commands: &mut Vec<Command>) {
         self.deadlines.retain(|key, _| replica.in_flight.contains_key(key));
         for (key, flight) in &replica.in_flight {
+            if self.deadlines.get(key).is_some_and(|deadline| *deadline > now) {
+                continue;
+            }
             let deadline = now + Duration::from_millis(flight.wait_ms);
             let deadline = self.deadlines.entry(key.clone()).or_insert(deadline);
             if *deadline > now {
@@ -427,16 +430,18 @@ impl Coordinator {
             let subject = format!("transition {}", transition.number);
             commands.push(Command::Timeline { kind: "abort", subject, text: reason.clone() });
         }
-        let limits = limits(replica, config);
         let waiting = RefCell::new(BTreeSet::new());
-        loop {
-            let held = |action: &Action| self.is_held(now, action, replica, &waiting);
-            let fired = transition.fire(limits, held);
-            if fired.is_empty() {
-                break;
-            }
-            for action in fired {
-                self.start(now, &mut transition, &action, replica, commands);
+        if transition.has_ready() {
+            let limits = limits(replica, config);
+            loop {
+                let held = |action: &Action| self.is_held(now, action, replica, &waiting);
+                let fired = transition.fire(limits, held);
+                if fired.is_empty() {
+                    break;
+                }
+                for action in fired {
+                    self.start(now, &mut transition, &action, replica, commands);
+                }
             }
         }
         for (node, resource) in waiting.into_inner() {

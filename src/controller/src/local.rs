@@ -259,16 +259,15 @@ impl Local {
     /// Starts the rounds that are due.
     pub fn tick(&mut self, now: Time, wall: WallTime) -> Doings {
         let mut doings = Doings::default();
-        let due = self.tasks.take_due(now);
-        let any = !due.is_empty();
-        for (call, mut task) in due {
+        if self.tasks.next_due().is_none_or(|at| at > now) {
+            return doings;
+        }
+        for (call, mut task) in self.tasks.take_due(now) {
             task.state = State::Queued;
             task.asked = now;
             self.tasks.insert(call, task);
         }
-        if any {
-            self.run_queued(now, wall, &mut doings);
-        }
+        self.run_queued(now, wall, &mut doings);
         doings
     }
 

@@ -367,8 +367,8 @@ impl Replica {
     }
 
     /// Applies one ordered message of the current view.
-    pub fn apply(&mut self, sender: NodeId, ordered: &Ordered, effects: &mut Vec<Effect>) {
-        let message = &ordered.message;
+    pub fn apply(&mut self, sender: NodeId, ordered: Ordered, effects: &mut Vec<Effect>) {
+        let Ordered { message, digest } = ordered;
         if matches!(
             message,
             Message::State(_)
@@ -379,28 +379,29 @@ impl Replica {
         ) {
             return;
         }
-        self.chain_message(sender, ordered);
+        self.chain_message(sender, &digest);
+        let kind = std::mem::discriminant(&message);
         match message {
-            Message::Op(op) => return self.apply_op(sender, op, effects),
+            Message::Op(op) => return self.apply_op(sender, *op, effects),
             Message::Exec(exec) if self.is_order(sender, exec.view) => self.apply_exec(exec, effects),
-            Message::Leave { view, node } if self.is_order(sender, *view) => {
-                self.leaving.insert(*node);
-                self.cib.edit_status(|s| status::expect_down(s, *node));
-                effects.push(Effect::Leave { node: *node });
+            Message::Leave { view, node } if self.is_order(sender, view) => {
+                self.leaving.insert(node);
+                self.cib.edit_status(|s| status::expect_down(s, node));
+                effects.push(Effect::Leave { node });
             }
-            Message::Quorum { view, quorate } if self.is_order(sender, *view) && *quorate != self.quorate => {
-                self.quorate = *quorate;
+            Message::Quorum { view, quorate } if self.is_order(sender, view) && quorate != self.quorate => {
+                self.quorate = quorate;
                 self.mark_lineage();
                 self.write_runtime();
                 effects.push(Effect::Config);
                 effects.push(Effect::Changed { reason: format!("quorum: {quorate}") });
             }
-            Message::Ready { view, node, ready } if *view == self.view => self.apply_ready(*node, *ready, effects),
-            Message::Joined { view } if *view == self.view => self.apply_joined(sender, effects),
-            Message::Fence(order) if self.is_order(sender, order.view) => self.apply_order(order, effects),
+            Message::Ready { view, node, ready } if view == self.view => self.apply_ready(node, ready, effects),
+            Message::Joined { view } if view == self.view => self.apply_joined(sender, effects),
+            Message::Fence(order) if self.is_order(sender, order.view) => self.apply_order(&order, effects),
             _ => return,
         }
-        self.advance_old(|| format!("{sender} {:?}", std::mem::discriminant(message)));
+        self.advance_old(|| format!("{sender} {kind:?}"));
     }
 
     /// Orders of a former DC, or from before a view, are void.
@@ -408,13 +409,13 @@ impl Replica {
         self.dc == Some(sender) && view == self.view
     }
 
-    fn apply_exec(&mut self, exec: &Exec, effects: &mut Vec<Effect>) {
+    fn apply_exec(&mut self, exec: Box<Exec>, effects: &mut Vec<Effect>) {
         if !self.members.contains(&exec.identity.node) {
             return;
         }
         self.begin(InFlight { identity: exec.identity.clone(), wait_ms: exec.wait_ms });
         self.cib.edit_status(|s| status::record_pending(s, &exec.identity));
-        effects.push(Effect::Exec(Box::new(exec.clone())));
+        effects.push(Effect::Exec(exec));
     }
 
     fn apply_ready(&mut self, node: NodeId, ready: bool, effects: &mut Vec<Effect>) {
@@ -440,47 +441,48 @@ impl Replica {
         effects.push(Effect::Changed { reason: format!("node {node} joined") });
     }
 
-    fn apply_op(&mut self, sender: NodeId, message: &OpMessage, effects: &mut Vec<Effect>) {
+    fn apply_op(&mut self, sender: NodeId, message: OpMessage, effects: &mut Vec<Effect>) {
         if !self.dedup.admit(sender, message.incarnation, message.seq) {
             effects.push(Effect::Repeated { origin: sender, incarnation: message.incarnation, seq: message.seq });
             return;
         }
         self.advance_old(|| format!("{sender} {} {}", message.incarnation, message.seq));
-        let result = match &message.op {
-            Op::As { subject, op } => self.perform_as(subject, op, message.wall_ms, effects),
+        let result = match message.op {
+            Op::As { subject, op } => self.perform_as(&subject, *op, message.wall_ms, effects),
             op => self.perform(op, message.wall_ms, effects),
         };
         effects.push(Effect::Applied { origin: sender, incarnation: message.incarnation, seq: message.seq, result });
     }
 
     /// Every member does the same here, whoever has asked.
-    fn perform(&mut self, op: &Op, wall_ms: i64, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
+    fn perform(&mut self, op: Op, wall_ms: i64, effects: &mut Vec<Effect>) -> Result<Applied, CibError> {
         let done = |changed| Ok(Applied { changed, config_changed: false, answer: None });
         match op {
-            Op::Cib(text) => self.apply_cib(text, None, effects),
+            Op::Cib(text) => self.apply_cib(&text, None, effects),
             Op::As { .. } => Err(CibError::BadRequest("an operation on behalf of two users".to_owned())),
-            Op::Attribute { node, name, value: Some(_) } if self.attributes_full(NodeId(*node), name) => {
+            Op::Attribute { node, name, value: Some(_) } if self.attributes_full(NodeId(node), &name) => {
                 let (found, limit) = (status::MAX_ATTRIBUTES + 1, status::MAX_ATTRIBUTES);
                 Err(CibError::TooCostly { what: "node", unit: "attributes", found, limit })
             }
             Op::Attribute { node, name, value } => {
-                let changed = self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), name, value.as_deref()));
-                self.name_state(NodeId(*node));
+                let node = NodeId(node);
+                let changed = self.cib.edit_status(|s| status::set_attribute(s, node, &name, value.as_deref()));
+                self.name_state(node);
                 if changed {
-                    self.tell_attribute(NodeId(*node), name, effects);
+                    self.tell_attribute(node, &name, effects);
                     effects.push(Effect::Changed { reason: format!("attribute {name}") });
                 }
                 done(changed)
             }
             Op::Cleanup { resource, node, operation, refresh } => {
-                done(self.clean_up(resource.as_deref(), *node, operation.as_ref(), *refresh, effects))
+                done(self.clean_up(resource.as_deref(), node, operation.as_ref(), refresh, effects))
             }
             Op::Shutdown { node, cancel } => {
                 let value = (!cancel).then(|| WallTime(wall_ms).secs().to_string());
                 let changed =
-                    self.cib.edit_status(|s| status::set_attribute(s, NodeId(*node), "shutdown", value.as_deref()));
+                    self.cib.edit_status(|s| status::set_attribute(s, NodeId(node), "shutdown", value.as_deref()));
                 if changed {
-                    self.tell_attribute(NodeId(*node), "shutdown", effects);
+                    self.tell_attribute(NodeId(node), "shutdown", effects);
                 }
                 effects.push(Effect::Changed { reason: format!("shutdown of node {node}") });
                 done(changed)
@@ -491,23 +493,23 @@ impl Replica {
                 if record.identity.interval_ms == 0 {
                     self.end_recurring(&record.identity);
                 }
-                let changed = self.cib.edit_status(|s| status::record(s, record, at));
-                for name in status::counted(record) {
+                let changed = self.cib.edit_status(|s| status::record(s, &record, at));
+                for name in status::counted(&record) {
                     self.tell_attribute(record.identity.node, &name, effects);
                 }
-                effects.push(Effect::Result(record.clone()));
+                effects.push(Effect::Result(record));
                 done(changed)
             }
-            Op::Forget { node, resource, history } => done(self.forget(NodeId(*node), resource, *history, effects)),
+            Op::Forget { node, resource, history } => done(self.forget(NodeId(node), &resource, history, effects)),
             Op::Fenced { node, action } => {
                 if action != "on" {
-                    self.cib.edit_status(|s| status::fenced(s, NodeId(*node)));
+                    self.cib.edit_status(|s| status::fenced(s, NodeId(node)));
                     effects.push(Effect::Changed { reason: format!("node {node} fenced") });
                 }
                 done(true)
             }
             Op::Fence(op) => {
-                self.apply_fencing(op, WallTime(wall_ms), effects);
+                self.apply_fencing(&op, WallTime(wall_ms), effects);
                 done(true)
             }
         }

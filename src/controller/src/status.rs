@@ -10,15 +10,14 @@ use std::collections::BTreeSet;
 use xml::Element;
 
 mod counts;
+mod entry;
 
 use counts::bump_fail_count;
 pub use counts::{clear_fail_count, counted};
+use entry::write_entry;
 
 /// `crm-debug-origin` of what is written here.
 const ORIGIN: &str = "bascule";
-/// Last result of each operation that a resource's entry keeps; more than a resource has operations.
-const MAX_ENTRIES: usize = 256;
-
 /// What a `node_state` says about membership.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Membership {
@@ -329,39 +328,6 @@ fn name_agent(resource: &mut Element, op: &OpIdentity) {
         None => drop(resource.remove_attr("provider")),
     }
     resource.set("type", &op.agent);
-}
-
-fn write_entry(resource: &mut Element, id: &str, record: &OpRecord) {
-    let op = &record.identity;
-    let status = record.status.number();
-    let mut e = Element::new("lrm_rsc_op")
-        .with("id", id)
-        .with("operation_key", &op.key)
-        .with("operation", &op.operation)
-        .with("crm-debug-origin", ORIGIN)
-        .with("crm_feature_set", cib::FEATURE_SET)
-        .with("transition-key", &op.transition_key)
-        .with("transition-magic", format!("{status}:{};{}", record.code, op.transition_key))
-        .with("exit-reason", &record.reason)
-        .with("on_node", &op.node_name)
-        .with("call-id", record.call.to_string())
-        .with("rc-code", record.code.to_string())
-        .with("op-status", status.to_string())
-        .with("interval", op.interval_ms.to_string());
-    if record.changed_s != 0 {
-        e.set("last-rc-change", record.changed_s.to_string());
-    }
-    e.set("exec-time", record.exec_ms.to_string());
-    e.set("queue-time", record.queue_ms.to_string());
-    for (name, value) in &op.extra {
-        e.set(name, value);
-    }
-    e.set("op-digest", &op.digest);
-    if let Some(old) = resource.find_mut(|old| old.id() == Some(id)) {
-        *old = e;
-    } else if resource.elements().count() < MAX_ENTRIES {
-        resource.push(e);
-    }
 }
 
 fn history_mut(status: &mut Element, node: NodeId) -> Option<&mut Element> {

@@ -56,6 +56,11 @@ impl Transition {
         first
     }
 
+    /// Whether there is anything to [`Transition::fire`].
+    pub fn has_ready(&self) -> bool {
+        self.progress.has_ready()
+    }
+
     /// Passes ordering points and marks the actions that may start now as running. `hold` keeps back what must wait yet; after
     /// an abort all but what belongs to what runs is kept back.
     pub fn fire(&mut self, limits: Limits, hold: impl Fn(&Action) -> bool) -> Vec<Action> {

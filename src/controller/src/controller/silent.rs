@@ -29,8 +29,8 @@ impl Departed {
         nodes: impl Iterator<Item = &'a NodeId>,
         members: &BTreeSet<NodeId>,
         me: NodeId,
-    ) -> BTreeSet<NodeId> {
-        let gone = |node: &NodeId| self.0.get(node).is_some_and(|at| now.since(*at) < VOUCHED);
-        nodes.filter(|node| **node != me && !members.contains(node) && !gone(node)).copied().collect()
+    ) -> impl Iterator<Item = &'a NodeId> {
+        let gone = move |node: &NodeId| self.0.get(node).is_some_and(|at| now.since(*at) < VOUCHED);
+        nodes.filter(move |node| **node != me && !members.contains(node) && !gone(node))
     }
 }

@@ -96,7 +96,7 @@ impl Controller {
         self.unwind();
         for early in exchange.waiting {
             // Its effect rests on the exchange, so it is no safer than that.
-            self.apply(early.sender, exchange.view, seq, &early.ordered)?;
+            self.apply(early.sender, exchange.view, seq, early.ordered)?;
         }
         for message in self.clients.unsent() {
             self.broadcast(&Message::Op(Box::new(message)));

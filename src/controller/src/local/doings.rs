@@ -14,6 +14,11 @@ pub struct Doings {
 }
 
 impl Doings {
+    /// Nothing at all, as of nearly every tick.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty() && self.reports.is_empty() && self.news.is_empty() && self.begun.is_empty()
+    }
+
     /// The report made last tells something new.
     pub(super) fn last_is_news(&mut self) {
         self.news.extend(self.reports.last().cloned());

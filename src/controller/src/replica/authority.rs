@@ -9,12 +9,12 @@ impl Replica {
     pub(super) fn perform_as(
         &mut self,
         subject: &Subject,
-        op: &Op,
+        op: Op,
         wall_ms: i64,
         effects: &mut Vec<Effect>,
     ) -> Result<Applied, CibError> {
         match op {
-            Op::Cib(text) => self.apply_cib(text, Some(subject), effects),
+            Op::Cib(text) => self.apply_cib(&text, Some(subject), effects),
             // They write to the status: allowed to whom ACLs let write what they write.
             Op::Attribute { .. } | Op::Cleanup { .. } => self.perform_guarded(subject, op, wall_ms, effects),
             // What is no change of the document is nothing that an ACL could allow.
@@ -30,7 +30,7 @@ impl Replica {
     fn perform_guarded(
         &mut self,
         subject: &Subject,
-        op: &Op,
+        op: Op,
         wall_ms: i64,
         effects: &mut Vec<Effect>,
     ) -> Result<Applied, CibError> {

@@ -4,8 +4,7 @@
 //! it; all members of a view go by the lowest level among them.
 
 use super::{CONFIG_LOG, Replica};
-use crate::digest::{self, md5_hex};
-use crate::message::Ordered;
+use crate::digest::{self, Sha, md5_hex};
 use base::NodeId;
 
 /// Configurations that go to the disk: a node that missed a few changes is then known to be merely behind.
@@ -47,9 +46,9 @@ impl Replica {
     }
 
     /// A message is applied.
-    pub(super) fn chain_message(&mut self, sender: NodeId, ordered: &Ordered) {
+    pub(super) fn chain_message(&mut self, sender: NodeId, digest: &Sha) {
         if self.level() >= 2 {
-            self.chain = digest::link(&self.chain, &[&sender.0.to_le_bytes(), &ordered.digest]);
+            self.chain = digest::link(&self.chain, &[&sender.0.to_le_bytes(), digest]);
         }
     }
 
