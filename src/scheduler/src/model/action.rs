@@ -79,7 +79,16 @@ impl Action {
 }
 
 pub fn op_key(rsc: &str, task: &str, interval_ms: u64) -> Str {
-    format!("{rsc}_{task}_{interval_ms}").into()
+    // Keys are made by the thousand, nearly all of operations that do not recur: without the machinery of `format!`.
+    let mut key = String::with_capacity(rsc.len() + task.len() + 12);
+    for part in [rsc, "_", task, "_"] {
+        key.push_str(part);
+    }
+    match interval_ms {
+        0 => key.push('0'),
+        _ => key.push_str(&interval_ms.to_string()),
+    }
+    key.into()
 }
 
 /// Splits a key into resource, task and interval.
