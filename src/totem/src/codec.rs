@@ -7,6 +7,7 @@
 use crate::config::{MAX_MEMBERS, MAX_OUTSTANDING, MAX_RETRANSMIT_REQUESTS, MAX_RING_SEQ};
 use crate::types::{State, ViewId};
 use base::NodeId;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 const VERSION: u8 = 1;
@@ -17,10 +18,27 @@ pub const FLAG_QUORATE: u8 = 2;
 pub const FLAG_PROBE: u8 = 4;
 
 const HEARTBEAT: u8 = 1;
+const PIECE: u8 = 9;
+const PROBE: u8 = 10;
+const PROBE_REPLY: u8 = 11;
+
+/// What a datagram counts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    Heartbeat,
+    /// Looks for the size of datagram that a link carries.
+    Probe,
+    /// Everything else.
+    Ring,
+}
 
 /// For counting: looks at the kind alone.
-pub fn is_heartbeat(frame: &[u8]) -> bool {
-    frame.get(1) == Some(&HEARTBEAT)
+pub fn class(frame: &[u8]) -> Class {
+    match frame.get(1) {
+        Some(&HEARTBEAT) => Class::Heartbeat,
+        Some(&(PROBE | PROBE_REPLY)) => Class::Probe,
+        _ => Class::Ring,
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +51,37 @@ pub enum Frame {
     Ack(Ack),
     HoldCancel { ring: ViewId },
     Data(Data),
+    Piece(Piece),
+    Probe(Probe),
+    /// A probe of that number and size came.
+    ProbeReply(Probe),
 }
+
+/// A part of a frame that is larger than a datagram.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Of the sender's life, the lower half: numbers begin anew in each.
+    pub incarnation: u32,
+    /// The sender's number of the frame.
+    pub number: u32,
+    /// Of the whole frame. All pieces but the last are equally long.
+    pub length: u16,
+    pub index: u8,
+    pub count: u8,
+    pub bytes: Bytes,
+}
+
+/// A datagram of just this size: does it pass?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    pub number: u32,
+    pub size: u16,
+}
+
+/// Bytes of a piece besides its part of the frame.
+pub const PIECE_OVERHEAD: usize = 2 + 4 + 4 + 2 + 1 + 1;
+/// The smallest probe.
+pub const PROBE_BYTES: usize = 2 + 4 + 2;
 
 /// "I am alive, in this ring, and I hear these." By far the most frequent frame: it is written from lists that are there, and
 /// read into such as cost little.
@@ -130,7 +178,7 @@ pub struct Data {
     pub msg: u64,
     pub index: u32,
     pub count: u32,
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// Bytes of a `Data` frame besides its payload.
@@ -187,12 +235,32 @@ impl Frame {
                 w.view(*ring);
             }
             Frame::Data(d) => return d.encode(),
+            Frame::Piece(p) => encode_piece(&mut w.0, p),
+            Frame::Probe(p) => {
+                w.u8(PROBE);
+                w.u32(p.number);
+                w.u16(p.size);
+                w.0.resize(usize::from(p.size).max(PROBE_BYTES), 0);
+            }
+            Frame::ProbeReply(p) => {
+                w.u8(PROBE_REPLY);
+                w.u32(p.number);
+                w.u16(p.size);
+            }
         }
         w.0
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Frame, DecodeError> {
-        let mut r = Reader(bytes);
+        Frame::read(Reader { rest: bytes, whole: None })
+    }
+
+    /// As `decode`; what the frame carries is not copied.
+    pub fn decode_shared(bytes: &Bytes) -> Result<Frame, DecodeError> {
+        Frame::read(Reader { rest: bytes, whole: Some(bytes) })
+    }
+
+    fn read(mut r: Reader<'_>) -> Result<Frame, DecodeError> {
         let version = r.u8()?;
         if version != VERSION {
             return Err(DecodeError::Version { got: version });
@@ -212,9 +280,20 @@ impl Frame {
             6 => Frame::Ack(Ack { ring: r.view()?, commit: r.bool("commit")?, seq: r.u64()? }),
             7 => Frame::HoldCancel { ring: r.view()? },
             8 => Frame::Data(decode_data(&mut r)?),
+            PIECE => Frame::Piece(decode_piece(&mut r)?),
+            PROBE => {
+                let probe = Probe { number: r.u32()?, size: r.u16()? };
+                let range = DecodeError::Range { field: "size", got: u64::from(probe.size) };
+                let padding = usize::from(probe.size).checked_sub(PROBE_BYTES).ok_or(range)?;
+                if r.take(padding)?.iter().any(|b| *b != 0) {
+                    return Err(range);
+                }
+                Frame::Probe(probe)
+            }
+            PROBE_REPLY => Frame::ProbeReply(Probe { number: r.u32()?, size: r.u16()? }),
             got => return Err(DecodeError::Kind { got }),
         };
-        if r.0.is_empty() { Ok(frame) } else { Err(DecodeError::Long) }
+        if r.rest.is_empty() { Ok(frame) } else { Err(DecodeError::Long) }
     }
 }
 
@@ -234,6 +313,31 @@ impl Data {
         w.0.extend_from_slice(&self.payload);
         w.0
     }
+}
+
+/// Appended to `out`.
+pub(crate) fn piece_head(out: &mut Vec<u8>, p: &Piece) {
+    out.extend_from_slice(&[VERSION, PIECE]);
+    out.extend_from_slice(&p.incarnation.to_le_bytes());
+    out.extend_from_slice(&p.number.to_le_bytes());
+    out.extend_from_slice(&p.length.to_le_bytes());
+    out.extend_from_slice(&[p.index, p.count]);
+}
+
+fn encode_piece(out: &mut Vec<u8>, p: &Piece) {
+    out.clear();
+    piece_head(out, p);
+    out.extend_from_slice(&p.bytes);
+}
+
+/// Only as `pieces::cut` makes them.
+fn decode_piece(r: &mut Reader<'_>) -> Result<Piece, DecodeError> {
+    let (incarnation, number, length) = (r.u32()?, r.u32()?, r.u16()?);
+    let (index, count) = (r.u8()?, r.u8()?);
+    let range = crate::pieces::range(usize::from(length), index, count);
+    let range = range.ok_or(DecodeError::Range { field: "piece", got: u64::from(index) })?;
+    let bytes = r.shared(range.len())?;
+    Ok(Piece { incarnation, number, length, index, count, bytes })
 }
 
 impl<L: AsRef<[NodeId]>> Heartbeat<L> {
@@ -344,7 +448,7 @@ fn decode_data(r: &mut Reader<'_>) -> Result<Data, DecodeError> {
         return Err(DecodeError::Range { field: "fragment", got: u64::from(index) });
     }
     let length = r.u32()? as usize;
-    let payload = r.take(length)?.to_vec();
+    let payload = r.shared(length)?;
     Ok(Data { ring, seq, sender, recovery, msg, index, count, payload })
 }
 
@@ -398,13 +502,21 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    rest: &'a [u8],
+    /// What it reads from, if that can be shared.
+    whole: Option<&'a Bytes>,
+}
 
 impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError::Short)?;
-        self.0 = rest;
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(DecodeError::Short)?;
+        self.rest = rest;
         Ok(head)
+    }
+    fn shared(&mut self, n: usize) -> Result<Bytes, DecodeError> {
+        let taken = self.take(n)?;
+        Ok(self.whole.map_or_else(|| Bytes::copy_from_slice(taken), |whole| whole.slice_ref(taken)))
     }
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::Short)
@@ -457,7 +569,7 @@ impl<'a> Reader<'a> {
     }
     fn ascending(&mut self) -> Result<Vec<NodeId>, DecodeError> {
         let count = self.count(MAX_MEMBERS, "nodes")?;
-        let mut nodes = Vec::with_capacity(count.min(self.0.len() / 4));
+        let mut nodes = Vec::with_capacity(count.min(self.rest.len() / 4));
         for _ in 0..count {
             let node = self.node()?;
             if nodes.last().is_some_and(|last| *last >= node) {

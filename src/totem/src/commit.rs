@@ -78,7 +78,7 @@ impl Node {
 
     fn send_commit(&mut self, now: Time, to: NodeId, commit: Commit) {
         let key = SentKey { ring: commit.ring, commit: true, seq: u64::from(commit.hop) };
-        self.send_reliably(now, to, Frame::Commit(commit).encode(), key);
+        self.send_reliably(now, to, Frame::Commit(commit).encode().into(), key);
     }
 
     pub(crate) fn on_commit(&mut self, now: Time, from: NodeId, mut commit: Commit) {

@@ -1,6 +1,7 @@
 //! What a ring is told at its start: who is who, how many links, and the times. The caller maps corosync.conf onto it.
 
 use crate::link::{LinkMode, SHORTEST_INTERVAL, Watch};
+use crate::path::Sizes;
 use base::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,8 +12,17 @@ pub const MAX_LINKS: u8 = 8;
 pub const MAX_MEMBERS: usize = 32;
 /// One message, after which `broadcast` refuses: CIB snapshots pass through here.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// Sealed, in UDP, in IPv6, such a frame fits into a network of 1500 bytes with room for a tunnel or two.
-pub const MAX_FRAME: usize = 1360;
+/// An ordered frame. It goes in as many datagrams as its way needs: large, so that a message needs few turns of the token; not
+/// larger, since with one datagram the whole frame is lost.
+pub const MAX_FRAME: usize = 16 * 1024;
+/// Such a datagram, sealed, in UDP, in IPv6, fits into 576 bytes, which every network takes.
+pub const SMALLEST_DATAGRAM: usize = 484;
+/// … into 1280, which every network takes that has IPv6. Data begins with it.
+pub const USUAL_DATAGRAM: usize = 1188;
+/// Larger ones would carry no more.
+pub const LARGEST_DATAGRAM: usize = MAX_FRAME;
+/// Between two looks at what a link carries, as with corosync.
+pub const LOOK_AT_SIZE_EVERY: Duration = Duration::from_secs(30);
 /// All messages that wait for the token.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Ordered frames that not all members hold yet; bounds every store and every bitmap of a commit token.
@@ -162,8 +172,8 @@ pub struct Config {
     pub window: u32,
     /// `max_messages`: frames that one node sends per token visit.
     pub max_messages: u32,
-    /// Largest frame handed to `Output::Send`, except the commit token of a big ring.
-    pub max_frame: usize,
+    /// Of the datagrams handed to `Output::Send`.
+    pub sizes: Sizes,
 }
 
 impl Config {
@@ -180,7 +190,7 @@ impl Config {
             timing: Timing::fast(),
             window: 50,
             max_messages: 17,
-            max_frame: MAX_FRAME,
+            sizes: Sizes { fixed: None, largest: LARGEST_DATAGRAM, interval: LOOK_AT_SIZE_EVERY },
         }
     }
 

@@ -7,10 +7,11 @@ use crate::codec::Data;
 use crate::config::{MAX_MESSAGE_BYTES, MAX_QUEUED_BYTES};
 use crate::types::BroadcastError;
 use base::NodeId;
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 struct Outgoing {
-    payload: Vec<u8>,
+    payload: Bytes,
     msg: u64,
     next: u32,
 }
@@ -27,11 +28,11 @@ pub struct Fragment {
     pub msg: u64,
     pub index: u32,
     pub count: u32,
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 impl Queue {
-    pub fn push(&mut self, payload: Vec<u8>) -> Result<(), BroadcastError> {
+    pub fn push(&mut self, payload: Bytes) -> Result<(), BroadcastError> {
         if payload.len() > MAX_MESSAGE_BYTES {
             return Err(BroadcastError::TooLarge { got: payload.len(), limit: MAX_MESSAGE_BYTES });
         }
@@ -72,7 +73,7 @@ impl Queue {
         let count = count(front.payload.len(), size);
         let start = front.next as usize * size;
         let end = (start + size).min(front.payload.len());
-        let payload = front.payload.get(start..end).unwrap_or_default().to_vec();
+        let payload = front.payload.slice(start.min(end)..end);
         let fragment = Fragment { msg: front.msg, index: front.next, count, payload };
         front.next += 1;
         if front.next == count {
@@ -125,10 +126,14 @@ impl Assembler {
     pub fn push(&mut self, data: &Data) -> Assembled {
         if data.count == 1 {
             self.partial.remove(&data.sender);
-            return Assembled::Message(data.payload.clone());
+            return Assembled::Message(data.payload.to_vec());
         }
         if data.index == 0 {
-            let partial = Partial { msg: data.msg, next: 1, count: data.count, bytes: data.payload.clone() };
+            // All fragments but the last are equally long; what the sender says of their number is believed within bounds.
+            let whole = data.payload.len().saturating_mul(data.count as usize).min(MAX_MESSAGE_BYTES);
+            let mut bytes = Vec::with_capacity(whole);
+            bytes.extend_from_slice(&data.payload);
+            let partial = Partial { msg: data.msg, next: 1, count: data.count, bytes };
             self.partial.insert(data.sender, partial);
             return Assembled::Partly;
         }
@@ -185,7 +190,7 @@ mod tests {
         let (mut queue, mut assembler) = (Queue::default(), Assembler::default());
         let messages: Vec<Vec<u8>> = (0..100usize).map(|n| (0..n).map(|i| i as u8).collect()).collect();
         for m in &messages {
-            queue.push(m.clone()).unwrap();
+            queue.push(m.clone().into()).unwrap();
         }
         assert_eq!(drain(&mut queue, &mut assembler, 10), messages);
         assert_eq!(queue.bytes, 0);
@@ -194,11 +199,11 @@ mod tests {
     #[test]
     fn a_new_view_starts_the_message_over() {
         let (mut queue, mut assembler) = (Queue::default(), Assembler::default());
-        queue.push(vec![1; 25]).unwrap();
+        queue.push(vec![1; 25].into()).unwrap();
         assert!(matches!(assembler.push(&data(queue.next_fragment(10).unwrap())), Assembled::Partly));
         queue.rewind();
         assert_eq!(drain(&mut queue, &mut assembler, 10), [vec![1; 25]]);
-        queue.push(vec![2; 25]).unwrap();
+        queue.push(vec![2; 25].into()).unwrap();
         queue.next_fragment(10).unwrap();
         let second = queue.next_fragment(10).unwrap();
         assert!(matches!(assembler.push(&data(second)), Assembled::Misfit), "without its beginning");
@@ -207,9 +212,9 @@ mod tests {
     #[test]
     fn limits() {
         let mut queue = Queue::default();
-        assert!(matches!(queue.push(vec![0; MAX_MESSAGE_BYTES + 1]), Err(BroadcastError::TooLarge { .. })));
-        let fit = (0..10).take_while(|_| queue.push(vec![0; MAX_MESSAGE_BYTES]).is_ok()).count();
+        assert!(matches!(queue.push(vec![0; MAX_MESSAGE_BYTES + 1].into()), Err(BroadcastError::TooLarge { .. })));
+        let fit = (0..10).take_while(|_| queue.push(vec![0; MAX_MESSAGE_BYTES].into()).is_ok()).count();
         assert_eq!(fit, 3, "64 MiB less the cost of each");
-        assert!(matches!(queue.push(vec![0; MAX_MESSAGE_BYTES]), Err(BroadcastError::QueueFull { .. })));
+        assert!(matches!(queue.push(vec![0; MAX_MESSAGE_BYTES].into()), Err(BroadcastError::QueueFull { .. })));
     }
 }

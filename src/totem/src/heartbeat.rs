@@ -100,7 +100,7 @@ impl Node {
         if let Some(l) = self.peers.get_mut(&to).and_then(|p| p.links.get_mut(usize::from(link))) {
             l.beaten = Some(now);
         }
-        self.send_bytes(to, link, bytes);
+        self.send_bytes(to, link, bytes.into());
     }
 
     /// Whom this node would share a ring with: members that live, and others that were heard just now and are not backed off from.

@@ -27,6 +27,7 @@
 //! | [`config`], [`types`], [`status`] | what goes in and comes out |
 //! | `node` | the state, dispatch, timers |
 //! | `link` | whether one link to one peer works, and what went over it |
+//! | `path`, `pieces` | the size of datagram that a link carries; larger frames in pieces |
 //! | `peer`, `heartbeat` | links, signs of life, suspicion, rings to merge with, own stalls |
 //! | `membership` | Gather: proposals, consensus, back-off |
 //! | `commit` | Commit: what each member brings along |
@@ -50,7 +51,9 @@ mod heartbeat;
 mod link;
 mod membership;
 mod node;
+mod path;
 mod peer;
+mod pieces;
 mod recovery;
 mod silence;
 pub mod status;
@@ -62,5 +65,6 @@ pub use config::{Config, ConfigError, MAX_MESSAGE_BYTES, MAX_STORED_RING_SEQ, Ti
 pub use groups::{GroupChange, GroupError, GroupMessage, Groups, MAX_GROUP_NAME_BYTES, MAX_MEMBERSHIPS, Process};
 pub use link::{LinkMode, SHORTEST_INTERVAL, Watch};
 pub use node::Node;
+pub use path::Sizes;
 pub use status::{Counters, LinkStatus, PeerStatus, Status, Traffic};
 pub use types::{BroadcastError, Event, GatherReason, Message, Output, State, Suspicion, Transitional, View, ViewId};

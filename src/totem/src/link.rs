@@ -9,6 +9,7 @@
 //!
 //! Data is never held back: with no link up, what has to be said is said over the most wanted one.
 
+use crate::path::{Path, Sizes};
 use crate::status::{LinkStatus, Traffic};
 use base::Time;
 use std::time::Duration;
@@ -84,6 +85,7 @@ pub struct Link {
     pub received: Traffic,
     pub sent: Traffic,
     pub errors: u64,
+    pub path: Path,
     up_count: u64,
     down_count: u64,
 }
@@ -97,6 +99,9 @@ impl Link {
         self.streak += 1;
         self.up = self.streak >= watch.answers;
         self.up_count += u64::from(self.up);
+        if let Some(now) = self.heard.filter(|_| self.up) {
+            self.path.up(now);
+        }
         self.up
     }
 
@@ -109,6 +114,9 @@ impl Link {
         self.streak = 0;
         let was_up = std::mem::replace(&mut self.up, false);
         self.down_count += u64::from(was_up);
+        if was_up {
+            self.path.down();
+        }
         was_up.then_some(silent)
     }
 
@@ -127,7 +135,7 @@ impl Link {
         };
     }
 
-    pub fn status(&self, number: u8, heard_by_peer: bool, in_use: bool) -> LinkStatus {
+    pub fn status(&self, number: u8, sizes: &Sizes, heard_by_peer: bool, in_use: bool) -> LinkStatus {
         LinkStatus {
             link: number,
             up: self.up,
@@ -141,6 +149,8 @@ impl Link {
             received: self.received,
             sent: self.sent,
             errors: self.errors,
+            datagram: self.path.size(sizes),
+            probes_repeated: self.path.repeated,
             up_count: self.up_count,
             down_count: self.down_count,
         }
@@ -201,12 +211,13 @@ mod tests {
         for rtt in [100, 200, 300, 400] {
             link.round_trip(rtt, &w);
         }
-        let s = link.status(0, true, true);
+        let sizes = crate::Config::new(base::NodeId(1), [], 1).sizes;
+        let s = link.status(0, &sizes, true, true);
         assert_eq!((s.rtt_min_us, s.rtt_max_us, s.rtt_average_us, s.round_trips), (100, 400, 250, 4));
         for _ in 0..100 {
             link.round_trip(1000, &w);
         }
-        assert!((999..=1000).contains(&link.status(0, true, true).rtt_average_us), "the old ones fade");
+        assert!((999..=1000).contains(&link.status(0, &sizes, true, true).rtt_average_us), "the old ones fade");
         link.round_trip(u64::MAX, &w);
     }
 }

@@ -12,16 +12,19 @@
 use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
 use crate::config::{
-    Config, ConfigError, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Pace, Timing,
+    Config, ConfigError, MAX_FRAME, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Pace, SMALLEST_DATAGRAM,
+    Timing,
 };
 use crate::fragment::{Assembler, Queue};
 use crate::membership::Gather;
+use crate::pieces::Parcel;
 use crate::peer::Peer;
 use crate::status::{Counters, PeerStatus, Status};
 use crate::store::Store;
 use crate::token::TokenState;
 use crate::types::{BroadcastError, Event, GatherReason, Output, State, ViewId};
 use base::{NodeId, Time};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -90,6 +93,9 @@ pub struct Node {
     pub(crate) echo_ahead_told: Duration,
     /// When this node's present incarnation began; what was sent before it is about a life that is over.
     pub(crate) life_began: Time,
+    /// Frames that were cut into pieces, and questions for sizes, so far.
+    pub(crate) parcels: u32,
+    pub(crate) probes: u32,
     pub(crate) counters: Counters,
     out: VecDeque<Output>,
 }
@@ -129,6 +135,8 @@ impl Node {
             echo_ahead: Duration::ZERO,
             echo_ahead_told: Duration::ZERO,
             life_began: Time::ZERO,
+            parcels: 0,
+            probes: 0,
             counters: Counters::default(),
             out: VecDeque::new(),
             config,
@@ -170,6 +178,16 @@ impl Node {
             return;
         }
         self.note_heard(now, from, link);
+        let Frame::Piece(piece) = frame else { return self.on_frame(now, from, link, frame) };
+        let Some(whole) = self.peers.get_mut(&from).and_then(|p| p.pieces.push(&piece)) else { return };
+        match Frame::decode_shared(&whole) {
+            Ok(Frame::Piece(_)) | Err(_) => self.counters.frames_refused += 1,
+            Ok(frame) if self.note_incarnation(now, from, &frame) => self.on_frame(now, from, link, frame),
+            Ok(_) => {}
+        }
+    }
+
+    fn on_frame(&mut self, now: Time, from: NodeId, link: u8, frame: Frame) {
         match frame {
             Frame::Heartbeat(h) => self.on_heartbeat(now, from, link, h),
             Frame::Join(j) => self.on_join(now, from, j),
@@ -179,6 +197,9 @@ impl Node {
             Frame::Ack(a) => self.on_ack(from, a),
             Frame::HoldCancel { ring } => self.on_hold_cancel(now, from, ring),
             Frame::Data(d) => self.on_data(from, d),
+            Frame::Probe(p) => self.on_probe(from, link, p),
+            Frame::ProbeReply(p) => self.on_probe_reply(now, from, link, p),
+            Frame::Piece(_) => {}
         }
     }
 
@@ -200,6 +221,7 @@ impl Node {
         self.token_due(now);
         self.gather_due(now);
         self.commit_due(now);
+        self.sizes_due(now);
     }
 
     /// When `handle_timeout` wants to be called.
@@ -213,6 +235,7 @@ impl Node {
             self.token_deadline(),
             self.gather_deadline(),
             self.commit_deadline(),
+            self.sizes_deadline(),
         ];
         all.into_iter().flatten().min()
     }
@@ -224,12 +247,12 @@ impl Node {
 
     /// Queues a message for everybody, this node included. It is delivered in one view at all members that deliver it, and
     /// survives changes of the ring as long as this process lives.
-    pub fn broadcast(&mut self, now: Time, payload: Vec<u8>) -> Result<(), BroadcastError> {
+    pub fn broadcast(&mut self, now: Time, payload: impl Into<Bytes>) -> Result<(), BroadcastError> {
         self.note_run(now);
         if self.state == State::Left {
             return Err(BroadcastError::Left);
         }
-        self.queue.push(payload)?;
+        self.queue.push(payload.into())?;
         self.wake_token(now);
         Ok(())
     }
@@ -347,7 +370,7 @@ impl Node {
             ready: p.said.ready,
             quorate: p.said.quorate,
             view: p.said.view,
-            links: p.link_status(self.config.link_mode, &self.links),
+            links: p.link_status(self.config.link_mode, &self.links, &self.config.sizes),
         };
         Status {
             state: self.state,
@@ -436,7 +459,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn send_bytes(&mut self, to: NodeId, link: u8, frame: Vec<u8>) {
+    pub(crate) fn send_bytes(&mut self, to: NodeId, link: u8, frame: Bytes) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         if let Some(l) = peer.links.get_mut(usize::from(link)) {
             l.sent.count(&frame);
@@ -444,45 +467,54 @@ impl Node {
         self.out.push_back(Output::Send { to, link, frame });
     }
 
-    /// As `link_mode` says, over none of the links in the set `avoid` if there is another; gives the set that was taken.
-    pub(crate) fn send_over(&mut self, to: NodeId, frame: &[u8], avoid: u8) -> u8 {
+    /// As `link_mode` says, over none of the links in the set `avoid` if there is another; gives the set that was taken. What is
+    /// sent `again` goes in datagrams that pass where those of the first time may not have.
+    pub(crate) fn send_over(&mut self, to: NodeId, parcel: &mut Parcel, avoid: u8, again: bool) -> u8 {
+        let (sizes, life) = (self.config.sizes, self.config.incarnation as u32);
         let Some(peer) = self.peers.get_mut(&to) else { return 0 };
         let taken = peer.next_links(self.config.link_mode, &self.links, avoid);
         for n in 0..self.links.len() {
             let link = self.links[n];
-            if crate::link::is_in(taken, link) {
-                self.send_bytes(to, link, frame.to_vec());
+            if !crate::link::is_in(taken, link) {
+                continue;
+            }
+            let path = self.peers.get(&to).and_then(|p| p.links.get(usize::from(link))).map(|l| l.path).unwrap_or_default();
+            let size = if again { path.small(&sizes) } else { path.size(&sizes) };
+            for datagram in parcel.datagrams(size, life, &mut self.parcels) {
+                self.send_bytes(to, link, datagram);
             }
         }
         taken
     }
 
     pub(crate) fn send(&mut self, to: NodeId, frame: &Frame) {
-        self.send_over(to, &frame.encode(), 0);
+        self.send_over(to, &mut Parcel::new(frame.encode().into()), 0, false);
     }
 
     pub(crate) fn send_all_links(&mut self, to: NodeId, frame: &Frame) {
-        let bytes = frame.encode();
+        let bytes = Bytes::from(frame.encode());
         for n in 0..self.links.len() {
             self.send_bytes(to, self.links[n], bytes.clone());
         }
     }
 
-    /// To every other member of the token's ring; again over another link than the first time, if there is one.
-    pub(crate) fn cast(&mut self, data: &Data, again: bool) {
+    /// To every other member of the token's ring; again over another link than the first time, if there is one. True if it went
+    /// in datagrams that not every network carries.
+    pub(crate) fn cast(&mut self, data: &Data, again: bool) -> bool {
         let me = self.config.me;
         let members = self.token_ring().map(|r| r.members.clone()).unwrap_or_default();
-        let bytes = data.encode();
+        let mut parcel = Parcel::new(data.encode().into());
         for to in members.into_iter().filter(|m| *m != me) {
             let Some(peer) = self.peers.get(&to) else { continue };
             let avoid = if again { 1 << peer.best_link(&self.links, 0) } else { 0 };
-            self.send_over(to, &bytes, avoid);
+            self.send_over(to, &mut parcel, avoid, again);
         }
+        parcel.frame.len() > SMALLEST_DATAGRAM
     }
 
     /// Bytes of payload per fragment: a frame must still fit when it is wrapped in a recovery.
     pub(crate) fn fragment_size(&self) -> usize {
-        self.config.max_frame.saturating_sub(2 * crate::codec::DATA_OVERHEAD).max(64)
+        MAX_FRAME - 2 * crate::codec::DATA_OVERHEAD
     }
 
     /// A frame of an old process life says nothing; one of a new life says that the old one is over. `false`: drop it.
@@ -545,6 +577,6 @@ impl Node {
         }
         peer.next_goodbye = Some(now + self.pace.beat_interval);
         let frame = Frame::Leave { incarnation: self.config.incarnation };
-        self.send_bytes(from, link, frame.encode());
+        self.send_bytes(from, link, frame.encode().into());
     }
 }

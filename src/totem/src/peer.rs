@@ -2,6 +2,8 @@
 
 use crate::config::{MAX_LINKS, Timing};
 use crate::link::{Link, LinkMode};
+use crate::path::Sizes;
+use crate::pieces::Pieces;
 use crate::silence::{Host, Refusal};
 use crate::status::LinkStatus;
 use crate::types::{State, ViewId};
@@ -49,6 +51,8 @@ pub struct Peer {
     pub refusal: Refusal,
     pub host: Host,
     pub next_goodbye: Option<Time>,
+    /// Frames of which not all pieces have come.
+    pub pieces: Pieces,
     backoff_level: u32,
     backoff_until: Option<Time>,
     /// Since when it has been a member of our ring without trouble.
@@ -81,6 +85,7 @@ impl Peer {
             refusal: Refusal::None,
             host: Host::default(),
             next_goodbye: None,
+            pieces: Pieces::default(),
             backoff_level: 0,
             backoff_until: None,
             stable_since: None,
@@ -97,6 +102,7 @@ impl Peer {
         self.join_floor = 0;
         self.elsewhere = 0;
         self.links.iter_mut().for_each(|l| l.echo = None);
+        self.pieces.clear();
         // What the old process did is no reason to keep the new one waiting, unless it happens all the time.
         if self.backoff_level <= FORGIVEN_LEVEL {
             self.backoff_until = None;
@@ -187,13 +193,13 @@ impl Peer {
         order.iter().all(|n| self.links.get(usize::from(*n)).is_some_and(|l| l.unreachable))
     }
 
-    pub fn link_status(&self, mode: LinkMode, order: &[u8]) -> Vec<LinkStatus> {
+    pub fn link_status(&self, mode: LinkMode, order: &[u8], sizes: &Sizes) -> Vec<LinkStatus> {
         let used = self.links_in_use(mode, order);
         let mut numbers = order.to_vec();
         numbers.sort_unstable();
         let one = |n: u8| {
             let link = self.links.get(usize::from(n)).copied().unwrap_or_default();
-            link.status(n, self.said.your_links >> n & 1 == 1, link.up && used >> n & 1 == 1)
+            link.status(n, sizes, self.said.your_links >> n & 1 == 1, link.up && used >> n & 1 == 1)
         };
         numbers.into_iter().map(one).collect()
     }

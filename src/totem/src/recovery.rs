@@ -12,6 +12,7 @@ use crate::node::{Node, Ring};
 use crate::store::Inserted;
 use crate::types::{Message, Output, State, Transitional, View, ViewId};
 use base::{NodeId, Time};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 fn holds(entry: &CommitEntry, seq: u64) -> bool {
@@ -49,13 +50,13 @@ impl Node {
     }
 
     /// The next frames to even out, wrapped for the new ring; the caller gives them their numbers there.
-    pub(crate) fn recovery_payloads(&mut self, at_most: u32) -> Vec<Vec<u8>> {
+    pub(crate) fn recovery_payloads(&mut self, at_most: u32) -> Vec<Bytes> {
         let Some(f) = &mut self.forming else { return Vec::new() };
         let mut payloads = Vec::new();
         while payloads.len() < at_most as usize {
             let Some(seq) = f.to_send.pop_front() else { break };
             if let Some(data) = self.ring.store.get(seq) {
-                payloads.push(data.encode());
+                payloads.push(data.encode().into());
             }
         }
         self.counters.recovery_sent += payloads.len() as u64;
@@ -63,8 +64,8 @@ impl Node {
     }
 
     /// A frame of an old ring came on the new one.
-    pub(crate) fn on_recovered(&mut self, wrapped: &[u8]) {
-        let Ok(Frame::Data(inner)) = Frame::decode(wrapped) else {
+    pub(crate) fn on_recovered(&mut self, wrapped: &Bytes) {
+        let Ok(Frame::Data(inner)) = Frame::decode_shared(wrapped) else {
             self.counters.frames_refused += 1;
             return;
         };

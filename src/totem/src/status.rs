@@ -1,5 +1,6 @@
 //! A snapshot of a ring for people and programs.
 
+use crate::codec::Class;
 use crate::types::{State, ViewId};
 use base::NodeId;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,10 @@ pub struct LinkStatus {
     pub sent: Traffic,
     /// Errors that the network reported (ICMP).
     pub errors: u64,
+    /// Datagrams with data are at most so large, before sealing.
+    pub datagram: usize,
+    /// Probes of that size that had to be sent again.
+    pub probes_repeated: u64,
     /// How often it came up, and went down.
     pub up_count: u64,
     pub down_count: u64,
@@ -60,16 +65,20 @@ pub struct LinkStatus {
 pub struct Traffic {
     pub beats: u64,
     pub beat_bytes: u64,
-    /// Everything else.
+    /// Looking for the size of datagram that passes.
+    pub probes: u64,
+    pub probe_bytes: u64,
+    /// Everything else, in datagrams.
     pub frames: u64,
     pub frame_bytes: u64,
 }
 
 impl Traffic {
     pub(crate) fn count(&mut self, frame: &[u8]) {
-        let (packets, bytes) = match crate::codec::is_heartbeat(frame) {
-            true => (&mut self.beats, &mut self.beat_bytes),
-            false => (&mut self.frames, &mut self.frame_bytes),
+        let (packets, bytes) = match crate::codec::class(frame) {
+            Class::Heartbeat => (&mut self.beats, &mut self.beat_bytes),
+            Class::Probe => (&mut self.probes, &mut self.probe_bytes),
+            Class::Ring => (&mut self.frames, &mut self.frame_bytes),
         };
         *packets += 1;
         *bytes += frame.len() as u64;

@@ -97,7 +97,7 @@ mod tests {
 
     fn frame(seq: u64) -> Data {
         let (ring, sender) = (ViewId::NONE, NodeId(1));
-        Data { ring, seq, sender, recovery: false, msg: seq, index: 0, count: 1, payload: Vec::new() }
+        Data { ring, seq, sender, recovery: false, msg: seq, index: 0, count: 1, payload: bytes::Bytes::new() }
     }
 
     #[test]

@@ -8,9 +8,11 @@
 use crate::codec::{Ack, Data, Frame, Token};
 use crate::config::{MAX_OUTSTANDING, MAX_RETRANSMIT_REQUESTS};
 use crate::node::Node;
+use crate::pieces::Parcel;
 use crate::store::Inserted;
 use crate::types::{GatherReason, Output, State, ViewId};
 use base::{NodeId, Time};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ pub(crate) struct SentKey {
 #[derive(Clone)]
 struct Sent {
     to: NodeId,
-    frame: Vec<u8>,
+    frame: Bytes,
     key: SentKey,
     /// The links that it was sent over last, as a set.
     links: u8,
@@ -49,6 +51,8 @@ pub(crate) struct TokenState {
     seen: Time,
     my_last_sent: u32,
     my_last_backlog: u32,
+    /// The last frame that this node sent at its last visit in a datagram that not every network carries.
+    my_large: u64,
     /// `seq` at the last visit: what is still missing now was lost, not late.
     last_high: u64,
     quiet: u32,
@@ -77,9 +81,9 @@ impl TokenState {
 }
 
 impl Node {
-    pub(crate) fn send_reliably(&mut self, now: Time, to: NodeId, frame: Vec<u8>, key: SentKey) {
+    pub(crate) fn send_reliably(&mut self, now: Time, to: NodeId, frame: Bytes, key: SentKey) {
         let next = now + self.repeat_interval(to);
-        let links = self.send_over(to, &frame, 0);
+        let links = self.send_over(to, &mut Parcel::new(frame.clone()), 0, false);
         self.token.sent = Some(Sent { to, frame, key, links, tries: 0, next });
     }
 
@@ -146,6 +150,7 @@ impl Node {
         let Some(position) = self.token_ring().and_then(|r| r.position(self.config.me)) else { return };
         self.token.next_cancel = None;
         let in_ring_before = self.state == State::Operational;
+        self.look_after_large(now, &token);
         self.serve_requests(&mut token);
         let mut sent = 0;
         if self.state == State::Recovery {
@@ -189,7 +194,20 @@ impl Node {
         let Some(next) = ring.members.get((position + 1) % ring.members.len()).copied() else { return };
         token.token_seq += 1;
         let key = SentKey { ring: token.ring, commit: false, seq: token.token_seq };
-        self.send_reliably(now, next, Frame::Token(token).encode(), key);
+        self.send_reliably(now, next, Frame::Token(token).encode().into(), key);
+    }
+
+    /// The token has been round since large datagrams were sent: who lacks one may be behind a link that does not carry them.
+    fn look_after_large(&mut self, now: Time, token: &Token) {
+        let large = std::mem::take(&mut self.token.my_large);
+        let Some(ring) = self.token_ring().filter(|_| large > 0) else { return };
+        let me = self.config.me;
+        let lacks = |(member, aru): (&NodeId, &u64)| (*member != me && *aru < large).then_some(*member);
+        let behind: Vec<NodeId> = ring.members.iter().zip(&token.arus).filter_map(lacks).collect();
+        for member in behind {
+            let used = self.peers.get(&member).map_or(0, |p| p.links_in_use(self.config.link_mode, &self.links));
+            self.doubt_sizes(now, member, used, usize::MAX);
+        }
     }
 
     fn serve_requests(&mut self, token: &mut Token) {
@@ -199,7 +217,9 @@ impl Node {
         let frames: Vec<Data> = mine.iter().filter_map(|s| ring.store.get(*s).cloned()).collect();
         token.rtr = others;
         self.counters.retransmits_served += frames.len() as u64;
-        frames.iter().for_each(|data| self.cast(data, true));
+        frames.iter().for_each(|data| {
+            self.cast(data, true);
+        });
     }
 
     fn request_missing(&mut self, token: &mut Token, position: usize) {
@@ -298,7 +318,9 @@ impl Node {
     fn send_numbered(&mut self, seq: u64, data: Data) {
         debug_assert_eq!(seq, data.seq);
         self.counters.frames_sent += 1;
-        self.cast(&data, false);
+        if self.cast(&data, false) {
+            self.token.my_large = seq;
+        }
         if let Some(ring) = self.token_ring_mut() {
             ring.store.insert(data);
         }
@@ -439,7 +461,8 @@ impl Node {
             let taken = peer.links.iter_mut().enumerate().filter(|(n, _)| links >> n & 1 == 1);
             taken.for_each(|(_, l)| l.doubtful = true);
         }
-        let other = self.send_over(to, &frame, links);
+        self.doubt_sizes(now, to, links, frame.len());
+        let other = self.send_over(to, &mut Parcel::new(frame), links, true);
         self.counters.tokens_retransmitted += 1;
         let Some(sent) = &mut self.token.sent else { return };
         sent.links = other;

@@ -1,6 +1,7 @@
 //! What a ring tells its user: views, messages, events. Plain data; nothing here decides anything.
 
 use base::NodeId;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -76,11 +77,11 @@ pub struct Message {
 /// What the node wants done. Order matters: perform the outputs as they come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Seal `frame` and send it to `to` over `link`.
+    /// Seal `frame`, a datagram, and send it to `to` over `link`.
     Send {
         to: NodeId,
         link: u8,
-        frame: Vec<u8>,
+        frame: Bytes,
     },
     /// Ask the host of `to` over `link` for an ICMP echo; its answer goes to [`Node::host_answered`](crate::Node::host_answered).
     Echo {
@@ -118,6 +119,13 @@ pub enum Event {
         node: NodeId,
         link: u8,
         silent_ms: u64,
+    },
+    /// Datagrams of at most this size go over the link from now on: larger ones pass, or those of the size before do not.
+    LinkSize {
+        node: NodeId,
+        link: u8,
+        bytes: usize,
+        before: usize,
     },
     /// What the peer's heartbeats say of its controller and quorum has changed.
     PeerFlags {

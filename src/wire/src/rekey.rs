@@ -50,19 +50,21 @@ impl Endpoints {
         }
     }
 
-    pub fn seal(&mut self, to: NodeId, body: &[u8]) -> Result<Vec<u8>, SealError> {
+    /// As [`Endpoint::seal_into`].
+    pub fn seal(&mut self, to: NodeId, body: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         match &mut self.old {
-            Some((old, _)) if !self.newest.is_confirmed(to) && old.is_established(to) => old.seal(to, body),
-            _ => self.newest.seal(to, body),
+            Some((old, _)) if !self.newest.is_confirmed(to) && old.is_established(to) => old.seal_into(to, body, out),
+            _ => self.newest.seal_into(to, body, out),
         }
     }
 
-    pub fn open(&mut self, now: Time, packet: &[u8]) -> Result<Opened, Dropped> {
+    /// As [`Endpoint::open_in_place`].
+    pub fn open<'p>(&mut self, now: Time, packet: &'p mut [u8]) -> Result<Opened<&'p [u8]>, Dropped> {
         match &mut self.old {
             Some((old, until)) if now < *until && !self.newest.reads(packet) && old.reads(packet) => {
-                old.open(now, packet)
+                old.open_in_place(now, packet)
             }
-            _ => self.newest.open(now, packet),
+            _ => self.newest.open_in_place(now, packet),
         }
     }
 
@@ -131,8 +133,8 @@ mod tests {
             let (due, rest) = std::mem::take(&mut self.wire).into_iter().partition(|(at, _, _)| *at <= ms);
             self.wire = rest;
             let due: Vec<(u64, usize, Vec<u8>)> = due;
-            for (_, to, packet) in due {
-                if let Ok(Opened::Data(_, body)) = self.ends[to].open(now, &packet) {
+            for (_, to, mut packet) in due {
+                if let Ok(Opened::Data(_, body)) = self.ends[to].open(now, &mut packet) {
                     self.got.push(u32::from_le_bytes(body.try_into().unwrap()));
                 }
             }
@@ -164,7 +166,8 @@ mod tests {
                     }
                     for from in [0, 1] {
                         let to = if from == 0 { B } else { A };
-                        let packet = pair.ends[from].seal(to, &u32::to_le_bytes(sent)).unwrap();
+                        let mut packet = Vec::new();
+                        pair.ends[from].seal(to, &u32::to_le_bytes(sent), &mut packet).unwrap();
                         pair.wire.push((ms + 3, 1 - from, packet));
                         sent += 1;
                     }
@@ -182,11 +185,12 @@ mod tests {
         let mut pair = Pair::new();
         (0..1000).for_each(|ms| pair.step(ms));
         pair.rekey(0, 1000, 40);
-        let recorded = pair.ends[1].seal(A, &[0; 4]).unwrap();
+        let mut recorded = Vec::new();
+        pair.ends[1].seal(A, &[0; 4], &mut recorded).unwrap();
         (1000..11_001).for_each(|ms| pair.step(ms));
         // B kept the old key: nothing passes any more.
-        assert!(pair.ends[0].open(Time::from_millis(11_001), &recorded).is_err());
-        assert!(matches!(pair.ends[0].seal(B, b""), Err(SealError::NoSession(_))));
+        assert!(pair.ends[0].open(Time::from_millis(11_001), &mut recorded).is_err());
+        assert!(matches!(pair.ends[0].seal(B, b"", &mut Vec::new()), Err(SealError::NoSession(_))));
         let before = pair.ends[0].dropped().total();
         (11_001..13_000).for_each(|ms| pair.step(ms));
         assert!(pair.ends[0].dropped().total() > before, "counted, the old ones as well");

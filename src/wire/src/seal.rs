@@ -103,20 +103,31 @@ impl Key {
     /// `header` followed by the sealed body. `counter` must never repeat under one key.
     pub fn seal(&self, counter: u64, header: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let mut packet = Vec::with_capacity(header.len() + body.len() + OVERHEAD);
-        packet.extend_from_slice(header);
-        packet.extend_from_slice(body);
-        let (head, text) = packet.split_at_mut(header.len());
-        let tag = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(&*head), text).ok()?;
-        packet.extend_from_slice(tag.as_ref());
+        self.seal_into(counter, header, body, &mut packet)?;
         Some(packet)
+    }
+
+    /// As [`Key::seal`], behind what `out` has; if it fails, what stands there is no packet.
+    pub fn seal_into(&self, counter: u64, header: &[u8], body: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        out.extend_from_slice(header);
+        let at = out.len();
+        out.extend_from_slice(body);
+        let tag = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(header), out.get_mut(at..)?).ok()?;
+        out.extend_from_slice(tag.as_ref());
+        Some(())
     }
 
     /// The body, if header and body are exactly what was sealed.
     pub fn open(&self, counter: u64, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let mut body = sealed.to_vec();
-        let length = self.0.open_in_place(nonce(counter), Aad::from(header), &mut body).ok()?.len();
+        let length = self.open_in_place(counter, header, &mut body)?.len();
         body.truncate(length);
         Some(body)
+    }
+
+    /// As [`Key::open`], where it stands. What does not open is lost.
+    pub fn open_in_place<'p>(&self, counter: u64, header: &[u8], sealed: &'p mut [u8]) -> Option<&'p [u8]> {
+        self.0.open_in_place(nonce(counter), Aad::from(header), sealed).ok().map(|body| &*body)
     }
 }
 

@@ -109,10 +109,10 @@ pub enum SealError {
     Cipher,
 }
 
-/// What an authentic packet was.
+/// What an authentic packet was; `B` is the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Opened {
-    Data(NodeId, Vec<u8>),
+pub enum Opened<B = Vec<u8>> {
+    Data(NodeId, B),
     /// Part of the exchange; `true` if this peer's session is new, so that `seal` works from now on. An answer may wait in
     /// `poll_transmit`.
     Hello(NodeId, bool),
@@ -204,6 +204,13 @@ impl Endpoint {
     }
 
     pub fn seal(&mut self, to: NodeId, body: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut packet = Vec::with_capacity(frame::DATA_HEADER + body.len() + OVERHEAD);
+        self.seal_into(to, body, &mut packet)?;
+        Ok(packet)
+    }
+
+    /// Behind what `out` has, which stays as it was where nothing is sealed.
+    pub fn seal_into(&mut self, to: NodeId, body: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         if body.len() > MAX_BODY {
             return Err(SealError::TooLarge { got: body.len() });
         }
@@ -213,7 +220,11 @@ impl Endpoint {
         self.next_counter = counter.checked_add(1).ok_or(SealError::Cipher)?;
         let (from_tag, to_tag) = (frame::tag(&self.session), frame::tag(&current.session));
         let header = Header::Data { from: self.me, to, counter, from_tag, to_tag }.encode();
-        current.seal.seal(counter, &header, body).ok_or(SealError::Cipher)
+        let before = out.len();
+        current.seal.seal_into(counter, &header, body, out).ok_or_else(|| {
+            out.truncate(before);
+            SealError::Cipher
+        })
     }
 
     /// Whether the packet is under this key, as far as that can be told without taking it.
@@ -230,6 +241,15 @@ impl Endpoint {
     }
 
     pub fn open(&mut self, now: Time, packet: &[u8]) -> Result<Opened, Dropped> {
+        Ok(match self.open_in_place(now, &mut packet.to_vec())? {
+            Opened::Data(from, body) => Opened::Data(from, body.to_vec()),
+            Opened::Hello(from, fresh) => Opened::Hello(from, fresh),
+            Opened::Refused(from) => Opened::Refused(from),
+        })
+    }
+
+    /// As [`Endpoint::open`]; the body is opened where it stands, and a packet that does not open is lost.
+    pub fn open_in_place<'p>(&mut self, now: Time, packet: &'p mut [u8]) -> Result<Opened<&'p [u8]>, Dropped> {
         let result = self.open_inner(now, packet);
         if let Err(why) = result {
             self.dropped.count(why);
@@ -237,12 +257,13 @@ impl Endpoint {
         result
     }
 
-    fn open_inner(&mut self, now: Time, packet: &[u8]) -> Result<Opened, Dropped> {
+    fn open_inner<'p>(&mut self, now: Time, packet: &'p mut [u8]) -> Result<Opened<&'p [u8]>, Dropped> {
         let (header, length) = Header::decode(packet).map_err(|e| match e {
             HeaderError::NotOurs => Dropped::NotOurs,
             HeaderError::BadVersion { got } => Dropped::BadVersion { got },
         })?;
-        let (head, sealed) = packet.split_at(length);
+        let (head, sealed) = packet.split_at_mut(length);
+        let head = &*head;
         let (from, to) = match header {
             Header::Data { from, to, .. } | Header::Hello { from, to, .. } | Header::Refused { from, to, .. } => {
                 (from, to)
@@ -269,7 +290,7 @@ impl Endpoint {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn open_data(
+    fn open_data<'p>(
         &mut self,
         now: Time,
         from: NodeId,
@@ -277,8 +298,8 @@ impl Endpoint {
         from_tag: [u8; 4],
         to_tag: [u8; 4],
         head: &[u8],
-        sealed: &[u8],
-    ) -> Result<Opened, Dropped> {
+        sealed: &'p mut [u8],
+    ) -> Result<Opened<&'p [u8]>, Dropped> {
         let mine = frame::tag(&self.session);
         let peer = self.peers.get_mut(&from).ok_or(Dropped::UnknownSender(from))?;
         let current = peer.current.as_mut().filter(|c| to_tag == mine && from_tag == frame::tag(&c.session));
@@ -290,13 +311,13 @@ impl Endpoint {
         if !current.window.is_new(counter) {
             return Err(Dropped::Replayed);
         }
-        let body = current.open.open(counter, head, sealed).ok_or(Dropped::Altered)?;
+        let body = current.open.open_in_place(counter, head, sealed).ok_or(Dropped::Altered)?;
         current.window.mark(counter);
         current.confirmed = true;
         Ok(Opened::Data(from, body))
     }
 
-    fn open_hello(
+    fn open_hello<'p>(
         &mut self,
         now: Time,
         from: NodeId,
@@ -304,7 +325,7 @@ impl Endpoint {
         session: Session,
         head: &[u8],
         sealed: &[u8],
-    ) -> Result<Opened, Dropped> {
+    ) -> Result<Opened<&'p [u8]>, Dropped> {
         let key = self.master.hello_key(from, self.me, &session).ok_or(Dropped::Altered)?;
         let Some(body) = key.open(counter, head, sealed) else {
             self.show_own_key(now, from);

@@ -41,6 +41,9 @@ fn samples() -> Vec<Frame> {
         }),
         Frame::Ack(Ack { ring, commit: true, seq: 4 }),
         Frame::HoldCancel { ring },
+        Frame::Piece(Piece { incarnation: 9, number: 7, length: 10, index: 2, count: 3, bytes: b"ab".to_vec().into() }),
+        Frame::Probe(Probe { number: 3, size: 40 }),
+        Frame::ProbeReply(Probe { number: 3, size: 1188 }),
         Frame::Data(Data {
             ring,
             seq: 5,
@@ -49,7 +52,7 @@ fn samples() -> Vec<Frame> {
             msg: 8,
             index: 1,
             count: 3,
-            payload: b"abc".to_vec(),
+            payload: b"abc".to_vec().into(),
         }),
     ]
 }
@@ -100,7 +103,7 @@ fn whatever_decodes_encodes_to_the_same_bytes() {
     assert!(decoded > 1000);
     let mut x = 99u64;
     for round in 0..20_000usize {
-        let mut junk = vec![VERSION, (round % 9) as u8];
+        let mut junk = vec![VERSION, (round % 12) as u8];
         for _ in 0..round % 150 {
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             junk.push(if x >> 63 == 0 { 0 } else { (x >> 40) as u8 });

@@ -6,6 +6,7 @@
 pub mod check;
 
 use base::{NodeId, Time};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use totem::{Config, Event, Message, Node, Output, State, Timing, Transitional, View, ViewId};
@@ -97,7 +98,7 @@ struct Packet {
     from: NodeId,
     to: NodeId,
     link: u8,
-    frame: Vec<u8>,
+    frame: Bytes,
 }
 
 pub type Filter = Box<dyn FnMut(NodeId, NodeId, u8, &[u8]) -> bool>;
@@ -113,6 +114,10 @@ pub struct Cluster {
     /// Directed, per link.
     pub cut: BTreeSet<(NodeId, NodeId, u8)>,
     pub links: u8,
+    /// Bytes of a datagram that are carried, where not all are; larger ones are dropped without a word.
+    pub carries: BTreeMap<(NodeId, NodeId, u8), usize>,
+    /// … and what the sending host itself refuses, and says so.
+    pub takes: BTreeMap<(NodeId, u8), usize>,
     pub timing: Timing,
     /// Drops what it says `true` to: (from, to, kind byte of the frame, frame).
     pub filter: Option<Filter>,
@@ -141,6 +146,8 @@ impl Cluster {
             delay: (100, 50),
             cut: BTreeSet::new(),
             links: 1,
+            carries: BTreeMap::new(),
+            takes: BTreeMap::new(),
             timing: Timing::fast(),
             filter: None,
             traffic: BTreeMap::new(),
@@ -243,7 +250,9 @@ impl Cluster {
     /// SIGSTOP for a while; what arrives waits in the socket.
     pub fn pause(&mut self, id: NodeId, ms: u64) {
         let until = self.now + Duration::from_millis(ms);
-        self.hosts.get_mut(&id).unwrap().paused_until = Some(until);
+        let host = self.hosts.get_mut(&id).unwrap();
+        // A machine that stands still is not woken by what happens to a process on it.
+        host.paused_until = Some(host.paused_until.map_or(until, |t| t.max(until)));
     }
 
     /// A paused virtual machine: as with `pause`, but its clock does not tell it.
@@ -415,7 +424,7 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(&to) else { return };
         if p.frame == ECHO_REQUEST {
             if host.node.is_some() && host.answers && !host.frozen {
-                self.transmit(Packet { from: to, to: p.from, link: p.link, frame: ECHO_REPLY.to_vec() });
+                self.transmit(Packet { from: to, to: p.from, link: p.link, frame: Bytes::from_static(ECHO_REPLY) });
             }
             return;
         }
@@ -442,12 +451,19 @@ impl Cluster {
             let Some(output) = host.node.as_mut().and_then(Node::poll_output) else { break };
             let log = &mut self.lives[host.life].log;
             let entry = match output {
+                Output::Send { to, link, frame } if self.takes.get(&(id, link)).is_some_and(|most| frame.len() > *most) => {
+                    let local = self.now - host.lag;
+                    if let Some(node) = &mut host.node {
+                        node.too_large(local, to, link, Some(frame.len()));
+                    }
+                    continue;
+                }
                 Output::Send { to, link, frame } => {
                     self.transmit(Packet { from: id, to, link, frame });
                     continue;
                 }
                 Output::Echo { to, link } => {
-                    self.transmit(Packet { from: id, to, link, frame: ECHO_REQUEST.to_vec() });
+                    self.transmit(Packet { from: id, to, link, frame: Bytes::from_static(ECHO_REQUEST) });
                     continue;
                 }
                 Output::SaveRingSeq(seq) => {
@@ -489,7 +505,7 @@ impl Cluster {
             }
             return;
         }
-        if self.rng.chance(self.loss) {
+        if self.carries.get(&path).is_some_and(|most| p.frame.len() > *most) || self.rng.chance(self.loss) {
             return;
         }
         if self.filter.as_mut().is_some_and(|f| f(p.from, p.to, kind, &p.frame)) {
