@@ -8,6 +8,7 @@ pub mod addr;
 pub mod announce;
 pub mod clock;
 pub mod confine;
+pub mod datagrams;
 pub mod echo;
 pub mod files;
 pub mod frames;

@@ -45,11 +45,15 @@ pub fn class(frame: &[u8]) -> Class {
 pub enum Frame {
     Heartbeat(Heartbeat<Vec<NodeId>>),
     Join(Join),
-    Leave { incarnation: u64 },
+    Leave {
+        incarnation: u64,
+    },
     Commit(Commit),
     Token(Token),
     Ack(Ack),
-    HoldCancel { ring: ViewId },
+    HoldCancel {
+        ring: ViewId,
+    },
     Data(Data),
     Piece(Piece),
     Probe(Probe),

@@ -12,13 +12,13 @@
 use crate::codec::{Data, DecodeError, Frame, Join};
 use crate::commit::Forming;
 use crate::config::{
-    Config, ConfigError, MAX_FRAME, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Pace, SMALLEST_DATAGRAM,
-    Timing,
+    Config, ConfigError, MAX_FRAME, MAX_LINKS, MAX_RING_SEQ, MAX_RING_SEQ_JUMP, MAX_STORED_RING_SEQ, Pace,
+    SMALLEST_DATAGRAM, Timing,
 };
 use crate::fragment::{Assembler, Queue};
 use crate::membership::Gather;
-use crate::pieces::Parcel;
 use crate::peer::Peer;
+use crate::pieces::Parcel;
 use crate::status::{Counters, PeerStatus, Status};
 use crate::store::Store;
 use crate::token::TokenState;
@@ -478,7 +478,8 @@ impl Node {
             if !crate::link::is_in(taken, link) {
                 continue;
             }
-            let path = self.peers.get(&to).and_then(|p| p.links.get(usize::from(link))).map(|l| l.path).unwrap_or_default();
+            let path =
+                self.peers.get(&to).and_then(|p| p.links.get(usize::from(link))).map(|l| l.path).unwrap_or_default();
             let size = if again { path.small(&sizes) } else { path.size(&sizes) };
             for datagram in parcel.datagrams(size, life, &mut self.parcels) {
                 self.send_bytes(to, link, datagram);

@@ -45,7 +45,9 @@ pub struct Sizes {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Goal {
     /// Whether the size in use still passes; then, unless this is but a doubt, whether there is more.
-    Keep { doubt: bool },
+    Keep {
+        doubt: bool,
+    },
     Larger,
     /// One more than passed at the last look, where that was all.
     OneMore,
@@ -339,8 +341,15 @@ mod tests {
 
     impl Way {
         fn new(near: usize, far: usize) -> Way {
-            let mut way =
-                Way { path: Path::default(), now: Time::from_millis(1000), near, far, number: 0, probes: 0, silent: false };
+            let mut way = Way {
+                path: Path::default(),
+                now: Time::from_millis(1000),
+                near,
+                far,
+                number: 0,
+                probes: 0,
+                silent: false,
+            };
             way.path.up(way.now);
             way
         }
@@ -372,7 +381,8 @@ mod tests {
 
     #[test]
     fn every_size_is_found_whoever_drops_what_is_larger() {
-        for carried in [484, 485, 900, 1187, 1188, 1189, 1408, 1428, 2000, 8928, LARGEST_DATAGRAM - 1, LARGEST_DATAGRAM] {
+        for carried in [484, 485, 900, 1187, 1188, 1189, 1408, 1428, 2000, 8928, LARGEST_DATAGRAM - 1, LARGEST_DATAGRAM]
+        {
             let mut told = Way::new(carried, usize::MAX);
             let mut dropped = Way::new(usize::MAX, carried);
             let took = (told.run(SECOND), dropped.run(SECOND));

@@ -151,7 +151,8 @@ mod tests {
                     continue;
                 }
                 assert!(cut.len() <= length.div_ceil(size - PIECE_OVERHEAD), "no more than needed");
-                let order: Vec<&Bytes> = if length % 2 == 0 { cut.iter().collect() } else { cut.iter().rev().collect() };
+                let order: Vec<&Bytes> =
+                    if length % 2 == 0 { cut.iter().collect() } else { cut.iter().rev().collect() };
                 let got: Vec<Bytes> = order.iter().filter_map(|d| pieces.push(&piece(d))).collect();
                 assert_eq!(got, [parcel.frame.clone()], "{length} in {size}");
             }
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_no_frame_is_cut_into_is_refused() {
-        for (length, index, count) in [(100, 0, 0), (100, 0, 1), (100, 5, 5), (100, 0, 65), (40_000, 0, 40), (3, 2, 4)] {
+        for (length, index, count) in [(100, 0, 0), (100, 0, 1), (100, 5, 5), (100, 0, 65), (40_000, 0, 40), (3, 2, 4)]
+        {
             assert_eq!(range(length, index, count), None, "{length} {index} {count}");
         }
         let cut = cut(&frame(3000), 1, 1, 1188);

@@ -74,7 +74,9 @@ fn what_links_carry_is_found_and_used_and_nothing_waits_for_it() {
 
 #[test]
 fn a_hole_that_opens_under_load_costs_no_view_and_hardly_any_time() {
-    for (seed, before, after) in [(1, 8928, 1428), (2, 1428, 1208), (3, 1428, 1100), (4, LARGEST_DATAGRAM, SMALLEST_DATAGRAM)] {
+    for (seed, before, after) in
+        [(1, 8928, 1428), (2, 1428, 1208), (3, 1428, 1100), (4, LARGEST_DATAGRAM, SMALLEST_DATAGRAM)]
+    {
         let mut c = formed(seed, 3, 1);
         carry(&mut c, 3, 0, before);
         c.run_ms(40_000);

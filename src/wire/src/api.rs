@@ -410,7 +410,7 @@ pub struct LinkStats {
     pub latency_max: u64,
     pub latency_ave: u64,
     pub latency_samples: u64,
-    /// Largest packet that is sent over it.
+    /// Bytes of data that a packet over it takes, as it was found or is fixed.
     pub mtu: u64,
     pub tx_data_packets: u64,
     pub tx_data_bytes: u64,
@@ -421,6 +421,12 @@ pub struct LinkStats {
     pub tx_ping_bytes: u64,
     pub rx_ping_packets: u64,
     pub rx_ping_bytes: u64,
+    /// Looking for the size of packet that passes.
+    pub tx_pmtu_packets: u64,
+    pub tx_pmtu_bytes: u64,
+    pub tx_pmtu_retries: u64,
+    pub rx_pmtu_packets: u64,
+    pub rx_pmtu_bytes: u64,
     /// As sealed, the exchange of sessions among them.
     pub tx_total_packets: u64,
     pub tx_total_bytes: u64,

@@ -46,9 +46,6 @@ const fn number(name: &'static str, min: u64, max: u64) -> Key {
     key(name, Kind::Number { min, max }, Effect::Used)
 }
 
-const NO_PMTUD: Effect =
-    Effect::Noted("packets are of a size that fits every link, and the kernel fragments them where one is smaller");
-
 const NO_COMPRESSION: Effect = Effect::Noted("packets are not compressed");
 const COMPRESSIONS: &[&str] = &["none", "zlib", "lz4", "lz4hc", "lzo2", "lzma", "bzip2", "zstd"];
 
@@ -115,7 +112,7 @@ pub(super) const TOTEM: &[Key] = &[
     number("window_size", 1, 10_000),
     number("max_messages", 1, 1000),
     key("miss_count_const", Kind::Number { min: 1, max: 1000 }, Effect::Noted("what is missing is asked for at once")),
-    key("knet_pmtud_interval", Kind::Number { min: 0, max: U32 }, NO_PMTUD),
+    number("knet_pmtud_interval", 1, 86_400),
     number("knet_mtu", 0, 65536),
     key("knet_compression_model", Kind::Choice(COMPRESSIONS), Effect::Used),
     key("knet_compression_threshold", Kind::Number { min: 0, max: U32 }, NO_COMPRESSION),

@@ -123,8 +123,10 @@ pub struct Totem {
     pub block_unlisted_ips: bool,
     pub link_mode: totem::LinkMode,
     pub ip_version: IpVersion,
-    /// Largest packet that is sent; 0 for what fits everywhere.
+    /// Largest packet that is sent; 0 for what each link turns out to carry,
     pub knet_mtu: u64,
+    /// which is looked at that often.
+    pub pmtud_interval_s: u64,
 }
 
 /// Which address of a name with both families is taken.

@@ -203,6 +203,7 @@ fn totem(findings: &mut Findings, root: &Section, allow: Allow) -> (Totem, Vec<(
             _ => IpVersion::V6First,
         },
         knet_mtu: v.number_or("knet_mtu", 0),
+        pmtud_interval_s: v.number_or("knet_pmtud_interval", 30),
     };
     (totem, interfaces)
 }

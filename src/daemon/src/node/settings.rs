@@ -56,6 +56,7 @@ impl Settings {
             ("max_messages".to_owned(), core.max_messages.to_string()),
             ("block_unlisted_ips".to_owned(), u8::from(self.config.totem.block_unlisted_ips).to_string()),
             ("knet_mtu".to_owned(), self.config.totem.knet_mtu.to_string()),
+            ("knet_pmtud_interval".to_owned(), core.sizes.interval.as_secs().to_string()),
             ("heartbeat".to_owned(), ms(core.beat_interval())),
             ("dead_after".to_owned(), ms(t.dead_after().unwrap_or(t.suspect))),
             ("suspect".to_owned(), ms(t.suspect)),
@@ -175,16 +176,14 @@ fn links(core: &mut totem::Config, file: &Config) {
             core.watches.insert(link.number, watch);
         }
     }
-    core.max_frame = largest_frame(file);
+    core.sizes.fixed = fixed_size(file);
+    core.sizes.interval = Duration::from_secs(file.totem.pmtud_interval_s);
 }
 
-/// Fits into every network of 1500 bytes, or into what the file asks for if that is less.
-pub(super) fn largest_frame(file: &Config) -> usize {
-    let usual = totem::config::MAX_FRAME;
-    match usize::try_from(file.totem.knet_mtu) {
-        Ok(mtu @ 1..) => mtu.max(SMALLEST_MTU).saturating_sub(PACKET_OVERHEAD).min(usual),
-        _ => usual,
-    }
+/// What the file asks for; then nothing else is tried.
+fn fixed_size(file: &Config) -> Option<usize> {
+    let mtu = usize::try_from(file.totem.knet_mtu).ok().filter(|mtu| *mtu > 0)?;
+    Some(mtu.max(SMALLEST_MTU).saturating_sub(PACKET_OVERHEAD).min(totem::config::LARGEST_DATAGRAM))
 }
 
 pub(super) fn quorum(settings: &Settings) -> quorum::Config {

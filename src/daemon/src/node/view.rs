@@ -137,7 +137,7 @@ fn link_stats(core: &Core, ring: &crate::ring::Status, peer: NodeId, link: &tote
         latency_max: link.rtt_max_us,
         latency_ave: link.rtt_average_us,
         latency_samples: u64::from(link.round_trips),
-        mtu: super::settings::largest_frame(&core.identity.settings.config) as u64,
+        mtu: link.datagram as u64,
         tx_data_packets: link.sent.frames,
         tx_data_bytes: link.sent.frame_bytes,
         rx_data_packets: link.received.frames,
@@ -146,6 +146,11 @@ fn link_stats(core: &Core, ring: &crate::ring::Status, peer: NodeId, link: &tote
         tx_ping_bytes: link.sent.beat_bytes,
         rx_ping_packets: link.received.beats,
         rx_ping_bytes: link.received.beat_bytes,
+        tx_pmtu_packets: link.sent.probes,
+        tx_pmtu_bytes: link.sent.probe_bytes,
+        tx_pmtu_retries: link.probes_repeated,
+        rx_pmtu_packets: link.received.probes,
+        rx_pmtu_bytes: link.received.probe_bytes,
         tx_total_packets: wire.sent,
         tx_total_bytes: wire.sent_bytes,
         tx_total_errors: wire.send_errors,
@@ -244,6 +249,14 @@ pub(super) fn describe(
         Event::LinkUp { node, link } => ("link_up", name(*node), format!("link {link}")),
         Event::LinkDown { node, link, silent_ms } => {
             ("link_down", name(*node), format!("link {link} silent for {silent_ms} ms"))
+        }
+        Event::LinkSize { node, link, bytes, before } => {
+            let why = if bytes < before { "larger ones do not pass" } else { "they pass" };
+            (
+                "link_mtu",
+                name(*node),
+                format!("link {link}: packets with {bytes} bytes of data, before {before}: {why}"),
+            )
         }
         Event::PeerFlags { node, ready, quorate } => ("peer", name(*node), format!("ready {ready}, quorate {quorate}")),
         Event::PeerRestarted { node } => ("peer_restarted", name(*node), "came back as a new process".to_owned()),

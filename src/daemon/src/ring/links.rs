@@ -3,20 +3,23 @@
 //! Packets from addresses that the nodelist does not have for that link are dropped here and counted, before any
 //! cryptography. Sending never blocks: what does not fit into the socket is lost, as on any network.
 
+use super::batch::Batch;
 use crate::config::ResolvedNode;
 use base::{NodeId, Time};
 use kernel::echo::Echo;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 use wire::frame::Header;
 
-/// Asked of the kernel for each direction of a socket; it may give less.
+/// Asked of the kernel for each direction of a socket; it may give less. All nodes together have less than this under way.
 const BUFFER_BYTES: usize = 4 << 20;
 const ANSWER_EVERY: Duration = Duration::from_secs(1);
 /// Unlisted addresses kept between two looks at them.
@@ -58,8 +61,17 @@ pub struct Traffic {
     pub received_bytes: u64,
 }
 
+/// Something has come: packets, errors, answers of hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Packets(u8),
+    Answers(u8),
+}
+
 struct Link {
     socket: UdpSocket,
+    /// The kernel takes many packets in one call.
+    together: bool,
     /// Asks the peers' hosts; none where this process may not.
     echo: Option<Echo>,
     local: SocketAddr,
@@ -81,7 +93,10 @@ impl Link {
 /// A packet in the caller's buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
+    /// Of all packets that came together.
     pub length: usize,
+    /// Of each of them but the last.
+    pub each: usize,
     pub from: SocketAddr,
     /// Whose address that is.
     pub peer: Option<NodeId>,
@@ -96,6 +111,8 @@ pub struct Links {
     me: NodeId,
     strangers: BTreeSet<(NodeId, IpAddr)>,
     answered: Option<Time>,
+    /// Packets that were larger than this host sends over their link.
+    refused: Vec<(NodeId, u8, usize)>,
     pub counters: Counters,
 }
 
@@ -107,6 +124,7 @@ impl Links {
             me,
             strangers: BTreeSet::new(),
             answered: None,
+            refused: Vec::new(),
             counters: Counters::default(),
         };
         all.reconfigure(nodes, block_unlisted)?;
@@ -125,10 +143,13 @@ impl Links {
         self.links.truncate(mine.addresses.len());
         for (number, local) in mine.addresses.iter().enumerate() {
             match (fresh.remove(&number), self.links.get_mut(number)) {
-                (Some((socket, echo)), Some(link)) => (link.socket, link.echo, link.local) = (socket, echo, *local),
+                (Some((socket, echo)), Some(link)) => {
+                    (link.socket, link.echo, link.local, link.together) = (socket, echo, *local, true);
+                }
                 (Some((socket, echo)), None) => {
                     let (peers, by_address, traffic) = Default::default();
-                    self.links.push(Link { socket, echo, local: *local, peers, by_address, traffic });
+                    let together = true;
+                    self.links.push(Link { socket, together, echo, local: *local, peers, by_address, traffic });
                 }
                 (None, _) => {}
             }
@@ -157,8 +178,11 @@ impl Links {
         self.links.len() as u8
     }
 
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.links.iter().flat_map(|l| [Some(l.socket.as_fd()), l.echo.as_ref().map(Echo::as_fd)]).flatten()
+    pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        (0u8..).zip(&self.links).flat_map(|(n, l)| {
+            let answers = l.echo.as_ref().map(|e| (Source::Answers(n), e.as_fd()));
+            std::iter::once((Source::Packets(n), l.socket.as_fd())).chain(answers)
+        })
     }
 
     /// Asks a peer's host whether it lives. What cannot be sent is not answered, as on any network.
@@ -178,8 +202,8 @@ impl Links {
 
     /// Sends one packet. An error that the kernel reports for an *earlier* packet of the socket is fetched from the
     /// error queue by the caller, so this one is sent again once.
-    pub fn send(&mut self, to: NodeId, link: u8, packet: &[u8]) {
-        let Some(link) = self.links.get_mut(usize::from(link)) else {
+    pub fn send(&mut self, to: NodeId, number: u8, packet: &[u8]) {
+        let Some(link) = self.links.get_mut(usize::from(number)) else {
             self.counters.unsent += 1;
             return;
         };
@@ -195,11 +219,47 @@ impl Links {
                 traffic.sent += 1;
                 traffic.sent_bytes += packet.len() as u64;
             }
-            Err(_) => {
+            Err(error) => {
                 self.counters.unsent += 1;
                 traffic.send_errors += 1;
+                if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) && self.refused.len() < MAX_ERRORS {
+                    self.refused.push((to, number, packet.len()));
+                }
             }
         }
+    }
+
+    /// All packets of a batch; in one call where the kernel takes that.
+    pub(super) fn send_batch(&mut self, batch: &Batch) {
+        let way = self.links.get_mut(usize::from(batch.link)).filter(|l| l.together && !batch.is_single());
+        if let Some(link) = way
+            && let Some(address) = link.peers.get(&batch.to)
+            && let Ok(each) = u16::try_from(batch.each)
+        {
+            let parts = [IoSlice::new(&batch.bytes)];
+            let control = [ControlMessage::UdpGsoSegments(&each)];
+            let (socket, to) = (link.socket.as_raw_fd(), SockaddrStorage::from(*address));
+            let mut send = || sendmsg(socket, &parts, &control, MsgFlags::empty(), Some(&to));
+            match send().or_else(|_| send()) {
+                Ok(_) => {
+                    let count = batch.packets().count() as u64;
+                    self.counters.sent += count;
+                    let traffic = link.traffic.entry(batch.to).or_default();
+                    traffic.sent += count;
+                    traffic.sent_bytes += batch.bytes.len() as u64;
+                    return;
+                }
+                // An interface that cannot, or an old kernel.
+                Err(Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) => link.together = false,
+                Err(_) => {}
+            }
+        }
+        batch.packets().for_each(|packet| self.send(batch.to, batch.link, packet));
+    }
+
+    /// To whom and over which link packets of which length were too large for this host, since the last call.
+    pub fn refused(&mut self) -> Vec<(NodeId, u8, usize)> {
+        std::mem::take(&mut self.refused)
     }
 
     /// To a host that is nobody's; at most one answer a second on the whole, so that nobody can be made to flood another.
@@ -219,35 +279,32 @@ impl Links {
         }
     }
 
-    /// The next packet of a link, or none for now.
+    /// The next packets of a link, that came together from one address, or none for now.
     pub fn receive(&mut self, link: u8, buffer: &mut [u8]) -> Option<Received> {
         let link_number = usize::from(link);
         loop {
             let link = self.links.get(link_number)?;
-            match link.socket.recv_from(buffer) {
-                Ok((length, from)) => {
+            match receive(&link.socket, buffer) {
+                Ok((length, each, from)) => {
                     let peer = link.by_address.get(&from.ip()).copied();
                     if peer.is_none() {
-                        self.note_stranger(from, buffer.get(..length).unwrap_or_default());
+                        self.note_stranger(from, buffer.get(..each).unwrap_or_default());
                     }
                     if self.block_unlisted && peer.is_none() {
                         self.counters.unlisted += 1;
-                        return Some(Received { length, from, peer, blocked: true });
+                        return Some(Received { length, each, from, peer, blocked: true });
                     }
-                    self.counters.received += 1;
+                    let count = length.div_ceil(each.max(1)) as u64;
+                    self.counters.received += count;
                     if let Some((peer, link)) = peer.zip(self.links.get_mut(link_number)) {
                         let traffic = link.traffic.entry(peer).or_default();
-                        traffic.received += 1;
+                        traffic.received += count;
                         traffic.received_bytes += length as u64;
                     }
-                    return Some(Received { length, from, peer, blocked: false });
+                    return Some(Received { length, each, from, peer, blocked: false });
                 }
                 // A pending ICMP error is reported once in place of a packet; it is read from the error queue.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::Interrupted
-                    ) => {}
+                Err(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::EINTR | Errno::EMSGSIZE) => {}
                 Err(_) => return None,
             }
         }
@@ -270,17 +327,16 @@ impl Links {
         std::mem::take(&mut self.strangers)
     }
 
-    /// Peers for which the network reported an error on this link since the last call.
-    pub fn errors(&mut self, link: u8) -> Vec<NodeId> {
+    /// Peers for which the network reported an error on this link since the last call, and what.
+    pub fn errors(&mut self, link: u8) -> Vec<(NodeId, Report)> {
         let Some(link) = self.links.get(usize::from(link)) else { return Vec::new() };
         let mut peers = Vec::new();
         for _ in 0..MAX_ERRORS {
             match next_error(&link.socket) {
-                Ok(Some(address)) => {
+                Ok(Some((address, report))) => {
                     self.counters.icmp_errors += 1;
-                    if let Some(peer) = link.by_address.get(&address).filter(|p| !peers.contains(*p)) {
-                        peers.push(*peer);
-                    }
+                    let peer = link.by_address.get(&address).map(|p| (*p, report));
+                    peers.extend(peer.filter(|p| !peers.contains(p)));
                 }
                 Ok(None) => {}
                 Err(_) => break,
@@ -288,6 +344,24 @@ impl Links {
         }
         peers
     }
+}
+
+/// Length of all packets that came together, of each but the last, and from where.
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<(usize, usize, SocketAddr), Errno> {
+    let mut control = nix::cmsg_space!(i32);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let from = message.address.as_ref().and_then(|a| {
+        let v4 = || a.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+        v4().or_else(|| a.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+    });
+    let each = message.cmsgs()?.find_map(|c| match c {
+        ControlMessageOwned::UdpGroSegments(each) => usize::try_from(each).ok(),
+        _ => None,
+    });
+    let length = message.bytes;
+    Ok((length, each.filter(|e| *e > 0).unwrap_or(length), from.ok_or(Errno::EAFNOSUPPORT)?))
 }
 
 /// Without it, a dead host is told from a busy process by time alone.
@@ -310,8 +384,9 @@ fn bind(link: u8, address: SocketAddr) -> Result<UdpSocket, LinkError> {
             socket.set_freebind_v6(true)?;
             setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
         }
-        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
-        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+        kernel::datagrams::never_in_fragments(&socket, address.is_ipv6())?;
+        kernel::datagrams::large_buffers(&socket, BUFFER_BYTES);
+        kernel::datagrams::receive_together(&socket);
         socket.bind(&address.into())?;
         Ok(socket)
     };
@@ -322,9 +397,18 @@ fn bind(link: u8, address: SocketAddr) -> Result<UdpSocket, LinkError> {
     }
 }
 
+/// What the network says of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// Nobody is there.
+    Unreachable,
+    /// It was too large somewhere on the way.
+    TooLarge,
+}
+
 /// One entry of the error queue: the address to which the packet went that caused it, if the network (not this host)
-/// reported that nobody is there.
-fn next_error(socket: &UdpSocket) -> Result<Option<IpAddr>, Errno> {
+/// reported it.
+fn next_error(socket: &UdpSocket) -> Result<Option<(IpAddr, Report)>, Errno> {
     let mut control = nix::cmsg_space!(nix::libc::sock_extended_err, nix::libc::sockaddr_in6);
     let mut payload = [0u8; 256];
     let mut vectors = [IoSliceMut::new(&mut payload)];
@@ -333,19 +417,23 @@ fn next_error(socket: &UdpSocket) -> Result<Option<IpAddr>, Errno> {
     let destination = message.address.as_ref().and_then(|a| {
         a.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())).or_else(|| a.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
     });
-    let remote = message.cmsgs()?.any(|c| match c {
+    let said = message.cmsgs()?.find_map(|c| match c {
         ControlMessageOwned::Ipv4RecvErr(e, _) | ControlMessageOwned::Ipv6RecvErr(e, _) => {
-            unreachable(e.ee_origin, e.ee_errno)
+            report(e.ee_origin, e.ee_errno)
         }
-        _ => false,
+        _ => None,
     });
-    Ok(destination.filter(|_| remote))
+    Ok(destination.zip(said))
 }
 
-/// `SO_EE_ORIGIN_ICMP` (2) or `SO_EE_ORIGIN_ICMP6` (3), with an errno that says that nobody listens there.
-fn unreachable(origin: u8, errno: u32) -> bool {
-    matches!(origin, 2 | 3)
-        && matches!(Errno::from_raw(errno as i32), Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
+/// `SO_EE_ORIGIN_ICMP` (2) or `SO_EE_ORIGIN_ICMP6` (3), with an errno that says something of the way.
+fn report(origin: u8, errno: u32) -> Option<Report> {
+    match Errno::from_raw(errno as i32) {
+        _ if !matches!(origin, 2 | 3) => None,
+        Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH => Some(Report::Unreachable),
+        Errno::EMSGSIZE => Some(Report::TooLarge),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -395,7 +483,7 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         a.send(NodeId(3), 0, b"still sent");
         assert_eq!(receive(&mut c).as_deref(), Some(&b"still sent"[..]));
-        assert_eq!(a.errors(0), [NodeId(2)]);
+        assert_eq!(a.errors(0), [(NodeId(2), Report::Unreachable)]);
         assert_eq!(a.errors(0), []);
     }
 

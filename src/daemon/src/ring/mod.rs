@@ -11,6 +11,7 @@
 //! [`NOT_READY_AFTER`] makes this node not ready, after [`LEAVE_AFTER`] it leaves the ring. Time in which the thread itself did
 //! not run (the whole process was stopped) does not count; then the core starts over by itself.
 
+mod batch;
 mod links;
 mod thread;
 mod unread;

@@ -1,6 +1,7 @@
 //! The loop of the ring's thread: inputs drained, core stepped, outputs performed, the one next timer armed.
 
-use super::links::Received;
+use super::batch::Batches;
+use super::links::{Received, Report as Said, Source};
 use super::unread::Unread;
 use super::unreserved::Unreserved;
 use super::watch::Watch;
@@ -8,6 +9,7 @@ use super::{Command, LEAVE_AFTER, Links, MAX_BACKLOG, NOT_READY_AFTER, Options, 
 use crate::clock;
 use base::lease::Bounds;
 use base::{NodeId, Time};
+use bytes::Bytes;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use std::collections::{BTreeMap, VecDeque};
@@ -42,14 +44,32 @@ pub(super) struct Parts {
     pub shared: Arc<Shared>,
 }
 
+/// What there may be to read; a bit for each link.
+#[derive(Clone, Copy)]
+struct Due {
+    woken: bool,
+    packets: u8,
+    errors: u8,
+    answers: u8,
+}
+
+impl Due {
+    const ALL: Due = Due { woken: true, packets: u8::MAX, errors: u8::MAX, answers: u8::MAX };
+}
+
+/// Bytes that sealing adds to a frame.
+const SEALING: usize = wire::frame::DATA_HEADER + wire::seal::OVERHEAD;
+
 struct Thread {
     node: totem::Node,
     endpoint: Endpoints,
     parts: Parts,
     options: Options,
     buffer: Vec<u8>,
+    batches: Batches,
+    due: Due,
     /// Messages that the core had no room for yet.
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Bytes>,
     /// Reports that the controller's task has not taken yet.
     backlog: VecDeque<Report>,
     current: bool,
@@ -88,6 +108,8 @@ pub(super) fn run(me: NodeId, options: Options, parts: Parts) {
         parts,
         options,
         buffer: vec![0; LARGEST_PACKET],
+        batches: Batches::default(),
+        due: Due::ALL,
         waiting: VecDeque::new(),
         backlog: VecDeque::new(),
         current: false,
@@ -123,9 +145,14 @@ impl Thread {
         // Before the time by which the ring is judged: a stop of the process after it must not lengthen a permit.
         let booted = kernel::clock::boottime();
         let now = clock::now();
+        let timeout = self.node.poll_timeout().is_some_and(|t| t <= now);
+        if timeout {
+            // What has come meanwhile speaks for the peers before they are judged by the time.
+            self.due = Due::ALL;
+        }
         self.commands(now);
         let more = self.packets(now);
-        if self.node.poll_timeout().is_some_and(|t| t <= now) {
+        if timeout {
             self.node.handle_timeout(now);
         }
         self.look(now, booted);
@@ -135,17 +162,18 @@ impl Thread {
         if self.leaving.is_some_and(|t| t <= now) {
             self.ended.get_or_insert_with(|| "left".to_owned());
         }
+        self.due = Due::ALL;
         if !more && self.ended.is_none() {
-            self.sleep();
+            self.due = self.sleep();
         }
     }
 
     fn commands(&mut self, now: Time) {
         let mut sink = [0; 64];
-        while matches!(self.parts.woken.read(&mut sink), Ok(n) if n == sink.len()) {}
+        while self.due.woken && matches!(self.parts.woken.read(&mut sink), Ok(n) if n == sink.len()) {}
         while self.waiting.len() < super::COMMANDS {
             match self.parts.inbox.try_recv() {
-                Ok(Command::Broadcast(payload)) => self.waiting.push_back(payload),
+                Ok(Command::Broadcast(payload)) => self.waiting.push_back(payload.into()),
                 Ok(Command::Change(change)) => self.change(now, *change),
                 Ok(Command::StepOut(out)) => {
                     self.waiting.clear();
@@ -197,24 +225,36 @@ impl Thread {
     /// True if some link may have more.
     fn packets(&mut self, now: Time) -> bool {
         let mut more = false;
+        let mut buffer = std::mem::take(&mut self.buffer);
         for link in 0..self.parts.links.count() {
+            let due = |set: u8| set >> link & 1 == 1;
             for turn in 0..PACKETS_PER_TURN {
-                let Some(packet) = self.parts.links.receive(link, &mut self.buffer) else { break };
-                self.packet(now, link, packet);
+                if !due(self.due.packets) {
+                    break;
+                }
+                let Some(packet) = self.parts.links.receive(link, &mut buffer) else { break };
+                for bytes in buffer[..packet.length].chunks_mut(packet.each.max(1)) {
+                    self.packet(now, link, &packet, bytes);
+                }
                 more |= turn + 1 == PACKETS_PER_TURN;
             }
-            for peer in self.parts.links.answers(link) {
+            let answers = if due(self.due.answers) { self.parts.links.answers(link) } else { Vec::new() };
+            for peer in answers {
                 self.node.host_answered(now, peer);
             }
-            for peer in self.parts.links.errors(link) {
-                self.node.link_error(now, peer, link);
+            let errors = if due(self.due.errors) { self.parts.links.errors(link) } else { Vec::new() };
+            for (peer, said) in errors {
+                match said {
+                    Said::Unreachable => self.node.link_error(now, peer, link),
+                    Said::TooLarge => self.node.too_large(now, peer, link, None),
+                }
             }
         }
+        self.buffer = buffer;
         more
     }
 
-    fn packet(&mut self, now: Time, link: u8, packet: Received) {
-        let bytes = &self.buffer[..packet.length];
+    fn packet(&mut self, now: Time, link: u8, packet: &Received, bytes: &mut [u8]) {
         if packet.blocked {
             if let Some(refusal) = self.endpoint.refuse(bytes) {
                 self.parts.links.answer(now, link, packet.from, &refusal);
@@ -225,7 +265,7 @@ impl Thread {
         match self.endpoint.open(now, bytes) {
             Ok(Opened::Data(from, frame)) => {
                 self.unread.read(now, from);
-                self.node.handle(now, from, link, &frame);
+                self.node.handle(now, from, link, frame);
             }
             Ok(Opened::Hello(from, _)) => self.unread.read(now, from),
             Ok(Opened::Refused(node)) => {
@@ -306,28 +346,57 @@ impl Thread {
     }
 
     fn outputs(&mut self, now: Time) {
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                totem::Output::Send { to, link, frame } => match self.endpoint.seal(to, &frame) {
-                    Ok(packet) => self.parts.links.send(to, link, &packet),
-                    Err(_) => self.status.unsealed += 1,
-                },
-                totem::Output::Echo { to, link } => self.parts.links.ask(to, link),
-                totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
-                totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
-                totem::Output::Transitional(_) => self.report(now, RingEvent::Transitional),
-                totem::Output::View(view) => {
-                    self.report(now, RingEvent::View(view));
-                    self.publish(now);
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                self.output(now, output);
+            }
+            for batch in self.batches.take() {
+                self.parts.links.send_batch(&batch);
+                self.batches.done(batch);
+            }
+            let refused = self.parts.links.refused();
+            if refused.is_empty() {
+                return;
+            }
+            for (to, link, length) in refused {
+                self.node.too_large(now, to, link, Some(length.saturating_sub(SEALING)));
+            }
+            // A smaller one is asked for at once.
+            self.node.handle_timeout(now);
+        }
+    }
+
+    fn send(&mut self, to: NodeId, link: u8, frame: &[u8]) {
+        let (endpoint, unsealed) = (&mut self.endpoint, &mut self.status.unsealed);
+        let full = self.batches.push((to, link), frame.len() + SEALING, |out| {
+            let sealed = endpoint.seal(to, frame, out).is_ok();
+            *unsealed += u64::from(!sealed);
+            sealed
+        });
+        if let Some(batch) = full {
+            self.parts.links.send_batch(&batch);
+            self.batches.done(batch);
+        }
+    }
+
+    fn output(&mut self, now: Time, output: totem::Output) {
+        match output {
+            totem::Output::Send { to, link, frame } => self.send(to, link, &frame),
+            totem::Output::Echo { to, link } => self.parts.links.ask(to, link),
+            totem::Output::Deliver(message) => self.report(now, RingEvent::Deliver(message)),
+            totem::Output::Safe { view, seq } => self.report(now, RingEvent::Safe { view, seq }),
+            totem::Output::Transitional(_) => self.report(now, RingEvent::Transitional),
+            totem::Output::View(view) => {
+                self.report(now, RingEvent::View(view));
+                self.publish(now);
+            }
+            totem::Output::SaveRingSeq(seq) => self.reserve(seq),
+            totem::Output::Event(event) => {
+                if matches!(event, totem::Event::StartedOver { .. }) {
+                    // What was permitted was permitted by a ring that is over.
+                    self.options.permit.revoke();
                 }
-                totem::Output::SaveRingSeq(seq) => self.reserve(seq),
-                totem::Output::Event(event) => {
-                    if matches!(event, totem::Event::StartedOver { .. }) {
-                        // What was permitted was permitted by a ring that is over.
-                        self.options.permit.revoke();
-                    }
-                    self.report(now, RingEvent::Event(event));
-                }
+                self.report(now, RingEvent::Event(event));
             }
         }
     }
@@ -369,7 +438,8 @@ impl Thread {
         }
     }
 
-    fn sleep(&mut self) {
+    /// Until something comes or is due; gives what may be read.
+    fn sleep(&mut self) -> Due {
         let now = clock::now();
         let mut due = now + LOOK_EVERY;
         for t in [self.node.poll_timeout(), self.endpoint.poll_timeout(), self.leaving].into_iter().flatten() {
@@ -379,9 +449,25 @@ impl Thread {
             due = due.min(now + Duration::from_millis(1));
         }
         let wait = due.since(now);
-        let mut fds: Vec<PollFd<'_>> = self.parts.links.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) =
+            self.parts.links.sources().map(|(source, fd)| (source, PollFd::new(fd, PollFlags::POLLIN))).unzip();
         fds.push(PollFd::new(self.parts.woken.as_fd(), PollFlags::POLLIN));
         // An error (a signal) only makes the next turn come early.
-        let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None);
+        if ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None).is_err() {
+            return Due::ALL;
+        }
+        let events = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::all());
+        let mut due =
+            Due { woken: fds.last().is_some_and(|fd| !events(fd).is_empty()), packets: 0, errors: 0, answers: 0 };
+        for (source, fd) in sources.iter().zip(&fds).filter(|(_, fd)| !events(fd).is_empty()) {
+            match *source {
+                Source::Packets(link) => {
+                    due.packets |= 1 << link;
+                    due.errors |= u8::from(events(fd).contains(PollFlags::POLLERR)) << link;
+                }
+                Source::Answers(link) => due.answers |= 1 << link,
+            }
+        }
+        due
     }
 }

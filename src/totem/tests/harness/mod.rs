@@ -451,7 +451,9 @@ impl Cluster {
             let Some(output) = host.node.as_mut().and_then(Node::poll_output) else { break };
             let log = &mut self.lives[host.life].log;
             let entry = match output {
-                Output::Send { to, link, frame } if self.takes.get(&(id, link)).is_some_and(|most| frame.len() > *most) => {
+                Output::Send { to, link, frame }
+                    if self.takes.get(&(id, link)).is_some_and(|most| frame.len() > *most) =>
+                {
                     let local = self.now - host.lag;
                     if let Some(node) = &mut host.node {
                         node.too_large(local, to, link, Some(frame.len()));
