@@ -30,6 +30,7 @@ mod restart;
 mod scheduler;
 mod secrets;
 mod service;
+mod sizes;
 mod stale;
 mod start;
 mod stock_fences;

@@ -206,6 +206,16 @@ impl Lab {
         Ok(self.ports.up(&self.port(name, network)?).await?)
     }
 
+    /// What the cables of a network and its switch carry from now on; 0 is the first.
+    pub async fn set_mtu(&self, network: u8, mtu: u32) -> Result<(), LabError> {
+        let nic = if network == 0 { NIC.to_owned() } else { format!("eth{network}") };
+        for (name, host) in &self.hosts {
+            self.ports.set_mtu(&self.port(name, network)?, mtu).await?;
+            host.links.set_mtu(&nic, mtu).await?;
+        }
+        Ok(())
+    }
+
     fn port(&self, name: &str, network: u8) -> Result<String, LabError> {
         self.host(name)?;
         Ok(if network == 0 { name.to_owned() } else { format!("{name}.{network}") })
