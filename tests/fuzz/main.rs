@@ -5,6 +5,7 @@
 mod answers;
 mod mutate;
 mod qnet;
+mod ring;
 
 use base::ipvs::{Family, Protocol};
 use mutate::Mutator;

@@ -20,7 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use wire::groups::{FromNode, Member, Members, SOCKET_NAME, ToNode, length, message_frame};
+use wire::groups::{
+    FrameError, FromNode, MAX_MESSAGE_BYTES, Member, Members, SEND, SOCKET_NAME, ToNode, length, message_frame,
+};
 
 /// A bulletin of this kind: `mark | u32 pid | u8 length of the name | name | message`.
 const MARK: [u8; 2] = [0x42, 5];
@@ -157,14 +159,14 @@ fn read(payload: &[u8]) -> Option<(u32, &str, &[u8])> {
     Some((u32::from_le_bytes(*pid), std::str::from_utf8(name).ok()?, message))
 }
 
-fn payload(pid: u32, group: &str, message: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEAD_BYTES + group.len() + message.len());
+/// What stands before a message; with room for so many bytes of it.
+fn head(pid: u32, group: &str, room: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES + group.len() + room);
     out.extend_from_slice(&MARK);
     out.extend_from_slice(&pid.to_le_bytes());
     // A group that was joined has a name of at most 128 bytes.
     out.push(u8::try_from(group.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(group.as_bytes());
-    out.extend_from_slice(message);
     out
 }
 
@@ -237,32 +239,48 @@ async fn listen(
         if input.read_exact(&mut prefix).await.is_err() {
             return Ok(());
         }
-        frame.resize(length(prefix).map_err(|e| e.to_string())?, 0);
-        if input.read_exact(&mut frame).await.is_err() {
+        let length = length(prefix).map_err(|e| e.to_string())?;
+        let Ok(kind) = input.read_u8().await else { return Ok(()) };
+        if let (SEND, Some(group)) = (kind, &group) {
+            // A message may be large: it is read to where it is sent from.
+            let size = length - 1;
+            if size > MAX_MESSAGE_BYTES {
+                return Err(FrameError::TooLarge { got: size }.to_string());
+            }
+            let mut payload = head(pid, group, size);
+            let at = payload.len();
+            payload.resize(at + size, 0);
+            if input.read_exact(&mut payload[at..]).await.is_err() || !send(payload, clients, ring).await {
+                return Ok(());
+            }
+            continue;
+        }
+        frame.resize(length, kind);
+        if input.read_exact(&mut frame[1..]).await.is_err() {
             return Ok(());
         }
+        frame[0] = kind;
         match (ToNode::decode(&frame).map_err(|e| e.to_string())?, &group) {
             (ToNode::Join(name), None) => {
                 let wish = |to| Ask::Group(Wish::Join { client: number, group: name.clone(), pid, to });
                 asker.ask(wish).await.ok_or("the node is ending")??;
                 group = Some(name);
             }
-            (ToNode::Send(message), Some(group)) => {
-                let payload = payload(pid, group, &message);
-                let units = units(payload.len());
-                let most = u32::try_from(units).unwrap_or(u32::MAX);
-                let Ok(room) = clients.0.room.acquire_many(most).await else { return Ok(()) };
-                room.forget();
-                clients.0.taken.fetch_add(units, Ordering::AcqRel);
-                if !ring.broadcast(payload).await {
-                    return Ok(());
-                }
-            }
-            (ToNode::Leave, Some(_)) => return Ok(()),
+            (ToNode::Send(_) | ToNode::Leave, Some(_)) => return Ok(()),
             (ToNode::Join(_), Some(name)) => return Err(format!("this connection is in group {name} already")),
             (ToNode::Send(_) | ToNode::Leave, None) => return Err("join a group first".to_owned()),
         }
     }
+}
+
+/// When there is room. False when there is nobody to send to any more.
+async fn send(payload: Vec<u8>, clients: &Clients, ring: &Ring) -> bool {
+    let units = units(payload.len());
+    let most = u32::try_from(units).unwrap_or(u32::MAX);
+    let Ok(room) = clients.0.room.acquire_many(most).await else { return false };
+    room.forget();
+    clients.0.taken.fetch_add(units, Ordering::AcqRel);
+    ring.broadcast(payload).await
 }
 
 /// Until its queue is closed, or nobody reads.
@@ -292,6 +310,10 @@ pub(crate) fn members(change: &totem::GroupChange) -> Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn payload(pid: u32, group: &str, message: &[u8]) -> Vec<u8> {
+        [head(pid, group, message.len()).as_slice(), message].concat()
+    }
 
     #[test]
     fn messages_come_back_as_they_went_and_nonsense_is_none() {

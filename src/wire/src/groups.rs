@@ -19,6 +19,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// Of a frame: a message with its sender.
 pub const MAX_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 16;
 const PREFIX_BYTES: usize = 4;
+/// The kind of [`ToNode::Send`], for who reads its message to where it shall stand.
+pub const SEND: u8 = 2;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToNode {
@@ -80,7 +82,7 @@ impl ToNode {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             ToNode::Join(group) => frame(1, &[group.as_bytes()]),
-            ToNode::Send(message) => frame(2, &[message]),
+            ToNode::Send(message) => frame(SEND, &[message]),
             ToNode::Leave => frame(3, &[]),
         }
     }
@@ -90,8 +92,8 @@ impl ToNode {
         let (kind, body) = frame.split_first().ok_or(FrameError::Length { got: 0 })?;
         match kind {
             1 => String::from_utf8(body.to_vec()).map(ToNode::Join).map_err(|_| FrameError::Body),
-            2 if body.len() > MAX_MESSAGE_BYTES => Err(FrameError::TooLarge { got: body.len() }),
-            2 => Ok(ToNode::Send(body.to_vec())),
+            SEND if body.len() > MAX_MESSAGE_BYTES => Err(FrameError::TooLarge { got: body.len() }),
+            SEND => Ok(ToNode::Send(body.to_vec())),
             3 if body.is_empty() => Ok(ToNode::Leave),
             3 => Err(FrameError::Body),
             kind => Err(FrameError::Kind(*kind)),
