@@ -72,6 +72,11 @@ impl GuardLink {
         }
     }
 
+    /// Whether there is anything that the guard would have to take away.
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     pub(crate) fn hold_vip(&mut self, vip: &Vip) {
         self.held.insert(vip.clone());
         self.say(&Line::Hold(vip.clone()));

@@ -10,10 +10,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 
+/// With nothing to take away, silence means nothing.
+const IDLE: Duration = Duration::from_secs(3600);
 /// Requests to the kernel that are under way together.
 const PORTION: usize = 64;
 /// More than the line about a process has.
@@ -82,7 +84,9 @@ struct Guard {
 impl Guard {
     /// Waits for one line or one silence; `false` when the daemon is gone.
     async fn step(&mut self, lines: &mut Lines<BufReader<Receiver>>) -> bool {
-        match tokio::time::timeout(BOUNDS.silence, lines.next_line()).await {
+        let nothing = self.held.is_empty() && self.taken.is_none();
+        let limit = if nothing { IDLE } else { BOUNDS.silence };
+        match tokio::time::timeout(limit, lines.next_line()).await {
             Ok(Ok(Some(line))) => {
                 self.heard = Instant::now();
                 // Whatever comes back now is the daemon's own doing, and its own to judge.

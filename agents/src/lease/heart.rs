@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// While nothing is held, so often it is looked whether the guard is there; it needs no signs of life then.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// Ends the thread, and with it the guard process, when it is dropped.
 pub(crate) struct Heart {
     shared: Arc<Shared>,
@@ -28,11 +31,14 @@ impl Shared {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn beat(&self, bounds: &Bounds) {
+    /// Gives the time until the next one.
+    fn beat(&self, bounds: &Bounds) -> Duration {
         let step = Duration::from_micros(self.step.load(Ordering::Acquire));
+        let mut guard = self.guard();
         if kernel::clock::boottime().saturating_sub(step) < bounds.stuck {
-            self.guard().beat();
+            guard.beat();
         }
+        if guard.holds() { bounds.beat } else { IDLE }
     }
 }
 
@@ -48,8 +54,8 @@ impl Heart {
         let thread = std::thread::Builder::new().name("lease-heart".into()).spawn(move || {
             let bounds = Bounds::STANDARD;
             while !its.ended.load(Ordering::Acquire) {
-                its.beat(&bounds);
-                std::thread::sleep(bounds.beat);
+                let next = its.beat(&bounds);
+                std::thread::park_timeout(next);
             }
         })?;
         Ok(Heart { shared, thread: Some(thread) })
@@ -62,6 +68,10 @@ impl Heart {
 
     pub fn hold_vip(&self, vip: &Vip) {
         self.shared.guard().hold_vip(vip);
+        // From now on it beats.
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 
     pub fn drop_vip(&self, vip: &Vip) {
@@ -73,6 +83,7 @@ impl Drop for Heart {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // It cannot panic; if it did, there is nothing left to end.
             let _ = thread.join();
         }

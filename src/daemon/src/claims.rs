@@ -22,7 +22,7 @@ use kernel::frames::Frames;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use wire::session::{Endpoint, Opened};
 
 /// While nobody is silent, what is held is looked at only each so many rounds.
@@ -65,21 +65,23 @@ impl Claims {
     }
 
     async fn exchange(&mut self, frames: &Frames, defended: &mut BTreeMap<String, Duration>) -> std::io::Error {
-        let mut tick = tokio::time::interval(Bounds::STANDARD.claim);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut round = 0u32;
+        let mut claimed = Instant::now();
         loop {
+            let calm = self.standing.borrow_and_update().silent.is_empty();
+            let every = Bounds::STANDARD.claim * if calm { CALM_ROUNDS } else { 1 };
             tokio::select! {
                 frame = frames.receive() => match frame {
                     Ok((link, frame)) => self.heard(frames, link, &frame, defended).await,
                     Err(error) => return error,
                 },
-                _ = tick.tick() => {
-                    round = round.wrapping_add(1);
-                    if round.is_multiple_of(CALM_ROUNDS) || !self.standing.borrow().silent.is_empty() {
-                        self.claim(frames).await;
-                    }
+                () = tokio::time::sleep_until(claimed + every) => {
+                    claimed = Instant::now();
+                    self.claim(frames).await;
                 }
+                // Somebody may have fallen silent; one who will not say so any more has ended.
+                changed = self.standing.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
             }
         }
     }

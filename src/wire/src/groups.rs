@@ -90,13 +90,13 @@ impl ToNode {
     /// A frame without its length.
     pub fn decode(frame: &[u8]) -> Result<ToNode, FrameError> {
         let (kind, body) = frame.split_first().ok_or(FrameError::Length { got: 0 })?;
-        match kind {
+        match *kind {
             1 => String::from_utf8(body.to_vec()).map(ToNode::Join).map_err(|_| FrameError::Body),
             SEND if body.len() > MAX_MESSAGE_BYTES => Err(FrameError::TooLarge { got: body.len() }),
             SEND => Ok(ToNode::Send(body.to_vec())),
             3 if body.is_empty() => Ok(ToNode::Leave),
             3 => Err(FrameError::Body),
-            kind => Err(FrameError::Kind(*kind)),
+            kind => Err(FrameError::Kind(kind)),
         }
     }
 }
