@@ -6,6 +6,7 @@ use crate::process::{Core, Process, Report};
 use crate::world::{What, World};
 use base::lease::Bounds;
 use base::{NodeId, Time};
+use bytes::Bytes;
 use cib::Cib;
 use controller::{Controller, Owners};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -382,7 +383,7 @@ impl World {
         }
     }
 
-    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: Vec<u8>) {
+    pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: Bytes) {
         self.carry(from, to, link, What::Frame { from, link, frame });
     }
 

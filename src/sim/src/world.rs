@@ -9,6 +9,7 @@ use crate::reload::Work;
 use crate::rng::Rng;
 use crate::site::Site;
 use base::{NodeId, Operation, Time, WallTime};
+use bytes::Bytes;
 use controller::fencing::executor::AgentCall;
 use quorum::qnetd::Conn;
 use quorum::reload::{Message, Shared};
@@ -30,7 +31,7 @@ pub enum What {
     Frame {
         from: NodeId,
         link: u8,
-        frame: Vec<u8>,
+        frame: Bytes,
     },
     /// A question to this host's kernel whether it lives, and the answer to one.
     EchoRequest {
