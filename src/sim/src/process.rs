@@ -42,7 +42,7 @@ impl<T> Core<T> {
     }
 
     /// For what it wants done, which changes nothing of when it wants to be called.
-    pub fn to_drain(&mut self) -> &mut T {
+    pub fn drained(&mut self) -> &mut T {
         &mut self.core
     }
 
