@@ -127,7 +127,7 @@ mod tests {
     use crate::config::{LARGEST_DATAGRAM, MAX_FRAME, USUAL_DATAGRAM};
 
     fn frame(length: usize) -> Bytes {
-        (0..length).map(|n| (n * 7 >> 3) as u8).collect::<Vec<u8>>().into()
+        (0..length).map(|n| ((n * 7) >> 3) as u8).collect::<Vec<u8>>().into()
     }
 
     fn piece(datagram: &Bytes) -> Piece {

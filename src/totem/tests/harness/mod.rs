@@ -257,9 +257,13 @@ impl Cluster {
 
     /// A paused virtual machine: as with `pause`, but its clock does not tell it.
     pub fn freeze(&mut self, id: NodeId, ms: u64) {
+        let host = &self.hosts[&id];
+        // Of a machine that stands still already, the clock stands still for what this adds.
+        let stands_until = host.paused_until.filter(|_| host.frozen).unwrap_or(self.now);
         self.pause(id, ms);
-        self.hosts.get_mut(&id).unwrap().frozen = true;
-        self.hosts.get_mut(&id).unwrap().lag += Duration::from_millis(ms);
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.frozen = true;
+        host.lag += (self.now + Duration::from_millis(ms)).since(stands_until);
     }
 
     /// The time as that node's clock has it.
