@@ -346,23 +346,16 @@ impl Thread {
     }
 
     fn outputs(&mut self, now: Time) {
-        loop {
-            while let Some(output) = self.node.poll_output() {
-                self.output(now, output);
-            }
-            for batch in self.batches.take() {
-                self.parts.links.send_batch(&batch);
-                self.batches.done(batch);
-            }
-            let refused = self.parts.links.refused();
-            if refused.is_empty() {
-                return;
-            }
-            for (to, link, length) in refused {
-                self.node.too_large(now, to, link, Some(length.saturating_sub(SEALING)));
-            }
-            // A smaller one is asked for at once.
-            self.node.handle_timeout(now);
+        while let Some(output) = self.node.poll_output() {
+            self.output(now, output);
+        }
+        for batch in self.batches.take() {
+            self.parts.links.send_batch(&batch);
+            self.batches.done(batch);
+        }
+        // A smaller one is due at once then.
+        for (to, link, length) in self.parts.links.refused() {
+            self.node.too_large(now, to, link, Some(length.saturating_sub(SEALING)));
         }
     }
 
