@@ -103,7 +103,9 @@ impl Cluster {
             let line =
                 "while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" && shift 2 || exit 1; done; shift; exec \"$@\"";
             command.args(["-m", "sh", "-c", line, "sh"]);
-            etc.iter().for_each(|(ours, path)| drop(command.arg(ours).arg(path)));
+            for (ours, path) in etc {
+                command.arg(ours).arg(path);
+            }
             command.arg("--").arg(BASCULE);
         }
         // One that is a cluster of its own.

@@ -1,13 +1,14 @@
 //! What guides of the originals tell people to type, in order, at three real nodes: each line works, or is refused with a cure that
 //! works when it is followed. The walk-throughs for `pcs` and for `crm`, and the tools beside them.
 
+use crate::booth;
 use crate::fixture::{BASCULE, Cluster};
 use crate::root::root;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-pub const NODES: [&str; 3] = ["node1", "node2", "node3"];
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
 /// A director's file as guides have it, without indentation.
 const LDIRECTORD_CF: &str = "checktimeout=10\ncheckinterval=2\nautoreload=yes\nquiescent=yes\nvirtual=10.77.0.100:80\nreal=192.168.1.1:80 masq\n\
@@ -37,6 +38,7 @@ PATH="$LINKS:$PATH"
 cd "$WORK"
 set +e
 while IFS= read -r line; do
+    case $line in *booth*) export LD_PRELOAD="$BEFORE_BOOTH" ;; *) unset LD_PRELOAD ;; esac
     timeout 120 sh -c "$line" >out 2>&1 </dev/null
     echo "::$? $line"
     head -c 20000 out
@@ -45,19 +47,18 @@ done <"$LINES_FILE"
 "#;
 
 /// A cluster and an operator's host of it.
-pub struct Guide {
-    pub cluster: Cluster,
+struct Guide {
+    cluster: Cluster,
     files: PathBuf,
 }
 
-pub struct Answer {
-    pub line: String,
-    pub code: i32,
-    pub said: String,
+struct Answer {
+    code: i32,
+    said: String,
 }
 
 impl Guide {
-    pub async fn start() -> Guide {
+    async fn start() -> Guide {
         let mut cluster = Cluster::prepare(&NODES).await;
         let files = cluster.path("etc");
         for dir in ["corosync", "ha.d", "booth", "init.d", "work"] {
@@ -78,13 +79,14 @@ impl Guide {
         cluster.env.insert("BASCULE_SECRETS_DIR", files.join("secrets").display().to_string());
         let made = std::process::Command::new(BASCULE).arg("links").arg(files.join("links")).output();
         assert!(made.expect("links are made").status.success());
+        booth::netlink_end(&files);
         NODES.iter().for_each(|name| cluster.start_node(name));
         cluster.wait_for_ring(&NODES).await;
         Guide { cluster, files }
     }
 
     /// What each line comes to, typed at a node.
-    pub async fn typed(&self, node: &str, lines: &[&str]) -> Vec<Answer> {
+    async fn typed(&self, node: &str, lines: &[&str]) -> Vec<Answer> {
         let work = self.files.join("work");
         let list = self.files.join("lines");
         std::fs::write(&list, lines.join("\n") + "\n").expect("written");
@@ -94,6 +96,7 @@ impl Guide {
         command.env("RUN", self.cluster.run_dir(node)).env("LINES_FILE", &list).env("NODE", node);
         command.env("BASCULE_STATE_DIR", self.cluster.state_dir(node)).env("TERM", "dumb").env("TZ", "UTC");
         command.env("BASCULE_SECRETS_DIR", self.files.join("secrets"));
+        command.env("BEFORE_BOOTH", self.files.join("netlink_end.so"));
         command.env_remove("BASCULE_RUN_DIR").env_remove("CIB_file");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.cluster.lab.host(node).expect("a host").spawn(&mut command).expect("a shell");
@@ -109,24 +112,26 @@ impl Guide {
     async fn follow(&self, list: &str, may: impl Fn(&str) -> bool) -> (usize, String) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/guides").join(list);
         let text = std::fs::read_to_string(path).expect("a list");
-        let all: Vec<(char, &str)> = text
+        let all: Vec<(char, &str, &str)> = text
             .lines()
             .filter(|l| !l.is_empty() && !l.starts_with("# ") && may(l))
             .map(|l| match l.split_at(2) {
-                ("! ", line) => ('!', line),
-                ("> ", line) => ('>', line),
-                _ => ('=', l),
+                ("! ", line) => ('!', line, ""),
+                ("> ", line) => {
+                    let (line, named) = line.split_once("  # ").expect("words of the refusal");
+                    ('>', line, named)
+                }
+                _ => ('=', l, ""),
             })
             .collect();
-        let lines: Vec<&str> = all.iter().map(|(_, line)| *line).collect();
+        let lines: Vec<&str> = all.iter().map(|(_, line, _)| *line).collect();
         let answers = self.typed(NODES[0], &lines).await;
         let mut wrong = String::new();
         let mut refusal = "";
-        for ((kind, line), answer) in all.iter().zip(&answers) {
+        for ((kind, line, named), answer) in all.iter().zip(&answers) {
             let sound = match kind {
                 '!' => answer.code != 0 && answer.code < 124 && !answer.said.contains("not implemented"),
-                // It was named, at least by its first words.
-                '>' => answer.code == 0 && refusal.contains(&cure(line)),
+                '>' => answer.code == 0 && refusal.contains(named),
                 _ => answer.code == 0,
             };
             if !sound {
@@ -138,22 +143,10 @@ impl Guide {
     }
 }
 
-/// Words of a cure that a refusal has to name: the command's own, or the option that it lacks.
-fn cure(line: &str) -> String {
-    if line.contains("--force") && !line.contains("--ticket") {
-        return "--force".to_owned();
-    }
-    line.split(' ')
-        .take_while(|w| !w.contains(['=', '.']) && *w != "A" && *w != "st")
-        .take(3)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
 fn answer(text: &str) -> Answer {
     let (head, said) = text.split_once('\n').unwrap_or((text, ""));
-    let (code, line) = head.split_once(' ').unwrap_or((head, ""));
-    Answer { line: line.to_owned(), code: code.parse().unwrap_or(-1), said: said.trim_end().to_owned() }
+    let code = head.split(' ').next().unwrap_or_default();
+    Answer { code: code.parse().unwrap_or(-1), said: said.trim_end().to_owned() }
 }
 
 fn booth_is_there(line: &str) -> bool {

@@ -81,7 +81,7 @@ async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
     let _sshd = sshd(&cluster, "n2", &key).await;
     for line in [
         "pcs property set stonith-enabled=false".to_owned(),
-        format!("pcs resource create d ocf:pacemaker:Dummy passwd={SECRET} fake=seen"),
+        format!("pcs resource create d ocf:pacemaker:Dummy passwd={SECRET} fake=seen --force"),
         "pcs resource create e ocf:pacemaker:Dummy".to_owned(),
     ] {
         let out = on(&cluster, "n1", &line.split(' ').collect::<Vec<_>>()).await;

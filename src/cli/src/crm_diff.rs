@@ -35,6 +35,9 @@ pub struct CrmDiff {
     /// Without versions
     #[arg(short = 'u', long)]
     no_version: bool,
+    /// Guides name the files without options
+    #[arg(hide = true, num_args = 2, value_names = ["OLD", "NEW"])]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -59,11 +62,27 @@ impl Command for CrmDiff {
         if self.cib && self.no_version {
             return Err(Failure::usage("-u/--no-version incompatible with -c/--cib"));
         }
-        let original = one(&self.original, &self.original_string, "the original: -o or -O")?;
+        if let [old, new] = self.files.as_slice() {
+            if self.original.is_some()
+                || self.new.is_some()
+                || self.original_string.is_some()
+                || self.new_string.is_some()
+            {
+                return Err(Failure::usage(format!(
+                    "{} and {} stand beside -o or -n: name each file once",
+                    old.display(),
+                    new.display()
+                )));
+            }
+            kernel::errln!("crm_diff: warning: taken as -o {} -n {}", old.display(), new.display());
+        }
+        let original = self.original.clone().or_else(|| self.files.first().cloned());
+        let original = one(&original, &self.original_string, "the original: -o or -O")?;
         if self.patch.is_some() {
             return self.apply(original);
         }
-        let mut new = one(&self.new, &self.new_string, "something to compare with: -n, -N, or -p to patch")?;
+        let new = self.new.clone().or_else(|| self.files.get(1).cloned());
+        let mut new = one(&new, &self.new_string, "something to compare with: -n, -N, or -p to patch")?;
         if original.name() != new.name() {
             let message = format!("the outermost elements differ: '{}' and '{}'", original.name(), new.name());
             return Err(Failure::new(crm::DATAERR, message));

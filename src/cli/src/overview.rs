@@ -26,6 +26,7 @@ const TOPICS: [(&str, &[&str]); 7] = [
             "crm_error",
             "crm_simulate",
             "explain",
+            "crm_report",
             "crm_rule",
             "iso8601",
         ],

@@ -111,7 +111,8 @@ fn property(configuration: &mut Element, words: &[&str], asking: Asking) -> Resu
     }
     let mut said = String::new();
     let mut kept = Vec::new();
-    for (name, value) in pairs(words)? {
+    let (rule, words) = apart(words);
+    for (name, value) in pairs(&words)? {
         if name == "default-resource-stickiness" {
             said += "WARNING: default-resource-stickiness is a resource default now: set as rsc_defaults resource-stickiness\n";
             defaults(configuration, "rsc_defaults", "rsc-options", &[&format!("resource-stickiness={value}")])?;
@@ -134,9 +135,30 @@ fn property(configuration: &mut Element, words: &[&str], asking: Asking) -> Resu
     if kept.iter().any(|(name, value)| name == "maintenance-mode" && value == "true") {
         meta::no_other_maintenance(configuration, true, asking);
     }
-    let set = named(words, "cib-bootstrap-options");
-    put_pairs(configuration.child_or_insert("crm_config"), "cluster_property_set", set, &kept);
+    let set = named(&words, "cib-bootstrap-options").to_owned();
+    put_pairs(configuration.child_or_insert("crm_config"), "cluster_property_set", &set, &kept);
+    if let Some(rule) = rule {
+        let mut ids = Ids::from_nought(configuration);
+        let rule = constraints::rule(configuration, &set, &rule, &mut ids)?;
+        let section = configuration.child_or_insert("crm_config");
+        if let Some(there) = section.elements_mut().find(|e| e.id() == Some(&set)) {
+            there.retain_elements(|e| e.name() != "rule");
+            there.nodes_mut().insert(0, xml::Node::Element(rule));
+        }
+    }
     Ok(said)
+}
+
+/// Words of a rule, and all others: what follows the rule's last word is the set's.
+fn apart<'w>(words: &[&'w str]) -> (Option<Vec<&'w str>>, Vec<&'w str>) {
+    let Some(at) = words.iter().position(|w| *w == "rule") else { return (None, words.to_vec()) };
+    let mut rule: Vec<String> = Vec::new();
+    let rest = &words[at + 1..];
+    let length = rest
+        .iter()
+        .take_while(|w| super::sets::is_of_rule(&rule, w).then(|| rule.push((**w).to_owned())).is_some())
+        .count();
+    (Some(rest[..length].to_vec()), [&words[..at], &rest[length..]].concat())
 }
 
 /// Pairs in the set of that id, which is made if there is none; the usual id stands for the only set.
@@ -160,19 +182,14 @@ fn put_pairs(section: &mut Element, kind: &str, id: &str, pairs: &[(String, Stri
 
 fn defaults(configuration: &mut Element, section: &str, set: &str, words: &[&str]) -> Result<String, Failure> {
     let id = named(words, set).to_owned();
-    let (rules, plain): (Vec<usize>, _) =
-        (words.iter().enumerate().filter(|(_, w)| **w == "rule").map(|(i, _)| i).collect(), words);
-    let Some(at) = rules.first().copied() else {
-        let pairs = pairs(plain)?;
-        put_pairs(configuration.child_or_insert(section), "meta_attributes", &id, &pairs);
+    let (rule, plain) = apart(words);
+    let pairs_of = pairs(&plain)?;
+    let Some(rule) = rule else {
+        put_pairs(configuration.child_or_insert(section), "meta_attributes", &id, &pairs_of);
         return Ok(String::new());
     };
-    // What follows the rule's last word is the set's.
-    let end = words[at..].iter().position(|w| w.contains('=') && !w.starts_with('$')).map_or(words.len(), |e| at + e);
     let mut ids = Ids::from_nought(configuration);
-    let rule = constraints::rule(configuration, &id, &words[at + 1..end], &mut ids)?;
-    let mut pairs_of = pairs(&words[..at])?;
-    pairs_of.extend(pairs(&words[end..])?);
+    let rule = constraints::rule(configuration, &id, &rule, &mut ids)?;
     let section = configuration.child_or_insert(section);
     section.push(Element::new("meta_attributes").with("id", &id).with_child(rule));
     put_pairs(section, "meta_attributes", &id, &pairs_of);

@@ -121,8 +121,9 @@ pub fn rule(configuration: &Element, holder: &str, words: &[&str], ids: &mut Ids
         words => (None, words),
     };
     let mut e = rules::element(&rules::parse(expression)?, id, ids);
-    if let Some(score) = score {
-        scored(&mut e, score)?;
+    match score {
+        Some(score) => scored(&mut e, score)?,
+        None => e.set("score", "INFINITY"),
     }
     role.into_iter().for_each(|r| e.set("role", r));
     Ok(e)

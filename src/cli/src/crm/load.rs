@@ -181,7 +181,10 @@ fn replace_resource(configuration: &mut Element, words: &[&str], id: &str, askin
     let said = configure::run(&mut scratch, words, asking)?;
     let resources = scratch.child_or_insert("resources");
     let nodes = resources.nodes_mut();
-    let Some(new) = nodes.len().checked_sub(1).and_then(|last| nodes.remove(last)) else { return Ok(said) };
+    let Some(mut new) = nodes.len().checked_sub(1).and_then(|last| nodes.remove(last)) else { return Ok(said) };
+    if let xml::Node::Element(new) = &mut new {
+        keep_referred(&old, new, configuration);
+    }
     let (at, above) = path.split_last().map_or((0, &[][..]), |(at, above)| (*at, above));
     let holder = if above.is_empty() { Some(resources) } else { resources.at_mut(above) };
     if let Some(holder) = holder {
@@ -190,6 +193,22 @@ fn replace_resource(configuration: &mut Element, words: &[&str], id: &str, askin
     }
     *configuration = scratch;
     Ok(said)
+}
+
+/// Values that others refer to keep their ids, which the text does not show.
+fn keep_referred(old: &Element, new: &mut Element, configuration: &Element) {
+    for set in old.elements() {
+        for pair in set.elements_named("nvpair") {
+            let Some(id) = pair.id() else { continue };
+            let refers = |e: &Element| e.attr("id-ref") == Some(id);
+            if new.find_id(id).is_some() || !configuration.descendants().any(refers) {
+                continue;
+            }
+            let mut sets = new.elements_mut().filter(|s| s.name() == set.name());
+            let same = sets.find_map(|s| s.elements_mut().find(|p| p.attr("name") == pair.attr("name")));
+            same.into_iter().for_each(|p| p.set("id", id));
+        }
+    }
 }
 
 fn find(e: &Element, is: &dyn Fn(&xml::Node) -> bool, path: &mut Vec<usize>) -> bool {

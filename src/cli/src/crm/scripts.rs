@@ -131,6 +131,9 @@ const RECIPES: &[Recipe] = &[
     },
 ];
 
+/// What crmsh's template of that name comes to, which is older than its script.
+const PLAIN_ADDRESS: &str = "primitive {id} ocf:heartbeat:IPaddr\n\tip=\"{ip}\"\n\tcidr_netmask=\"{cidr_netmask}\"\n\tbroadcast=\"{broadcast}\"";
+
 fn find(name: &str) -> Option<&'static Recipe> {
     RECIPES.iter().find(|r| r.name == name)
 }
@@ -280,6 +283,10 @@ impl Recipe {
 
     /// Its lines, or what is lacking and what is odd.
     fn filled(&self, values: &BTreeMap<String, String>) -> Result<String, Failure> {
+        self.filled_as(self.text, values)
+    }
+
+    fn filled_as(&self, text: &str, values: &BTreeMap<String, String>) -> Result<String, Failure> {
         let lacking: Vec<&str> =
             self.values.iter().filter(|v| v.required && !values.contains_key(v.name)).map(|v| v.name).collect();
         if !lacking.is_empty() {
@@ -292,16 +299,16 @@ impl Recipe {
         if let Some((name, _)) = values.iter().find(|(_, v)| v.contains(['"', '\n', '\\'])) {
             return Err(error(format!("{}: the value of {name} cannot be written in quotes", self.name)));
         }
-        let mut text = String::new();
-        for line in self.text.lines() {
+        let mut filled = String::new();
+        for line in text.lines() {
             let mut line = line.to_owned();
             values.iter().for_each(|(name, value)| line = line.replace(&format!("{{{name}}}"), value));
             if !line.contains('{') {
-                text += &line;
-                text.push('\n');
+                filled += &line;
+                filled.push('\n');
             }
         }
-        Ok(text.trim_end().to_owned())
+        Ok(filled.trim_end().to_owned())
     }
 }
 
@@ -339,7 +346,7 @@ impl Templates {
                     return Err(error(format!("template.new: config {name} exists; delete it first")));
                 }
                 let mut values = given(rest)?;
-                values.entry("id".to_owned()).or_insert_with(|| (*name).to_owned());
+                values.entry("id".to_owned()).or_insert_with(|| (*recipe).to_owned());
                 let mut text = format!("template={recipe}\n");
                 for v in r.values {
                     let value = values.remove(v.name).unwrap_or_default();
@@ -422,7 +429,9 @@ fn lines_of(name: &str) -> Result<String, Failure> {
     let mut values: BTreeMap<String, String> =
         pairs.map(|(n, v)| (n.trim().to_owned(), v.trim().to_owned())).filter(|(_, v)| !v.is_empty()).collect();
     let recipe = values.remove("template").unwrap_or_default();
-    find(&recipe).ok_or_else(|| error(format!("{name}: no such template: '{recipe}'")))?.filled(&values)
+    let found = find(&recipe).ok_or_else(|| error(format!("{name}: no such template: '{recipe}'")))?;
+    let text = if found.name == "virtual-ip" { PLAIN_ADDRESS } else { found.text };
+    found.filled_as(text, &values)
 }
 
 #[cfg(test)]

@@ -128,11 +128,7 @@ impl Set {
         self.score.iter().for_each(|score| e.set("score", score));
         if let Some(rule) = &self.rule {
             let words: Vec<&str> = rule.iter().map(String::as_str).collect();
-            let mut rule = constraints::rule(configuration, &id, &words, ids)?;
-            if rule.attr("score").is_none() && rule.attr("score-attribute").is_none() && rule.attr("id-ref").is_none() {
-                rule.set("score", "INFINITY");
-            }
-            e.push(rule);
+            e.push(constraints::rule(configuration, &id, &words, ids)?);
         }
         for entry in entries {
             match entry {
@@ -153,7 +149,7 @@ impl Set {
 }
 
 /// Whether a word goes on with the condition: what is `NAME=VALUE` does so at the beginning and within dates.
-fn is_of_rule(rule: &[String], word: &str) -> bool {
+pub fn is_of_rule(rule: &[String], word: &str) -> bool {
     let Some((name, _)) = word.split_once('=') else { return !word.starts_with('@') };
     if rule.iter().all(|w| w.contains('=')) && ["$id", "$id-ref", "$role", "role"].contains(&name) {
         return true;

@@ -372,8 +372,11 @@ pub fn rule(configuration: &Element, holder: &Element, e: &Element) -> String {
     let usual = format!("{}-rule", holder.id().unwrap_or_default());
     let own = if referred || !id.starts_with(&usual) { format!(" $id={id}") } else { String::new() };
     let role = e.attr("role").map(|r| format!(" $role={r}")).unwrap_or_default();
-    let score = score(e);
-    let score = if score.is_empty() { score } else { format!(" {score}:") };
+    // Without a score it counts for all.
+    let score = match score(e) {
+        score if score.is_empty() || score == "inf" => String::new(),
+        score => format!(" {score}:"),
+    };
     let join = format!(" {} ", e.attr("boolean-op").unwrap_or("and"));
     let parts: Vec<String> = e.elements().map(expression).collect();
     format!("rule{own}{role}{score} {}", parts.join(&join))

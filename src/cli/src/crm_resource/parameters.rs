@@ -77,7 +77,14 @@ pub fn get(cib: &Element, id: &str, store: &Store<'_>, name: &str) -> Result<Opt
         _ => {
             let e = expanded(cib, e);
             let found = nvpairs::find(&e, store.set(), name, store.set_id, store.id);
-            found.first().and_then(|p| p.pair.attr("value")).map(str::to_owned)
+            let own = found.first().and_then(|p| p.pair.attr("value")).map(str::to_owned);
+            // It may be another's, by a reference.
+            let referred = || {
+                let index = cib::config::Index::new(cib);
+                let values = cib::config::values(&e, store.set(), &index);
+                values.into_iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_owned())
+            };
+            own.or_else(|| if store.set_id.is_none() && store.id.is_none() { referred() } else { None })
         }
     };
     let default = || match store.kind {

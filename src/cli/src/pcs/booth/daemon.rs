@@ -39,7 +39,7 @@ pub fn status(at: &Instance) -> Result<String, Failure> {
         let idle = verb == "status" && out.status.code() == Some(NOT_RUNNING);
         if !out.status.success() && !idle {
             return Err(unable(&[format!(
-                "unable to get status of booth {what}: {} (is booth running here? pcs booth start, or pcs booth create ip)",
+                "unable to get status of booth {what}: {} (is booth running here? without a configuration: pcs booth setup; then pcs booth start, or pcs booth create ip)",
                 said(&out)
             )]));
         }
