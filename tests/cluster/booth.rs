@@ -26,11 +26,12 @@ set -e
 mount --bind "$BOOTH" /etc/booth
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/links /mnt/run
+mkdir -p "$LOCK" && chmod 777 "$LOCK"
 mount --bind "$LINKS" /mnt/links
 [ ! -d "$RUN" ] || mount --bind "$RUN" /mnt/run
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/bascule /run/booth /run/lock
-chmod 777 /run/booth
+mount --bind "$LOCK" /run/booth
 mount --bind /mnt/run /run/bascule
 PATH="/mnt/links:$PATH"
 LD_PRELOAD=/mnt/links/netlink_end.so exec "$@"
@@ -71,6 +72,7 @@ impl Geo {
         let mut command = tokio::process::Command::new("unshare");
         command.args(["-m", "sh", "-c", STAGE, "sh"]).args(words);
         command.env("BOOTH", &self.booth).env("LINKS", &self.links).env("RUN", self.cluster.run_dir(host));
+        command.env("LOCK", self.cluster.path(&format!("{host}.booth")));
         command.env_remove("BASCULE_RUN_DIR").stdin(Stdio::null());
         command
     }

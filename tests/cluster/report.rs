@@ -103,6 +103,7 @@ async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
     let out = on(&cluster, "n1", &words).await;
     let said = text(&out);
     assert!(out.status.success() && said.contains("found.tar.bz2"), "{said}");
+    assert!(said.contains("n2: collected"), "{said}");
     assert!(said.contains("n3: not collected: "), "who was not reached is named: {said}");
     let again = on(&cluster, "n1", &words).await;
     assert!(!again.status.success() && text(&again).contains("exists"), "nothing is written over: {}", text(&again));

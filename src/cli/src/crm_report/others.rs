@@ -2,7 +2,7 @@
 
 use super::pack;
 use std::io::Read;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -30,7 +30,9 @@ impl Node {
     }
 
     pub fn of(info: &NodeInfo) -> Node {
-        Node { name: info.name.clone(), address: info.addresses.first().cloned() }
+        // They stand with the ring's port.
+        let host = |a: &String| a.parse::<SocketAddr>().map_or_else(|_| a.clone(), |a| a.ip().to_string());
+        Node { name: info.name.clone(), address: info.addresses.first().map(host) }
     }
 
     fn host(&self) -> &str {
