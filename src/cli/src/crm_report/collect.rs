@@ -32,7 +32,7 @@ pub const TELLING: &[&str] = &[r"\b(CRIT|ERROR|EMERG)\b", r"\b(crit|error)(ical)
 
 /// Our own commands, and the files for what they say.
 const SAYS: &[(&str, &[&str])] = &[
-    ("crm_mon.txt", &["crm_mon", "-1", "-rfAtncR", "-m3"]),
+    ("crm_mon.txt", &["crm_mon", "-1", "-rfAtc", "-m3"]),
     ("crm_mon.xml", &["crm_mon", "-1", "--output-as=xml"]),
     ("crm_verify.txt", &["crm_verify", "-LV"]),
     ("members.txt", &["crm_node", "-l"]),

@@ -165,7 +165,7 @@ pub const TABLE: Table = Table {
         "cluster node add-guest NAME ID [OPTION=VALUE...] | --force --wait?",
         "cluster node delete-remote/remove-remote/delete-guest/remove-guest NAME | --force",
         "cluster start/enable/disable/kill/destroy/node/sync/reload/authkey/corosync ... | * !-f",
-        "booth config [NODE] | --name= --booth-conf= --request-timeout= !-f",
+        "booth config [NODE] | --name= --request-timeout= !-f",
         "booth setup PEER... | --name= --booth-conf= --booth-key= --force !-f",
         "booth destroy | --name= --force !-f",
         "booth status | --name= !-f",

@@ -31,6 +31,12 @@ fn said(out: &Output) -> String {
 
 /// Tickets, peers and daemon, each under its title.
 pub fn status(at: &Instance) -> Result<String, Failure> {
+    if !at.conf.exists() {
+        return Err(unable(&[format!(
+            "there is no booth configuration '{}' here: pcs booth setup makes one, or it is copied from another site",
+            at.conf.display()
+        )]));
+    }
     let mut text = String::new();
     for (verb, title, what) in
         [("list", "TICKETS:", "tickets"), ("peers", "PEERS:", "peers"), ("status", "DAEMON STATUS:", "daemon")]
@@ -39,7 +45,7 @@ pub fn status(at: &Instance) -> Result<String, Failure> {
         let idle = verb == "status" && out.status.code() == Some(NOT_RUNNING);
         if !out.status.success() && !idle {
             return Err(unable(&[format!(
-                "unable to get status of booth {what}: {} (is booth running here? without a configuration: pcs booth setup; then pcs booth start, or pcs booth create ip)",
+                "unable to get status of booth {what}: {} (is booth running here? pcs booth start, or pcs booth create ip)",
                 said(&out)
             )]));
         }
