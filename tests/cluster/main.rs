@@ -22,6 +22,7 @@ mod hostile;
 mod links;
 mod named;
 mod partition;
+mod pcsd;
 mod records;
 mod reload;
 mod report;

@@ -37,6 +37,7 @@ mod fence_check;
 mod fence_values;
 mod fencing;
 mod grammar;
+mod hosts;
 pub mod ipvsadm;
 mod iso8601;
 mod ldirectord;

@@ -12,15 +12,19 @@ mod corosync;
 mod create;
 mod defaults;
 mod describe;
+mod hosts;
 mod live;
+mod members;
 mod node;
 mod operations;
+mod power;
 mod qdevice;
 mod relations;
 mod remote;
 mod report;
 mod resource;
 mod sbd;
+mod setup;
 mod stonith;
 mod table;
 mod tag;
@@ -72,7 +76,9 @@ fn run(args: &[String]) -> Result<(String, i32), Failure> {
         Some(file) => Source::File(file.into()),
         None => Source::open(),
     };
-    let wait = line.has("--wait").then(|| wait_ms(&line, &source)).transpose()?;
+    // Those that start nodes wait for these.
+    let starts = matches!(line.words().as_slice(), ["cluster", "start" | "setup", ..] | ["cluster", "node", "add", ..]);
+    let wait = (line.has("--wait") && !starts).then(|| wait_ms(&line, &source)).transpose()?;
     let answer = perform(&source, &line)?;
     if let Some(timeout_ms) = wait {
         crate::wait::until_idle(&source, timeout_ms)?;
@@ -121,6 +127,10 @@ fn wait_ms(line: &Line, source: &Source) -> Result<u64, Failure> {
 fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
     let text = match line.words().as_slice() {
         words if corosync::is(line, words) => corosync::run(line, words)?,
+        words if hosts::is(words) => return hosts::run(line, words),
+        words if power::is(words) => power::run(source, line, words)?,
+        words if members::is(words) => members::run(source, line, words)?,
+        ["cluster", "setup", rest @ ..] => setup::run(line, rest)?,
         ["status", rest @ ..] => cluster::status(source, line, rest)?,
         ["resource", action, id] if live::by_hand(action).is_some() => return live::debug(source, line, action, id),
         ["resource", rest @ ..] => resource::run(source, line, rest)?,

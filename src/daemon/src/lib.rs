@@ -14,6 +14,7 @@ pub mod exec;
 mod groups;
 mod logging;
 mod node;
+mod pcsd;
 mod plan;
 mod qnet;
 mod qnetd;
@@ -38,6 +39,12 @@ pub const APPLETS: &[Applet] = &[
         name: "plan",
         about: "Predict a fail-over: detection, take-over, longest overlap",
         run: plan::run,
+        hidden: false,
+    },
+    Applet {
+        name: "pcsd",
+        about: "Let other hosts build, start and stop a cluster on this one",
+        run: pcsd::run,
         hidden: false,
     },
     Applet {

@@ -61,6 +61,12 @@ pub fn open_to_append(path: &Path, create: bool) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(create).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
+/// The same for a log that its owner alone may read; made if it is absent.
+pub fn open_private_to_append(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(PRIVATE_FILE).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Replaces a file: written beside it, synced and renamed, so that whoever reads finds the old content or the whole new
 /// one, and nothing temporary is left when it fails. What is there and is no regular file (a device, a pipe) is
 /// refused: a rename would put a file in its place.
@@ -87,6 +93,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     write().inspect_err(|_| {
         let _ = std::fs::remove_file(beside);
     })
+}
+
+/// Keeps others who ask for the same lock file waiting, until it is dropped: for what is read, changed and written back.
+pub fn lock(path: &Path) -> std::io::Result<nix::fcntl::Flock<File>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(path)?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, e)| e.into())
 }
 
 /// Bytes of an id that stand in a file's name as they are; together with the digest and an ending far below what a file

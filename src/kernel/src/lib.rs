@@ -25,5 +25,6 @@ pub mod policy_route;
 pub mod realtime;
 pub mod relay;
 pub mod secrets;
+pub mod service;
 pub mod settings;
 pub mod watchdog;

@@ -28,6 +28,22 @@ pub fn complain(text: impl AsRef<[u8]>) {
     let _ = std::io::stderr().write_all(text.as_ref());
 }
 
+/// Until it is dropped, what is typed on the terminal is not shown; nothing where standard input is none.
+pub fn without_echo() -> Option<impl Drop> {
+    use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+    struct Shown(Termios);
+    impl Drop for Shown {
+        fn drop(&mut self) {
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
+        }
+    }
+    let before = tcgetattr(std::io::stdin()).ok()?;
+    let mut hidden = before.clone();
+    hidden.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(std::io::stdin(), SetArg::TCSANOW, &hidden).ok()?;
+    Some(Shown(before))
+}
+
 /// What a parser of arguments has to say: help on standard output, a mistake on standard error; styled on a terminal.
 pub fn say(styled: impl Display, plain: impl Display, mistake: bool) {
     let text = |terminal: bool| if terminal { styled.to_string() } else { plain.to_string() };

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod frame;
 pub mod groups;
+pub mod pcsd;
 pub mod rekey;
 pub mod replay;
 pub mod seal;

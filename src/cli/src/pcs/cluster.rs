@@ -36,7 +36,6 @@ fn part_of_status(source: &Source, words: &[&str]) -> Result<String, Failure> {
                 CrmMon { common: Common { output_as: Format::Xml, ..Common::default() }, ..CrmMon::default() };
             with_view(source, |view| options.render(view))
         }
-        ["pcsd"] => Ok("pcsd is not needed: the node daemons talk to each other themselves\n".to_owned()),
         _ => Err(error(format!("unknown status command '{}' (see: pcs help)", words.join(" ")))),
     }
 }
@@ -178,52 +177,18 @@ pub fn run(source: &Source, line: &Line, words: &[&str]) -> Result<(String, i32)
             String::new()
         }
         ["cib-push", file] => push(source, file)?,
-        ["setup", rest @ ..] => return Err(setup(line.value("--name"), rest)),
-        ["auth", ..] => {
-            return Err(error(
-                "no password is needed between nodes: run 'corosync-keygen' on one node and copy /etc/corosync/authkey (mode 0400) to the others",
-            ));
-        }
-        ["start", ..] => {
-            return Err(error("start the node daemon on each node: bascule node --config /etc/corosync/corosync.conf"));
-        }
-        ["stop", nodes @ ..] => stop(source, nodes, line.has("--all"))?,
-        ["destroy" | "kill", ..] => {
-            return Err(error(
-                "stop the node daemons ('pcs cluster stop' on each node); then corosync.conf, authkey and the state directory can be removed by hand",
-            ));
-        }
-        ["sync" | "reload" | "config" | "authkey" | "corosync", ..] => {
-            return Err(error(
-                "corosync.conf is the same file on every node: change it there, check it with 'bascule node --check', and restart one node daemon after the other",
-            ));
-        }
-        ["enable" | "disable", ..] => {
-            return Err(error("let the host's service manager start 'bascule node' (or not)"));
-        }
-        ["node", ..] => {
-            return Err(error(
-                "add the node to the nodelist of corosync.conf on every node, copy corosync.conf and authkey to it, and start its daemon",
-            ));
-        }
         _ => return Err(error(format!("unknown cluster command '{}' (see: pcs help)", words.join(" ")))),
     };
     Ok((text, crm::OK))
 }
 
-/// Stops this node's daemon; the cluster moves its resources away first. Others cannot be reached from here.
-fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
-    if all && !nodes.is_empty() {
-        return Err(error("Cannot specify both --all and a list of nodes."));
-    }
+/// Stops this node's daemon; the cluster moves its resources away first.
+pub fn stop(source: &Source) -> Result<String, Failure> {
     let own = match source.local_node() {
         // It is about to end, or has: no more than that is wanted.
-        Err(failure) if failure.code == crm::DISCONNECT && nodes.is_empty() && !all => None,
+        Err(failure) if failure.code == crm::DISCONNECT => None,
         own => Some(own?),
     };
-    if let Some(own) = &own {
-        only_here(source, own, nodes, all)?;
-    }
     let client = source.client().ok_or_else(|| error("needs the running cluster"))?;
     match client.post("/v1/shutdown", &wire::api::ShutdownCall::default()) {
         Ok(wire::api::Done { code: 0 | crm::DISCONNECT, .. }) => {}
@@ -235,20 +200,6 @@ fn stop(source: &Source, nodes: &[&str], all: bool) -> Result<String, Failure> {
     }
     until_gone(source, client, own.as_deref().unwrap_or("the node"))?;
     Ok("Stopping Cluster...\n".to_owned())
-}
-
-/// Others cannot be stopped from here.
-fn only_here(source: &Source, own: &str, nodes: &[&str], all: bool) -> Result<(), Failure> {
-    let wanted: Vec<String> = match all {
-        true => source.status()?.into_iter().flat_map(|s| s.nodes).map(|n| n.name).collect(),
-        false => nodes.iter().map(|n| (*n).to_owned()).collect(),
-    };
-    if wanted.iter().all(|n| base::ids::same_node(n, own)) {
-        return Ok(());
-    }
-    let mut failure = error("nothing was stopped: each node is stopped on itself (its resources move away first)");
-    failure.details = wanted.iter().map(|n| format!("on {n}: pcs cluster stop")).collect();
-    Err(failure)
 }
 
 /// Until nobody answers here any more; what the node runs moves away before.
@@ -319,28 +270,6 @@ fn push(source: &Source, file: &str) -> Result<String, Failure> {
     Ok("CIB updated\n".to_owned())
 }
 
-/// The file that the operator is after, ready to be saved.
-fn setup(named: Option<&str>, words: &[&str]) -> Failure {
-    let mut plain = words.iter().filter(|w| !w.starts_with('-') && !w.contains('='));
-    let name = named.or_else(|| plain.next().copied()).unwrap_or("mycluster");
-    let nodes: Vec<&str> = plain.copied().collect();
-    let mut text = format!(
-        "Bascule reads corosync.conf as it is. Save this as /etc/corosync/corosync.conf on every node, run 'corosync-keygen' on\n\
-         one and copy /etc/corosync/authkey to the others, then start 'bascule node' on each:\n\n\
-         totem {{\n    version: 2\n    cluster_name: {name}\n    transport: knet\n    crypto_cipher: aes256\n    crypto_hash: sha256\n}}\n\nnodelist {{\n"
-    );
-    for (i, node) in nodes.iter().enumerate() {
-        let _ = write!(
-            text,
-            "    node {{\n        ring0_addr: {node}\n        name: {node}\n        nodeid: {}\n    }}\n",
-            i + 1
-        );
-    }
-    let two = if nodes.len() == 2 { "    two_node: 1\n" } else { "" };
-    let _ = write!(text, "}}\n\nquorum {{\n    provider: corosync_votequorum\n{two}}}\n");
-    error(text)
-}
-
 /// All of the configuration, part by part; with `--corosync_conf` that of the file too.
 pub fn config(source: &Source, line: &Line) -> Result<String, Failure> {
     let indented = |text: String, by: &str| -> String {
@@ -387,7 +316,7 @@ pub fn config(source: &Source, line: &Line) -> Result<String, Failure> {
 
 pub fn elsewhere(what: &str) -> Failure {
     let cure = match what {
-        "pcsd" | "host" | "client" => "there is no pcsd: the node daemons need only corosync.conf and authkey",
+        "client" => "hosts are known by the keys that 'bascule pcsd' makes ('pcs host auth')",
         "qdevice" => {
             "what pcsd does with it is done by hand: corosync-qdevice-net-certutil --help (-Q does all of it by ssh)"
         }

@@ -11,7 +11,7 @@ use super::unable;
 use crate::edit::{error, pair};
 use crate::grammar::Line;
 use crate::source::Failure;
-use file::Section;
+pub(super) use file::Section;
 use std::path::{Path, PathBuf};
 
 type Pairs = Vec<(String, String)>;
@@ -56,11 +56,9 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// Whether the command is about a file. Some are about this host's where none is named.
 pub fn is(line: &Line, words: &[&str]) -> bool {
     match words {
-        ["cluster", "link", ..] | ["quorum", "update", ..] | ["cluster", "config", "update", ..] => true,
+        ["cluster", "link" | "config", ..] | ["quorum", "update", ..] => true,
         ["quorum", "device", rest @ ..] => !matches!(rest, ["status"]),
-        ["cluster", "setup" | "config", ..] | ["quorum"] | ["quorum", "config"] => {
-            line.value("--corosync_conf").is_some()
-        }
+        ["cluster", "setup", ..] | ["quorum"] | ["quorum", "config"] => line.value("--corosync_conf").is_some(),
         _ => false,
     }
 }
@@ -83,7 +81,10 @@ pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
         })
     };
     match words {
-        ["cluster", "setup", name, rest @ ..] => setup(line, path, name, rest),
+        ["cluster", "setup", words @ ..] => {
+            let (name, rest) = super::setup::named(line, words)?;
+            setup(line, path, name, rest)
+        }
         ["cluster", "config"] | ["cluster", "config", "show"] => show::cluster(&read(path)?, line),
         ["cluster", "config", "update", rest @ ..] => edited(&|conf| update(line, conf, rest)),
         ["cluster", "config", "uuid", "generate"] => edited(&|conf| {
@@ -252,7 +253,7 @@ fn check_quorum(pairs: &Pairs, report: &mut Report) {
 }
 
 /// `NAME [addr=ADDRESS]...` any number of times, up to the options.
-fn members<'w, 'a>(words: &'w [&'a str]) -> Result<(Nodes, &'w [&'a str]), Failure> {
+fn members<'w, 'a>(words: &'w [&'a str], address: &dyn Fn(&str) -> String) -> Result<(Nodes, &'w [&'a str]), Failure> {
     let parts = ["transport", "totem", "quorum"];
     let end = words.iter().position(|w| parts.contains(w)).unwrap_or(words.len());
     let mut nodes: Nodes = Vec::new();
@@ -274,14 +275,32 @@ fn members<'w, 'a>(words: &'w [&'a str]) -> Result<(Nodes, &'w [&'a str]), Failu
         }
     }
     for (name, addresses) in nodes.iter_mut().filter(|(_, a)| a.is_empty()) {
-        kernel::errln!("No addresses specified for host '{name}', using '{name}'");
-        addresses.push(name.clone());
+        let usual = address(name);
+        kernel::errln!("No addresses specified for host '{name}', using '{usual}'");
+        addresses.push(usual);
     }
     Ok((nodes, &words[end..]))
 }
 
 fn setup(line: &Line, path: &Path, name: &str, words: &[&str]) -> Result<String, Failure> {
-    let (nodes, rest) = members(words)?;
+    let (text, _) = new_file(line, name, words, &str::to_owned)?;
+    if path.exists() && !line.has("--overwrite") {
+        return Err(error(format!(
+            "Corosync configuration file '{}' already exists, use --overwrite to override",
+            path.display()
+        )));
+    }
+    write(path, &text)
+}
+
+/// The file of a new cluster, and the names of its nodes; whoever is named without an address gets `address`.
+pub(super) fn new_file(
+    line: &Line,
+    name: &str,
+    words: &[&str],
+    address: &dyn Fn(&str) -> String,
+) -> Result<(Section, Vec<String>), Failure> {
+    let (nodes, rest) = members(words, address)?;
     let options = Options::of(rest, true)?;
     let kind = options.kind.as_deref().unwrap_or("knet");
     let mut report = Report::of(line);
@@ -297,14 +316,61 @@ fn setup(line: &Line, path: &Path, name: &str, words: &[&str]) -> Result<String,
         options.check(kind, &mut report);
     }
     report.done()?;
-    if path.exists() && !line.has("--overwrite") {
-        return Err(error(format!(
-            "Corosync configuration file '{}' already exists, use --overwrite to override",
-            path.display()
-        )));
-    }
     let uuid = if line.has("--no-cluster-uuid") { None } else { Some(uuid()?) };
-    write(path, &made(name, kind, &nodes, &options, uuid.as_deref()))
+    let conf = made(name, kind, &nodes, &options, uuid.as_deref());
+    Ok((conf, nodes.into_iter().map(|(name, _)| name).collect()))
+}
+
+/// This host's file.
+pub(super) fn own() -> Result<Section, Failure> {
+    read(&crate::hosts::places().conf)
+}
+
+/// Names of the nodes of a file; a node without a name is called by its address.
+pub(super) fn names(conf: &Section) -> Vec<String> {
+    conf.nodes().map(|n| n.value("name").or(n.value("ring0_addr")).unwrap_or_default().to_owned()).collect()
+}
+
+/// A further node, with as many addresses as the others have.
+pub(super) fn add_node(conf: &mut Section, name: &str, addresses: &[String]) -> Result<(), Failure> {
+    if names(conf).iter().any(|n| n == name) {
+        return Err(unable(&[format!("Node name '{name}' is already used by existing nodes; please, use other name")]));
+    }
+    let of = |node: &Section| {
+        let links = node.items().filter(|(n, _)| n.starts_with("ring") && n.ends_with("_addr"));
+        links.map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Pairs>()
+    };
+    let links = conf.nodes().next().map(of).unwrap_or_default();
+    if links.len() != addresses.len() {
+        return Err(unable(&[format!(
+            "Number of addresses does not fit: the cluster's nodes have {}, '{name}' has {}",
+            links.len(),
+            addresses.len()
+        )]));
+    }
+    let used: Vec<&String> =
+        addresses.iter().filter(|a| conf.nodes().any(|n| of(n).iter().any(|(_, v)| v == *a))).collect();
+    if !used.is_empty() {
+        return Err(unable(&[format!(
+            "Node address {} is already used by existing nodes; please, use other address",
+            crate::hosts::quoted(used)
+        )]));
+    }
+    let last = conf.nodes().filter_map(|n| n.value("nodeid")?.parse::<u32>().ok()).max().unwrap_or(0);
+    let mut node = Section::new("node");
+    links.iter().zip(addresses).for_each(|((link, _), a)| node.set(link, a));
+    node.set("name", name);
+    node.set("nodeid", &(last + 1).to_string());
+    conf.section_mut("nodelist").sections.push(node);
+    pair_of_nodes(conf, &Vec::new());
+    Ok(())
+}
+
+/// Without these nodes.
+pub(super) fn remove_nodes(conf: &mut Section, gone: &[&str]) {
+    let is_gone = |s: &Section| s.value("name").is_some_and(|n| gone.contains(&n));
+    conf.section_mut("nodelist").sections.retain(|s| s.name != "node" || !is_gone(s));
+    pair_of_nodes(conf, &Vec::new());
 }
 
 fn made(name: &str, kind: &str, nodes: &[(String, Vec<String>)], options: &Options, uuid: Option<&str>) -> Section {
