@@ -66,8 +66,8 @@ impl Site {
         let line = "cd \"$1\" && for f in passwd shadow; do mount --bind $f /etc/$f; done && mount --bind pam.d /etc/pam.d \
                     && { [ ! -e \"$2.full\" ] || mount -t tmpfs -o size=16k none \"$2.etc\"; } \
                     && { [ ! -e \"$2.full\" ] || head -c 100000 /dev/zero > \"$2.etc/fill\" 2>/dev/null || true; } \
-                    && shift 2 && exec \"$@\"";
-        command.args(["-m", "sh", "-c", line, "sh"]).arg(self.dir.path()).arg(host).arg(BASCULE).args(words);
+                    && hostname \"$2\" && shift 2 && exec \"$@\"";
+        command.args(["-m", "-u", "sh", "-c", line, "sh"]).arg(self.dir.path()).arg(host).arg(BASCULE).args(words);
         let etc = self.path(host, "etc");
         command.env("COROSYNC_MAIN_CONFIG_FILE", etc.join("corosync.conf"));
         command.env("COROSYNC_TOTEM_AUTHKEY_FILE", etc.join("authkey"));
@@ -238,7 +238,7 @@ async fn one_host_that_cannot_means_that_none_is_changed() {
     site.bad("n1", all, "Unable to connect to n3").await;
     site.nothing_changed();
     let said = site.run("n1", &["pcs", "pcsd", "status", "n1", "n3"]).await;
-    assert_eq!((said.code, said.out.as_str()), (1, "  n1: Online\n  n3: Offline\n"), "{}", said.err);
+    assert_eq!((said.code, said.out.as_str()), (2, "  n1: Online\n  n3: Offline\n"), "{}", said.err);
 
     // One has no room on its disk.
     std::fs::write(site.path("n3", "full"), "").expect("written");
@@ -269,9 +269,44 @@ async fn one_host_that_cannot_means_that_none_is_changed() {
     assert!(said.err.contains("Nothing was sent to it"), "{}", said.err);
     let said = site.auth("n1", &["n2"]).await;
     assert!(said.code != 0 && said.err.contains("its key has changed"), "{}", said.err);
-    assert!(!site.log("n2").contains("Login"), "no password was sent:\n{}", site.log("n2"));
+    let log = site.log("n2");
+    let since = log.rsplit("listening on").next().unwrap_or_default();
+    assert!(!since.contains("Login"), "no password was sent:\n{since}");
     site.good("n1", "pcs host deauth n2").await;
     assert_eq!(site.auth("n1", &["n2"]).await.code, 0);
+}
+
+/// Staged everywhere, and one is lost before it has committed: it is named, with the cure, and the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_lost_between_is_named_with_the_cure() {
+    let Some(()) = root() else { return };
+    let mut site = Site::start(&["n1", "n2", "n3"]).await;
+    site.stop_daemon("n3").await;
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", include_str!("pcsd_fake.py")])
+        .stdout(std::fs::File::create(site.path("n3", "fake")).expect("a file"));
+    let mut fake = site.lab.host("n3").expect("a host").spawn(&mut command).expect("python3");
+    let asked = || std::fs::read_to_string(site.path("n3", "fake")).unwrap_or_default();
+    let end = Instant::now() + PATIENCE;
+    while !asked().contains("ready") {
+        assert!(Instant::now() < end, "the fake host does not answer");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(site.auth("n1", &["n1", "n2", "n3"]).await.code, 0);
+    let said =
+        site.bad("n1", "pcs cluster setup web n1 n2 n3", "'n3' did not take the change over, all others have").await;
+    assert!(said.err.contains("run 'pcs cluster sync'"), "{}", said.err);
+    assert_eq!(asked().matches("/v1/commit").count(), 3, "asked again: {}", asked());
+    assert!(site.files("n1") == ["authkey", "corosync.conf"] && site.files("n2") == site.files("n1"));
+    // It comes back as what it was before it was replaced by the fake: another key, so it has to log in anew.
+    fake.kill().await.expect("killed");
+    site.daemon("n3").await;
+    site.bad("n1", "pcs cluster sync", "n3: its key has changed").await;
+    site.good("n1", "pcs host deauth n3").await;
+    assert_eq!(site.auth("n1", &["n3"]).await.code, 0);
+    site.good("n1", "pcs cluster sync").await;
+    assert_eq!(site.files("n3"), site.files("n1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,4 +378,27 @@ async fn hostile_requests_are_refused_and_the_daemon_goes_on() {
     }
     assert_eq!(site.auth("n1", &["n2"]).await.code, 0, "{}", site.log("n2"));
     site.nothing_changed();
+}
+
+/// The same in crmsh's words: one host begins, the next joins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_joins_by_the_words_of_crmsh() {
+    let Some(()) = root() else { return };
+    let site = Site::start(&["n1", "n2"]).await;
+    let at = |host: &str| site.address(host);
+    site.good("n1", &format!("crm cluster init -n web -i {} -y", at("n1"))).await;
+    let join = format!("crm cluster join -c {} -i {} -p", at("n1"), at("n2"));
+    let said = site.bad("n2", &format!("{join} wrong"), "is incorrect").await;
+    assert!(site.files("n2").is_empty(), "{}", said.err);
+    let said = site.run("n2", &join.split(' ').chain([PASSWORD]).collect::<Vec<_>>()).await;
+    assert_eq!(said.code, 0, "{}{}\n{}", said.err, site.log("n1"), site.log("n2"));
+    let said = site.good("n2", "pcs status nodes corosync").await;
+    assert!(said.out.contains(" Online: n1 n2"), "{}", said.out);
+    assert!(site.path("n2", "state").join("pcsd/enabled").exists());
+    let said = site.good("n2", "crm cluster health").await;
+    assert!(said.out.contains("n1: Online") && said.out.contains("n2: Online"), "{}", said.out);
+    site.good("n1", "crm cluster remove n2").await;
+    assert!(site.files("n2").is_empty(), "{:?}", site.files("n2"));
+    let said = site.good("n1", "crm cluster status").await;
+    assert!(said.out.contains("active/enabled"), "{}", said.out);
 }

@@ -48,6 +48,8 @@ fn play(session: &str) -> String {
             .env("PATH", &search)
             .env("CIB_file", work.join("cib.xml"))
             .env("BASCULE_RUN_DIR", work.join("no-daemon"))
+            .env("BASCULE_STATE_DIR", "no-state")
+            .env("COROSYNC_MAIN_CONFIG_FILE", "no-corosync.conf")
             .env("TZ", "UTC")
             .env("HOME", home.path())
             .env_remove("XDG_CONFIG_HOME")

@@ -12,6 +12,7 @@ mod acl;
 mod alert;
 mod assist;
 mod bundle;
+mod cluster;
 mod configure;
 mod constraints;
 mod control;
@@ -161,7 +162,7 @@ fn say(failure: &Failure) -> i32 {
     codes::ERROR
 }
 
-const LEVELS: [&str; 8] = ["configure", "resource", "node", "ra", "options", "cib", "script", "history"];
+const LEVELS: [&str; 9] = ["configure", "resource", "node", "ra", "options", "cib", "script", "history", "cluster"];
 /// Levels within levels.
 const INNER: [[&str; 2]; 3] = [["configure", "assist"], ["configure", "template"], ["cib", "cibstatus"]];
 
@@ -215,6 +216,9 @@ impl Shell {
             Asked::Help(text) => return Ok(text),
         };
         let words = line.words();
+        if words[0] == "cluster" {
+            return cluster::run(&line, &words[1..]);
+        }
         let text = self.level(words[0], &words[1..])?;
         if words[0] == "configure"
             && !matches!(
@@ -299,7 +303,7 @@ impl Shell {
                 self.working = None;
                 self.shadows.run(&Source::beneath_shadow(), &mut self.source, words)
             }
-            "cluster" | "corosync" => Err(error(format!(
+            "corosync" => Err(error(format!(
                 "'crm {level}' is not part of Bascule: it reads corosync.conf as it is; 'bascule node --check' explains it, corosync-quorumtool and corosync-cfgtool show its state"
             ))),
             other => Err(error(format!("unknown level '{other}'"))),
@@ -566,6 +570,9 @@ impl Shell {
                 let words: Vec<&str> = level.iter().map(String::as_str).chain(words.iter().copied()).collect();
                 let words: Vec<&str> = words.into_iter().map(|w| if w == "?" { "help" } else { w }).collect();
                 return match self.parse(&words)? {
+                    Asked::Perform(line) if line.words[0] == "cluster" => {
+                        cluster::run(&line, &line.words()[1..]).map(Some)
+                    }
                     Asked::Perform(line) => self.level(&line.words[0], &line.words()[1..]).map(Some),
                     Asked::Help(text) => Ok(Some(text)),
                 };

@@ -86,6 +86,13 @@ fn run(args: &[String]) -> Result<(String, i32), Failure> {
     Ok(answer)
 }
 
+/// As if it had been typed as `pcs …`.
+pub fn typed(words: &[&str]) -> Result<(String, i32), Failure> {
+    run(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+}
+
+pub use hosts::known as known_hosts;
+
 fn line_words(args: &[String]) -> Vec<String> {
     args.iter().filter(|a| !a.starts_with('-')).cloned().collect()
 }

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod names;
 pub mod netns;
 pub mod output;
+pub mod pam;
 pub mod policy_route;
 pub mod realtime;
 pub mod relay;

@@ -79,9 +79,9 @@ pub fn authorised<T>(change: impl FnOnce(&mut Authorised) -> T) -> Result<T, Fai
     Ok(done)
 }
 
-/// Root on this host may give orders to it.
-pub(super) fn authorise_oneself(name: &str, pin: &str) -> Result<(), Failure> {
+/// From now on a host with this key may give orders to this one; `by` says why.
+pub fn authorise(name: &str, pin: &str, by: &str) -> Result<(), Failure> {
     let since = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let own = AuthorisedHost { name: name.to_owned(), since, by: "root of this host".to_owned() };
-    authorised(|list| drop(list.hosts.insert(pin.to_owned(), own)))
+    let host = AuthorisedHost { name: name.to_owned(), since, by: by.to_owned() };
+    authorised(|list| drop(list.hosts.insert(pin.to_owned(), host)))
 }

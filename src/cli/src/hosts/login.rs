@@ -1,7 +1,6 @@
 //! Becoming known to other hosts: password or token, and their keys from then on.
 
-use super::known::authorise_oneself;
-use super::{ANSWER_WITHIN, Book, TalkError, Talker, locked};
+use super::{ANSWER_WITHIN, Book, TalkError, Talker, authorise, locked};
 use crate::edit::error;
 use crate::source::{Failure, host_name};
 use std::collections::BTreeMap;
@@ -124,7 +123,7 @@ pub fn log_in(
             Ok(())
         })?;
         let own = good.iter().find(|(_, h)| h.key == talker.pin);
-        own.map(|(name, _)| authorise_oneself(name, &talker.pin)).transpose()?;
+        own.map(|(name, _)| authorise(name, &talker.pin, "root of this host")).transpose()?;
     }
     Ok((good.into_keys().collect(), wrong))
 }

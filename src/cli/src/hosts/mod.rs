@@ -7,7 +7,7 @@ mod login;
 mod talk;
 
 pub use change::{Change, distribute};
-pub use known::{Book, authorised, locked};
+pub use known::{Book, authorise, authorised, locked};
 pub use login::{Secret, log_in, secret};
 pub use talk::{TalkError, Talker};
 

@@ -79,7 +79,15 @@ fn full_status(source: &Source, line: &Line) -> Result<String, Failure> {
             return Ok(out);
         }
         let state = if live.is_some() { "active (bascule node)" } else { "unknown (a file is shown)" };
-        let _ = write!(out, "\nDaemon Status:\n  corosync: {state}\n  pacemaker: {state}\n  pcsd: not needed\n");
+        let pcsd = match (live.is_some(), super::hosts::answers_here()) {
+            (false, _) => state,
+            (true, true) => "active (bascule pcsd)",
+            (true, false) => "inactive",
+        };
+        if full && live.is_some() {
+            out += &super::hosts::section().unwrap_or_default();
+        }
+        let _ = write!(out, "\nDaemon Status:\n  corosync: {state}\n  pacemaker: {state}\n  pcsd: {pcsd}\n");
         Ok(out)
     })
 }

@@ -71,14 +71,18 @@ pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
     let edited = |change: &dyn Fn(&mut Section) -> Result<(), Failure>| {
         let mut conf = read(path)?;
         change(&mut conf)?;
+        if named.is_some() {
+            return write(path, &conf);
+        }
+        if let Some(carried) = super::members::carry(&conf) {
+            return carried;
+        }
         write(path, &conf)?;
-        Ok(match &named {
-            Some(_) => String::new(),
-            None => format!(
-                "{} is changed. Copy it to every node, then run on one of them: corosync-cfgtool -R\n",
-                path.display()
-            ),
-        })
+        Ok(format!(
+            "{} is changed. Copy it to every node, then run on one of them: corosync-cfgtool -R\n\
+             (with 'bascule pcsd' on all of them, and 'pcs host auth', this is done for you)\n",
+            path.display()
+        ))
     };
     match words {
         ["cluster", "setup", words @ ..] => {

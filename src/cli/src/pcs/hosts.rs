@@ -213,6 +213,13 @@ pub fn section() -> Option<String> {
     Some(format!("\nPCSD Status:\n{}", lines(&states(&names).ok()?)))
 }
 
+/// Whether pcsd listens on this host.
+pub fn answers_here() -> bool {
+    let port = std::env::var("PCSD_PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(wire::pcsd::PORT);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
+}
+
 /// Each host keeps its key; what is made the same is who knows whom.
 fn sync() -> Result<String, Failure> {
     let names = corosync::names(&corosync::own()?);

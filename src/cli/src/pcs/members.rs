@@ -232,6 +232,19 @@ fn sync(line: &Line) -> Result<String, Failure> {
     Ok(String::new())
 }
 
+/// A changed corosync.conf to all nodes; nothing where this host does not know them all, as with clusters that were made by hand.
+pub fn carry(conf: &corosync::Section) -> Option<Result<String, Failure>> {
+    let cluster = Cluster::here().ok()?;
+    Some((|| {
+        let files = [FileBody::of(Kind::CorosyncConf, conf.text().as_bytes())];
+        kernel::errln!("Sending updated corosync.conf to nodes...");
+        hosts::distribute(&cluster.talker, expecting(&cluster, &cluster.targets, &files), || Ok(()))?;
+        cluster.names.iter().for_each(|n| kernel::errln!("{n}: Succeeded"));
+        reload_running(&cluster)?;
+        Ok(String::new())
+    })())
+}
+
 fn authkey(key: Vec<u8>) -> Result<String, Failure> {
     let cluster = Cluster::here()?;
     let files = [FileBody::of(Kind::Authkey, &key)];

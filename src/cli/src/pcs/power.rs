@@ -117,7 +117,12 @@ fn here(source: &Source, line: &Line, verb: &str) -> Result<String, Failure> {
             }
         }
         "stop" => return cluster::stop(source),
-        "enable" | "disable" => service.enable(verb == "enable").map_err(error)?,
+        "enable" | "disable" => {
+            service.enable(verb == "enable").map_err(error)?;
+            if verb == "enable" && !service.systemd {
+                kernel::errln!("There is no systemd here: the node starts together with 'bascule pcsd'");
+            }
+        }
         "kill" => drop(service.kill().map_err(error)?),
         _ => {
             kernel::errln!("Shutting down pacemaker/corosync services...");

@@ -42,7 +42,6 @@ pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
     let force = line.has("--force");
     free(&talker, &targets, force)?;
 
-    kernel::errln!("Destroying cluster on hosts: {}...", hosts::quoted(&names));
     let mut files = vec![FileBody::of(Kind::CorosyncConf, conf.text().as_bytes()), known::known(&book, &names)?];
     if !line.has("--no-keys-sync") {
         files.insert(0, FileBody::of(Kind::Authkey, &new_key()?));
@@ -50,14 +49,9 @@ pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
     let expect = if force { Expect::Anything } else { Expect::NoCluster };
     let change = |target: &Target| Change { target: target.clone(), expect: expect.clone(), files: files.clone() };
     hosts::distribute(&talker, targets.iter().map(change).collect(), || {
-        power::act(
-            line,
-            &talker,
-            &targets,
-            Action::Destroy,
-            "Successfully destroyed cluster",
-            "unable to destroy cluster",
-        )
+        kernel::errln!("Destroying cluster on hosts: {}...", hosts::quoted(&names));
+        let (done, failed) = ("Successfully destroyed cluster", "unable to destroy cluster");
+        power::act(line, &talker, &targets, Action::Destroy, done, failed)
     })?;
     tell_files(&names, &files);
     if line.has("--enable") {

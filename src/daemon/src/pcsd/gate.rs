@@ -32,6 +32,7 @@ pub enum Ask {
     Service,
     Fetch,
     Forget,
+    Add,
 }
 
 impl Ask {
@@ -45,6 +46,7 @@ impl Ask {
             path::SERVICE => Ask::Service,
             path::FETCH => Ask::Fetch,
             path::FORGET => Ask::Forget,
+            path::ADD => Ask::Add,
             _ => return None,
         })
     }
@@ -173,8 +175,17 @@ mod tests {
         lists::authorise(dir.path(), &known, "n1", "token").expect("written");
         let from: SocketAddr = ([192, 0, 2, 1], 5).into();
         let peer = |pin: Option<&String>| Peer { from, pin: pin.cloned() };
-        let all =
-            [path::AUTH, path::HOST, path::STAGE, path::COMMIT, path::ABORT, path::SERVICE, path::FETCH, path::FORGET];
+        let all = [
+            path::AUTH,
+            path::HOST,
+            path::STAGE,
+            path::COMMIT,
+            path::ABORT,
+            path::SERVICE,
+            path::FETCH,
+            path::FORGET,
+            path::ADD,
+        ];
         for ask in all.map(|p| Ask::of(p).expect("known")) {
             let may = |pin| gate.admit(&peer(pin), ask).is_ok();
             assert_eq!((may(None), may(Some(&other)), may(Some(&known))), (ask == Ask::Login, ask == Ask::Login, true));

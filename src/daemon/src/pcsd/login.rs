@@ -1,8 +1,6 @@
 //! Log-ins: the user's password by PAM, or a token that was printed on this host and counts once. Whoever fails waits.
 
-use nonstick::{AuthnFlags, ConversationAdapter, ErrorCode, Transaction, TransactionBuilder};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -113,8 +111,12 @@ impl Logins {
             return Err(Denied::Wrong);
         }
         let Ok(_turn) = self.checks.acquire().await else { return Err(Denied::Wrong) };
-        let checked = tokio::task::spawn_blocking(move || by_pam(&service, USER, password)).await;
-        checked.unwrap_or_else(|e| Err(Denied::Impossible(e.to_string())))
+        let checked = tokio::task::spawn_blocking(move || kernel::pam::check(&service, USER, &password)).await;
+        match checked.unwrap_or_else(|e| Err(e.to_string())) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Denied::Wrong),
+            Err(why) => Err(Denied::Impossible(why)),
+        }
     }
 }
 
@@ -134,42 +136,6 @@ fn wait_after(failures: u32) -> Duration {
         None => Duration::ZERO,
         Some(more) => FIRST_WAIT.saturating_mul(2u32.saturating_pow(more.min(16))).min(LONGEST_WAIT),
     }
-}
-
-struct Answers(Zeroizing<String>);
-
-impl ConversationAdapter for Answers {
-    fn prompt(&self, _: impl AsRef<std::ffi::OsStr>) -> nonstick::Result<OsString> {
-        Ok(USER.into())
-    }
-
-    fn masked_prompt(&self, _: impl AsRef<std::ffi::OsStr>) -> nonstick::Result<OsString> {
-        Ok(OsString::from(self.0.as_str()))
-    }
-
-    fn error_msg(&self, message: impl AsRef<std::ffi::OsStr>) {
-        tracing::info!("PAM: {}", message.as_ref().to_string_lossy().escape_debug());
-    }
-
-    fn info_msg(&self, _: impl AsRef<std::ffi::OsStr>) {}
-}
-
-fn by_pam(service: &str, user: &str, password: Zeroizing<String>) -> Result<(), Denied> {
-    let outcome = || {
-        let builder = TransactionBuilder::new_with_service(service).username(user);
-        let mut transaction = builder.build(Answers(password).into_conversation())?;
-        transaction.authenticate(AuthnFlags::empty())?;
-        transaction.account_management(AuthnFlags::empty())
-    };
-    outcome().map_err(|error| match error {
-        ErrorCode::AuthenticationError | ErrorCode::UserUnknown | ErrorCode::MaxTries | ErrorCode::PermissionDenied => {
-            Denied::Wrong
-        }
-        other => {
-            tracing::warn!("PAM service {service}: {other}");
-            Denied::Wrong
-        }
-    })
 }
 
 /// The first service that is there.

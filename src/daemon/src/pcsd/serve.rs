@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
-use wire::pcsd::{Auth, Authorized, Done, Fetched, FileBody, Forget, Kind, Places, Refusal};
+use wire::pcsd::{Add, Auth, Authorized, Done, Fetched, FileBody, Forget, Kind, Places, Refusal};
 use wire::pcsd::{ServiceCall, Stage, Transaction, is_plain};
 
 pub const MAX_CONNECTIONS: usize = 256;
@@ -40,6 +40,8 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// A stop waits for resources to move away.
 pub const CONNECTION_AT_MOST: Duration = Duration::from_secs(1260);
+/// Until a host that wants in is a node.
+const ADD_WITHIN: Duration = Duration::from_secs(170);
 /// Whether the certificate is still good for long.
 pub const RENEW_EACH: Duration = Duration::from_secs(24 * 3600);
 
@@ -181,10 +183,32 @@ impl Server {
                 answer(&format!("{action:?}: {message}"), &Done { message })
             }
             Ask::Fetch => answer("files", &fetch(&self.places)?),
+            Ask::Add => self.add(parse(body)?).await,
             Ask::Forget => {
                 let Forget { pins } = parse(body)?;
                 lists::forget(&self.places.pcsd, &pins)?;
                 answer(&format!("{} keys", pins.len()), &Done::default())
+            }
+        }
+    }
+
+    /// By the command that an operator would type here; it asks this daemon in turn, so nothing is held meanwhile.
+    async fn add(&self, call: Add) -> Result<Answer, Failure> {
+        if !is_plain(&call.name) || !is_plain(&call.address) {
+            return Err(Failure::of(StatusCode::BAD_REQUEST, "expected the name and the address of a host"));
+        }
+        let mut command = tokio::process::Command::new(&self.service.program);
+        command.args(["pcs", "cluster", "node", "add", &call.name, &format!("addr={}", call.address)]);
+        command.args(["--start", "--enable", "--wait=120"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command.env_remove("NOTIFY_SOCKET");
+        let output = tokio::time::timeout(ADD_WITHIN, command.output()).await;
+        let output = output.map_err(|_| format!("{} was not added within {} s", call.name, ADD_WITHIN.as_secs()))?;
+        let output = output.map_err(|e| e.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match output.status.success() {
+            true => answer(&format!("{} is added", call.name), &Done { message: said }),
+            false => {
+                Err(Failure::from(said.lines().skip_while(|l| !l.starts_with("Error")).collect::<Vec<_>>().join("\n")))
             }
         }
     }

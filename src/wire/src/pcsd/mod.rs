@@ -12,6 +12,7 @@
 //! | `service` | [`ServiceCall`] | [`Done`] |
 //! | `fetch` | – | [`Fetched`] |
 //! | `forget` | [`Forget`] | [`Done`] |
+//! | `add` | [`Add`] | [`Done`] |
 //!
 //! A change of files is staged on every host (written, synced, checked, but under another name) and then committed on every
 //! host (renamed). A host that cannot stage means that nothing changes anywhere.
@@ -68,6 +69,7 @@ pub mod path {
     pub const SERVICE: &str = "/v1/service";
     pub const FETCH: &str = "/v1/fetch";
     pub const FORGET: &str = "/v1/forget";
+    pub const ADD: &str = "/v1/add";
 }
 
 /// Where things are on this host.
@@ -258,6 +260,13 @@ pub struct Fetched {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forget {
     pub pins: Vec<String>,
+}
+
+/// A host that wants to be a node of the cluster of the one that is asked, started and enabled; it must be known there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Add {
+    pub name: String,
+    pub address: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
