@@ -395,6 +395,8 @@ async fn a_host_joins_by_the_words_of_crmsh() {
     let said = site.good("n2", "pcs status nodes corosync").await;
     assert!(said.out.contains(" Online: n1 n2"), "{}", said.out);
     assert!(site.path("n2", "state").join("pcsd/enabled").exists());
+    site.bad("n2", "crm cluster health", "invalid cib").await;
+    site.good("n1", "pcs property set stonith-enabled=false").await;
     let said = site.good("n2", "crm cluster health").await;
     assert!(said.out.contains("n1: Online") && said.out.contains("n2: Online"), "{}", said.out);
     site.good("n1", "crm cluster remove n2").await;

@@ -8,7 +8,7 @@ mod talk;
 
 pub use change::{Change, distribute};
 pub use known::{Book, authorise, authorised, locked};
-pub use login::{Secret, log_in, secret};
+pub use login::{log_in, secret};
 pub use talk::{TalkError, Talker};
 
 use crate::edit::error;

@@ -45,7 +45,7 @@ struct Staged {
 impl Desk {
     /// Ends or clears away what an earlier process left.
     pub fn open(places: Places) -> Desk {
-        let mut desk = Desk { places, open: None, last: None };
+        let desk = Desk { places, open: None, last: None };
         let path = desk.record();
         let left = kernel::files::read_regular(&path, 1024 * 1024).ok();
         if let Some(record) = left.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok()) {
