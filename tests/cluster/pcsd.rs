@@ -170,7 +170,7 @@ impl Drop for Site {
 #[tokio::test(flavor = "multi_thread")]
 async fn bare_hosts_become_a_cluster_and_bare_again() {
     let Some(()) = root() else { return };
-    let site = Site::start(&["n1", "n2", "n3", "n4"]).await;
+    let mut site = Site::start(&["n1", "n2", "n3", "n4"]).await;
     let said = site.auth("n1", &["n1", "n2", "n3"]).await;
     assert_eq!((said.code, said.err.matches(": Authorized").count()), (0, 3), "{}", said.err);
     let began = Instant::now();
@@ -181,8 +181,9 @@ async fn bare_hosts_become_a_cluster_and_bare_again() {
         "{}",
         said.err
     );
-    let conf = |host: &str| std::fs::read(site.path(host, "etc").join("corosync.conf")).expect("a file");
-    let key = |host: &str| std::fs::read(site.path(host, "etc").join("authkey")).expect("a key");
+    let dir = site.dir.path().to_owned();
+    let conf = |host: &str| std::fs::read(dir.join(format!("{host}.etc/corosync.conf"))).expect("a file");
+    let key = |host: &str| std::fs::read(dir.join(format!("{host}.etc/authkey"))).expect("a key");
     assert!(conf("n1") == conf("n2") && conf("n1") == conf("n3") && key("n1") == key("n3") && key("n1").len() == 256);
     assert_eq!(site.files("n2"), ["authkey", "corosync.conf"]);
 
@@ -203,6 +204,26 @@ async fn bare_hosts_become_a_cluster_and_bare_again() {
     assert_eq!((conf("n4") == conf("n1"), key("n4") == key("n1")), (true, true));
     site.good("n4", "pcs cluster sync").await;
 
+    // What changes the file is carried to all, and taken over while they run.
+    let (old, old_key) = (conf("n1"), key("n1"));
+    site.good("n2", "pcs cluster config update totem token=2000").await;
+    assert!(conf("n1") != old && conf("n1") == conf("n2") && conf("n1") == conf("n4"));
+    let said = site.good("n3", "pcs cluster corosync n1").await;
+    assert!(said.out.contains("token: 2000"), "{}", said.out);
+    site.good("n3", "pcs cluster authkey corosync").await;
+    assert!(key("n1") != old_key && key("n1") == key("n4"));
+    site.good("n3", "pcs cluster reload corosync").await;
+    let said = site.good("n1", "pcs status nodes corosync").await;
+    assert!(said.out.contains(" Online: n1 n2 n3 n4"), "{}", said.out);
+
+    // Enabled, and without systemd: the node comes back with pcsd.
+    site.good("n2", "pcs cluster kill").await;
+    site.stop_daemon("n2").await;
+    site.daemon("n2").await;
+    let end = Instant::now() + PATIENCE;
+    while !site.run("n1", &["pcs", "status", "nodes", "corosync"]).await.out.contains(" Online: n1 n2 n3 n4") {
+        assert!(Instant::now() < end, "n2 does not come back:\n{}", site.log("n2"));
+    }
     site.bad("n1", "pcs cluster stop n2 n3", "loss of the quorum").await;
     site.good("n1", "pcs cluster stop n3").await;
     let said = site.good("n1", "pcs status nodes corosync").await;

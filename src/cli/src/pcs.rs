@@ -1,6 +1,7 @@
 //! `pcs`: the commands of its guides, on the cluster's API or a CIB file (`-f FILE` or `CIB_file`).
 //!
-//! [`table::TABLE`] says what there is. What Bascule does otherwise (setting up nodes, pcsd) is refused with what to do instead.
+//! [`table::TABLE`] says what there is. What concerns other hosts goes through [`crate::hosts`]; what Bascule does otherwise is
+//! refused with what to do instead.
 
 mod acl;
 mod alert;

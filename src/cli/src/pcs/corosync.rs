@@ -1,5 +1,6 @@
 //! `pcs cluster setup|config|link` and `pcs quorum config|update|device` on a `corosync.conf`: one of their own (`--corosync_conf FILE`),
-//! or this host's. Then it says what is left to do, since no daemon of pcs carries the file to the others.
+//! or this host's. The latter goes to all nodes or to none where this host knows them ([`super::members::carry`]); else it says what
+//! is left to do.
 
 mod device;
 mod file;
