@@ -52,7 +52,7 @@ fn ask(what: &str, shown: bool) -> Result<String, Failure> {
     let stdin = std::io::stdin();
     let terminal = stdin.is_terminal();
     if terminal {
-        kernel::output::complain(what.to_owned());
+        kernel::output::complain(what);
     }
     let hidden = if terminal && !shown { kernel::output::without_echo() } else { None };
     let mut line = String::new();
