@@ -8,6 +8,13 @@ pub fn ctime(at: WallTime) -> String {
     zoned(at).map(|z| z.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
 }
 
+/// What the CIB's `cib-last-written` says, which is in UTC.
+pub fn from_stamp(text: &str) -> Option<WallTime> {
+    let parsed = jiff::fmt::strtime::parse("%a %b %e %H:%M:%S %Y", text).ok()?.to_datetime().ok()?;
+    let zoned = parsed.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(WallTime(zoned.timestamp().as_millisecond()))
+}
+
 /// `2026-11-20T18:00:00`, as the arbitrator's tools write it.
 pub fn local(at: WallTime) -> String {
     zoned(at).map(|z| z.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default()

@@ -40,8 +40,10 @@ mod grammar;
 mod hosts;
 pub mod ipvsadm;
 mod iso8601;
+mod last_failover;
 mod ldirectord;
 mod log;
+mod metrics;
 mod nvpairs;
 mod overview;
 mod patchset;
@@ -97,6 +99,8 @@ pub const APPLETS: &[Applet] = &[
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
     applet("explain", "show why a resource is where it is, or not running", explain::main),
     applet("iso8601", "read and print dates, durations and periods", iso8601::main),
+    applet("last-failover", "show what happened last, with its milliseconds", last_failover::main),
+    applet("metrics", "show what monitoring collects of this node, or serve it", metrics::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
     applet("stonith_admin", "fence nodes, see fence devices, levels and what was fenced", stonith_admin::main),
     doctor::DOCTOR,
@@ -145,6 +149,8 @@ const COMMANDS: &[Tree] = &[
     ("ipvsadm-save", ipvsadm::save_tree),
     ("iso8601", iso8601::Iso8601::command),
     ("ldirectord", ldirectord::Ldirectord::command),
+    ("last-failover", last_failover::LastFailover::command),
+    ("metrics", metrics::Metrics::command),
     ("stonith_admin", stonith_admin::StonithAdmin::command),
 ];
 

@@ -32,10 +32,12 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 mod fencing;
+mod incident;
 mod keys;
 mod told;
 
 pub use fencing::*;
+pub use incident::*;
 pub use keys::*;
 pub use told::*;
 

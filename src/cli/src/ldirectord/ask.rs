@@ -1,7 +1,7 @@
 //! Asking the running director over its control socket.
 
 use super::paths::Paths;
-use ::ldirectord::service::{Identity, MarkRequest, Marked, RealRequest, Request, SOCKET_SUFFIX, Status, control_path};
+use ::ldirectord::service::{Identity, MarkRequest, Marked, RealRequest, Request, Status, control_path, sockets};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use std::io::{ErrorKind, Read, Write};
@@ -13,8 +13,6 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Of an answer; a status of all servers that a file can have is smaller.
 const MAX_ANSWER_BYTES: u64 = 256 << 20;
-/// Directors of one machine that are asked which file they run.
-const MAX_SOCKETS: usize = 256;
 
 /// Why nothing was learnt.
 #[derive(Debug, thiserror::Error)]
@@ -123,14 +121,6 @@ fn open(socket: &Path) -> Result<Option<UnixStream>, AskError> {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
         Err(e) => Err(AskError::Connection { socket: socket.to_owned(), why: e.to_string() }),
     }
-}
-
-/// Of all directors with a socket in `dir`.
-fn sockets(dir: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let named = |name: &str| name.starts_with("ldirectord.") && name.ends_with(SOCKET_SUFFIX);
-    let found = entries.filter(|e| e.file_name().to_str().is_some_and(named)).map(|e| e.path());
-    found.take(MAX_SOCKETS).collect()
 }
 
 /// Whether the director behind this socket runs this very file.

@@ -31,6 +31,14 @@ pub const LDIRECTORD: Applet = Applet {
     hidden: false,
 };
 
+/// Where pid files and sockets are unless `--run-dir` says otherwise.
+const RUN_DIR: &str = "/var/run";
+
+/// Of every director of this host that answers.
+pub fn running() -> Vec<::ldirectord::service::Status> {
+    ::ldirectord::service::statuses(&[ask::node_dir(), RUN_DIR.into()])
+}
+
 /// Exit codes of the original.
 mod exit {
     pub const OK: i32 = 0;
@@ -122,7 +130,7 @@ pub struct Ldirectord {
     state_dir: PathBuf,
     /// Directory of the pid file and of the control socket (a director that runs as a cluster resource has its socket in
     /// /run/bascule, which is looked at as well)
-    #[arg(long, value_name = "DIR", default_value = "/var/run")]
+    #[arg(long, value_name = "DIR", default_value = RUN_DIR)]
     run_dir: PathBuf,
     /// Show the version
     #[arg(short, long)]
