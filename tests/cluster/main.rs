@@ -21,6 +21,7 @@ mod guides;
 mod hostile;
 mod links;
 mod named;
+mod page;
 mod partition;
 mod pcsd;
 mod records;

@@ -152,10 +152,8 @@ impl CrmReport {
         let work = tempdir()?;
         let done = self.gather(&wanted, work.path());
         // Whatever came of it, nothing is left beside the result.
-        done.and_then(|shown| {
-            crate::report::put(&shown);
-            Ok(())
-        })
+        crate::report::put(&done?);
+        Ok(())
     }
 
     fn gather(&self, wanted: &collect::Wanted<'_>, work: &Path) -> Result<String, Failure> {

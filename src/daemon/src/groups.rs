@@ -232,7 +232,7 @@ async fn listen(
     asker: &Asker,
 ) -> Result<(), String> {
     let mut input = BufReader::with_capacity(64 * 1024, input);
-    let mut group = None;
+    let mut group: Option<String> = None;
     let mut frame = Vec::new();
     loop {
         let mut prefix = [0; 4];

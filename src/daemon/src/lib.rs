@@ -24,6 +24,7 @@ mod schedule;
 mod service;
 pub mod store;
 mod timeline;
+pub mod web;
 
 use base::applet::Applet;
 

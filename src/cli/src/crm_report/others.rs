@@ -101,7 +101,7 @@ fn receive(mut child: Child, to: &Path, patience: Duration) -> Result<(), String
     }
     let status = child.wait().map_err(|e| e.to_string())?;
     let said = complaints.join().unwrap_or_default();
-    let said = said.lines().map(str::trim).filter(|l| !l.is_empty()).next_back().unwrap_or_default();
+    let said = said.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or_default();
     match (unpacked, status.success()) {
         (Ok(()), true) => Ok(()),
         (Err(why), true) => Err(why),

@@ -121,14 +121,14 @@ fn links(core: &Core, ring: &crate::ring::Status) -> Vec<LinkInfo> {
                 rtt_us: link.rtt_us,
                 idle_ms: None,
                 in_use: link.in_use,
-                stats: link_stats(core, ring, peer.node, link),
+                stats: link_stats(ring, peer.node, link),
             });
         }
     }
     all
 }
 
-fn link_stats(core: &Core, ring: &crate::ring::Status, peer: NodeId, link: &totem::LinkStatus) -> LinkStats {
+fn link_stats(ring: &crate::ring::Status, peer: NodeId, link: &totem::LinkStatus) -> LinkStats {
     let wire = ring.traffic.get(&(peer, link.link)).copied().unwrap_or_default();
     LinkStats {
         up_count: link.up_count,

@@ -89,13 +89,21 @@ pub struct Gate {
     audit: Mutex<()>,
 }
 
+/// What a line of the audit log is about: a host's request, or something done through the page, which has log-ins of its own.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Asked {
+    Host(Ask),
+    Page(&'static str),
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
     from: String,
     host: &'a str,
     key: &'a str,
-    ask: Ask,
+    ask: Asked,
     outcome: &'a str,
     detail: &'a str,
 }
@@ -141,10 +149,21 @@ impl Gate {
             from: permit.peer.from.to_string(),
             host: &permit.name,
             key: &key,
-            ask: permit.ask,
+            ask: Asked::Host(permit.ask),
             outcome,
             detail,
         };
+        if let Err(error) = self.append(&line) {
+            tracing::error!("audit log: {error}");
+        }
+    }
+
+    /// What somebody does who looks at the page: the node's API decides what this user may.
+    pub fn note_page(&self, peer: &Peer, user: &str, outcome: &str, what: &str) {
+        tracing::info!("page of {} ({}): {outcome}: {}", user.escape_debug(), peer.from, what.escape_debug());
+        let from = peer.from.to_string();
+        let line =
+            Line { time: lists::now(), from, host: user, key: "", ask: Asked::Page("page"), outcome, detail: what };
         if let Err(error) = self.append(&line) {
             tracing::error!("audit log: {error}");
         }

@@ -110,6 +110,8 @@ async fn serve_all(args: &Args, server: Server) -> io::Result<()> {
         tracing::info!("listening on {}", listener.local_addr()?);
         tokio::spawn(server.clone().serve(listener));
     }
+    let page = server.clone();
+    tokio::spawn(async move { page.web.follow_servers().await });
     if !server.service.systemd && server.service.is_enabled() {
         let service = server.service.clone();
         tokio::spawn(async move {

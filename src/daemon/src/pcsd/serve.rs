@@ -12,6 +12,7 @@ use super::identity::{Identity, pin_of};
 use super::login::{Denied, Logins};
 use super::stage::Desk;
 use super::{lists, node};
+use crate::web::{Login, NotIn, Web};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -28,11 +29,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
-use wire::pcsd::{Add, Auth, Authorized, Done, Fetched, FileBody, Forget, Kind, Places, Refusal};
+use wire::pcsd::{Add, Auth, Authorized, Done, Fetched, FileBody, Forget, Kind, Places, Refusal, USER};
 use wire::pcsd::{ServiceCall, Stage, Transaction, is_plain};
 
-pub const MAX_CONNECTIONS: usize = 256;
-pub const MAX_PER_ADDRESS: usize = 32;
+/// Each open page has one for as long as it is open.
+pub const MAX_CONNECTIONS: usize = 1024;
+pub const MAX_PER_ADDRESS: usize = 256;
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 pub const HEAD_WITHIN: Duration = Duration::from_secs(10);
 pub const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -56,6 +58,7 @@ pub struct Server {
     /// Files and the node's life are one order's at a time.
     busy: tokio::sync::Mutex<()>,
     open: Mutex<BTreeMap<IpAddr, usize>>,
+    pub web: Web,
 }
 
 impl Server {
@@ -68,6 +71,7 @@ impl Server {
             identity: Mutex::new(Arc::new(identity)),
             busy: tokio::sync::Mutex::new(()),
             open: Mutex::default(),
+            web: Web::new(&places.socket),
             places,
             host,
         }
@@ -115,13 +119,32 @@ impl Server {
         let peer = Peer { from, pin };
         let service = service_fn(move |request| {
             let (server, peer) = (self.clone(), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(server.respond(request, &peer).await) }
+            async move { Ok::<_, std::convert::Infallible>(server.respond_any(request, &peer).await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
         http.max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
         let io = hyper_util::rt::TokioIo::new(tls);
         let _ = tokio::time::timeout(CONNECTION_AT_MOST, http.serve_connection(io, service)).await;
+    }
+
+    /// Hosts ask below `/v1/`, people look at the page.
+    async fn respond_any(&self, request: Request<Incoming>, peer: &Peer) -> crate::web::Reply {
+        if !Web::has(request.uri().path()) {
+            return self.respond(request, peer).await.map(|body| body.boxed_unsync());
+        }
+        let log_in = |login| self.log_in_page(login, peer);
+        self.web.respond(request, log_in, |user, outcome, what| self.gate.note_page(peer, user, outcome, what)).await
+    }
+
+    /// As a host logs in; there is no key to be remembered, the page gets a session.
+    async fn log_in_page(&self, login: Login, peer: &Peer) -> Result<String, NotIn> {
+        let user = if login.token.is_some() { USER.to_owned() } else { login.user };
+        let auth = Auth { user: user.clone(), password: login.password, token: login.token, from: "page".to_owned() };
+        let checked = self.logins.check(auth, peer.from.ip()).await.map_err(Failure::from);
+        let outcome = if checked.is_ok() { "done" } else { "refused" };
+        self.gate.note_page(peer, &user, outcome, "log-in");
+        checked.map(|_| user).map_err(|f| NotIn { status: f.status, why: f.why })
     }
 
     async fn respond(&self, request: Request<Incoming>, peer: &Peer) -> Reply {
@@ -241,15 +264,7 @@ impl Server {
                 let told = format!("{name} may give orders from now on ({how})");
                 answer(&told, &Authorized { host: self.host.clone(), version: env!("CARGO_PKG_VERSION").to_owned() })
             }
-            Err(Denied::Wrong) => Err(Failure::of(StatusCode::FORBIDDEN, "Username and/or password is incorrect")),
-            Err(Denied::Impossible(why)) => Err(Failure::of(StatusCode::NOT_IMPLEMENTED, &why)),
-            Err(Denied::Wait(seconds)) => Err(Failure {
-                after_s: Some(seconds),
-                ..Failure::of(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    &format!("too many failed log-ins from this address: try again in {seconds} s"),
-                )
-            }),
+            Err(denied) => Err(denied.into()),
         }
     }
 }
@@ -292,6 +307,22 @@ struct Failure {
 impl Failure {
     fn of(status: StatusCode, why: &str) -> Failure {
         Failure { status, why: why.to_owned(), after_s: None }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Failure {
+        match denied {
+            Denied::Wrong => Failure::of(StatusCode::FORBIDDEN, "Username and/or password is incorrect"),
+            Denied::Impossible(why) => Failure::of(StatusCode::NOT_IMPLEMENTED, &why),
+            Denied::Wait(seconds) => Failure {
+                after_s: Some(seconds),
+                ..Failure::of(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    &format!("too many failed log-ins from this address: try again in {seconds} s"),
+                )
+            },
+        }
     }
 }
 

@@ -239,7 +239,7 @@ impl Links {
             let parts = [IoSlice::new(&batch.bytes)];
             let control = [ControlMessage::UdpGsoSegments(&each)];
             let (socket, to) = (link.socket.as_raw_fd(), SockaddrStorage::from(*address));
-            let mut send = || sendmsg(socket, &parts, &control, MsgFlags::empty(), Some(&to));
+            let send = || sendmsg(socket, &parts, &control, MsgFlags::empty(), Some(&to));
             match send().or_else(|_| send()) {
                 Ok(_) => {
                     let count = batch.packets().count() as u64;

@@ -20,7 +20,7 @@ pub fn setup(at: &Instance, line: &Line, words: &[&str]) -> Result<String, Failu
         report.error(format!("lack of sites for booth configuration (need 2 at least): sites {named}"));
     }
     let all: Vec<&str> = sites.iter().chain(&arbitrators).copied().collect();
-    if all.len() % 2 == 0 {
+    if all.len().is_multiple_of(2) {
         report.error(format!("odd number of peers is required (entered {} peers)", all.len()));
     }
     let mut seen = BTreeSet::new();
