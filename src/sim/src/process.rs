@@ -42,7 +42,7 @@ impl<T> Core<T> {
     }
 
     /// For what it wants done, which changes nothing of when it wants to be called.
-    pub fn drained(&mut self) -> &mut T {
+    pub fn outlet(&mut self) -> &mut T {
         &mut self.core
     }
 

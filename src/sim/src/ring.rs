@@ -319,14 +319,14 @@ impl World {
     pub(crate) fn drain(&mut self, id: NodeId) {
         loop {
             let Some(p) = &mut self.host_mut(id).process else { return };
-            if let Some(output) = p.totem.drained().poll_output() {
+            if let Some(output) = p.totem.outlet().poll_output() {
                 self.ring_output(id, output);
             } else if p.hung_until.is_none()
                 && let Some(report) = p.backlog.pop_front()
             {
                 self.report(id, report);
             } else if p.hung_until.is_none()
-                && let Some(output) = p.controller.drained().poll_output()
+                && let Some(output) = p.controller.outlet().poll_output()
             {
                 self.core_output(id, output);
             } else {
