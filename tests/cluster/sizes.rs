@@ -97,7 +97,8 @@ async fn a_black_hole_loses_no_message_and_is_found_out() {
     until_mtu(&cluster, 1500, 1500).await;
     let before = views(&cluster);
     let load = Load::start(&cluster, &NODES);
-    let hole = "table inet hole { chain in { type filter hook input priority 0; meta length > 1300 udp dport 5405-5406 drop; } }";
+    let hole = "add table inet hole; add chain inet hole in { type filter hook input priority 0; }; \
+                add rule inet hole in meta length > 1300 udp dport 5405-5406 drop";
     for (name, way) in [("one", &NODES[..1]), ("both", &NODES[..])] {
         for node in way {
             run(&cluster, node, &["nft", hole]).await;
