@@ -152,8 +152,7 @@ impl CrmReport {
         let work = tempdir()?;
         let done = self.gather(&wanted, work.path());
         // Whatever came of it, nothing is left beside the result.
-        crate::report::put(&done?);
-        Ok(())
+        done.map(|shown| crate::report::put(&shown))
     }
 
     fn gather(&self, wanted: &collect::Wanted<'_>, work: &Path) -> Result<String, Failure> {
