@@ -176,6 +176,7 @@ fn pairs_are_read_in_one_place() {
         "cib/src/upgrade/to_4.rs",
         "cib/src/upgrade/to_4/gone.rs",
         "cli/src/nvpairs.rs",
+        "cli/src/crm/sets.rs",
         "cli/src/crm/show.rs",
         "controller/src/status.rs",
     ];

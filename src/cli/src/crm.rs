@@ -31,8 +31,10 @@ mod table;
 mod topology;
 mod trace;
 mod what_if;
+mod words;
 
 pub use configure::modernise;
+pub use words::split;
 
 use crate::crm_mon::CrmMon;
 use crate::edit::{self, error, masked, put_back};
@@ -250,7 +252,7 @@ impl Shell {
             }
             Err(Refused::Help(text)) => Ok(Asked::Help(text)),
             Err(Refused::Unknown { words, .. }) => {
-                let near = crate::terminal::hint(table::TABLE.nearest(&words_of(&words)));
+                let near = crate::terminal::hint(table::TABLE.nearest(&words::of(&words)));
                 let mut words = words.split(' ');
                 let (first, second) = (words.next().unwrap_or_default(), words.next());
                 let path = match second.filter(|_| LEVELS.contains(&first)) {
@@ -580,37 +582,4 @@ impl Shell {
         }
         Ok(Some(String::new()))
     }
-}
-
-fn words_of(line: &str) -> Vec<String> {
-    line.split(' ').map(str::to_owned).collect()
-}
-
-/// Words at blanks; quotes hold words together.
-pub fn split(line: &str) -> Result<Vec<String>, Failure> {
-    let (mut words, mut word, mut quote, mut started) = (Vec::new(), String::new(), None, false);
-    for c in line.chars() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (Some(_), c) => word.push(c),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                started = true;
-            }
-            (None, c) if c.is_whitespace() => {
-                if started || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                started = false;
-            }
-            (None, c) => word.push(c),
-        }
-    }
-    if quote.is_some() {
-        return Err(error("a quote is not closed"));
-    }
-    if started || !word.is_empty() {
-        words.push(word);
-    }
-    Ok(words)
 }

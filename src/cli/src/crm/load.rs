@@ -198,7 +198,7 @@ fn replace_resource(configuration: &mut Element, words: &[&str], id: &str, askin
 /// Values that others refer to keep their ids, which the text does not show.
 fn keep_referred(old: &Element, new: &mut Element, configuration: &Element) {
     for set in old.elements() {
-        for pair in set.elements_named("nvpair") {
+        for pair in set.elements().filter(|p| p.attr("name").is_some()) {
             let Some(id) = pair.id() else { continue };
             let refers = |e: &Element| e.attr("id-ref") == Some(id);
             if new.find_id(id).is_some() || !configuration.descendants().any(refers) {
