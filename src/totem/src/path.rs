@@ -274,7 +274,9 @@ impl Node {
         if self.config.sizes.fixed.is_some() {
             return None;
         }
-        let of_peer = |p: &crate::peer::Peer| p.links.iter().filter_map(|l| l.path.deadline()).min();
+        // Of the links that there are, whatever came over others.
+        let of_link = |p: &crate::peer::Peer, n: u8| p.links.get(usize::from(n)).and_then(|l| l.path.deadline());
+        let of_peer = |p: &crate::peer::Peer| self.links.iter().filter_map(|n| of_link(p, *n)).min();
         self.peers.values().filter_map(of_peer).min()
     }
 
