@@ -117,38 +117,8 @@ async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
             .success()
     );
     let top = work.join("found");
-    for file in [
-        "report.txt",
-        "analysis.txt",
-        "n1/cib.xml",
-        "n1/crm_mon.txt",
-        "n1/timeline.json",
-        "n1/quorum.txt",
-        "n1/RUNNING",
-    ] {
-        assert!(top.join(file).exists(), "{file} is missing: {:#?}", files(&top));
-    }
-    for file in ["n2/cib.xml", "n2/crm_mon.txt", "n2/status.json", "n2/blackbox.txt", "n2/RUNNING"] {
-        assert!(top.join(file).exists(), "{file} is missing: {:#?}", files(&top));
-    }
-    assert!(holds(&top.join("n2/status.json"), "\"name\": \"n2\""), "it is that node's own");
-    assert!(holds(&top.join("report.txt"), "n3: NOT collected"));
-    assert!(holds(&top.join("n1/crm_mon.txt"), "Online: [ n1 n2 n3 ]"));
-    assert!(holds(&top.join("analysis.txt"), "was refused") && !holds(&top.join("analysis.txt"), "long ago"));
-    assert!(holds(&top.join("n1/cib.xml"), "seen"));
-    let telling: Vec<PathBuf> = files(&top).into_iter().filter(|f| holds(f, SECRET)).collect();
-    assert!(telling.is_empty(), "the secret stands in {telling:?}");
-    // The transitions, as somebody else reads them.
-    if dc != "n3" {
-        let inputs = files(&top.join(&dc).join("pengine"));
-        assert!(!inputs.is_empty() && inputs.iter().any(|f| holds(f, "passwd")), "{inputs:?}");
-        let top = top.display().to_string();
-        let lines = format!("history\nsource {top}\npeinputs\ntransition\nresource d\n");
-        std::fs::write(work.join("lines"), lines).expect("written");
-        let out = on(&cluster, "n1", &["crm", "-f", "lines"]).await;
-        let said = text(&out);
-        assert!(out.status.success() && said.contains("pe-input-") && said.contains("Transition Summary:"), "{said}");
-    }
+    holds_what_it_should(&top);
+    transitions_are_read(&cluster, &top, &dc).await;
     // The node that made them has them as well; this one alone, as a directory, for programs.
     let out = on(&cluster, &dc, &["crm", "history", "peinputs", "v"]).await;
     assert!(out.status.success() && text(&out).contains("pe-input-"), "{}", text(&out));
@@ -159,4 +129,43 @@ async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
     assert!(told["nodes"].as_array().is_some_and(|n| n.len() == 1) && work.join("alone/n1/cib.xml").exists(), "{told}");
     let out = on(&cluster, "n1", &["crm_report", "-f", "tomorrow", "x"]).await;
     assert_eq!(out.status.code(), Some(64), "{}", text(&out));
+}
+
+/// Of both nodes that were reached, and of no secret.
+fn holds_what_it_should(top: &Path) {
+    for file in [
+        "report.txt",
+        "analysis.txt",
+        "n1/cib.xml",
+        "n1/crm_mon.txt",
+        "n1/timeline.json",
+        "n1/quorum.txt",
+        "n1/RUNNING",
+    ] {
+        assert!(top.join(file).exists(), "{file} is missing: {:#?}", files(top));
+    }
+    for file in ["n2/cib.xml", "n2/crm_mon.txt", "n2/status.json", "n2/blackbox.txt", "n2/RUNNING"] {
+        assert!(top.join(file).exists(), "{file} is missing: {:#?}", files(top));
+    }
+    assert!(holds(&top.join("n2/status.json"), "\"name\": \"n2\""), "it is that node's own");
+    assert!(holds(&top.join("report.txt"), "n3: NOT collected"));
+    assert!(holds(&top.join("n1/crm_mon.txt"), "Online: [ n1 n2 n3 ]"));
+    assert!(holds(&top.join("analysis.txt"), "was refused") && !holds(&top.join("analysis.txt"), "long ago"));
+    assert!(holds(&top.join("n1/cib.xml"), "seen"));
+    let telling: Vec<PathBuf> = files(top).into_iter().filter(|f| holds(f, SECRET)).collect();
+    assert!(telling.is_empty(), "the secret stands in {telling:?}");
+}
+
+/// The transitions, as somebody else reads them.
+async fn transitions_are_read(cluster: &Cluster, top: &Path, dc: &str) {
+    if dc != "n3" {
+        let inputs = files(&top.join(dc).join("pengine"));
+        assert!(!inputs.is_empty() && inputs.iter().any(|f| holds(f, "passwd")), "{inputs:?}");
+        let top = top.display().to_string();
+        let lines = format!("history\nsource {top}\npeinputs\ntransition\nresource d\n");
+        std::fs::write(cluster.path("work").join("lines"), lines).expect("written");
+        let out = on(cluster, "n1", &["crm", "-f", "lines"]).await;
+        let said = text(&out);
+        assert!(out.status.success() && said.contains("pe-input-") && said.contains("Transition Summary:"), "{said}");
+    }
 }

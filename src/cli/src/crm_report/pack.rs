@@ -30,7 +30,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
 /// `dir` on standard output.
 pub fn stream(dir: &Path) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::new(crm::ERROR, format!("the answer was not taken: {e}"));
-    let mut archive = tar::Builder::new(std::io::stdout().lock());
+    let mut archive = tar::Builder::new(kernel::output::stdout());
     archive.append_dir_all(".", dir).and_then(|()| archive.finish()).map_err(failed)?;
     archive.into_inner().and_then(|mut out| out.flush()).map_err(failed)
 }
