@@ -221,7 +221,7 @@ async fn bare_hosts_become_a_cluster_and_bare_again() {
     site.stop_daemon("n2").await;
     site.daemon("n2").await;
     let end = Instant::now() + PATIENCE;
-    while !site.run("n1", &["pcs", "status", "nodes", "corosync"]).await.out.contains(" Online: n1 n2 n3 n4") {
+    while !site.run("n2", &["pcs", "status", "nodes", "corosync"]).await.out.contains(" Online: n1 n2 n3 n4") {
         assert!(Instant::now() < end, "n2 does not come back:\n{}", site.log("n2"));
     }
     site.bad("n1", "pcs cluster stop n2 n3", "loss of the quorum").await;
