@@ -228,7 +228,7 @@ impl World {
                 let lost = self.cut.contains(&(node, to)) || self.below(100) < self.loss_percent;
                 let delay = Duration::from_micros(100 + self.below(50));
                 if !lost {
-                    self.push(delay, Event::Packet { from: node, to, link, frame });
+                    self.push(delay, Event::Packet { from: node, to, link, frame: frame.to_vec() });
                 }
                 return;
             }

@@ -68,9 +68,8 @@ fn places_to_listen_on_are_checked() {
     }
 }
 
-/// Facts in which every family has something to say.
-fn everything() -> Facts {
-    let status = serde_json::json!({
+fn status() -> serde_json::Value {
+    serde_json::json!({
         "version": "1", "me": 1, "name": "d1", "cluster_name": "c", "started": 0, "members": [1, 2], "dc": 1, "dc_name": "d1",
         "nodes": [{"id": 1, "name": "d1", "addresses": [], "votes": 1, "member": true},
                   {"id": 2, "name": "d2", "addresses": [], "votes": 1, "member": false}],
@@ -79,8 +78,11 @@ fn everything() -> Facts {
         "counters": [{"name": "totem.retransmits", "value": 3}], "realtime": true, "memory_locked": true, "warnings": ["w"],
         "storage": [{"node": "d2", "text": "full"}],
         "fencing": [{"target": "d2", "action": "off", "state": "failed", "completed_ms": 5000}],
-    });
-    let quorum = serde_json::json!({
+    })
+}
+
+fn quorum() -> serde_json::Value {
+    serde_json::json!({
         "now": 0, "provider": "corosync_votequorum", "me": 1, "ring": null, "quorate": true, "expected_votes": 3,
         "highest_expected": 3, "total_votes": 2, "quorum": 2, "flags": [],
         "members": [{"id": 1, "name": "d1", "votes": 1, "local": true}],
@@ -90,16 +92,22 @@ fn everything() -> Facts {
             "tls": "off", "tls_active": false, "state": "Connected", "trouble": null, "heuristics_mode": "", "heuristics": "",
             "heuristics_regular": "", "heuristics_membership": "", "heuristics_connect": "", "connected_since": null,
             "echoed": null, "polled": null},
-    });
-    let director = serde_json::json!({
+    })
+}
+
+fn director() -> serde_json::Value {
+    serde_json::json!({
         "pid": 1, "uptime_ms": 1, "config": "/etc/ha.d/w.cf", "active": true, "last_reload": {"age_ms": 1, "error": "line 3"},
         "table_error": null, "refused": [], "repairs": 2,
         "virtuals": [{"id": "tcp:192.0.2.10:80", "scheduler": "wlc", "all_down": false, "fallback_active": false, "reals": [
             {"server": "10.0.0.1:80", "standing": "up", "source": "check", "maintenance": false, "weight": 1,
              "configured_weight": 1, "failures": 0, "since_ms": 1, "last_check_age_ms": 5, "last_answer": "200",
              "latency_us": 1500, "check": "http", "active_conns": 4, "inactive_conns": 2}]}],
-    });
-    let table = serde_json::json!([{
+    })
+}
+
+fn table() -> serde_json::Value {
+    serde_json::json!([{
         "service": {"key": {"address": {"protocol": "tcp", "addr": "192.0.2.10", "port": 80}}, "scheduler": "wlc", "flags": 0,
             "timeout_s": 0, "netmask": 0, "pe": null},
         "stats": {"conns": 9, "inpkts": 1, "outpkts": 1, "inbytes": 7, "outbytes": 1, "cps": 0, "inpps": 0, "outpps": 0,
@@ -108,8 +116,11 @@ fn everything() -> Facts {
             "u_threshold": 0, "l_threshold": 0}, "active_conns": 4, "inactive_conns": 2, "persistent_conns": 0,
             "stats": {"conns": 9, "inpkts": 1, "outpkts": 1, "inbytes": 7, "outbytes": 1, "cps": 0, "inpps": 0, "outpps": 0,
                 "inbps": 0, "outbps": 0}}],
-    }]);
-    let cluster = scheduler::status::Cluster {
+    }])
+}
+
+fn cluster() -> scheduler::status::Cluster {
+    scheduler::status::Cluster {
         tickets: vec![scheduler::status::Ticket { id: "t".to_owned(), ..Default::default() }],
         nodes: vec![scheduler::status::Node {
             name: "d1".to_owned(),
@@ -142,17 +153,21 @@ fn everything() -> Facts {
             children: Vec::new(),
         }],
         ..Default::default()
-    };
+    }
+}
+
+/// Facts in which every family has something to say.
+fn everything() -> Facts {
     let cib = xml::parse("<cib epoch='1' cib-last-written='Fri Nov 20 12:00:00 2026'/>").expect("XML");
     fn found<T>(answer: T) -> Found<T> {
         Found { answer: Ok(answer), took: Duration::ZERO }
     }
     Facts {
-        status: found(serde_json::from_value(status).expect("a status")),
-        quorum: found(serde_json::from_value(quorum).expect("a quorum")),
-        held: found(gather::Held { cib, cluster }),
-        directors: found(vec![serde_json::from_value(director).expect("a director")]),
-        table: found(Some(serde_json::from_value(table).expect("a table"))),
+        status: found(serde_json::from_value(status()).expect("a status")),
+        quorum: found(serde_json::from_value(quorum()).expect("a quorum")),
+        held: found(gather::Held { cib, cluster: cluster() }),
+        directors: found(vec![serde_json::from_value(director()).expect("a director")]),
+        table: found(Some(serde_json::from_value(table()).expect("a table"))),
     }
 }
 
