@@ -9,12 +9,13 @@ use std::io::BufRead;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A process that is gone with the test.
+/// A process that is gone with the test, with all that it has started: a driver that is killed leaves its browser.
 struct Kept(Child);
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.0.wait();
     }
 }
@@ -23,6 +24,7 @@ impl Drop for Kept {
 fn started(command: &mut Command, words: &str) -> (Kept, String) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a handle")).stderr(writer);
+    std::os::unix::process::CommandExt::process_group(command, 0);
     let child = Kept(command.spawn().expect("it starts"));
     // What it goes on to say must not stop it.
     *command = Command::new("true");
@@ -135,7 +137,7 @@ async fn an_operator_looks_and_acts() {
     let browser = Browser::open(1280).await;
     browser.client.goto(&page).await.expect("the page");
     browser.log_in("wrong").await;
-    browser.shows("#login-error", "no PAM service").await;
+    browser.shows("#login-error", "incorrect").await;
     browser.client.refresh().await.expect("again");
     browser.log_in(&token(&cluster)).await;
     browser.shows("#nodes", "n2").await;
