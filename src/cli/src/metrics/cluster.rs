@@ -37,7 +37,7 @@ fn nodes(out: &mut Exposition, state: &Cluster) {
     let nodes = out.gauge("ha_cluster_pacemaker_nodes", "A node with each status that it has; 1");
     let attributes = out.gauge("ha_cluster_pacemaker_node_attributes", "An attribute of a node, with its value; 1");
     let counts =
-        out.gauge("ha_cluster_pacemaker_fail_count", "Failures of a resource on a node; +Inf: it may not run there");
+        out.gauge("ha_cluster_pacemaker_fail_count", "Failures of a resource on a node; inf: it may not run there");
     for node in &state.nodes {
         let kind = match node.kind {
             NodeKind::Cluster => "member",
