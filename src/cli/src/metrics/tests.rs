@@ -47,7 +47,7 @@ fn nodes_and_resources_are_told_as_the_exporter_does() {
     facts.held = Found { answer: Ok(gather::Held { cib, cluster }), took: Duration::ZERO };
     let text = text(&facts);
     for line in [
-        "ha_cluster_pacemaker_nodes{node=\"d1\",type=\"member\",status=\"online\"} 1.0",
+        "ha_cluster_pacemaker_nodes{node=\"d1\",type=\"member\",status=\"dc\"} 1.0",
         "ha_cluster_pacemaker_nodes{node=\"d2\",type=\"member\",status=\"offline\"} 1.0",
         "ha_cluster_pacemaker_resources{node=\"d1\",resource=\"vip\",role=\"started\",managed=\"true\",status=\"active\",\
          agent=\"ocf:heartbeat:IPaddr2\",group=\"web\",clone=\"\"} 1.0",
