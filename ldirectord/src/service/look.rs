@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Where pid files and sockets of directors are that no cluster runs.
+pub const RUN_DIR: &str = "/var/run";
 /// A director that does not answer within this is left out.
 const WITHIN: Duration = Duration::from_secs(2);
 /// Sockets of one directory that are asked.

@@ -38,7 +38,7 @@ pub use self::core::Fitness;
 pub use control::{Identity, MAX_REQUEST_BYTES, Request, SOCKET_SUFFIX, control_path, state_path};
 pub use edits::{Change, Difference, MAX_WEIGHT, RealError, RealRequest, RealWish, applied};
 pub use log::{LogMode, Logger};
-pub use look::{sockets, statuses};
+pub use look::{RUN_DIR, sockets, statuses};
 pub use operator::{MarkError, MarkRequest, Marked, Wish, kept_edits};
 pub use place::Place;
 pub use policy::{Edit, Mark, MarkEntry, Marks, RealId, Standing, TakenOver, VerdictEntry, Verdicts};

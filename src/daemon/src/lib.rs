@@ -5,6 +5,7 @@
 
 mod alerts;
 mod api;
+mod asking;
 mod blackbox;
 mod changes;
 mod claims;
@@ -12,6 +13,7 @@ mod clock;
 pub mod config;
 pub mod exec;
 mod groups;
+mod listen;
 mod logging;
 mod node;
 mod pcsd;
@@ -24,7 +26,7 @@ mod schedule;
 mod service;
 pub mod store;
 mod timeline;
-pub mod web;
+mod web;
 
 use base::applet::Applet;
 

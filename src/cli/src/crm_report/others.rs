@@ -130,7 +130,7 @@ mod tests {
         };
         assert!(ask("../x", "true").contains("no name"));
         assert!(ask("n1", "/no/such/ssh").contains("/no/such/ssh"));
-        assert_eq!(ask("n1", "sh -c true"), "nothing came");
+        assert_eq!(ask("n1", "sh -c echo"), "nothing came");
         let script = dir.path().join("rsh");
         std::fs::write(&script, "echo 'Permission denied (publickey).' >&2; exit 255").expect("written");
         assert_eq!(ask("n1", &format!("sh {}", script.display())), "Permission denied (publickey).");

@@ -12,6 +12,8 @@ use std::path::{Component, Path, PathBuf};
 pub const END: &str = ".tar.bz2";
 /// Of one node.
 const MAX_BYTES: u64 = 1 << 30;
+/// Of a tar stream; each file begins with one.
+const BLOCK_BYTES: u64 = 512;
 const MAX_FILES: usize = 10_000;
 
 pub fn cannot(path: &Path, why: &std::io::Error) -> Failure {
@@ -37,8 +39,16 @@ pub fn stream(dir: &Path) -> Result<(), Failure> {
 
 /// Files of a stream that another host wrote, below `to`, whatever it says.
 pub fn unpack(stream: impl Read, to: &Path) -> Result<(), String> {
-    let said = |e: std::io::Error| e.to_string();
     let mut archive = tar::Archive::new(stream.take(MAX_BYTES));
+    let unpacked = unpack_all(&mut archive, to);
+    // Less than the head of a file: a shell that says good day, or an empty line.
+    let came = MAX_BYTES - archive.into_inner().limit();
+    if came < BLOCK_BYTES || unpacked == Ok(0) { Err("nothing came".to_owned()) } else { unpacked.map(drop) }
+}
+
+/// How many files there were.
+fn unpack_all(archive: &mut tar::Archive<impl Read>, to: &Path) -> Result<usize, String> {
+    let said = |e: std::io::Error| e.to_string();
     let mut count = 0;
     for entry in archive.entries().map_err(said)? {
         let mut entry = entry.map_err(said)?;
@@ -57,7 +67,7 @@ pub fn unpack(stream: impl Read, to: &Path) -> Result<(), String> {
         let mut file = File::create(&path).map_err(said)?;
         std::io::copy(&mut entry, &mut file).map_err(said)?;
     }
-    if count == 0 { Err("nothing came".to_owned()) } else { Ok(()) }
+    Ok(count)
 }
 
 /// `name` below `work` as one file, for its owner alone.

@@ -51,7 +51,10 @@ fn moment(text: &str, now: WallTime) -> Result<WallTime, Failure> {
             .map(|s| now.secs().saturating_sub(s))
     };
     let epoch = || text.parse::<i64>().ok().filter(|s| *s > 99_999);
-    let found = epoch().or_else(|| civil(text, today)).or_else(ago).or_else(|| base::dates::parse(text, now).ok());
+    // The reader of ISO 8601 stops where a time ends, and takes what follows for nothing.
+    let clocks = text.split([' ', 'T', '+', '-', 'Z']).all(|part| part.matches(':').count() <= 2);
+    let iso = || clocks.then(|| base::dates::parse(text, now).ok()).flatten();
+    let found = epoch().or_else(|| civil(text, today)).or_else(ago).or_else(iso);
     found.map(WallTime::from_secs).ok_or_else(|| {
         Failure::usage(format!(
             "'{text}' is no time: give \"2026-12-31 23:59:00\", a date, a time of today (13:05), or how long ago (90m, 2h, 3d)"
@@ -137,7 +140,7 @@ mod tests {
         let civil = |text: &str| read(text).expect(text);
         assert_eq!(civil("2026-1-2 3:04:05") - civil("2026-01-02"), 3 * 3600 + 4 * 60 + 5);
         assert_eq!(civil("13:05") - civil("13:00:00"), 300);
-        for wrong in ["", "yesterday", "2026-13-01", "25:00"] {
+        for wrong in ["", "yesterday", "2026-13-01", "25:00", "2026-1-2 3:04:05:06"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(Window::of("1h", Some("2h")).is_err());

@@ -16,7 +16,7 @@ mod table;
 mod top;
 
 use ::ldirectord::config::{Accepted, OWN_DIRECTIVES, Problem, Severity};
-use ::ldirectord::service::{LoadError, Wish, load_remembering, state_path};
+use ::ldirectord::service::{LoadError, RUN_DIR, Wish, load_remembering, state_path};
 use base::applet::Applet;
 use clap::Parser;
 use paths::Paths;
@@ -30,9 +30,6 @@ pub const LDIRECTORD: Applet = Applet {
     run: main,
     hidden: false,
 };
-
-/// Where pid files and sockets are unless `--run-dir` says otherwise.
-const RUN_DIR: &str = "/var/run";
 
 /// Of every director of this host that answers.
 pub fn running() -> Vec<::ldirectord::service::Status> {

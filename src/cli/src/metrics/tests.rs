@@ -42,12 +42,12 @@ fn nodes_and_resources_are_told_as_the_exporter_does() {
          '1:1:0:12345678-1234-1234-1234-123456789012' transition-magic='0:0;1:1:0:12345678-1234-1234-1234-123456789012'/>\
          </lrm_resource></lrm_resources></lrm></node_state></status></cib>";
     let cib = xml::parse(cib).expect("a document");
-    let cluster = crate::cluster::read(&cib, base::WallTime(0)).expect("it can be read");
+    let cluster = crate::cluster::read(&cib, base::WallTime::from_secs(1_795_176_100)).expect("it can be read");
     let mut facts = facts();
     facts.held = Found { answer: Ok(gather::Held { cib, cluster }), took: Duration::ZERO };
     let text = text(&facts);
     for line in [
-        "ha_cluster_pacemaker_nodes{node=\"d1\",type=\"member\",status=\"dc\"} 1.0",
+        "ha_cluster_pacemaker_nodes{node=\"d1\",type=\"member\",status=\"online\"} 1.0",
         "ha_cluster_pacemaker_nodes{node=\"d2\",type=\"member\",status=\"offline\"} 1.0",
         "ha_cluster_pacemaker_resources{node=\"d1\",resource=\"vip\",role=\"started\",managed=\"true\",status=\"active\",\
          agent=\"ocf:heartbeat:IPaddr2\",group=\"web\",clone=\"\"} 1.0",

@@ -21,12 +21,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::pcsd::Places;
 
 const FAILED: i32 = 1;
-const BACKLOG: u32 = 128;
 
 /// Entry point of the applet.
 pub fn run(words: Vec<OsString>) -> i32 {
@@ -148,24 +147,11 @@ fn listen(asked: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let mut open = Vec::new();
     let mut failed = io::Error::other("no address to listen on");
     for address in addresses {
-        match bind(SocketAddr::new(*address, port)) {
+        match crate::listen::tcp(SocketAddr::new(*address, port)) {
             Ok(listener) => open.push(listener),
             Err(error) => failed = io::Error::new(error.kind(), format!("{address} port {port}: {error}")),
         }
     }
     let enough = if asked.is_empty() { !open.is_empty() } else { open.len() == asked.len() };
     if enough { Ok(open) } else { Err(failed) }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        let socket = TcpSocket::new_v6()?;
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-        socket
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

@@ -1,14 +1,11 @@
 //! This host's node daemon, as it is asked for from elsewhere: what it is, started, stopped, taken away.
 
 use super::stage;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use crate::asking::Api;
 use kernel::service::{Service, foreign, systemctl, systemd_runs};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wire::api::{ApiError, Done, MAX_BODY_BYTES, NodeStatus, QuorumStatus, ReloadCall, ShutdownCall};
+use wire::api::{Done, NodeStatus, QuorumStatus, ReloadCall, ShutdownCall};
 use wire::pcsd::{Action, Host, NodeView, Places, file, sha256};
 
 /// As long as Pacemaker's shutdown-escalation: what runs moves away first.
@@ -58,8 +55,9 @@ pub async fn host(places: &Places, service: &Service, name: &str) -> Host {
 }
 
 async fn view(socket: &Path) -> Option<NodeView> {
-    let status: NodeStatus = tokio::time::timeout(LOOK_WITHIN, get(socket, "/v1/status")).await.ok()?.ok()?;
-    let quorum: QuorumStatus = tokio::time::timeout(LOOK_WITHIN, get(socket, "/v1/quorum")).await.ok()?.ok()?;
+    let api = api(socket, LOOK_WITHIN);
+    let status: NodeStatus = api.get("/v1/status").await.ok()?;
+    let quorum: QuorumStatus = api.get("/v1/quorum").await.ok()?;
     let members = status.nodes.iter().filter(|n| n.member).map(|n| n.name.clone()).collect();
     Some(NodeView {
         name: status.name,
@@ -79,7 +77,7 @@ pub async fn act(places: &Places, service: &Service, action: Action) -> Result<S
         Action::Kill => blocking(service, |s| s.kill().map(|_| "killed".to_owned())).await,
         Action::Destroy => destroy(places, service).await,
         Action::Reload => {
-            let done: Done = post(&places.socket, "/v1/reload", &ReloadCall::default()).await?;
+            let done: Done = api(&places.socket, ANSWER_WITHIN).post("/v1/reload", &ReloadCall::default()).await?;
             told(done)
         }
     }
@@ -122,7 +120,8 @@ async fn stop(service: &Service, within: Duration) -> Result<String, String> {
         return Ok("not running".to_owned());
     }
     // One that is about to end may not answer; what counts is that it goes.
-    let asked: Result<Done, String> = post(&service.socket, "/v1/shutdown", &ShutdownCall::default()).await;
+    let asked: Result<Done, String> =
+        api(&service.socket, ANSWER_WITHIN).post("/v1/shutdown", &ShutdownCall::default()).await;
     if let Ok(Done { code, message: Some(why), .. }) = asked
         && code != 0
         && code != base::exit::crm::DISCONNECT
@@ -183,34 +182,7 @@ fn remove_files(places: &Places) -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
-async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, String> {
-    ask(socket, "GET", path, Bytes::new()).await
-}
-
-async fn post<T: DeserializeOwned>(socket: &Path, path: &str, body: &impl Serialize) -> Result<T, String> {
-    let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
-    ask(socket, "POST", path, body.into()).await
-}
-
-/// Of the node of this host.
-async fn ask<T: DeserializeOwned>(socket: &Path, method: &str, path: &str, body: Bytes) -> Result<T, String> {
-    let exchange = async {
-        let stream =
-            tokio::net::UnixStream::connect(socket).await.map_err(|e| format!("the node does not run: {e}"))?;
-        let io = hyper_util::rt::TokioIo::new(stream);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-        let driver = tokio::spawn(connection);
-        let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
-        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-        let good = response.status().is_success();
-        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|e| e.to_string())?;
-        driver.abort();
-        let body = body.to_bytes();
-        if good {
-            return serde_json::from_slice(&body).map_err(|e| e.to_string());
-        }
-        Err(serde_json::from_slice::<ApiError>(&body).map_or_else(|e| e.to_string(), |e| e.message))
-    };
-    tokio::time::timeout(ANSWER_WITHIN, exchange).await.unwrap_or_else(|_| Err("the node does not answer".to_owned()))
+/// The node of this host.
+fn api(socket: &Path, within: Duration) -> Api {
+    Api { socket: socket.to_owned(), user: None, within }
 }

@@ -10,13 +10,12 @@ use quorum::qnetd::{MAX_WAITING, Output, Server};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// What connections have to tell, before they wait.
 const HEARD: usize = 1024;
-const BACKLOG: u32 = 128;
 
 struct Arbitrator {
     settings: Settings,
@@ -79,7 +78,7 @@ fn listen(settings: &Settings) -> io::Result<(TcpListener, Option<TcpListener>)>
     let mut open = Vec::new();
     let mut failed = None;
     for address in &settings.listen {
-        match bind(SocketAddr::new(*address, settings.port)) {
+        match crate::listen::tcp(SocketAddr::new(*address, settings.port)) {
             Ok(listener) => open.push(listener),
             Err(error) => {
                 let text = format!("{address} port {}: {error}", settings.port);
@@ -92,19 +91,6 @@ fn listen(settings: &Settings) -> io::Result<(TcpListener, Option<TcpListener>)>
         (Some(first), second) => Ok((first, second)),
         (None, _) => Err(failed.unwrap_or_else(|| io::Error::other("no address to listen on"))),
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        let socket = TcpSocket::new_v6()?;
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-        socket
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 impl Arbitrator {

@@ -13,7 +13,6 @@
 //! cannot send. The node's API decides what a user may see and change.
 
 mod actions;
-mod api;
 mod history;
 mod session;
 mod state;

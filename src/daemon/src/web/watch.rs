@@ -6,9 +6,9 @@
 //!
 //! The directors are looked at all the time, though more rarely, so that a page that is opened has the last hour of every server.
 
-use super::api::Api;
 use super::history::History;
 use super::state::{Sources, document};
+use crate::asking::Api;
 use hyper::body::Bytes;
 use kernel::ipvs::{Ipvs, Kernel};
 use ldirectord::service::Status as DirectorStatus;
@@ -25,6 +25,8 @@ const LOOK_AT_SERVERS_EACH: Duration = Duration::from_secs(5);
 const LATE_US: u64 = 2_000_000;
 /// Events of a timeline that are kept between two looks.
 const MAX_EVENTS: usize = 1_000;
+/// A node that takes longer is shown as one that does not answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const TABLE_WITHIN_MS: u64 = 2_000;
 
 pub struct Watch {
@@ -40,7 +42,7 @@ impl Watch {
         let run_dir = socket.parent().unwrap_or(Path::new(wire::api::DEFAULT_RUN_DIR)).to_owned();
         Arc::new(Watch {
             socket: socket.to_owned(),
-            director_dirs: [run_dir, "/var/run".into()],
+            director_dirs: [run_dir, ldirectord::service::RUN_DIR.into()],
             history: Mutex::default(),
             pages: Mutex::default(),
         })
@@ -69,9 +71,13 @@ impl Watch {
         receiver
     }
 
+    fn api(&self, user: &str) -> Api {
+        Api { socket: self.socket.clone(), user: Some(user.to_owned()), within: ANSWER_WITHIN }
+    }
+
     /// As long as there are pages of this user.
     async fn keep(&self, user: String) {
-        let mut looker = Looker::new(Api { socket: self.socket.clone(), user: user.clone() });
+        let mut looker = Looker::new(self.api(&user));
         let mut tick = tokio::time::interval(LOOK_EACH);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -98,7 +104,7 @@ impl Watch {
     /// Whether the cluster's permissions are off, so that every user who may log in may do everything.
     pub async fn has_no_acls(&self) -> bool {
         // A user with few permissions might not see that there are any.
-        let mut looker = Looker::new(Api { socket: self.socket.clone(), user: "root".to_owned() });
+        let mut looker = Looker::new(self.api("root"));
         if looker.read_cib().await.is_err() {
             return false;
         }

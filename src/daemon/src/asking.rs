@@ -1,4 +1,5 @@
-//! The node's API as the page asks it: in the place of the user who has logged in, whose permissions count.
+//! The node's API as other processes of this crate ask it (pcsd, its web page): one request, one answer, within a time. Commands
+//! have a client of their own, which blocks and tells exit codes.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use wire::api::{ApiError, CibCall, CibOp, CibOptions, CibReply, CibTarget, MAX_BODY_BYTES, USER_HEADER};
 
-/// A node that takes longer is shown as one that does not answer.
-const WITHIN: Duration = Duration::from_secs(5);
-
 #[derive(Clone)]
 pub struct Api {
     pub socket: PathBuf,
-    pub user: String,
+    /// In whose place it is asked; else as this process.
+    pub user: Option<String>,
+    /// For each request.
+    pub within: Duration,
 }
 
 impl Api {
@@ -48,13 +49,17 @@ impl Api {
     async fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: Bytes) -> Result<T, String> {
         let exchange = async {
             let stream = tokio::net::UnixStream::connect(&self.socket).await;
-            let stream = stream.map_err(|e| format!("the node does not run here: {e}"))?;
+            let stream = stream.map_err(|e| format!("the node does not run: {e}"))?;
             let io = hyper_util::rt::TokioIo::new(stream);
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
             let driver = tokio::spawn(connection);
             let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost");
-            let request = request.header(USER_HEADER, &self.user).body(Full::new(body)).map_err(|e| e.to_string())?;
+            let request = match &self.user {
+                Some(user) => request.header(USER_HEADER, user),
+                None => request,
+            };
+            let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
             let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
             let good = response.status().is_success();
             let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
@@ -65,6 +70,6 @@ impl Api {
             }
             Err(serde_json::from_slice::<ApiError>(&body).map_or_else(|e| e.to_string(), |e| e.message))
         };
-        tokio::time::timeout(WITHIN, exchange).await.unwrap_or_else(|_| Err("the node does not answer".to_owned()))
+        tokio::time::timeout(self.within, exchange).await.unwrap_or_else(|_| Err("the node does not answer".to_owned()))
     }
 }
