@@ -3,7 +3,7 @@
 
 use crate::rng::Rng;
 use base::NodeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A directed pair.
 type Way = (NodeId, NodeId);
@@ -28,6 +28,10 @@ pub struct Net {
     /// Of one link alone.
     link_cut: BTreeSet<(u8, Way)>,
     pub links: u8,
+    /// The largest datagram of each link; without, there is no limit.
+    largest: Vec<Option<usize>>,
+    /// Of a link that carries less than it did, and does not say so.
+    narrow: BTreeMap<u8, usize>,
     lan_cut: BTreeSet<Way>,
 }
 
@@ -40,9 +44,9 @@ pub enum Which {
 }
 
 impl Net {
-    pub fn new(links: u8) -> Net {
-        let (ring_cut, link_cut, lan_cut) = Default::default();
-        Net { weather: Weather::FAIR, ring_cut, link_cut, links, lan_cut }
+    pub fn new(links: u8, largest: Vec<Option<usize>>) -> Net {
+        let (ring_cut, link_cut, lan_cut, narrow) = Default::default();
+        Net { weather: Weather::FAIR, ring_cut, link_cut, links, largest, narrow, lan_cut }
     }
 
     pub fn cut(&mut self, which: Which, from: NodeId, to: NodeId) {
@@ -64,7 +68,7 @@ impl Net {
     }
 
     pub fn mend_all(&mut self) {
-        *self = Net::new(self.links);
+        *self = Net::new(self.links, std::mem::take(&mut self.largest));
     }
 
     pub fn cut_link(&mut self, link: u8, from: NodeId, to: NodeId) {
@@ -73,6 +77,19 @@ impl Net {
 
     pub fn mend_link(&mut self, link: u8, from: NodeId, to: NodeId) {
         self.link_cut.remove(&(link, (from, to)));
+    }
+
+    pub fn narrow(&mut self, link: u8, largest: Option<usize>) {
+        match largest {
+            Some(bytes) => self.narrow.insert(link, bytes),
+            None => self.narrow.remove(&link),
+        };
+    }
+
+    /// Whether a datagram of so many bytes is not too large for the link.
+    pub fn fits(&self, link: u8, bytes: usize) -> bool {
+        let largest = self.largest.get(usize::from(link)).copied().flatten();
+        largest.into_iter().chain(self.narrow.get(&link).copied()).all(|most| bytes <= most)
     }
 
     fn carries(&self, link: u8, way: Way) -> bool {

@@ -49,6 +49,8 @@ pub struct Plan {
     pub spares: u32,
     /// Of the ring, between each two nodes.
     pub links: u8,
+    /// The largest datagram that each link carries, in bytes; without, there is no limit.
+    pub largest: Vec<Option<usize>>,
     pub arbitrator: Option<Arbitrator>,
     pub two_node: bool,
     /// As in corosync.conf; where it is not set `two_node` has it.
@@ -115,6 +117,11 @@ pub enum Deed {
         trouble: Trouble,
     },
     Weather(Weather),
+    /// A link loses what is larger, and nobody is told.
+    Narrow {
+        link: u8,
+        largest: usize,
+    },
     Disk {
         node: NodeId,
         mood: disk::Mood,
@@ -209,6 +216,13 @@ pub enum Wish {
 
 impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
+        let mut plan = Plan::with_any_size(seed);
+        wider::sizes(&mut plan);
+        plan
+    }
+
+    /// The same with links that carry datagrams of every size, for lives that were remembered before they did not.
+    pub fn with_any_size(seed: u64) -> Plan {
         Plan::made(seed, true)
     }
 
@@ -253,8 +267,9 @@ impl Plan {
             let grant = Deed::Client { node: NodeId(1), wish: Wish::Tickets { granted: true } };
             steps.push(Step { at_ms: QUIET_MS, for_ms: 0, deed: grant });
         }
+        let largest = Vec::new();
         let mut plan =
-            Plan { seed, kind, nodes, spares, links, arbitrator, two_node, wait_for_all, older, configuration, steps };
+            Plan { seed, kind, nodes, spares, links, largest, arbitrator, two_node, wait_for_all, older, configuration, steps };
         if chains {
             wider::added(&mut plan);
             wider::contests(&mut plan);

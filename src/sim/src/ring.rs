@@ -384,7 +384,9 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, link: u8, frame: Bytes) {
-        self.carry(from, to, link, What::Frame { from, link, frame });
+        if self.net.fits(link, frame.len()) {
+            self.carry(from, to, link, What::Frame { from, link, frame });
+        }
     }
 
     fn carry(&mut self, from: NodeId, to: NodeId, link: u8, what: What) {

@@ -182,7 +182,7 @@ impl World {
         let mut world = World {
             now: Time::from_millis(1_000),
             rng,
-            net: Net::new(plan.links),
+            net: Net::new(plan.links, plan.largest.clone()),
             site,
             work: None,
             orders: Vec::new(),

@@ -69,6 +69,23 @@ pub fn contests(plan: &mut Plan) {
     }
 }
 
+/// What the links carry, and one that carries less for a while. From a source of its own as well.
+pub fn sizes(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x517E);
+    // Ethernet, with and without jumbo frames; the least that has IPv6; a loopback.
+    const USUAL: [Option<usize>; 6] = [Some(1428), Some(1428), Some(1428), Some(8928), Some(1208), None];
+    plan.largest = (0..plan.links).map(|_| *rng.pick(&USUAL)).collect();
+    if !matches!(plan.kind, Kind::Wild | Kind::Calm) || !rng.percent(20) {
+        return;
+    }
+    // What every network carries is what frames have at first: below it, some are lost.
+    let largest = *rng.pick(if plan.kind == Kind::Calm { &[1300, 1208] } else { &[1208, 800, 500] });
+    let deed = Deed::Narrow { link: rng.below(u64::from(plan.links)) as u8, largest };
+    let at_ms = rng.between(SETTLED_MS, TROUBLE_MS - 15_000);
+    plan.steps.push(Step { at_ms, for_ms: rng.between(20, 10_000), deed });
+    plan.steps.sort_by_key(|s| s.at_ms);
+}
+
 /// Much is said while frames get lost and the ring breaks again and again, also before it is whole.
 fn storm(rng: &mut Rng, plan: &Plan) -> Vec<Step> {
     const LASTS_MS: u64 = 3_000;
