@@ -35,7 +35,7 @@ impl World {
                 self.isolate(node, which);
             }
             Deed::Weather(weather) => self.net.weather = weather,
-            Deed::Narrow { link, largest } => self.net.narrow(link, Some(largest)),
+            Deed::Narrow { link, largest, stays } => self.net.narrow(link, largest, stays),
             Deed::Disk { node, mood } => self.host_mut(node).disk.set_mood(mood),
             Deed::WallStep { node, ms } => self.host_mut(node).wall_ahead_ms += ms,
             Deed::Agent { node, instance, action, mood } => {
@@ -109,7 +109,7 @@ impl World {
             Deed::Part { ref first } => self.part(first, false),
             Deed::Arbitrator { trouble } => self.arbiter_mended(trouble),
             Deed::Weather(_) => self.net.weather = Weather::FAIR,
-            Deed::Narrow { link, .. } => self.net.narrow(link, None),
+            Deed::Narrow { link, .. } => self.net.widen(link),
             Deed::Disk { node, .. } => self.host_mut(node).disk.heal(),
             Deed::WallStep { node, .. } => self.host_mut(node).wall_ahead_ms = 0,
             Deed::Agent { node, instance, action, .. } => {

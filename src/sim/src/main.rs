@@ -30,7 +30,7 @@ How a plan is chosen, in parts of a hundred of all seeds:
                 clocks, agents, fence devices, lost addresses, operators
 
 Besides, by chance: 2 to 5 nodes (a quarter has two); 1 to 3 links between each two (60 have more than one), of which single
-ones are cut, cut one way, or flap, and which carry datagrams of 1208 to 8928 bytes or any, for a while less (20); in 30 an arbitrator (two of three ffsplit, else lms) that ends, hangs or is not reached; in
+ones are cut, cut one way, or flap, and which carry datagrams of 1208 to 8928 bytes or any, for a while or for good less (20); in 30 an arbitrator (two of three ffsplit, else lms) that ends, hangs or is not reached; in
 30 of the wild ones the nodelist changes by reloads: a machine becomes a node, a node is removed and its machine switched off, and
 comes back, by chance with nothing on its disk; older programs on some nodes (15); steps that hurt only together: stops that
 fail and moves, writes on slow disks, probes that take long, clocks set while resources move, files changed in a

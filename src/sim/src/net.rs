@@ -30,8 +30,8 @@ pub struct Net {
     pub links: u8,
     /// The largest datagram of each link; without, there is no limit.
     largest: Vec<Option<usize>>,
-    /// Of a link that carries less than it did, and does not say so.
-    narrow: BTreeMap<u8, usize>,
+    /// Of a link that carries less than it did, and does not say so; whether that is how it is from now on.
+    narrow: BTreeMap<u8, (usize, bool)>,
     lan_cut: BTreeSet<Way>,
 }
 
@@ -68,7 +68,9 @@ impl Net {
     }
 
     pub fn mend_all(&mut self) {
-        *self = Net::new(self.links, std::mem::take(&mut self.largest));
+        let mut narrow = std::mem::take(&mut self.narrow);
+        narrow.retain(|_, (_, stays)| *stays);
+        *self = Net { narrow, ..Net::new(self.links, std::mem::take(&mut self.largest)) };
     }
 
     pub fn cut_link(&mut self, link: u8, from: NodeId, to: NodeId) {
@@ -79,17 +81,18 @@ impl Net {
         self.link_cut.remove(&(link, (from, to)));
     }
 
-    pub fn narrow(&mut self, link: u8, largest: Option<usize>) {
-        match largest {
-            Some(bytes) => self.narrow.insert(link, bytes),
-            None => self.narrow.remove(&link),
-        };
+    pub fn narrow(&mut self, link: u8, largest: usize, stays: bool) {
+        self.narrow.insert(link, (largest, stays));
+    }
+
+    pub fn widen(&mut self, link: u8) {
+        self.narrow.retain(|l, (_, stays)| *l != link || *stays);
     }
 
     /// Whether a datagram of so many bytes is not too large for the link.
     pub fn fits(&self, link: u8, bytes: usize) -> bool {
         let largest = self.largest.get(usize::from(link)).copied().flatten();
-        largest.into_iter().chain(self.narrow.get(&link).copied()).all(|most| bytes <= most)
+        largest.into_iter().chain(self.narrow.get(&link).map(|(most, _)| *most)).all(|most| bytes <= most)
     }
 
     fn carries(&self, link: u8, way: Way) -> bool {

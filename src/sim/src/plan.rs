@@ -121,6 +121,8 @@ pub enum Deed {
     Narrow {
         link: u8,
         largest: usize,
+        /// Also when all trouble is over: it is how the network is now.
+        stays: bool,
     },
     Disk {
         node: NodeId,

@@ -78,9 +78,9 @@ pub fn sizes(plan: &mut Plan) {
     if !matches!(plan.kind, Kind::Wild | Kind::Calm) || !rng.percent(20) {
         return;
     }
-    // What every network carries is what frames have at first: below it, some are lost.
-    let largest = *rng.pick(if plan.kind == Kind::Calm { &[1300, 1208] } else { &[1208, 800, 500] });
-    let deed = Deed::Narrow { link: rng.below(u64::from(plan.links)) as u8, largest };
+    let largest = *rng.pick(&[1300, 1208, 800, 500]);
+    let link = rng.below(u64::from(plan.links)) as u8;
+    let deed = Deed::Narrow { link, largest, stays: rng.percent(50) };
     let at_ms = rng.between(SETTLED_MS, TROUBLE_MS - 15_000);
     plan.steps.push(Step { at_ms, for_ms: rng.between(20, 10_000), deed });
     plan.steps.sort_by_key(|s| s.at_ms);
