@@ -32,6 +32,7 @@ mod restart;
 mod scheduler;
 mod secrets;
 mod service;
+mod setup;
 mod sizes;
 mod stale;
 mod start;

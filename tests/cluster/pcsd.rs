@@ -9,30 +9,36 @@ use std::process::Stdio;
 use std::time::Instant;
 use tokio::process::{Child, Command};
 
-const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct horse";
 
 /// Hosts that know nothing of each other.
-struct Site {
-    lab: Lab,
+pub struct Site {
+    pub lab: Lab,
     names: Vec<&'static str>,
     daemons: BTreeMap<&'static str, Child>,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
+    /// Of every command and daemon, beside what tells the hosts apart.
+    pub more: Vec<(&'static str, &'static str)>,
 }
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Site {
     async fn start(names: &[&'static str]) -> Site {
+        Site::start_with(names, Vec::new()).await
+    }
+
+    pub async fn start_with(names: &[&'static str], more: Vec<(&'static str, &'static str)>) -> Site {
         let mut lab = Lab::new().await.expect("a lab");
         for (n, name) in (1..).zip(names) {
             lab.add_host(HostSpec::numbered(name, n)).await.expect("a host");
         }
         let dir = tempfile::tempdir().expect("a directory");
-        let mut site = Site { lab, names: names.to_vec(), daemons: BTreeMap::new(), dir };
+        let mut site = Site { lab, names: names.to_vec(), daemons: BTreeMap::new(), dir, more };
         site.accounts();
         for name in names {
             for part in ["etc", "state", "run", "var"] {
@@ -43,7 +49,7 @@ impl Site {
         site
     }
 
-    fn path(&self, host: &str, part: &str) -> PathBuf {
+    pub fn path(&self, host: &str, part: &str) -> PathBuf {
         self.dir.path().join(format!("{host}.{part}"))
     }
 
@@ -61,7 +67,7 @@ impl Site {
         write("pam.d/bascule", "auth required pam_unix.so nodelay\naccount required pam_unix.so\n".to_owned());
     }
 
-    fn command(&self, host: &str, words: &[&str]) -> Command {
+    pub fn command(&self, host: &str, words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         let line = "cd \"$1\" && for f in passwd shadow; do mount --bind $f /etc/$f; done && mount --bind pam.d /etc/pam.d \
                     && { [ ! -e \"$2.full\" ] || mount -t tmpfs -o size=16k none \"$2.etc\"; } \
@@ -73,7 +79,8 @@ impl Site {
         command.env("COROSYNC_TOTEM_AUTHKEY_FILE", etc.join("authkey"));
         command.env("BASCULE_STATE_DIR", self.path(host, "state")).env("BASCULE_RUN_DIR", self.path(host, "run"));
         command.env("HA_VARRUN", self.path(host, "var")).env("HA_RSCTMP", self.path(host, "var"));
-        command.env("BASCULE_SERVICES", "direct").stdin(Stdio::null());
+        command.env("BASCULE_DIRECTOR_FILE", etc.join("ldirectord.cf"));
+        command.env("BASCULE_SERVICES", "direct").envs(self.more.iter().copied()).stdin(Stdio::null());
         command
     }
 
@@ -96,11 +103,11 @@ impl Site {
         child.kill().await.expect("killed");
     }
 
-    fn log(&self, host: &str) -> String {
+    pub fn log(&self, host: &str) -> String {
         std::fs::read_to_string(self.path(host, "log")).unwrap_or_default()
     }
 
-    async fn run(&self, host: &str, words: &[&str]) -> Said {
+    pub async fn run(&self, host: &str, words: &[&str]) -> Said {
         let mut command = self.command(host, words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = self.lab.host(host).expect("a host").spawn(&mut command).expect("it starts");
@@ -109,14 +116,14 @@ impl Site {
         Said { code: out.status.code().unwrap_or(-1), out: text(out.stdout), err: text(out.stderr) }
     }
 
-    async fn good(&self, host: &str, line: &str) -> Said {
+    pub async fn good(&self, host: &str, line: &str) -> Said {
         let said = self.run(host, &line.split(' ').collect::<Vec<_>>()).await;
         let logs: String = self.names.iter().map(|n| format!("== {n}\n{}", self.log(n))).collect();
         assert_eq!(said.code, 0, "{host}: {line}: {}{}\n{logs}", said.out, said.err);
         said
     }
 
-    async fn bad(&self, host: &str, line: &str, why: &str) -> Said {
+    pub async fn bad(&self, host: &str, line: &str, why: &str) -> Said {
         let said = self.run(host, &line.split(' ').collect::<Vec<_>>()).await;
         assert!(said.code != 0 && said.err.contains(why), "{host}: {line}: {}: {}{}", said.code, said.out, said.err);
         said
@@ -130,20 +137,20 @@ impl Site {
         self.run(on, &words).await
     }
 
-    fn address(&self, host: &str) -> String {
+    pub fn address(&self, host: &str) -> String {
         let at = self.names.iter().position(|n| *n == host).expect("a host");
         vip_v4(u8::try_from(at + 1).expect("few")).to_string()
     }
 
     /// What there is of a cluster's files.
-    fn files(&self, host: &str) -> Vec<String> {
+    pub fn files(&self, host: &str) -> Vec<String> {
         let all = std::fs::read_dir(self.path(host, "etc")).expect("a directory");
         let mut all: Vec<String> = all.map(|e| e.expect("one").file_name().to_string_lossy().into_owned()).collect();
         all.sort();
         all
     }
 
-    fn nothing_changed(&self) {
+    pub fn nothing_changed(&self) {
         for name in &self.names {
             assert!(self.files(name).is_empty(), "{name}: {:?}", self.files(name));
         }

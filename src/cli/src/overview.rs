@@ -13,7 +13,7 @@ const TOPICS: [(&str, &[&str]); 7] = [
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
     (
         "Running a node",
-        &["node", "plan", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"],
+        &["setup", "migrate", "node", "plan", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"],
     ),
     (
         "Status",

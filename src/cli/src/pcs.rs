@@ -25,7 +25,7 @@ mod remote;
 mod report;
 mod resource;
 mod sbd;
-mod setup;
+pub mod setup;
 mod stonith;
 mod table;
 mod tag;
@@ -90,6 +90,11 @@ fn run(args: &[String]) -> Result<(String, i32), Failure> {
 /// As if it had been typed as `pcs …`.
 pub fn typed(words: &[&str]) -> Result<(String, i32), Failure> {
     run(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+}
+
+/// A line of this front end, taken apart.
+pub fn line(words: &[&str]) -> Result<Line, Failure> {
+    table::TABLE.parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).map_err(words_for)
 }
 
 pub use hosts::known as known_hosts;

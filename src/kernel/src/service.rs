@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub const UNIT: &str = "bascule.service";
 /// Says which of the two it is: `systemd` or `direct`; else what runs here decides.
 pub const CHOICE_VAR: &str = "BASCULE_SERVICES";
+/// Without systemd: options of the node daemon, separated by blanks; a unit has its own.
+pub const NODE_OPTIONS_VAR: &str = "BASCULE_NODE_OPTIONS";
 const SYSTEMD: &str = "/run/systemd/system";
 /// Until a daemon that was started answers or has ended.
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -43,6 +45,12 @@ pub fn systemd_runs() -> bool {
         Ok("direct") => false,
         _ => Path::new(SYSTEMD).is_dir(),
     }
+}
+
+/// The words that make the program the node.
+pub fn node_words() -> Vec<String> {
+    let options = std::env::var(NODE_OPTIONS_VAR).unwrap_or_default();
+    std::iter::once("node").chain(options.split_whitespace()).map(str::to_owned).collect()
 }
 
 impl Service {

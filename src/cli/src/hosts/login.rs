@@ -48,7 +48,8 @@ pub fn secret(user: Option<&str>, password: Option<&str>, token: Option<&str>) -
     })
 }
 
-fn ask(what: &str, shown: bool) -> Result<String, Failure> {
+/// A line from whoever types; without a terminal the next one of standard input.
+pub fn ask(what: &str, shown: bool) -> Result<String, Failure> {
     let stdin = std::io::stdin();
     let terminal = stdin.is_terminal();
     if terminal {

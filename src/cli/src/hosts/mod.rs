@@ -8,7 +8,7 @@ mod talk;
 
 pub use change::{Change, distribute};
 pub use known::{Book, authorise, authorised, locked};
-pub use login::{log_in, secret};
+pub use login::{Secret, ask, log_in, secret};
 pub use talk::{TalkError, Talker};
 
 use crate::edit::error;
@@ -46,7 +46,7 @@ pub fn own_service() -> Service {
     Service {
         systemd: systemd_runs(),
         program: std::env::current_exe().unwrap_or_else(|_| "/usr/sbin/bascule".into()),
-        words: vec!["node".to_owned()],
+        words: kernel::service::node_words(),
         socket: places.socket,
         log: places.state_dir.join("node.log"),
         mark: places.pcsd.join(file::ENABLED),

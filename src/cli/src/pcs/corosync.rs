@@ -12,7 +12,7 @@ use super::unable;
 use crate::edit::{error, pair};
 use crate::grammar::Line;
 use crate::source::Failure;
-pub(super) use file::Section;
+pub use file::{Section, parse};
 use std::path::{Path, PathBuf};
 
 type Pairs = Vec<(String, String)>;
@@ -324,6 +324,11 @@ pub(super) fn new_file(
     let uuid = if line.has("--no-cluster-uuid") { None } else { Some(uuid()?) };
     let conf = made(name, kind, &nodes, &options, uuid.as_deref());
     Ok((conf, nodes.into_iter().map(|(name, _)| name).collect()))
+}
+
+/// The arbitrator's section, in the words of `pcs quorum device add`.
+pub(super) fn add_device(line: &Line, conf: &mut Section, words: &[&str]) -> Result<(), Failure> {
+    device::add(conf, words, Report::of(line))
 }
 
 /// This host's file.

@@ -32,35 +32,62 @@ pub fn run(line: &Line, words: &[&str]) -> Result<String, Failure> {
     if line.has("--wait") && !line.has("--start") {
         return Err(error("Cannot specify '--wait' without specifying '--start'"));
     }
+    carry_out(line, &plan(line, name, words, &[])?, Vec::new())
+}
+
+/// A `corosync.conf`; an error says what is wrong.
+pub fn section(text: &str) -> Result<corosync::Section, String> {
+    corosync::parse(text)
+}
+
+/// A cluster as it is going to be.
+pub struct Plan {
+    pub conf: corosync::Section,
+    pub names: Vec<String>,
+}
+
+/// `words` are nodes and options; `device` is what `pcs quorum device add` takes, or nothing.
+pub fn plan(line: &Line, name: &str, words: &[&str], device: &[&str]) -> Result<Plan, Failure> {
     let book = Book::read()?;
     let address = |node: &str| book.target(node).and_then(|t| t.destinations.first().map(|d| d.addr.clone()));
     let address = |node: &str| address(node).unwrap_or_else(|| node.to_owned());
+    let (mut conf, names) = corosync::new_file(line, name, words, &address)?;
+    if !device.is_empty() {
+        corosync::add_device(line, &mut conf, device)?;
+    }
+    Ok(Plan { conf, names })
+}
+
+/// On all hosts or on none, `more` files with it; then whatever the line says of starting.
+pub fn carry_out(line: &Line, plan: &Plan, more: Vec<FileBody>) -> Result<String, Failure> {
+    let book = Book::read()?;
+    let names = &plan.names;
     // Whoever is not known is told first: without it nothing can be done.
-    let (conf, names) = corosync::new_file(line, name, words, &address)?;
-    let targets = book.targets(&names)?;
+    let targets = book.targets(names)?;
     let talker = Talker::of_this_host(&hosts::places())?;
     let force = line.has("--force");
     free(&talker, &targets, force)?;
 
-    let mut files = vec![FileBody::of(Kind::CorosyncConf, conf.text().as_bytes()), known::known(&book, &names)?];
+    let mut files = vec![FileBody::of(Kind::CorosyncConf, plan.conf.text().as_bytes()), known::known(&book, names)?];
     if !line.has("--no-keys-sync") {
         files.insert(0, FileBody::of(Kind::Authkey, &new_key()?));
     }
+    files.extend(more);
     let expect = if force { Expect::Anything } else { Expect::NoCluster };
     let change = |target: &Target| Change { target: target.clone(), expect: expect.clone(), files: files.clone() };
     hosts::distribute(&talker, targets.iter().map(change).collect(), || {
-        kernel::errln!("Destroying cluster on hosts: {}...", hosts::quoted(&names));
+        kernel::errln!("Destroying cluster on hosts: {}...", hosts::quoted(names));
         let (done, failed) = ("Successfully destroyed cluster", "unable to destroy cluster");
         power::act(line, &talker, &targets, Action::Destroy, done, failed)
     })?;
-    tell_files(&names, &files);
+    tell_files(names, &files);
     if line.has("--enable") {
-        kernel::errln!("Enabling cluster on hosts: {}...", hosts::quoted(&names));
+        kernel::errln!("Enabling cluster on hosts: {}...", hosts::quoted(names));
         power::act(line, &talker, &targets, Action::Enable, "Cluster enabled", "unable to enable all nodes")?;
     }
     kernel::errln!("Cluster has been successfully set up.");
     if line.has("--start") {
-        kernel::errln!("Starting cluster on hosts: {}...", hosts::quoted(&names));
+        kernel::errln!("Starting cluster on hosts: {}...", hosts::quoted(names));
         power::act(line, &talker, &targets, Action::Start, "", "unable to start all nodes")?;
     }
     if line.has("--wait") {

@@ -21,7 +21,7 @@ pub fn service(places: &Places) -> Service {
     Service {
         systemd: systemd_runs(),
         program: std::env::current_exe().unwrap_or_else(|_| "/usr/sbin/bascule".into()),
-        words: vec!["node".to_owned()],
+        words: kernel::service::node_words(),
         socket: places.socket.clone(),
         log: places.state_dir.join("node.log"),
         mark: places.pcsd.join(file::ENABLED),
@@ -46,6 +46,7 @@ pub async fn host(places: &Places, service: &Service, name: &str) -> Host {
         cluster_name: config.map(|c| c.totem.cluster_name),
         conf: conf.map(|bytes| sha256(&bytes)),
         authkey: read(&places.authkey).map(|bytes| sha256(&bytes)),
+        director: read(&places.director).map(|bytes| sha256(&bytes)),
         running,
         enabled,
         systemd: service.systemd,

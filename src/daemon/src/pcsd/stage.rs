@@ -100,6 +100,8 @@ impl Desk {
         let (to, mode) = match file.kind {
             Kind::CorosyncConf => (self.places.conf.clone(), 0o644),
             Kind::Authkey => (self.places.authkey.clone(), 0o400),
+            // Passwords of checks may stand in it.
+            Kind::Director => (self.places.director.clone(), 0o600),
             Kind::Hosts => {
                 let hosts = serde_json::from_slice(&content).map_err(|e| format!("known-hosts: {e}"))?;
                 wire::pcsd::check_hosts(&hosts).map_err(|e| format!("known-hosts: {e}"))?;
@@ -119,6 +121,13 @@ impl Desk {
         put(&staged.staged, &content, mode).map_err(|e| format!("{}: {e}", staged.staged.display()))?;
         if file.kind == Kind::CorosyncConf {
             acceptable(&staged.staged)?;
+        }
+        if file.kind == Kind::Director {
+            let accepted = ldirectord::service::load(&staged.staged).map_err(|e| e.to_string())?;
+            let wrong = ldirectord::audit::audit(&accepted.config);
+            if !wrong.is_empty() {
+                return Err(wrong.iter().map(|w| format!("ldirectord.cf: {w}")).collect::<Vec<_>>().join("\n"));
+            }
         }
         Ok(())
     }

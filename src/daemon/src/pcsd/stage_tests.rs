@@ -6,6 +6,7 @@ fn places(dir: &Path) -> Places {
     Places {
         conf: dir.join("etc/corosync.conf"),
         authkey: dir.join("etc/authkey"),
+        director: dir.join("etc/ldirectord.cf"),
         state_dir: dir.to_owned(),
         socket: dir.join("api.sock"),
         pcsd: dir.join("pcsd"),

@@ -77,6 +77,8 @@ pub mod path {
 pub struct Places {
     pub conf: PathBuf,
     pub authkey: PathBuf,
+    /// The director's virtual services.
+    pub director: PathBuf,
     pub state_dir: PathBuf,
     /// Where the node answers.
     pub socket: PathBuf,
@@ -85,13 +87,14 @@ pub struct Places {
 }
 
 impl Places {
-    /// By the variables that the node and the commands go by as well, and `BASCULE_PCSD_DIR`.
+    /// By the variables that the node and the commands go by as well, `BASCULE_PCSD_DIR` and `BASCULE_DIRECTOR_FILE`.
     pub fn of(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Places {
         let at = |name: &str, default: &str| var(name).map_or_else(|| PathBuf::from(default), PathBuf::from);
         let state_dir = at("BASCULE_STATE_DIR", super::api::DEFAULT_STATE_DIR);
         Places {
             conf: at("COROSYNC_MAIN_CONFIG_FILE", "/etc/corosync/corosync.conf"),
             authkey: at("COROSYNC_TOTEM_AUTHKEY_FILE", "/etc/corosync/authkey"),
+            director: at("BASCULE_DIRECTOR_FILE", "/etc/ha.d/ldirectord.cf"),
             socket: super::api::socket_path(var("BASCULE_RUN_DIR").as_deref()),
             pcsd: var("BASCULE_PCSD_DIR").map_or_else(|| state_dir.join("pcsd"), PathBuf::from),
             state_dir,
@@ -135,6 +138,9 @@ pub struct Host {
     /// Digest of corosync.conf, and of the authkey.
     pub conf: Option<String>,
     pub authkey: Option<String>,
+    /// Of ldirectord.cf, where there is one.
+    #[serde(default)]
+    pub director: Option<String>,
     /// The node daemon runs; starts with the host; has a service manager.
     pub running: bool,
     pub enabled: bool,
@@ -162,6 +168,8 @@ pub enum Kind {
     Authkey,
     /// A list of [`KnownHost`]s by name: taken into what the host knows, and authorised.
     Hosts,
+    /// The virtual services of the director group.
+    Director,
 }
 
 impl Kind {
@@ -170,6 +178,7 @@ impl Kind {
             Kind::CorosyncConf => "corosync.conf",
             Kind::Authkey => "corosync authkey",
             Kind::Hosts => "known-hosts",
+            Kind::Director => "ldirectord.cf",
         }
     }
 }
