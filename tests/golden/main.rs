@@ -9,6 +9,7 @@ mod explain;
 mod frontends;
 mod ipvsadm;
 mod ldirectord;
+mod migrate;
 mod ocf;
 mod output;
 mod samples;

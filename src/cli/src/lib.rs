@@ -6,6 +6,7 @@
 mod acl_edit;
 mod agent_process;
 mod agents;
+mod appliance;
 mod args;
 mod attrd_updater;
 mod attributes;
@@ -44,12 +45,14 @@ mod last_failover;
 mod ldirectord;
 mod log;
 mod metrics;
+mod migrate;
 mod nvpairs;
 mod overview;
 mod patchset;
 mod pcs;
 mod report;
 mod restart;
+mod setup;
 mod source;
 mod stonith_admin;
 mod terminal;
@@ -101,7 +104,9 @@ pub const APPLETS: &[Applet] = &[
     applet("iso8601", "read and print dates, durations and periods", iso8601::main),
     applet("last-failover", "show what happened last, with its milliseconds", last_failover::main),
     applet("metrics", "show what monitoring collects of this node, or serve it", metrics::main),
+    applet("migrate", "turn keepalived's or Pacemaker's files into ours, with a report", migrate::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
+    applet("setup", "build a pair of directors, by questions or options", setup::main),
     applet("stonith_admin", "fence nodes, see fence devices, levels and what was fenced", stonith_admin::main),
     doctor::DOCTOR,
     ipvsadm::IPVSADM,
@@ -151,6 +156,8 @@ const COMMANDS: &[Tree] = &[
     ("ldirectord", ldirectord::Ldirectord::command),
     ("last-failover", last_failover::LastFailover::command),
     ("metrics", metrics::Metrics::command),
+    ("migrate", migrate::Migrate::command),
+    ("setup", setup::tree),
     ("stonith_admin", stonith_admin::StonithAdmin::command),
 ];
 
