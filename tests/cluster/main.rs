@@ -20,6 +20,7 @@ mod fixture;
 mod guides;
 mod hostile;
 mod links;
+mod manual;
 mod named;
 mod page;
 mod partition;
@@ -40,6 +41,7 @@ mod stock_fences;
 mod stops;
 mod tools;
 mod votes;
+mod watching;
 
 #[path = "../support/asker.rs"]
 mod asker;

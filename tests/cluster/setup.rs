@@ -40,7 +40,9 @@ async fn a_pair_is_built_by_answers() {
     );
     // What comes after the last question is the confirmation: a password is none.
     let said = typed(&site, "n1", &["setup"], &answers).await;
-    for refused in ["expected two or three", "n1's own address", "'http' is no port", "is a virtual address, and no server"] {
+    for refused in
+        ["expected two or three", "n1's own address", "'http' is no port", "is a virtual address, and no server"]
+    {
         assert!(said.err.contains(refused), "{refused}: {}", said.err);
     }
     assert!(said.code == 1 && said.err.contains("nothing was changed"), "{}{}", said.out, said.err);

@@ -119,16 +119,22 @@ fn what_keepalived_complains_of_is_in_the_report() {
     }
     let mut heard = 0;
     for case in cases() {
-        let interfaces = "for i in eth0 eth1 eth2 ens32 bond0 wan0 lan0; do ip link add $i type dummy; done; exec timeout 20 \"$@\"";
+        let interfaces =
+            "for i in eth0 eth1 eth2 ens32 bond0 wan0 lan0; do ip link add $i type dummy; done; exec timeout 20 \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["-n", "sh", "-c", interfaces, "sh", &keepalived, "-t", "-i", "node1", "-f"]).arg(&case);
         let said = command.current_dir(case.parent().unwrap()).output().unwrap();
         let said = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
-        let report = bascule(case.parent().unwrap(), &[&["migrate", case.to_str().unwrap(), "--config-id", "node1", "--json"], &NODES[..]].concat());
+        let report = bascule(
+            case.parent().unwrap(),
+            &[&["migrate", case.to_str().unwrap(), "--config-id", "node1", "--json"], &NODES[..]].concat(),
+        );
         let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
         // `(FILE: Line N) why`
         for told in said.lines().filter(|l| l.starts_with('(')) {
-            let Some((line, why)) = told.split_once(": Line ").and_then(|(_, rest)| rest.split_once(')')) else { continue };
+            let Some((line, why)) = told.split_once(": Line ").and_then(|(_, rest)| rest.split_once(')')) else {
+                continue;
+            };
             heard += 1;
             let line: u64 = line.parse().unwrap();
             // An end of a block is told by its last line.
@@ -191,8 +197,14 @@ fn a_pacemaker_node_keeps_what_it_has() {
     let text = String::from_utf8_lossy(&said.stdout).into_owned();
     assert_eq!(said.status.code(), Some(1), "PCMK_strange cannot: {said:?}");
     let conf = std::fs::read_to_string(out.join("corosync.conf")).unwrap();
-    assert!(conf.contains("# ours") && conf.contains("transport: knet") && conf.contains("crypto_cipher: aes256"), "{conf}");
-    assert!(!conf.contains("service {") && !conf.contains("secauth") && conf.contains("ring0_addr: 192.0.2.2"), "{conf}");
+    assert!(
+        conf.contains("# ours") && conf.contains("transport: knet") && conf.contains("crypto_cipher: aes256"),
+        "{conf}"
+    );
+    assert!(
+        !conf.contains("service {") && !conf.contains("secauth") && conf.contains("ring0_addr: 192.0.2.2"),
+        "{conf}"
+    );
     let new = std::fs::read_to_string(out.join("cib.xml")).unwrap();
     assert!(new.contains("type=\"ldirectord\"") && !new.contains("dc-version"), "{new}");
     let same = |name: &str| std::fs::read(out.join(name)).unwrap() == std::fs::read(samples.join(name)).unwrap();

@@ -32,6 +32,7 @@ mod crm_ticket;
 mod crm_verify;
 mod doctor;
 mod edit;
+mod events;
 mod explain;
 mod fence_agent;
 mod fence_check;
@@ -44,6 +45,7 @@ mod iso8601;
 mod last_failover;
 mod ldirectord;
 mod log;
+mod manual;
 mod metrics;
 mod migrate;
 mod nvpairs;
@@ -56,6 +58,7 @@ mod setup;
 mod source;
 mod stonith_admin;
 mod terminal;
+mod top;
 mod wait;
 
 use base::applet::Applet;
@@ -100,14 +103,17 @@ pub const APPLETS: &[Applet] = &[
     applet("crm_ticket", "show, grant, revoke and set tickets", crm_ticket::main),
     applet("crm_verify", "check a configuration, and say where it is wrong", crm_verify::main),
     applet("crmadmin", "show the designated controller and the nodes' states", crm_node::admin),
+    applet("events", "show what happens, as it happens", events::main),
     applet("explain", "show why a resource is where it is, or not running", explain::main),
     applet("iso8601", "read and print dates, durations and periods", iso8601::main),
     applet("last-failover", "show what happened last, with its milliseconds", last_failover::main),
+    applet("manual", "read the manual: chapters, commands, messages", manual::main),
     applet("metrics", "show what monitoring collects of this node, or serve it", metrics::main),
     applet("migrate", "turn keepalived's or Pacemaker's files into ours, with a report", migrate::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
     applet("setup", "build a pair of directors, by questions or options", setup::main),
     applet("stonith_admin", "fence nodes, see fence devices, levels and what was fenced", stonith_admin::main),
+    applet("top", "show the whole cluster on the terminal, live", top::main),
     doctor::DOCTOR,
     ipvsadm::IPVSADM,
     ipvsadm::RESTORE,
@@ -148,6 +154,7 @@ const COMMANDS: &[Tree] = &[
     ("crm_verify", crm_verify::CrmVerify::command),
     ("crmadmin", crm_node::Crmadmin::command),
     ("doctor", doctor::Doctor::command),
+    ("events", events::Events::command),
     ("explain", explain::Explain::command),
     ("ipvsadm", ipvsadm::tree),
     ("ipvsadm-restore", ipvsadm::restore_tree),
@@ -155,9 +162,11 @@ const COMMANDS: &[Tree] = &[
     ("iso8601", iso8601::Iso8601::command),
     ("ldirectord", ldirectord::Ldirectord::command),
     ("last-failover", last_failover::LastFailover::command),
+    ("manual", manual::Manual::command),
     ("metrics", metrics::Metrics::command),
     ("migrate", migrate::Migrate::command),
     ("setup", setup::tree),
+    ("top", top::Top::command),
     ("stonith_admin", stonith_admin::StonithAdmin::command),
 ];
 

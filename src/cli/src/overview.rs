@@ -9,15 +9,27 @@ use std::path::{Path, PathBuf};
 
 /// Topics in the order of the overview, and what belongs to them; anything else is listed last.
 const TOPICS: [(&str, &[&str]); 7] = [
-    ("Try it", &["demo", "lab"]),
+    ("Try it", &["manual", "demo", "lab"]),
     ("Load balancing", &["ldirectord", "ipvsadm", "ipvsadm-save", "ipvsadm-restore"]),
     (
         "Running a node",
-        &["setup", "migrate", "node", "plan", "corosync-keygen", "corosync-quorumtool", "corosync-cfgtool", "corosync-cmapctl"],
+        &[
+            "setup",
+            "migrate",
+            "node",
+            "plan",
+            "corosync-keygen",
+            "corosync-quorumtool",
+            "corosync-cfgtool",
+            "corosync-cmapctl",
+        ],
     ),
     (
         "Status",
         &[
+            "top",
+            "events",
+            "last-failover",
             "doctor",
             "crm_mon",
             "crm_node",

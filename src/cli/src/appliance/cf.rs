@@ -2,7 +2,6 @@
 
 use ::ldirectord::audit;
 use ::ldirectord::config::{self, Accepted, System};
-use std::fmt::Write;
 use std::net::IpAddr;
 
 /// One `virtual`.
@@ -35,16 +34,14 @@ pub struct File {
 
 impl File {
     pub fn text(&self) -> String {
-        let mut out = String::new();
-        self.comments.iter().for_each(|c| drop(writeln!(out, "# {c}")));
-        self.globals.iter().for_each(|(n, v)| drop(writeln!(out, "{n} = {v}")));
+        let comments = |all: &[String]| all.iter().map(|c| format!("# {c}\n")).collect::<String>();
+        let mut out = comments(&self.comments);
+        out.extend(self.globals.iter().map(|(n, v)| format!("{n} = {v}\n")));
         for block in &self.blocks {
-            out.push('\n');
-            block.comments.iter().for_each(|c| drop(writeln!(out, "# {c}")));
             let six = if block.is_v6 { "6" } else { "" };
-            let _ = writeln!(out, "virtual{six} = {}", block.key);
-            block.reals.iter().for_each(|r| drop(writeln!(out, "    real{six} = {r}")));
-            block.lines.iter().for_each(|(n, v)| drop(writeln!(out, "    {n} = {v}")));
+            out += &format!("\n{}virtual{six} = {}\n", comments(&block.comments), block.key);
+            out.extend(block.reals.iter().map(|r| format!("    real{six} = {r}\n")));
+            out.extend(block.lines.iter().map(|(n, v)| format!("    {n} = {v}\n")));
         }
         out
     }

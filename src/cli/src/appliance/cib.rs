@@ -95,7 +95,12 @@ pub fn primitive(id: &str, agent: &str, params: &[(&str, &str)], ops: &[&[(&str,
 /// Kernel settings of every director.
 pub fn settings(topology: &str) -> Result<Element, Failure> {
     let params = [("topology", topology)];
-    primitive("director-settings", "ocf:bascule:director-settings", &params, &[&[("interval", "30s"), ("timeout", "20s")]])
+    primitive(
+        "director-settings",
+        "ocf:bascule:director-settings",
+        &params,
+        &[&[("interval", "30s"), ("timeout", "20s")]],
+    )
 }
 
 /// Connections of the other director.

@@ -15,6 +15,8 @@ mod show;
 mod table;
 mod top;
 
+pub use show::troubles;
+
 use ::ldirectord::config::{Accepted, OWN_DIRECTIVES, Problem, Severity};
 use ::ldirectord::service::{LoadError, RUN_DIR, Wish, load_remembering, state_path};
 use base::applet::Applet;

@@ -17,13 +17,15 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use gather::Facts;
+
 use crate::args::{self, Command};
 use crate::report::{Common, put};
 use crate::source::Failure;
 use base::exit::crm;
 use clap::Parser;
 use exposition::Exposition;
-use gather::{Facts, Found};
+use gather::Found;
 use std::ffi::OsString;
 
 /// Show what monitoring collects of this node, or serve it

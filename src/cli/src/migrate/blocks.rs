@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn what_does_not_close_is_refused_by_line() {
-        for (text, why) in [("a {\nb\n", "expected }"), ("}\n", "} without {"), ("a\n\"b\n", "quote"), ("{\n", "without a name")] {
+        for (text, why) in
+            [("a {\nb\n", "expected }"), ("}\n", "} without {"), ("a\n\"b\n", "quote"), ("{\n", "without a name")]
+        {
             assert!(read(text).is_err_and(|e| e.contains(why)), "{text}: {:?}", read(text));
         }
         assert!(read(&"a {\n".repeat(100)).is_err_and(|e| e.contains("deeper")));

@@ -123,27 +123,48 @@ fn common(stmt: &Stmt, defaults: &Defaults, check: &mut Check, report: &mut Repo
                 None => report.cannot(&s.at, &shown, "expected seconds"),
             },
             "nb_get_retry" if !matches!(stmt.keyword(), "HTTP_GET" | "SSL_GET") => {
-                report.differs(&s.at, &shown, "left out: keepalived knows it in HTTP_GET and SSL_GET only, and ignores it here as well");
+                report.differs(
+                    &s.at,
+                    &shown,
+                    "left out: keepalived knows it in HTTP_GET and SSL_GET only, and ignores it here as well",
+                );
             }
             "retry" | "nb_get_retry" => match s.value().parse() {
                 Ok(n) => {
                     retry = Some(n);
-                    let why = format!("failurecount = {}: failed checks in a row, each checkinterval apart", n.saturating_add(1));
+                    let why = format!(
+                        "failurecount = {}: failed checks in a row, each checkinterval apart",
+                        n.saturating_add(1)
+                    );
                     report.differs(&s.at, &shown, why);
                 }
                 Err(_) => report.cannot(&s.at, &shown, "expected a number"),
             },
             "delay_before_retry" => report.differs(&s.at, &shown, "left out: the next check comes after checkinterval"),
             "delay_loop" => report.differs(&s.at, &shown, "left out: the interval is the virtual service's"),
-            "connect_ip" => report.cannot(&s.at, &shown, "checks go to the server itself: use checktype = external for another address"),
-            "bind_port" | "bind_if" | "fwmark" => report.cannot(&s.at, &shown, "checks come from a free port, without a mark"),
+            "connect_ip" => report.cannot(
+                &s.at,
+                &shown,
+                "checks go to the server itself: use checktype = external for another address",
+            ),
+            "bind_port" | "bind_if" | "fwmark" => {
+                report.cannot(&s.at, &shown, "checks come from a free port, without a mark")
+            }
             "helo_name" => report.differs(&s.at, &shown, "left out: the check greets with the host's own name"),
-            name if SPREAD.contains(&name) => report.differs(&s.at, &shown, "left out: checks are spread and logged anyway"),
-            "host" | "url" | "type" | "name" | "misc_path" | "user" | "misc_dynamic" | "virtualhost" | "http_protocol"
-            | "enable_sni" | "payload" | "require_reply" | "min_reply_length" | "max_reply_length" | "connect_port" => {}
+            name if SPREAD.contains(&name) => {
+                report.differs(&s.at, &shown, "left out: checks are spread and logged anyway")
+            }
+            "host" | "url" | "type" | "name" | "misc_path" | "user" | "misc_dynamic" | "virtualhost"
+            | "http_protocol" | "enable_sni" | "payload" | "require_reply" | "min_reply_length"
+            | "max_reply_length" | "connect_port" => {}
             _ => report.cannot(&s.at, &shown, "not known within this checker"),
         }
     }
+    finish(stmt, retry, timeout, check, report);
+}
+
+/// What stands whether it was said or not.
+fn finish(stmt: &Stmt, retry: Option<u32>, timeout: Option<String>, check: &mut Check, report: &mut Report) {
     if stmt.keyword() == "UDP_CHECK" {
         for s in stmt.body().iter().filter(|s| s.keyword().contains("reply") || s.keyword() == "payload") {
             report.cannot(&s.at, &s.shown(), "needs a program of yours (checktype = external)");
@@ -186,7 +207,11 @@ fn http(stmt: &Stmt, defaults: &Defaults, check: &mut Check, report: &mut Report
         return true;
     };
     for more in urls {
-        report.cannot(&more.at, &more.child("path").map_or_else(|| more.shown(), Stmt::shown), "one request for each virtual service: the first url");
+        report.cannot(
+            &more.at,
+            &more.child("path").map_or_else(|| more.shown(), Stmt::shown),
+            "one request for each virtual service: the first url",
+        );
     }
     url(first, check, &mut host, report);
     finish_host(check, host);
@@ -219,7 +244,11 @@ fn url(url: &Stmt, check: &mut Check, host: &mut Option<String>, report: &mut Re
                 report.maps(&s.at, &shown, format!("virtualhost = {}", s.value()));
             }
             "regex" if url.child("regex_no_match").is_some() => {
-                report.cannot(&s.at, &shown, "a pattern that must not be found: (?!…) patterns, or checktype = external");
+                report.cannot(
+                    &s.at,
+                    &shown,
+                    "a pattern that must not be found: (?!…) patterns, or checktype = external",
+                );
             }
             "regex" => match cf::quoted(s.value()) {
                 Some(text) => {
@@ -248,7 +277,11 @@ fn status(stmt: &Stmt, report: &mut Report) {
         all if !all.is_empty() && all.iter().all(good) => {
             report.differs(&stmt.at, &stmt.shown(), "any status of 2xx is good");
         }
-        _ => report.cannot(&stmt.at, &stmt.shown(), "good is a status of 2xx (redirects = accept takes redirects as well)"),
+        _ => report.cannot(
+            &stmt.at,
+            &stmt.shown(),
+            "good is a status of 2xx (redirects = accept takes redirects as well)",
+        ),
     }
 }
 
@@ -293,7 +326,9 @@ fn misc(stmt: &Stmt, check: &mut Check, report: &mut Report) -> bool {
     report.differs(&path.at, &path.shown(), why);
     for s in stmt.body() {
         match s.keyword() {
-            "misc_dynamic" => report.cannot(&s.at, &s.shown(), "weights by exit code: let the server tell them (agentport)"),
+            "misc_dynamic" => {
+                report.cannot(&s.at, &s.shown(), "weights by exit code: let the server tell them (agentport)")
+            }
             "user" => report.cannot(&s.at, &s.shown(), "checks run as root: change the user in the script"),
             _ => {}
         }

@@ -86,7 +86,11 @@ impl Mail {
                     mail.server = s.value().to_owned();
                     let port = s.rest().get(1).filter(|p| *p != "25");
                     match port {
-                        Some(port) => report.differs(&s.at, &s.shown(), format!("smtp = {}; port {port} is left out", mail.server)),
+                        Some(port) => report.differs(
+                            &s.at,
+                            &s.shown(),
+                            format!("smtp = {}; port {port} is left out", mail.server),
+                        ),
                         None => report.maps(&s.at, &s.shown(), format!("smtp = {}", mail.server)),
                     }
                 }
@@ -112,16 +116,29 @@ fn top_level(all: &[Stmt], report: &mut Report) {
             "virtual_server" | "virtual_server_group" | "vrrp_instance" | "vrrp_sync_group" => {}
             "global_defs" => s.body().iter().for_each(|line| global(line, report)),
             "static_ipaddress" | "static_routes" | "static_rules" => {
-                report.cannot(&s.at, &shown, "what stands on a host whether it is active or not belongs to its network configuration");
+                report.cannot(
+                    &s.at,
+                    &shown,
+                    "what stands on a host whether it is active or not belongs to its network configuration",
+                );
             }
             "vrrp_script" | "vrrp_track_process" | "track_file" | "vrrp_track_file" | "bfd_instance" => {
                 report.cannot(&s.at, &shown, "see where it is tracked");
             }
-            "SSL" => report.cannot(&s.at, &shown, "checks verify with tlsverify and tlscafile, and show no certificate of their own"),
+            "SSL" => report.cannot(
+                &s.at,
+                &shown,
+                "checks verify with tlsverify and tlscafile, and show no certificate of their own",
+            ),
             "garp_group" | "interface_up_down_delays" | "linkbeat_interfaces" => {
                 report.differs(&s.at, &shown, "left out: announcements and carrier are watched without it");
             }
-            "net_namespace" | "net_namespace_ipvs" | "namespace_with_ipsets" | "instance" | "use_pid_dir" | "child_wait_time" => {
+            "net_namespace"
+            | "net_namespace_ipvs"
+            | "namespace_with_ipsets"
+            | "instance"
+            | "use_pid_dir"
+            | "child_wait_time" => {
                 report.cannot(&s.at, &shown, "start the node in the namespace (NetworkNamespacePath= of the unit)");
             }
             _ => report.cannot(&s.at, &shown, "not known"),
@@ -139,14 +156,38 @@ fn global(s: &Stmt, report: &mut Report) {
             report.maps(&s.at, &shown, "the table is held to the file, and taken away at a stop (cleanstop)");
         }
         "router_id" => report.differs(&s.at, &shown, "left out: nodes are called as corosync.conf says"),
-        "startup_script" | "shutdown_script" => report.cannot(&s.at, &shown, "ExecStartPre=, ExecStopPost= of bascule.service"),
-        "script_user" | "enable_script_security" => report.differs(&s.at, &shown, "left out: there are no scripts of keepalived's"),
-        "smtp_connect_timeout" | "smtp_helo_name" | "smtp_alert" | "smtp_alert_checker" | "smtp_alert_vrrp" | "no_email_faults" => {
-            report.differs(&s.at, &shown, "left out: emailalert, emailalertfreq and emailalertstatus say what is mailed");
+        "startup_script" | "shutdown_script" => {
+            report.cannot(&s.at, &shown, "ExecStartPre=, ExecStopPost= of bascule.service")
         }
-        keyword if keyword.starts_with("vrrp_") => report.differs(&s.at, &shown, "left out: the ring takes the place of VRRP"),
-        keyword if keyword.ends_with("_priority") || keyword.ends_with("_no_swap") || keyword.contains("rlimit") || keyword.contains("rt_") => {
-            report.differs(&s.at, &shown, "left out: the ring's thread has real-time priority and locked memory by itself");
+        "script_user" | "enable_script_security" => {
+            report.differs(&s.at, &shown, "left out: there are no scripts of keepalived's")
+        }
+        "smtp_connect_timeout"
+        | "smtp_helo_name"
+        | "smtp_alert"
+        | "smtp_alert_checker"
+        | "smtp_alert_vrrp"
+        | "no_email_faults" => {
+            report.differs(
+                &s.at,
+                &shown,
+                "left out: emailalert, emailalertfreq and emailalertstatus say what is mailed",
+            );
+        }
+        keyword if keyword.starts_with("vrrp_") => {
+            report.differs(&s.at, &shown, "left out: the ring takes the place of VRRP")
+        }
+        keyword
+            if keyword.ends_with("_priority")
+                || keyword.ends_with("_no_swap")
+                || keyword.contains("rlimit")
+                || keyword.contains("rt_") =>
+        {
+            report.differs(
+                &s.at,
+                &shown,
+                "left out: the ring's thread has real-time priority and locked memory by itself",
+            );
         }
         _ => report.differs(&s.at, &shown, "left out: it is about keepalived's own process"),
     }
@@ -210,10 +251,8 @@ fn configuration(
         }
     }
     let mut configuration = Configuration { stickiness: Some(0), ..Configuration::default() };
-    configuration.properties = vec![
-        ("stonith-enabled".to_owned(), "false".to_owned()),
-        ("bascule-takeover".to_owned(), "fast".to_owned()),
-    ];
+    configuration.properties =
+        vec![("stonith-enabled".to_owned(), "false".to_owned()), ("bascule-takeover".to_owned(), "fast".to_owned())];
     let topology = topology(parts.iter().flatten().chain(&everywhere));
     if !topology.is_empty() {
         configuration.everywhere.push(cib::settings(&topology)?);
@@ -223,7 +262,8 @@ fn configuration(
     let mut file = |of: Option<&str>, services: Vec<Service>| {
         let name = of.map_or_else(|| "ldirectord.cf".to_owned(), |of| format!("ldirectord-{of}.cf"));
         let path = format!("{DIRECTORY}/{name}");
-        directors.push((name, cf::File { blocks: services.into_iter().map(|s| s.block).collect(), ..cf::File::default() }));
+        directors
+            .push((name, cf::File { blocks: services.into_iter().map(|s| s.block).collect(), ..cf::File::default() }));
         path
     };
     for ((name, members), services) in groups.iter().zip(parts) {
@@ -284,7 +324,12 @@ fn sync(all: &[Stmt], name: &str, members: &[Instance], first: bool) -> Option<(
     ours.then(|| (daemon.value().to_owned(), id(given)))
 }
 
-fn group(id: &str, members: &[Instance], sync: Option<(String, String)>, director: Option<&str>) -> Result<Group, Failure> {
+fn group(
+    id: &str,
+    members: &[Instance],
+    sync: Option<(String, String)>,
+    director: Option<&str>,
+) -> Result<Group, Failure> {
     let mut group = Group { id: id.to_owned(), ..Group::default() };
     if let Some((interface, number)) = sync {
         group.members.push(cib::sync(&format!("{id}-sync"), &interface, &number)?);
@@ -294,7 +339,8 @@ fn group(id: &str, members: &[Instance], sync: Option<(String, String)>, directo
     }
     for (at, address) in (1..).zip(members.iter().flat_map(|m| &m.addresses)) {
         let (ip, label) = (address.addr.to_string(), address.label.as_str());
-        let params = [("ip", ip.as_str()), ("cidr_netmask", &address.prefix), ("nic", &address.interface), ("iflabel", label)];
+        let params =
+            [("ip", ip.as_str()), ("cidr_netmask", &address.prefix), ("nic", &address.interface), ("iflabel", label)];
         let op: &[(&str, &str)] = &[("interval", "5s"), ("timeout", "5s")];
         group.members.push(cib::primitive(&format!("{id}-ip{at}"), "ocf:heartbeat:IPaddr2", &params, &[op])?);
     }
@@ -313,7 +359,13 @@ fn group(id: &str, members: &[Instance], sync: Option<(String, String)>, directo
 }
 
 /// By the priorities of both files; by one alone where it says that its node is the master.
-fn prefer(group: &mut Group, members: &[Instance], others: &[Instance], nodes: &[(String, Vec<IpAddr>)], report: &mut Report) {
+fn prefer(
+    group: &mut Group,
+    members: &[Instance],
+    others: &[Instance],
+    nodes: &[(String, Vec<IpAddr>)],
+    report: &mut Report,
+) {
     if members.iter().any(|m| m.nopreempt) {
         group.meta.push(("resource-stickiness".to_owned(), "1000".to_owned()));
         return;

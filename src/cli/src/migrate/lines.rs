@@ -62,12 +62,23 @@ impl Lines {
         Ok(())
     }
 
-    fn include(&mut self, from: &Path, pattern: &str, depth: usize, at: &Place, report: &mut Report) -> Result<(), String> {
+    fn include(
+        &mut self,
+        from: &Path,
+        pattern: &str,
+        depth: usize,
+        at: &Place,
+        report: &mut Report,
+    ) -> Result<(), String> {
         let pattern = pattern.trim_matches('"');
         let dir = from.parent().unwrap_or(Path::new("."));
         let files = matching(&dir.join(pattern));
         if files.is_empty() {
-            report.differs(at, &format!("include {pattern}"), "there is no such file; keepalived goes on without it, and so does this");
+            report.differs(
+                at,
+                &format!("include {pattern}"),
+                "there is no such file; keepalived goes on without it, and so does this",
+            );
         }
         files.iter().try_for_each(|file| self.file(file, depth + 1, report))
     }
@@ -108,7 +119,9 @@ impl Lines {
             let after = &rest[start + 1..];
             let (name, tail) = match after.strip_prefix('{').and_then(|a| a.split_once('}')) {
                 Some(braced) => braced,
-                None => after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len())),
+                None => {
+                    after.split_at(after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()))
+                }
             };
             // Without braces a name ends at a blank, and is none before anything else.
             let whole = after.starts_with('{') || tail.is_empty() || tail.starts_with(char::is_whitespace);
@@ -174,7 +187,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
         std::fs::create_dir(dir.path().join("d")).expect("made");
-        write("main.conf", "$VIP=10.0.0.1\ninclude d/*.conf\na ${VIP} \"#1\" # no\n@one b\n@two c\n@^two d\n! all\ne $NONE\n");
+        write(
+            "main.conf",
+            "$VIP=10.0.0.1\ninclude d/*.conf\na ${VIP} \"#1\" # no\n@one b\n@two c\n@^two d\n! all\ne $NONE\n",
+        );
         write("d/x.conf", "x $VIP\n");
         write("d/y.txt", "y\n");
         let mut report = Report::default();

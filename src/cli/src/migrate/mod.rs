@@ -123,7 +123,10 @@ pub fn main(args: Vec<OsString>) -> i32 {
 impl Migrate {
     fn run(self) -> Result<i32, Failure> {
         if !wire::pcsd::is_plain(&self.cluster) {
-            return Err(Failure::usage(format!("'{}' is no name for a cluster: expected letters, digits, '-', '_' and '.'", self.cluster)));
+            return Err(Failure::usage(format!(
+                "'{}' is no name for a cluster: expected letters, digits, '-', '_' and '.'",
+                self.cluster
+            )));
         }
         let from = self.source()?;
         let wanted = Wanted {
@@ -168,7 +171,9 @@ impl Migrate {
     fn source(&self) -> Result<From, Failure> {
         let (keepalived, pacemaker) = (Path::new(KEEPALIVED).exists(), self.root.join(COROSYNC).exists());
         match (self.from, &self.file) {
-            (Some(From::Pacemaker), Some(_)) => Err(Failure::usage("with --from pacemaker the files are below --root: expected no FILE")),
+            (Some(From::Pacemaker), Some(_)) => {
+                Err(Failure::usage("with --from pacemaker the files are below --root: expected no FILE"))
+            }
             (Some(from), _) => Ok(from),
             (None, Some(_)) => Ok(From::Keepalived),
             (None, None) if keepalived && pacemaker => {
@@ -190,7 +195,10 @@ fn write(dir: &Path, made: &Made, force: bool) -> Result<Vec<String>, Failure> {
     std::fs::create_dir_all(dir).map_err(|e| cannot(dir, e))?;
     let paths: Vec<PathBuf> = made.files.iter().map(|(name, _)| dir.join(name)).collect();
     if let Some(there) = paths.iter().find(|p| p.exists()).filter(|_| !force) {
-        return Err(error(format!("{} is there already: use --force to replace it, or another directory", there.display())));
+        return Err(error(format!(
+            "{} is there already: use --force to replace it, or another directory",
+            there.display()
+        )));
     }
     for (path, (_, text)) in paths.iter().zip(&made.files) {
         // Passwords of checks and fence devices may stand in them.

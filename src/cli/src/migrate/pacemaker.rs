@@ -17,7 +17,8 @@ const CIB: &str = "var/lib/pacemaker/cib/cib.xml";
 const DIRECTOR: &str = "etc/ha.d/ldirectord.cf";
 const SYSCONFIG: [&str; 2] = ["etc/sysconfig", "etc/default"];
 /// Keys that Pacemaker and the set-up tools write by themselves.
-const WRITTEN: [&str; 5] = ["cluster-infrastructure", "cluster-name", "dc-version", "have-watchdog", "last-lrm-refresh"];
+const WRITTEN: [&str; 5] =
+    ["cluster-infrastructure", "cluster-name", "dc-version", "have-watchdog", "last-lrm-refresh"];
 /// What a key of sysconfig becomes.
 const KEYS: [(&str, &str); 12] = [
     ("PCMK_logfile", "logging { logfile } of corosync.conf"),
@@ -86,13 +87,21 @@ fn corosync(path: &Path, report: &mut Report) -> Result<String, Failure> {
     let open = totem.value("secauth") == Some("off") || totem.value("crypto_cipher").is_none_or(|c| c == "none");
     if open {
         let at = if totem.value("secauth").is_some() { line("secauth") } else { line("totem") };
-        report.differs(&at, "secauth, crypto", "crypto_cipher: aes256, crypto_hash: sha256; the key: bascule corosync-keygen, copied to all");
+        report.differs(
+            &at,
+            "secauth, crypto",
+            "crypto_cipher: aes256, crypto_hash: sha256; the key: bascule corosync-keygen, copied to all",
+        );
         totem.remove("secauth");
         totem.set("crypto_cipher", "aes256");
         totem.set("crypto_hash", "sha256");
     }
     if totem.value("token").is_some() {
-        report.differs(&line("token:"), "token", "kept: without it a dead node is noticed after 120 ms, with it after the token");
+        report.differs(
+            &line("token:"),
+            "token",
+            "kept: without it a dead node is noticed after 120 ms, with it after the token",
+        );
     }
     report.maps(&line("nodelist"), "nodelist", format!("{} nodes, as they are", conf.nodes().count()));
     let new = conf.text();
@@ -160,7 +169,7 @@ fn cib(path: &Path, report: &mut Report) -> Result<Element, Failure> {
     };
     if let Some(properties) = configuration.child_mut("crm_config") {
         for set in properties.elements_mut() {
-            for pair in set.elements_named("nvpair").filter(|p| p.attr("name").is_some_and(|n| WRITTEN.contains(&n))) {
+            for pair in crate::nvpairs::written(set).filter(|p| p.attr("name").is_some_and(|n| WRITTEN.contains(&n))) {
                 report.differs(&at(pair), pair.attr("name").unwrap_or_default(), "left out: it is written anew");
             }
             set.retain_elements(|p| !p.attr("name").is_some_and(|n| WRITTEN.contains(&n)));
@@ -179,16 +188,30 @@ fn element(e: &Element, at: &Place, report: &mut Report) {
             let agent = edit::agent_of(e);
             let what = format!("{} {id} ({agent})", e.name());
             match agent.as_str() {
-                "ocf:pacemaker:remote" => report.cannot(at, &what, "there are no remote nodes: make the host a node, or leave it out"),
-                _ if crate::agents::native_document(&agent).is_some() => report.maps(at, &what, "as it is, by the agent in the program"),
+                "ocf:pacemaker:remote" => {
+                    report.cannot(at, &what, "there are no remote nodes: make the host a node, or leave it out")
+                }
+                _ if crate::agents::native_document(&agent).is_some() => {
+                    report.maps(at, &what, "as it is, by the agent in the program")
+                }
                 _ if edit::agent_is_there(&agent) => report.maps(at, &what, "as it is, by the agent that is installed"),
-                _ => report.differs(at, &what, "as it is; the agent is not installed on this host: it has to be on every node"),
+                _ => report.differs(
+                    at,
+                    &what,
+                    "as it is; the agent is not installed on this host: it has to be on every node",
+                ),
             }
         }
-        "bundle" => report.differs(at, &format!("bundle {id}"), "as it is; containers need podman or docker on every node"),
-        "rsc_location" | "rsc_order" | "rsc_colocation" | "rsc_ticket" | "group" | "clone" | "master" | "template" | "alert"
-        | "fencing-level" | "acl_role" | "acl_target" | "tag" => report.maps(at, &format!("{} {id}", e.name()), "as it is"),
-        "nvpair" if e.attr("name") == Some("remote-node") => report.cannot(at, "remote-node", "there are no guest nodes"),
+        "bundle" => {
+            report.differs(at, &format!("bundle {id}"), "as it is; containers need podman or docker on every node")
+        }
+        "rsc_location" | "rsc_order" | "rsc_colocation" | "rsc_ticket" | "group" | "clone" | "master" | "template"
+        | "alert" | "fencing-level" | "acl_role" | "acl_target" | "tag" => {
+            report.maps(at, &format!("{} {id}", e.name()), "as it is")
+        }
+        _ if crate::nvpairs::names(e, "remote-node") => {
+            report.cannot(at, "remote-node", "there are no guest nodes")
+        }
         _ => {}
     }
 }
@@ -224,12 +247,20 @@ fn director(path: &Path, report: &mut Report) -> Result<Option<String>, Failure>
                 report.maps(&Place::new(&shown, v.line), &what, "as it is");
             }
             for w in &accepted.warnings {
-                report.differs(&Place::new(&shown, w.line), &w.found, format!("{} {}", w.expected, w.cure).trim().to_owned());
+                report.differs(
+                    &Place::new(&shown, w.line),
+                    &w.found,
+                    format!("{} {}", w.expected, w.cure).trim().to_owned(),
+                );
             }
         }
         Err(refused) => {
             for e in &refused.errors {
-                report.cannot(&Place::new(&shown, e.line), &e.found, format!("expected {} {}", e.expected, e.cure).trim().to_owned());
+                report.cannot(
+                    &Place::new(&shown, e.line),
+                    &e.found,
+                    format!("expected {} {}", e.expected, e.cure).trim().to_owned(),
+                );
             }
         }
     }
@@ -245,7 +276,9 @@ fn sysconfig(path: &Path, report: &mut Report) {
     let shown = path.display().to_string();
     for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes).lines()) {
         let line = line.trim().trim_start_matches("export ");
-        let Some((key, value)) = line.split_once('=').filter(|(k, _)| !k.starts_with('#') && !k.is_empty()) else { continue };
+        let Some((key, value)) = line.split_once('=').filter(|(k, _)| !k.starts_with('#') && !k.is_empty()) else {
+            continue;
+        };
         if value.trim_matches('"').is_empty() {
             continue;
         }

@@ -92,7 +92,13 @@ impl Report {
             let _ = writeln!(out, "{file}");
             for row in rows {
                 let found: String = row.found.chars().take(SHOWN).collect();
-                let _ = writeln!(out, "  {:>5}  {:<8} {found}\n                  {}", row.at.line, row.fate.word(), row.becomes);
+                let _ = writeln!(
+                    out,
+                    "  {:>5}  {:<8} {found}\n                  {}",
+                    row.at.line,
+                    row.fate.word(),
+                    row.becomes
+                );
             }
         }
         out + &self.summary()

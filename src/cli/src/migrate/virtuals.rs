@@ -38,7 +38,11 @@ pub fn services(all: &[Stmt], mail: &str, report: &mut Report) -> Vec<Service> {
     let mut groups = Groups::new();
     for group in all.iter().filter(|s| s.keyword() == "virtual_server_group") {
         let targets: Vec<Target> = group.body().iter().flat_map(|s| target_line(s, report)).collect();
-        report.maps(&group.at, &group.shown(), format!("{} virtual services for each virtual_server of it", targets.len()));
+        report.maps(
+            &group.at,
+            &group.shown(),
+            format!("{} virtual services for each virtual_server of it", targets.len()),
+        );
         groups.insert(group.value().to_owned(), targets);
     }
     let of = all.iter().filter(|s| s.keyword() == "virtual_server");
@@ -131,7 +135,9 @@ fn virtual_server(stmt: &Stmt, groups: &Groups, mail: &str, report: &mut Report)
             }
         }
         [addr] => addr.parse().ok().map(|a| Target::Place(a, 0)).into_iter().collect(),
-        [addr, port] => addr.parse().ok().zip(port.parse().ok()).map(|(a, p)| Target::Place(a, p)).into_iter().collect(),
+        [addr, port] => {
+            addr.parse().ok().zip(port.parse().ok()).map(|(a, p)| Target::Place(a, p)).into_iter().collect()
+        }
         _ => Vec::new(),
     };
     if targets.is_empty() {
@@ -216,17 +222,7 @@ fn line<'a>(s: &'a Stmt, mail: &str, r: &mut Reading<'a>, report: &mut Report) {
             }
             None => report.cannot(&s.at, &shown, "expected seconds"),
         },
-        "persistence_timeout" => match value.parse() {
-            Ok(0) => report.differs(&s.at, &shown, "no persistence (keepalived complains of the 0, and has none either)"),
-            Ok(time) => {
-                said(format!("persistent = {time}"));
-                r.persistent = Some(time);
-            }
-            Err(_) => {
-                said(format!("persistent = {PERSISTENCE_S}"));
-                r.persistent = Some(PERSISTENCE_S);
-            }
-        },
+        "persistence_timeout" => persistence(s, r, report),
         "persistence_granularity" => {
             said(format!("netmask = {value}"));
             r.granularity = Some(value.to_owned());
@@ -245,7 +241,9 @@ fn line<'a>(s: &'a Stmt, mail: &str, r: &mut Reading<'a>, report: &mut Report) {
         }
         "alpha" => said("a server gets no weight before a passed check".to_owned()),
         "retry" => r.defaults.retry = value.parse().ok().inspect(|n| said(format!("failurecount = {}", n + 1))),
-        "connect_timeout" => r.defaults.timeout = checks::seconds(value).inspect(|t| said(format!("checktimeout = {t}"))),
+        "connect_timeout" => {
+            r.defaults.timeout = checks::seconds(value).inspect(|t| said(format!("checktimeout = {t}")))
+        }
         "weight" => r.weight = value.parse().unwrap_or(1),
         "inhibit_on_failure" => {
             said("quiescent = yes".to_owned());
@@ -259,6 +257,19 @@ fn line<'a>(s: &'a Stmt, mail: &str, r: &mut Reading<'a>, report: &mut Report) {
         }
         "real_server" => {}
         _ => odd(s, report),
+    }
+}
+
+fn persistence(s: &Stmt, r: &mut Reading<'_>, report: &mut Report) {
+    match s.value().parse() {
+        Ok(0) => {
+            report.differs(&s.at, &s.shown(), "no persistence (keepalived complains of the 0, and has none either)");
+        }
+        time => {
+            let time = time.unwrap_or(PERSISTENCE_S);
+            report.maps(&s.at, &s.shown(), format!("persistent = {time}"));
+            r.persistent = Some(time);
+        }
     }
 }
 
@@ -278,21 +289,33 @@ fn odd(s: &Stmt, report: &mut Report) {
     match s.keyword() {
         "net_mask" => report.differs(&s.at, &shown, "left out: keepalived does not know it either"),
         "nat_mask" => report.differs(&s.at, &shown, "left out: it has had no meaning for long"),
-        "ha_suspend" => report.differs(&s.at, &shown, "left out: the table is in the group of its addresses; the standby checks as well"),
+        "ha_suspend" => report.differs(
+            &s.at,
+            &shown,
+            "left out: the table is in the group of its addresses; the standby checks as well",
+        ),
         "delay_before_retry" => report.differs(&s.at, &shown, "left out: the next check comes after checkinterval"),
         "warmup" => report.differs(&s.at, &shown, "left out: checks are spread anyway"),
         "snmp_name" => report.differs(&s.at, &shown, "left out: metrics name the service by its address"),
         "smtp_alert" | "no_smtp_alert" => report.differs(&s.at, &shown, "no mail from this service"),
         "quorum" if s.value() == "1" => report.maps(&s.at, &shown, "the fallback comes when no server is up"),
         "quorum" => report.cannot(&s.at, &shown, "the fallback comes when no server is up, not before"),
-        "hysteresis" => report.differs(&s.at, &shown, "left out: see quorum; flaps of a server: flapchanges, flapwindow, flaphold"),
+        "hysteresis" => {
+            report.differs(&s.at, &shown, "left out: see quorum; flaps of a server: flapchanges, flapwindow, flaphold")
+        }
         "quorum_up" | "quorum_down" => {
-            report.cannot(&s.at, &shown, "fallbackcommand runs with 'start' and 'stop' when the fallback comes and goes");
+            report.cannot(
+                &s.at,
+                &shown,
+                "fallbackcommand runs with 'start' and 'stop' when the fallback comes and goes",
+            );
         }
         "omega" => report.differs(&s.at, &shown, "left out: cleanstop says what a director that stops leaves"),
         "persistence_engine" => report.cannot(&s.at, &shown, "persistence is by the client's address"),
         "ip_family" => report.maps(&s.at, &shown, "virtual or virtual6"),
-        "sorry_server_inhibit" => report.differs(&s.at, &shown, "left out: the fallback is taken out when a server is back"),
+        "sorry_server_inhibit" => {
+            report.differs(&s.at, &shown, "left out: the fallback is taken out when a server is back")
+        }
         _ => report.cannot(&s.at, &shown, "not known within virtual_server"),
     }
 }
@@ -313,7 +336,11 @@ fn written(stmt: &Stmt, target: &Target, r: &Reading<'_>, report: &mut Report) -
         }
     };
     if port == 0 && addr.is_some() {
-        report.cannot(&stmt.at, &stmt.shown(), "a service of all ports is one by a mark: fwmark here, and ocf:bascule:fwmark in the group");
+        report.cannot(
+            &stmt.at,
+            &stmt.shown(),
+            "a service of all ports is one by a mark: fwmark here, and ocf:bascule:fwmark in the group",
+        );
         return None;
     }
     let (mut check, mut inhibited) = (None::<(Check, Place)>, 0);
@@ -358,7 +385,11 @@ fn finish(
     block.set("checkinterval", r.delay.clone().unwrap_or_else(|| DELAY_S.to_owned()));
     let quiet = reals > 0 && inhibited == reals;
     if inhibited > 0 && !quiet {
-        report.cannot(&stmt.at, &stmt.shown(), "inhibit_on_failure of some servers: quiescent is of the whole service; taken as no");
+        report.cannot(
+            &stmt.at,
+            &stmt.shown(),
+            "inhibit_on_failure of some servers: quiescent is of the whole service; taken as no",
+        );
     }
     block.set("quiescent", if quiet { "yes" } else { "no" });
     if let Some(time) = r.persistent {
@@ -378,7 +409,9 @@ fn finish(
                 let name = if block.is_v6 { "fallback6" } else { "fallback" };
                 // On the director itself nothing is forwarded.
                 let method = if addr.is_loopback() { "gate" } else { r.sorry_method.unwrap_or(r.method) };
-                block.lines.push((if name == "fallback" { "fallback" } else { "fallback6" }, format!("{place} {method}")));
+                block
+                    .lines
+                    .push((if name == "fallback" { "fallback" } else { "fallback6" }, format!("{place} {method}")));
             }
             false => report.cannot(&s.at, &s.shown(), "a fallback of the other family"),
         }
@@ -386,7 +419,13 @@ fn finish(
 }
 
 /// The line of a server, its check, and whether it stays in the table when it is down.
-fn real(s: &Stmt, port: u16, block: &Block, r: &Reading<'_>, report: &mut Report) -> Option<(String, Option<Check>, bool)> {
+fn real(
+    s: &Stmt,
+    port: u16,
+    block: &Block,
+    r: &Reading<'_>,
+    report: &mut Report,
+) -> Option<(String, Option<Check>, bool)> {
     let addr: Option<IpAddr> = s.value().parse().ok();
     let Some(addr) = addr.filter(|a| a.is_ipv6() == block.is_v6) else {
         report.cannot(&s.at, &s.shown(), "expected an address of the service's family");

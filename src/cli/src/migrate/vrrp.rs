@@ -40,14 +40,40 @@ pub struct Instance {
 
 /// What takes VRRP's place: the ring, and its own ways to announce.
 const RING: [&str; 24] = [
-    "advert_int", "authentication", "mcast_src_ip", "native_ipv6", "version", "use_vmac", "vmac_xmit_base", "use_ipvlan",
-    "strict_mode", "check_unicast_src", "unicast_fault_no_peer", "old_unicast_checksum", "higher_prio_send_advert", "lower_prio_no_advert",
-    "down_timer_adverts", "skip_check_adv_addr", "accept", "no_accept", "debug", "linkbeat_use_polling", "mcast_dst_ip",
-    "vmac_garp_intvl", "kernel_rx_buf_size", "unicast_ttl",
+    "advert_int",
+    "authentication",
+    "mcast_src_ip",
+    "native_ipv6",
+    "version",
+    "use_vmac",
+    "vmac_xmit_base",
+    "use_ipvlan",
+    "strict_mode",
+    "check_unicast_src",
+    "unicast_fault_no_peer",
+    "old_unicast_checksum",
+    "higher_prio_send_advert",
+    "lower_prio_no_advert",
+    "down_timer_adverts",
+    "skip_check_adv_addr",
+    "accept",
+    "no_accept",
+    "debug",
+    "linkbeat_use_polling",
+    "mcast_dst_ip",
+    "vmac_garp_intvl",
+    "kernel_rx_buf_size",
+    "unicast_ttl",
 ];
 const ANNOUNCE: [&str; 8] = [
-    "garp_master_delay", "garp_master_repeat", "garp_lower_prio_delay", "garp_lower_prio_repeat", "garp_master_refresh",
-    "garp_master_refresh_repeat", "garp_extra_if", "garp_interval",
+    "garp_master_delay",
+    "garp_master_repeat",
+    "garp_lower_prio_delay",
+    "garp_lower_prio_repeat",
+    "garp_master_refresh",
+    "garp_master_refresh_repeat",
+    "garp_extra_if",
+    "garp_interval",
 ];
 
 pub fn instances(all: &[Stmt], report: &mut Report) -> Vec<Instance> {
@@ -171,7 +197,9 @@ fn address(s: &Stmt, interface: &str, report: &mut Report) -> Option<Address> {
         match word {
             "dev" => found.interface = words.next().unwrap_or_default().to_owned(),
             "label" => found.label = words.next().unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned(),
-            "brd" | "broadcast" | "scope" | "preferred_lft" | "peer" | "metric" => left_out.push(format!("{word} {}", words.next().unwrap_or_default())),
+            "brd" | "broadcast" | "scope" | "preferred_lft" | "peer" | "metric" => {
+                left_out.push(format!("{word} {}", words.next().unwrap_or_default()))
+            }
             other => left_out.push(other.to_owned()),
         }
     }
@@ -200,7 +228,11 @@ fn route(s: &Stmt, report: &mut Report) -> Option<Route> {
             "src" | "from" => route.source = next(),
             "table" => route.table = next(),
             "blackhole" | "unreachable" | "prohibit" | "nexthop" | "or" => {
-                report.cannot(&s.at, &s.shown(), format!("a route with '{word}' belongs to the host's network configuration"));
+                report.cannot(
+                    &s.at,
+                    &s.shown(),
+                    format!("a route with '{word}' belongs to the host's network configuration"),
+                );
                 return None;
             }
             word if route.destination.is_empty() && (word == "default" || word.contains(['.', ':'])) => {
@@ -225,8 +257,10 @@ pub fn groups(all: &[Stmt], instances: &[Instance], report: &mut Report) -> Vec<
     let mut groups = Vec::new();
     let mut taken: Vec<&str> = Vec::new();
     for s in all.iter().filter(|s| s.keyword() == "vrrp_sync_group") {
-        let names: Vec<&str> = s.child("group").into_iter().flat_map(|g| g.body()).flat_map(|n| &n.words).map(String::as_str).collect();
-        let members: Vec<Instance> = names.iter().filter_map(|n| instances.iter().find(|i| i.name == *n)).cloned().collect();
+        let names: Vec<&str> =
+            s.child("group").into_iter().flat_map(|g| g.body()).flat_map(|n| &n.words).map(String::as_str).collect();
+        let members: Vec<Instance> =
+            names.iter().filter_map(|n| instances.iter().find(|i| i.name == *n)).cloned().collect();
         for name in names.iter().filter(|n| !instances.iter().any(|i| i.name == **n)) {
             report.cannot(&s.at, &s.shown(), format!("there is no vrrp_instance {name}"));
         }
@@ -235,9 +269,15 @@ pub fn groups(all: &[Stmt], instances: &[Instance], report: &mut Report) -> Vec<
             match line.keyword() {
                 "group" => report.maps(&line.at, &line.shown(), "members of the group"),
                 keyword if keyword.starts_with("notify") => notify(line, report),
-                "global_tracking" | "sync_group_tracking_weight" => report.differs(&line.at, &line.shown(), "left out: a group moves as a whole"),
+                "global_tracking" | "sync_group_tracking_weight" => {
+                    report.differs(&line.at, &line.shown(), "left out: a group moves as a whole")
+                }
                 "smtp_alert" => report.differs(&line.at, &line.shown(), "mail of fail-overs: pcs alert create"),
-                _ => report.cannot(&line.at, &line.shown(), "what is tracked becomes rules and members: see the instances"),
+                _ => report.cannot(
+                    &line.at,
+                    &line.shown(),
+                    "what is tracked becomes rules and members: see the instances",
+                ),
             }
         }
         taken.extend(names);

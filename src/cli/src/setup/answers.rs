@@ -70,7 +70,10 @@ pub const ARBITRATOR_PORT: u16 = 5403;
 fn address(text: &str) -> Result<IpAddr, String> {
     let usable = |a: &IpAddr| !a.is_unspecified() && !a.is_multicast();
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().filter(usable).ok_or_else(|| format!("'{text}' is no address: expected one like 192.0.2.1 or 2001:db8::1"))
+    bare.parse()
+        .ok()
+        .filter(usable)
+        .ok_or_else(|| format!("'{text}' is no address: expected one like 192.0.2.1 or 2001:db8::1"))
 }
 
 fn number<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
@@ -91,7 +94,9 @@ pub fn interface(text: &str) -> Result<String, String> {
         && text.chars().all(|c| c.is_ascii_graphic() && c != '/' && c != '@');
     match fits {
         true => Ok(text.to_owned()),
-        false => Err(format!("'{text}' is no interface: expected a name like eth0, of up to {MAX_INTERFACE} characters")),
+        false => {
+            Err(format!("'{text}' is no interface: expected a name like eth0, of up to {MAX_INTERFACE} characters"))
+        }
     }
 }
 
@@ -156,13 +161,19 @@ pub fn arbitrator(text: &str) -> Result<(String, u16), String> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     match wire::pcsd::is_plain(bare) {
         true => Ok((bare.to_owned(), at)),
-        false => Err(format!("'{text}' is no host: expected a name or an address, and :PORT where it is not {ARBITRATOR_PORT}")),
+        false => Err(format!(
+            "'{text}' is no host: expected a name or an address, and :PORT where it is not {ARBITRATOR_PORT}"
+        )),
     }
 }
 
 /// `NODE:AGENT[,NAME=VALUE...]`.
 pub fn fence(text: &str) -> Result<Fence, String> {
-    let form = || format!("'{text}': expected NODE:AGENT,NAME=VALUE,... like d1:fence_ipmilan,ip=10.0.0.1,username=admin,password=…");
+    let form = || {
+        format!(
+            "'{text}': expected NODE:AGENT,NAME=VALUE,... like d1:fence_ipmilan,ip=10.0.0.1,username=admin,password=…"
+        )
+    };
     let (node, rest) = text.split_once(':').ok_or_else(form)?;
     let mut parts = rest.split(',');
     let agent = parts.next().filter(|a| !a.is_empty()).ok_or_else(form)?;
@@ -205,7 +216,10 @@ impl Answers {
                 return Err(format!("{} is named twice", node.name));
             }
             if node.addresses.len() != self.nodes[0].addresses.len() {
-                return Err(format!("{} has another number of addresses than {}: one for each link", node.name, self.nodes[0].name));
+                return Err(format!(
+                    "{} has another number of addresses than {}: one for each link",
+                    node.name, self.nodes[0].name
+                ));
             }
             let others = self.nodes[..at].iter().flat_map(|n| &n.addresses);
             if let Some(both) = others.clone().find(|a| node.addresses.contains(a)) {
@@ -219,7 +233,10 @@ impl Answers {
     pub fn fit_vips(&self) -> Result<(), String> {
         for (at, vip) in self.vips.iter().chain(&self.gateway).enumerate() {
             if let Some(node) = self.nodes.iter().find(|n| n.addresses.contains(&vip.addr)) {
-                return Err(format!("{} is {}'s own address: a virtual address belongs to no host", vip.addr, node.name));
+                return Err(format!(
+                    "{} is {}'s own address: a virtual address belongs to no host",
+                    vip.addr, node.name
+                ));
             }
             if self.vips.iter().take(at).any(|v| v.addr == vip.addr) {
                 return Err(format!("{} is named twice", vip.addr));
@@ -281,7 +298,9 @@ impl Answers {
         }
         let without = self.nodes.iter().find(|n| !self.fences.iter().any(|f| f.node == n.name));
         match without.filter(|_| !self.fences.is_empty()) {
-            Some(node) => Err(format!("{} has no fence device: expected one for each director, or none at all", node.name)),
+            Some(node) => {
+                Err(format!("{} has no fence device: expected one for each director, or none at all", node.name))
+            }
             None => Ok(()),
         }
     }

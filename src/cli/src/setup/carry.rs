@@ -86,7 +86,9 @@ fn secret(host: &str, login: &LogIn) -> Result<Secret, Failure> {
     let text = match (login.tokens.get(host), &login.password_file) {
         (Some(file), _) => first_line(file)?,
         (None, Some(file)) => first_line(file)?,
-        (None, None) => hosts::ask(&format!("Password of {USER} on {host}, or what 'bascule pcsd token' prints there: "), false)?,
+        (None, None) => {
+            hosts::ask(&format!("Password of {USER} on {host}, or what 'bascule pcsd token' prints there: "), false)?
+        }
     };
     Ok(match Token::parse(&text) {
         Some(token) => Secret::Token(token),
@@ -101,8 +103,11 @@ pub fn director_files_are_free(files: &Files, force: bool) -> Result<(), Failure
     let told: Told<Host> = hosts::ask_all(&talker, &targets, path::HOST, &(), LOOK_WITHIN)?;
     let told = hosts::all_good(told).map_err(|wrong| error(wrong.join("; ")))?;
     let ours = sha256(files.director.text().as_bytes());
-    let others: Vec<String> =
-        told.into_iter().filter(|(_, h)| h.director.as_ref().is_some_and(|d| *d != ours)).map(|(name, _)| name).collect();
+    let others: Vec<String> = told
+        .into_iter()
+        .filter(|(_, h)| h.director.as_ref().is_some_and(|d| *d != ours))
+        .map(|(name, _)| name)
+        .collect();
     match others.is_empty() || force {
         true => Ok(()),
         false => Err(error(format!(
@@ -153,7 +158,8 @@ fn wait(source: &Source) -> Result<String, Failure> {
                 let why = f.exit_reason.as_deref().unwrap_or("no reason was given");
                 format!("{} {} on {}: {why}", f.resource, f.operation, f.node)
             });
-            let details = still.chain(failed).chain(["bascule doctor and bascule explain director tell more".to_owned()]);
+            let details =
+                still.chain(failed).chain(["bascule doctor and bascule explain director tell more".to_owned()]);
             return Err(Failure {
                 details: details.collect(),
                 ..error("the cluster is set up, but the group 'director' does not run yet")

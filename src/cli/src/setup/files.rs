@@ -58,7 +58,8 @@ fn services(answers: &Answers) -> File {
     };
     for vip in &answers.vips {
         for port in &answers.ports {
-            let mut block = Block { key: cf::place(vip.addr, port.number), is_v6: vip.addr.is_ipv6(), ..Block::default() };
+            let mut block =
+                Block { key: cf::place(vip.addr, port.number), is_v6: vip.addr.is_ipv6(), ..Block::default() };
             let own = answers.servers.iter().filter(|s| s.addr.is_ipv4() == vip.addr.is_ipv4());
             block.reals = own.map(|s| real(s, *port, answers.method())).collect();
             check(answers, *port, &mut block);

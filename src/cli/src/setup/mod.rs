@@ -95,7 +95,11 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let answers = answers(matches)?;
     let director_file = crate::hosts::places().director;
     let files = files::files(&answers, &director_file, is("force"))?;
-    let shown = if is("json") { document(&answers, &files) } else { text(&answers, &files, &director_file.display().to_string()) };
+    let shown = if is("json") {
+        document(&answers, &files)
+    } else {
+        text(&answers, &files, &director_file.display().to_string())
+    };
     if is("dry-run") {
         put(&shown);
         return Ok(());
@@ -140,7 +144,8 @@ fn answers(matches: &ArgMatches) -> Result<Answers, Failure> {
         }
         if !given.is_empty() {
             let given = given.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(" ");
-            (question.take)(&mut answers, &given).map_err(|why| Failure::usage(format!("--{}: {why}", question.option)))?;
+            (question.take)(&mut answers, &given)
+                .map_err(|why| Failure::usage(format!("--{}: {why}", question.option)))?;
             continue;
         }
         match (matches.get_flag("yes"), (question.default)(&answers)) {
@@ -210,7 +215,10 @@ fn text(answers: &Answers, files: &Files, director: &str) -> String {
     let mut notes = vec![format!("a new key goes to {names} as {}", places.authkey.display())];
     notes.push("the cluster is started, and starts with the hosts".to_owned());
     if answers.arbitrator.is_some() {
-        notes.push("the arbitrator is asked without TLS; certificates: bascule corosync-qdevice-net-certutil --help".to_owned());
+        notes.push(
+            "the arbitrator is asked without TLS; certificates: bascule corosync-qdevice-net-certutil --help"
+                .to_owned(),
+        );
     }
     if answers.fences.is_empty() {
         notes.push(

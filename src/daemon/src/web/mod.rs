@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /`, `/app.js`, `/style.css`, `/icon.svg` | the page, which is in the program and asks no other host |
+//! | `GET /manual`, `/manual/TOPIC` | the manual |
 //! | `POST /web/login` | `{"user", "password"}`, or `{"token"}`: a session's cookie |
 //! | `POST /web/logout` | ends it |
 //! | `GET /web/me` | who has logged in, and whether this user may act on this host |
@@ -14,6 +15,7 @@
 
 mod actions;
 mod history;
+mod manual;
 mod session;
 mod state;
 mod watch;
@@ -114,7 +116,7 @@ impl Web {
 
     /// Whether a request is for the page.
     pub fn has(path: &str) -> bool {
-        path.starts_with("/web/") || ASSETS.iter().any(|a| a.path == path)
+        path.starts_with("/web/") || path.starts_with(manual::PATH) || ASSETS.iter().any(|a| a.path == path)
     }
 
     /// `check` says which user somebody is who wants to log in; `audit` hears of each change: user, outcome, what.
@@ -128,6 +130,7 @@ impl Web {
         F: Future<Output = Result<String, NotIn>>,
     {
         let mut reply = match (request.method().clone(), request.uri().path()) {
+            (Method::GET, path) if path.starts_with(manual::PATH) => of_the_manual(path),
             (Method::GET, path) if !path.starts_with("/web/") => asset(path),
             (Method::POST, "/web/login") => self.log_in(request, check).await,
             _ => match self.sessions.user(cookies(request.headers())) {
@@ -207,6 +210,16 @@ impl Web {
 
 fn cookies(headers: &HeaderMap) -> Option<&str> {
     headers.get(COOKIE).and_then(|c| c.to_str().ok())
+}
+
+fn of_the_manual(path: &str) -> Reply {
+    let Some(text) = manual::page(path) else {
+        return failure(StatusCode::NOT_FOUND, "there is no such chapter");
+    };
+    let mut reply = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    reply
 }
 
 fn asset(path: &str) -> Reply {
