@@ -33,15 +33,16 @@ fn blocks() -> Vec<(String, bool, String)> {
 
 /// In a directory of the host's, as a shell runs it.
 async fn shell(site: &Site, host: &str, lines: &str) -> Said {
-    let mut command = site.command(host, &[]);
+    let command = site.command(host, &[]);
     // The host's own command line, with a shell in the program's place.
     let args: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
     let mut own = tokio::process::Command::new(command.as_std().get_program());
     own.args(args.iter().filter(|a| *a != BASCULE)).args(["sh", "-e", "-c"]);
     for (name, value) in command.as_std().get_envs() {
-        value.map(|v| own.env(name, v));
+        if let Some(value) = value {
+            own.env(name, value);
+        }
     }
-    drop(command.kill_on_drop(true));
     own.arg(format!("cd {}; {lines}", site.path(host, "home").display()));
     own.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", site.path(host, "bin").display()));
     own.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -64,8 +65,8 @@ async fn every_block_of_the_manual_works_as_typed() {
     };
     let sample = |name: &str| std::fs::read_to_string(samples.join(name)).expect("a sample");
     put("hacluster.password", PASSWORD.to_owned());
-    let keepalived = sample("tests/golden/migrate/two-masters.conf");
-    put("keepalived-d2.conf", keepalived.replace("priority 110", "priority 50"));
+    let keepalived = sample("tests/golden/migrate/dr-web-tcp.conf");
+    put("keepalived-d2.conf", keepalived.replace("priority 100", "priority 50"));
     put("keepalived.conf", keepalived);
     put("old/etc/corosync/corosync.conf", sample("configs/corosync/two-directors.conf"));
     put("old/var/lib/pacemaker/cib/cib.xml", sample("configs/topologies/direct/cib.xml"));

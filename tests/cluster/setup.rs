@@ -60,7 +60,8 @@ async fn a_pair_is_built_by_answers() {
     }
     let active = holder(&site, VIP).await;
     assert_eq!(active.len(), 1, "{active:?}");
-    let status = site.good(&active[0], "ldirectord --run-dir /nonexistent status --json").await;
+    let file = site.path(&active[0], "etc").join("ldirectord.cf").display().to_string();
+    let status = site.good(&active[0], &format!("ldirectord --run-dir /nonexistent {file} status --json")).await;
     assert!(status.out.contains("tcp:10.77.0.100:80"), "{}", status.out);
     let status = site.good("n2", "crm_mon -1").await;
     assert!(status.out.contains("Online: [ n1 n2 ]") && status.out.contains("director-settings-all"), "{}", status.out);

@@ -3,7 +3,7 @@
 
 use super::answers::Answers;
 use super::files::Files;
-use crate::edit::{edit, error};
+use crate::edit::{edit, error, set_pairs};
 use crate::hosts::{self, Answers as Told, Book, Secret, Talker, log_in};
 use crate::pcs;
 use crate::source::{Failure, Source};
@@ -132,7 +132,10 @@ pub fn build(files: &Files) -> Result<String, Failure> {
 fn load(source: &Source, files: &Files) -> Result<(), Failure> {
     let wanted = files.cib.element();
     edit(source, |configuration| {
-        for part in ["crm_config", "resources", "constraints", "rsc_defaults"] {
+        // What the cluster has written of itself stays.
+        let properties = configuration.child_or_insert("crm_config");
+        set_pairs(properties, "cluster_property_set", "cib-bootstrap-options", &files.cib.properties);
+        for part in ["resources", "constraints", "rsc_defaults"] {
             let Some(new) = wanted.child(part) else { continue };
             configuration.retain_elements(|e| e.name() != part);
             configuration.push(new.clone());
