@@ -79,7 +79,7 @@ impl Site {
         command.env("COROSYNC_TOTEM_AUTHKEY_FILE", etc.join("authkey"));
         command.env("BASCULE_STATE_DIR", self.path(host, "state")).env("BASCULE_RUN_DIR", self.path(host, "run"));
         command.env("HA_VARRUN", self.path(host, "var")).env("HA_RSCTMP", self.path(host, "var"));
-        command.env("BASCULE_DIRECTOR_FILE", etc.join("ldirectord.cf"));
+        command.env("BASCULE_HA_DIR", &etc);
         command.env("BASCULE_SERVICES", "direct").envs(self.more.iter().copied()).stdin(Stdio::null());
         command
     }

@@ -52,6 +52,7 @@ mod nvpairs;
 mod overview;
 mod patchset;
 mod pcs;
+mod renew;
 mod report;
 mod restart;
 mod setup;
@@ -111,6 +112,7 @@ pub const APPLETS: &[Applet] = &[
     applet("metrics", "show what monitoring collects of this node, or serve it", metrics::main),
     applet("migrate", "turn keepalived's or Pacemaker's files into ours, with a report", migrate::main),
     applet("pcs", "configure and control the cluster, in pcs's words", pcs::main),
+    applet("renew", "restart this node after an upgrade, without stopping what it runs", renew::main),
     applet("setup", "build a pair of directors, by questions or options", setup::main),
     applet("stonith_admin", "fence nodes, see fence devices, levels and what was fenced", stonith_admin::main),
     applet("top", "show the whole cluster on the terminal, live", top::main),
@@ -165,6 +167,7 @@ const COMMANDS: &[Tree] = &[
     ("manual", manual::Manual::command),
     ("metrics", metrics::Metrics::command),
     ("migrate", migrate::Migrate::command),
+    ("renew", renew::Renew::command),
     ("setup", setup::tree),
     ("top", top::Top::command),
     ("stonith_admin", stonith_admin::StonithAdmin::command),

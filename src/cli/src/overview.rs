@@ -17,6 +17,7 @@ const TOPICS: [(&str, &[&str]); 7] = [
             "setup",
             "migrate",
             "node",
+            "renew",
             "plan",
             "corosync-keygen",
             "corosync-quorumtool",

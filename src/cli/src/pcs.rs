@@ -5,6 +5,7 @@
 
 mod acl;
 mod alert;
+mod backup;
 mod booth;
 mod bundle;
 mod cluster;
@@ -162,6 +163,8 @@ fn perform(source: &Source, line: &Line) -> Result<(String, i32), Failure> {
         ["qdevice", rest @ ..] if !matches!(rest, ["net-client" | "sign-net-cert-request", ..]) => {
             qdevice::run(line, rest)?
         }
+        ["config", "backup", rest @ ..] => backup::backup(source, line, rest)?,
+        ["config", "restore", rest @ ..] => backup::restore(line, rest)?,
         ["config", ..] => cluster::config(source, line)?,
         [elsewhere, ..] => return Err(cluster::elsewhere(elsewhere)),
         [] => table::TABLE.usage(&[]),

@@ -28,4 +28,5 @@ pub mod relay;
 pub mod secrets;
 pub mod service;
 pub mod settings;
+pub mod state;
 pub mod watchdog;

@@ -270,8 +270,20 @@ impl Plan {
             steps.push(Step { at_ms: QUIET_MS, for_ms: 0, deed: grant });
         }
         let largest = Vec::new();
-        let mut plan =
-            Plan { seed, kind, nodes, spares, links, largest, arbitrator, two_node, wait_for_all, older, configuration, steps };
+        let mut plan = Plan {
+            seed,
+            kind,
+            nodes,
+            spares,
+            links,
+            largest,
+            arbitrator,
+            two_node,
+            wait_for_all,
+            older,
+            configuration,
+            steps,
+        };
         if chains {
             wider::added(&mut plan);
             wider::contests(&mut plan);

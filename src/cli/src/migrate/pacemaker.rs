@@ -209,9 +209,7 @@ fn element(e: &Element, at: &Place, report: &mut Report) {
         | "alert" | "fencing-level" | "acl_role" | "acl_target" | "tag" => {
             report.maps(at, &format!("{} {id}", e.name()), "as it is")
         }
-        _ if crate::nvpairs::names(e, "remote-node") => {
-            report.cannot(at, "remote-node", "there are no guest nodes")
-        }
+        _ if crate::nvpairs::names(e, "remote-node") => report.cannot(at, "remote-node", "there are no guest nodes"),
         _ => {}
     }
 }

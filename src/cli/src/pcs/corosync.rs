@@ -132,8 +132,11 @@ fn read(path: &Path) -> Result<Section, Failure> {
         };
         error(format!("Unable to read Corosync configuration '{shown}': {why}: '{shown}'"))
     })?;
-    file::parse(&String::from_utf8_lossy(&bytes))
-        .map_err(|why| error(format!("Unable to parse corosync config: {why}")))
+    parsed(&bytes)
+}
+
+pub(super) fn parsed(bytes: &[u8]) -> Result<Section, Failure> {
+    file::parse(&String::from_utf8_lossy(bytes)).map_err(|why| error(format!("Unable to parse corosync config: {why}")))
 }
 
 fn write(path: &Path, conf: &Section) -> Result<String, Failure> {

@@ -14,6 +14,8 @@ pub const TABLE: Table = Table {
         "status nodes corosync/both | !-f",
         "config | --corosync_conf=",
         "config show | --corosync_conf=",
+        "config backup [FILE] | --force !-f",
+        "config restore [FILE] | --local --request-timeout= !-f",
         "resource",
         "resource status/show",
         "resource config [ID...] | --output-format=",

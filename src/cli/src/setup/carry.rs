@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wire::pcsd::{Destination, FileBody, Host, Kind, PORT, Token, USER, path, sha256};
+use wire::pcsd::{DIRECTOR_FILE, Destination, FileBody, Host, Kind, PORT, Token, USER, path, sha256};
 
 const LOOK_WITHIN: Duration = Duration::from_secs(15);
 const ARBITRATOR_WITHIN: Duration = Duration::from_secs(3);
@@ -119,7 +119,8 @@ pub fn director_files_are_free(files: &Files, force: bool) -> Result<(), Failure
 
 /// Files, nodes, resources; what runs where at the end.
 pub fn build(files: &Files) -> Result<String, Failure> {
-    let director = FileBody::of(Kind::Director, files.director.text().as_bytes());
+    let content = files.director.text();
+    let director = FileBody { name: DIRECTOR_FILE.to_owned(), ..FileBody::of(Kind::Director, content.as_bytes()) };
     pcs::setup::carry_out(&files.line, &files.cluster, vec![director])?;
     let source = Source::open();
     load(&source, files).map_err(|why| Failure {

@@ -93,7 +93,7 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let is = |name: &str| matches.get_flag(name);
     let login = log_in(matches)?;
     let answers = answers(matches)?;
-    let director_file = crate::hosts::places().director;
+    let director_file = crate::hosts::places().director();
     let files = files::files(&answers, &director_file, is("force"))?;
     let shown = if is("json") {
         document(&answers, &files)

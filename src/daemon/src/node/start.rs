@@ -43,6 +43,14 @@ enum StartError {
     Ring(#[from] ring::StartError),
     #[error("{0}")]
     Cib(String),
+    #[error(
+        "{dir} was written by {by}, which is newer than this program (bascule {own}, form {form}): nothing was changed. Either install \
+         that version again; or restore the back-up that was made before the upgrade (pcs config restore --local FILE); or let this node \
+         take everything from the others: pcs cluster destroy here, then pcs cluster node add on one of them",
+        own = env!("CARGO_PKG_VERSION"),
+        form = store::FORMAT
+    )]
+    Newer { dir: String, by: String },
     #[error("quorum: {0}")]
     Quorum(#[from] quorum::ConfigError),
     #[error("run directory {dir}: {error}")]
@@ -90,7 +98,8 @@ pub(super) fn run(args: Args, settings: Settings) -> i32 {
         }
         Err(error) => {
             ended(&format!("not started: {error}"));
-            crm::ERROR
+            // To be tried again helps as little as with a configuration that is refused.
+            if matches!(error, StartError::Newer { .. }) { crm::CONFIG } else { crm::ERROR }
         }
     };
     logging::finish();
@@ -105,6 +114,9 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     kernel::files::private_dir(&run_dir)
         .map_err(|error| StartError::RunDir { dir: run_dir.display().to_string(), error })?;
     let (store, loaded) = Store::open(&args.state_dir);
+    if let Some(by) = loaded.newer.clone() {
+        return Err(StartError::Newer { dir: args.state_dir.display().to_string(), by });
+    }
     loaded.damage.iter().for_each(|d| tracing::error!("state directory: {d}"));
     let cib = first_cib(&args, &loaded)?;
     let (notes_to, notes) = mpsc::unbounded_channel();

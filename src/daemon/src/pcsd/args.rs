@@ -17,8 +17,8 @@ use std::net::IpAddr;
   pcs host auth THIS_HOST --token -
 
 Environment: PCSD_PORT; BASCULE_STATE_DIR, BASCULE_RUN_DIR, COROSYNC_MAIN_CONFIG_FILE, COROSYNC_TOTEM_AUTHKEY_FILE as for the node;
-BASCULE_PCSD_DIR (key, known hosts, audit log; else pcsd in the state directory); BASCULE_DIRECTOR_FILE (else
-/etc/ha.d/ldirectord.cf); BASCULE_SERVICES=direct for no use of systemd, and then BASCULE_NODE_OPTIONS: options of the node daemon.
+BASCULE_PCSD_DIR (key, known hosts, audit log; else pcsd in the state directory); BASCULE_HA_DIR (files of
+directors; else /etc/ha.d); BASCULE_SERVICES=direct for no use of systemd, and then BASCULE_NODE_OPTIONS: options of the node daemon.
 
 Exit codes: 0 stopped in good order, 1 could not start."
 )]

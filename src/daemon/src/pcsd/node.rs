@@ -46,7 +46,7 @@ pub async fn host(places: &Places, service: &Service, name: &str) -> Host {
         cluster_name: config.map(|c| c.totem.cluster_name),
         conf: conf.map(|bytes| sha256(&bytes)),
         authkey: read(&places.authkey).map(|bytes| sha256(&bytes)),
-        director: read(&places.director).map(|bytes| sha256(&bytes)),
+        director: read(&places.director()).map(|bytes| sha256(&bytes)),
         running,
         enabled,
         systemd: service.systemd,

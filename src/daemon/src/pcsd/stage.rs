@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use wire::pcsd::{Expect, FileBody, Kind, KnownHost, Places, STAGED_AT_MOST_S, Stage, is_plain, sha256};
 
 const RECORD: &str = "transaction";
-const MAX_FILES: usize = 8;
+const MAX_FILES: usize = 64;
 
 pub struct Desk {
     places: Places,
@@ -66,7 +66,7 @@ impl Desk {
 
     pub fn stage(&mut self, call: &Stage, by: &str, service: &Service) -> Result<String, String> {
         if !is_plain(&call.transaction) || call.files.is_empty() || call.files.len() > MAX_FILES {
-            return Err("expected a name for the change, and one to eight files".to_owned());
+            return Err("expected a name for the change, and one to 64 files".to_owned());
         }
         self.give_up_old();
         if let Some((open, since)) = self.open.as_ref().filter(|(open, _)| open.transaction != call.transaction) {
@@ -100,8 +100,10 @@ impl Desk {
         let (to, mode) = match file.kind {
             Kind::CorosyncConf => (self.places.conf.clone(), 0o644),
             Kind::Authkey => (self.places.authkey.clone(), 0o400),
+            Kind::Cib => (self.places.state_dir.join("cib.xml"), 0o600),
             // Passwords of checks may stand in it.
-            Kind::Director => (self.places.director.clone(), 0o600),
+            Kind::Director if is_plain(&file.name) => (self.places.directors.join(&file.name), 0o600),
+            Kind::Director => return Err(format!("'{}' is no name of a file of a director", file.name.escape_debug())),
             Kind::Hosts => {
                 let hosts = serde_json::from_slice(&content).map_err(|e| format!("known-hosts: {e}"))?;
                 wire::pcsd::check_hosts(&hosts).map_err(|e| format!("known-hosts: {e}"))?;
@@ -112,8 +114,8 @@ impl Desk {
         if file.kind == Kind::Authkey && !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&content.len()) {
             return Err(format!("authkey: expected {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, found {}", content.len()));
         }
-        // Behind a link the file itself is replaced.
-        let to = std::fs::canonicalize(&to).unwrap_or(to);
+        // Behind a link the file itself is replaced; that of a CIB leads to a generation, which stays what it is.
+        let to = if file.kind == Kind::Cib { to } else { std::fs::canonicalize(&to).unwrap_or(to) };
         let mut beside = to.as_os_str().to_owned();
         beside.push(".staged");
         let staged = Staged { to, staged: PathBuf::from(beside), sha256: file.sha256.clone() };
@@ -123,11 +125,10 @@ impl Desk {
             acceptable(&staged.staged)?;
         }
         if file.kind == Kind::Director {
-            let accepted = ldirectord::service::load(&staged.staged).map_err(|e| e.to_string())?;
-            let wrong = ldirectord::audit::audit(&accepted.config);
-            if !wrong.is_empty() {
-                return Err(wrong.iter().map(|w| format!("ldirectord.cf: {w}")).collect::<Vec<_>>().join("\n"));
-            }
+            ldirectord::service::load(&staged.staged).map_err(|e| format!("{}: {e}", file.name))?;
+        }
+        if file.kind == Kind::Cib {
+            acceptable_cib(&content)?;
         }
         Ok(())
     }
@@ -135,6 +136,8 @@ impl Desk {
     fn expected(&self, expect: &Expect, service: &Service) -> Result<(), String> {
         match expect {
             Expect::Anything => Ok(()),
+            Expect::Stopped if service.is_running() => Err("the node runs: 'pcs cluster stop --all' first".to_owned()),
+            Expect::Stopped => Ok(()),
             Expect::NoCluster => match configured(&self.places).as_slice() {
                 _ if service.is_running() => Err("the host is in a cluster that runs".to_owned()),
                 [] => Ok(()),
@@ -177,7 +180,11 @@ impl Desk {
             lists::take(&self.places.pcsd, &record.hosts, &record.by)?;
         }
         for file in record.files.iter().filter(|f| f.staged.exists()) {
-            std::fs::rename(&file.staged, &file.to).map_err(|e| format!("{}: {e}", file.to.display()))?;
+            let placed = match file.to == self.places.state_dir.join("cib.xml") {
+                true => kernel::state::place_cib(&self.places.state_dir, &file.staged),
+                false => std::fs::rename(&file.staged, &file.to),
+            };
+            placed.map_err(|e| format!("{}: {e}", file.to.display()))?;
             sync_dir(&file.to);
         }
         std::fs::remove_file(self.record()).map_err(|e| format!("{}: {e}", self.record().display()))
@@ -243,6 +250,12 @@ fn acceptable(file: &Path) -> Result<(), String> {
         true => Ok(()),
         false => Err(wrong.join("\n")),
     }
+}
+
+/// Whether the node would begin with it.
+fn acceptable_cib(content: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(content).map_err(|e| format!("cib.xml: {e}"))?;
+    cib::Cib::parse(text).map(drop).map_err(|e| format!("cib.xml: {e}"))
 }
 
 /// Written as a whole and on the disk, with its room taken, or not there.

@@ -6,10 +6,10 @@ fn places(dir: &Path) -> Places {
     Places {
         conf: dir.join("etc/corosync.conf"),
         authkey: dir.join("etc/authkey"),
-        director: dir.join("etc/ldirectord.cf"),
         state_dir: dir.to_owned(),
         socket: dir.join("api.sock"),
         pcsd: dir.join("pcsd"),
+        directors: dir.join("ha.d"),
     }
 }
 
@@ -102,4 +102,31 @@ fn a_commit_that_had_begun_is_brought_to_its_end_and_nothing_else() {
     drop(Desk::open(places.clone()));
     assert_eq!(names(dir.path()), ["authkey", "corosync.conf"]);
     assert!(!dir.path().join("pcsd/transaction").exists());
+}
+
+#[test]
+fn a_back_up_comes_to_its_places_and_the_cib_that_was_there_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let places = places(dir.path());
+    let service = service(&places);
+    let mut desk = Desk::open(places.clone());
+    std::fs::write(dir.path().join("cib.7.xml"), "older").expect("written");
+    std::os::unix::fs::symlink("cib.7.xml", dir.path().join("cib.xml")).expect("a link");
+    let cib = b"<cib validate-with=\"pacemaker-3.9\" admin_epoch=\"0\" epoch=\"5\" num_updates=\"0\"><configuration><crm_config/><nodes/><resources/><constraints/></configuration><status/></cib>";
+    let director = FileBody { name: "web.cf".to_owned(), ..FileBody::of(Kind::Director, b"virtual=192.0.2.1:80\n") };
+    let call = |files| Stage { files, ..stage("r", Expect::Stopped) };
+    for bad in [
+        FileBody::of(Kind::Cib, b"<cib"),
+        FileBody { name: "../../etc/passwd".to_owned(), ..director.clone() },
+        FileBody { name: String::new(), ..director.clone() },
+    ] {
+        desk.stage(&call(vec![bad]), "n1", &service).expect_err("refused");
+        desk.open = None;
+    }
+    desk.stage(&call(vec![FileBody::of(Kind::Cib, cib), director]), "n1", &service).expect("staged");
+    assert_eq!(std::fs::read(dir.path().join("cib.xml")).expect("read"), b"older");
+    desk.commit("r").expect("committed");
+    assert_eq!(std::fs::read(dir.path().join("cib.xml")).expect("read"), cib);
+    assert_eq!(std::fs::read(dir.path().join("before-restore/cib.7.xml")).expect("kept"), b"older");
+    assert!(dir.path().join("ha.d/web.cf").exists());
 }

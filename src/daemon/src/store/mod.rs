@@ -6,6 +6,7 @@
 //! cib.N.sha256         its digest and lineage; written after it, so a generation without one was never finished
 //! discarded/*.xml      content that lost at a merge
 //! ring_seq             ring numbers below this may have been used
+//! format               which form all of this has, and the program that wrote it
 //! ```
 //!
 //! Every file is written as temporary file, fsync, rename, fsync of the directory. Only [`Store`] writes here, and only on
@@ -23,6 +24,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Form of what is here; a program refuses one above its own.
+///
+/// | form | brought |
+/// |---|---|
+/// | 1 | all of the above |
+pub const FORMAT: u32 = 1;
 /// Finished generations that are kept.
 pub const KEEP_GENERATIONS: usize = 10;
 /// Files of discarded content that are kept; the oldest goes first.
@@ -57,6 +64,8 @@ pub struct Loaded {
     pub generation: u64,
     /// Ring numbers below this may have been used; `None` if the file cannot be believed.
     pub ring_seq: Option<u64>,
+    /// The program that wrote this, if it is one whose form this program does not know.
+    pub newer: Option<String>,
     /// Damage that was passed over, for a loud log.
     pub damage: Vec<String>,
 }
@@ -97,7 +106,7 @@ impl Store<Real> {
 
 impl<D: Disk> Store<D> {
     pub(crate) fn with_disk(dir: &Path, disk: D) -> (Store<D>, Loaded) {
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded { newer: newer(dir), ..Loaded::default() };
         let generations = generations(dir).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 loaded.damage.push(format!("{}: {error}", dir.display()));
@@ -201,6 +210,10 @@ impl<D: Disk> Store<D> {
                 self.disk.remove(&dir.join(name)).map_err(fail("removing what a crash has left"))?;
             }
         }
+        let format = crate::config::read_bounded(&self.dir.join("format"), 256).unwrap_or_default();
+        if !format.starts_with(format!("{FORMAT} ").as_bytes()) {
+            self.write("format", format!("{FORMAT} bascule {}\n", env!("CARGO_PKG_VERSION")).as_bytes())?;
+        }
         self.prepared = true;
         Ok(())
     }
@@ -235,6 +248,15 @@ impl<D: Disk> Store<D> {
             let _ = self.disk.remove(&self.dir.join(format!("cib.{number}.xml")));
         }
     }
+}
+
+/// Who wrote it, if its form is above ours. No such file: it is of the first form; one that says nothing is no reason not to start.
+fn newer(dir: &Path) -> Option<String> {
+    let bytes = crate::config::read_bounded(&dir.join("format"), 256).ok()?;
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    let (form, program) = text.split_once(' ')?;
+    let above = form.parse::<u32>().is_ok_and(|n| n > FORMAT);
+    above.then(|| format!("{} (form {form})", program.escape_debug()))
 }
 
 /// SHA-256 over document and lineage, in hexadecimal.

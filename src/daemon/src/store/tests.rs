@@ -325,3 +325,22 @@ fn nobody_else_can_read_the_state() {
         assert_eq!(mode(name) & 0o137, 0, "{name}: {:o}", mode(name));
     }
 }
+
+#[test]
+fn what_a_newer_program_wrote_is_told_and_what_says_nothing_is_read() {
+    let dir = Dir::new();
+    let (mut store, loaded) = Store::open(&dir.0);
+    assert_eq!(loaded.newer, None);
+    store.save_cib("<cib/>", "1.1").unwrap();
+    let mine = std::fs::read_to_string(dir.0.join("format")).unwrap();
+    assert_eq!(mine, format!("{FORMAT} bascule {}\n", env!("CARGO_PKG_VERSION")));
+    for (text, newer) in [
+        (mine.as_str(), None),
+        ("", None),
+        ("what", None),
+        ("7 bascule 9.0\n", Some("bascule 9.0 (form 7)".to_owned())),
+    ] {
+        std::fs::write(dir.0.join("format"), text).unwrap();
+        assert_eq!(Store::open(&dir.0).1.newer, newer, "{text}");
+    }
+}

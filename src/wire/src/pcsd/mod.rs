@@ -37,6 +37,8 @@ pub const MAX_AUTH_BYTES: usize = 4096;
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Largest file that is taken.
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
+/// As the agent `ldirectord` expects it, if it is not told of another.
+pub const DIRECTOR_FILE: &str = "ldirectord.cf";
 /// Hosts that a list may name.
 pub const MAX_HOSTS: usize = 384;
 /// What was staged and neither committed nor aborted is given up after this.
@@ -77,28 +79,33 @@ pub mod path {
 pub struct Places {
     pub conf: PathBuf,
     pub authkey: PathBuf,
-    /// The director's virtual services.
-    pub director: PathBuf,
     pub state_dir: PathBuf,
     /// Where the node answers.
     pub socket: PathBuf,
     /// This host's key, and whom it knows.
     pub pcsd: PathBuf,
+    /// Where the files of directors are.
+    pub directors: PathBuf,
 }
 
 impl Places {
-    /// By the variables that the node and the commands go by as well, `BASCULE_PCSD_DIR` and `BASCULE_DIRECTOR_FILE`.
+    /// By the variables that the node and the commands go by as well, `BASCULE_PCSD_DIR` and `BASCULE_HA_DIR`.
     pub fn of(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Places {
         let at = |name: &str, default: &str| var(name).map_or_else(|| PathBuf::from(default), PathBuf::from);
         let state_dir = at("BASCULE_STATE_DIR", super::api::DEFAULT_STATE_DIR);
         Places {
             conf: at("COROSYNC_MAIN_CONFIG_FILE", "/etc/corosync/corosync.conf"),
             authkey: at("COROSYNC_TOTEM_AUTHKEY_FILE", "/etc/corosync/authkey"),
-            director: at("BASCULE_DIRECTOR_FILE", "/etc/ha.d/ldirectord.cf"),
             socket: super::api::socket_path(var("BASCULE_RUN_DIR").as_deref()),
             pcsd: var("BASCULE_PCSD_DIR").map_or_else(|| state_dir.join("pcsd"), PathBuf::from),
             state_dir,
+            directors: at("BASCULE_HA_DIR", "/etc/ha.d"),
         }
+    }
+
+    /// The file of a group that has one director.
+    pub fn director(&self) -> PathBuf {
+        self.directors.join(DIRECTOR_FILE)
     }
 }
 
@@ -168,7 +175,9 @@ pub enum Kind {
     Authkey,
     /// A list of [`KnownHost`]s by name: taken into what the host knows, and authorised.
     Hosts,
-    /// The virtual services of the director group.
+    /// What the node begins with at its next start; only where it does not run.
+    Cib,
+    /// A file of a director, by its name.
     Director,
 }
 
@@ -178,7 +187,8 @@ impl Kind {
             Kind::CorosyncConf => "corosync.conf",
             Kind::Authkey => "corosync authkey",
             Kind::Hosts => "known-hosts",
-            Kind::Director => "ldirectord.cf",
+            Kind::Cib => "cib.xml",
+            Kind::Director => "director's file",
         }
     }
 }
@@ -186,6 +196,9 @@ impl Kind {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct FileBody {
     pub kind: Kind,
+    /// Of a director's file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// Content in hexadecimal, and its SHA-256.
     pub content: String,
     pub sha256: String,
@@ -193,7 +206,7 @@ pub struct FileBody {
 
 impl FileBody {
     pub fn of(kind: Kind, content: &[u8]) -> FileBody {
-        FileBody { kind, content: hex(content), sha256: sha256(content) }
+        FileBody { kind, name: String::new(), content: hex(content), sha256: sha256(content) }
     }
 
     /// The content, if it is what its digest says.
@@ -222,6 +235,8 @@ impl std::fmt::Debug for FileBody {
 pub enum Expect {
     /// No cluster yet: nothing configured, nothing running.
     NoCluster,
+    /// The node does not run, whatever is configured.
+    Stopped,
     /// This corosync.conf (its digest).
     Conf(String),
     Anything,
