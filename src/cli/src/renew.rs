@@ -127,8 +127,8 @@ fn idle(status: &NodeStatus) -> bool {
 /// Whether each primitive has a result of this node; what was never tried there has none, so nothing is asked of those that the
 /// cluster does not probe.
 fn probed(cib: &xml::Element, node: &str) -> bool {
-    let states = cib.child("status").into_iter().flat_map(xml::Element::elements);
-    let own = states.filter(|s| s.attr("uname").is_some_and(|n| base::ids::same_node(n, node))).next();
+    let mut states = cib.child("status").into_iter().flat_map(xml::Element::elements);
+    let own = states.find(|s| s.attr("uname").is_some_and(|n| base::ids::same_node(n, node)));
     let known = own.into_iter().flat_map(xml::Element::descendants).filter(|e| e.name() == "lrm_resource").count();
     let all = cib.child("configuration").and_then(|c| c.child("resources")).into_iter();
     let all = all.flat_map(xml::Element::descendants);
