@@ -1,8 +1,5 @@
 //! Controllers on a virtual clock, over a bus that orders messages per partition as the ring does, with pretended agents.
 
-// Each test program uses a part of it.
-#![allow(dead_code, unused_imports)]
-
 mod documents;
 pub mod fences;
 mod operator;

@@ -1,11 +1,7 @@
 //! Random lives of clusters of 2 to 5 nodes; each follows from its seed. `BASCULE_SEEDS=N` runs N of them, `BASCULE_SEED=S`
 //! only the one.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::Cluster;
 use base::NodeId;
-use harness::Cluster;
 use std::time::Duration;
 use totem::Timing;
 
@@ -164,7 +160,7 @@ fn live(seed: u64) {
             all.sort_by_key(|x| x.0);
             let from = c.now - Duration::from_millis(3500);
             all.iter()
-                .filter(|x| x.0 > from && !matches!(x.2, harness::Entry::Safe { .. }))
+                .filter(|x| x.0 > from && !matches!(x.2, crate::harness::Entry::Safe { .. }))
                 .for_each(|(t, n, e)| eprintln!("{} {n} {e:?}", t.0));
         }
         assert_eq!(got.len(), ids.len(), "{n} did not get all of the last messages");

@@ -1,13 +1,9 @@
 //! The same clusters with the real scheduler.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{GROUP, Lab, schedule};
 use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::*;
-use harness::{GROUP, Lab, schedule};
 
 fn up(n: u32) -> Lab {
     let mut lab = Lab::new(n, GROUP, schedule);

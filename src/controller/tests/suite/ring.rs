@@ -1,15 +1,11 @@
 //! Controllers over the real ring, on a virtual network that loses and cuts: what the ring promises is what they rely on.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
 use base::exit::OcfCode;
 use base::{NodeId, Time, WallTime};
 use cib::Cib;
 use controller::*;
 
-use harness::{GROUP, START_WALL, document, schedule};
+use crate::harness::{GROUP, START_WALL, document, schedule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -365,7 +361,7 @@ fn a_stopped_process_that_wakes_up_disturbs_nobody() {
 #[test]
 fn what_was_called_safe_outlives_the_power_failing_everywhere() {
     let mut safe = 0;
-    for seed in harness::seeds(60) {
+    for seed in crate::harness::seeds(60) {
         for (size, majority) in [(2, 1), (3, 2)] {
             safe += power_failure(size, majority, seed);
         }
@@ -409,7 +405,7 @@ fn power_failure(size: u32, majority: usize, seed: u64) -> usize {
 
 #[test]
 fn disorder_on_the_real_ring_heals() {
-    for seed in harness::seeds(12) {
+    for seed in crate::harness::seeds(12) {
         one_life(seed);
     }
 }

@@ -2,14 +2,10 @@
 //! members of an older program.
 //! Real scheduler.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::fences::{Acts, Agent, device, fenced};
+use crate::harness::{GROUP, Lab, schedule};
 use base::{FenceAction, NodeId, Time, Word};
 use controller::{FenceRequest, Request};
-use harness::fences::{Acts, Agent, device, fenced};
-use harness::{GROUP, Lab, schedule};
 use std::collections::BTreeMap;
 
 fn primitive(id: &str, agent: &str) -> String {

@@ -1,13 +1,9 @@
 //! Random partitions, crashes, restarts and writes from a seed; then everything heals and must be in order.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::planner::plan;
+use crate::harness::{GROUP, Lab, Planner};
 use base::Time;
 use controller::*;
-use harness::planner::plan;
-use harness::{GROUP, Lab, Planner};
 use std::collections::BTreeMap;
 
 struct Random(u64);
@@ -110,15 +106,15 @@ fn life_of(seed: u64, plan: Planner) {
 
 #[test]
 fn disorder_heals() {
-    for seed in harness::seeds(40) {
+    for seed in crate::harness::seeds(40) {
         life_of(seed, plan);
     }
 }
 
 #[test]
 fn disorder_heals_with_the_real_scheduler() {
-    for seed in harness::seeds(20) {
-        life_of(seed, harness::schedule);
+    for seed in crate::harness::seeds(20) {
+        life_of(seed, crate::harness::schedule);
     }
 }
 

@@ -1,11 +1,7 @@
 //! Links that carry datagrams of different sizes, and change: no message is lost, none waits for the size to be found, and what a
 //! link carries is used. Each run ends with the checks of the harness.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::Cluster;
 use base::NodeId;
-use harness::Cluster;
 use std::time::Duration;
 use totem::config::{LARGEST_DATAGRAM, SMALLEST_DATAGRAM, USUAL_DATAGRAM};
 use totem::{Config, Event};

@@ -1,14 +1,10 @@
 //! Edges of what runs: what everybody has forgotten, parameters that change under a promotion, agents that cannot be notified. Real
 //! scheduler.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::Lab;
 use base::exit::OcfCode;
 use base::{NodeId, Time, Value, Word};
 use controller::*;
-use harness::Lab;
 
 fn route(id: &str, destination: &str) -> String {
     format!(

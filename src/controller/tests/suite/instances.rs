@@ -1,13 +1,9 @@
 //! What was put in place is taken away, whatever the configuration says by then; failures, reloads and repeated starts. Real scheduler.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{GROUP, Lab, schedule};
 use base::exit::OcfCode;
 use base::{NodeId, Reason, Word};
 use controller::*;
-use harness::{GROUP, Lab, schedule};
 use std::collections::BTreeSet;
 
 /// A route `x` to `destination`.

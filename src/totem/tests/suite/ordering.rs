@@ -1,10 +1,6 @@
 //! Order, recovery, safety and speed on rings that stay, and on rings that break at the wrong moment.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Cluster, Entry, MessageId};
 use base::NodeId;
-use harness::{Cluster, Entry, MessageId};
 use std::time::Duration;
 
 const DATA: u8 = 8;

@@ -1,7 +1,5 @@
 //! A cluster on a virtual clock: nodes, a network that loses, delays, repeats, reorders and cuts, and a log of all that each
 //! process life was told. Everything follows from the seed.
-#![allow(dead_code)]
-#![allow(clippy::unwrap_used)]
 
 pub mod check;
 

@@ -1,14 +1,10 @@
 //! Payloads that are almost right: no byte of a peer may make a controller panic or hang.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::planner::plan;
+use crate::harness::{GROUP, Lab, START_WALL, Tape, document};
 use base::{NodeId, Time, WallTime};
 use cib::Cib;
 use controller::*;
-use harness::planner::plan;
-use harness::{GROUP, Lab, START_WALL, Tape, document};
 
 /// Ordered payloads of a life with all kinds of messages: start, writes, failures, merges, leaving.
 fn tape() -> Tape {

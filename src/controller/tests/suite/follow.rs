@@ -1,11 +1,7 @@
 //! Members that cannot follow leave and come back by snapshot; members of different levels understand each other.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Lab, schedule};
 use base::NodeId;
 use controller::Request;
-use harness::{Lab, schedule};
 use std::collections::BTreeMap;
 
 fn attribute(lab: &mut Lab, node: u32, name: &str, value: &str) -> u64 {
@@ -88,7 +84,7 @@ fn content_that_differs_is_found_named_and_replaced() {
 
 #[test]
 fn healthy_members_agree_every_few_seconds() {
-    let mut lab = Lab::new(3, harness::GROUP, schedule);
+    let mut lab = Lab::new(3, crate::harness::GROUP, schedule);
     lab.run_ms(2000);
     for round in 0..40 {
         attribute(&mut lab, 1 + round % 3, "count", &round.to_string());

@@ -1,10 +1,6 @@
 //! Several links: modes, priorities, hysteresis, changes at run time; 32 nodes. Each run ends with the checks of the harness.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::Cluster;
 use base::NodeId;
-use harness::Cluster;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use totem::{Config, Event, LinkMode, Timing, Watch};

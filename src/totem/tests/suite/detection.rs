@@ -1,10 +1,6 @@
 //! When the others notice that a node is gone, and what watching costs. Times are printed (`--nocapture`) and bounded.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Cluster, after_loss};
 use base::NodeId;
-use harness::{Cluster, after_loss};
 use std::time::Duration;
 use totem::Timing;
 

@@ -1,13 +1,9 @@
 //! Who may live without being heard: what a node that takes over asks the LAN about.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::fences::{Acts, Agent, device, fenced};
+use crate::harness::planner::plan;
+use crate::harness::{GROUP, Lab, schedule};
 use base::NodeId;
 use controller::Request;
-use harness::fences::{Acts, Agent, device, fenced};
-use harness::planner::plan;
-use harness::{GROUP, Lab, schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn silent(lab: &Lab, node: u32) -> BTreeSet<u32> {

@@ -1,14 +1,10 @@
 //! Requests of users with ACLs: every member checks them when their turn has come.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Lab, planner};
 use base::exit::crm;
 use base::{NodeId, Value, Word};
 use cib::acl::Subject;
 use controller::{Request, Response};
-use harness::{Lab, planner};
 use std::collections::BTreeMap;
 
 const ACLS: &str = "<acls><acl_role id='r'><acl_permission id='p' kind='write' xpath=\"//transient_attributes//nvpair[@name='load']\"/>\

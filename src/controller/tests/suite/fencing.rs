@@ -1,15 +1,11 @@
 //! Whole clusters that fence: the real scheduler, pretended agents that kill, lie, hang and fail.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::fences::{Acts, Agent, device, fenced, level};
+use crate::harness::{GROUP, Lab, schedule};
 use base::{NodeId, Time, Word};
 use controller::fencing::FenceAction;
 use controller::fencing::query::{FencingQuery, HUMAN};
 use controller::*;
-use harness::fences::{Acts, Agent, device, fenced, level};
-use harness::{GROUP, Lab, schedule};
 use std::collections::BTreeMap;
 
 /// Nodes 1..=n with the group and these devices, settled.
@@ -43,7 +39,7 @@ fn runs(lab: &Lab) -> Vec<String> {
 
 /// What each node saw, in order of time.
 fn timeline(lab: &Lab, since: Time) -> String {
-    let of = |(n, node): (&NodeId, &harness::Node)| {
+    let of = |(n, node): (&NodeId, &crate::harness::Node)| {
         let events = node.timeline.iter().filter(move |e| e.at >= since);
         events
             .map(|e| (e.at, format!("{} {} {} {} {}", e.at.as_millis(), n.0, e.kind, e.subject, e.text)))

@@ -1,13 +1,9 @@
 //! Where alerts are sent from, and for what: whole clusters on a virtual clock.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Lab, schedule};
 use base::exit::OcfCode;
 use base::{NodeId, Reason, Word};
 use controller::*;
-use harness::{Lab, schedule};
 
 const ALERTS: &str = "<alerts><alert id='a' path='/a'><select><select_nodes/><select_fencing/><select_resources/><select_attributes/>\
      </select></alert></alerts>";

@@ -1,15 +1,11 @@
 //! Whole clusters of controllers: start-up, failures, fail-over, partitions and merges, with a planner of a few lines.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::planner::plan;
+use crate::harness::{GROUP, Lab};
 use base::Word;
 use base::exit::OcfCode;
 use base::{NodeId, Time};
 use controller::*;
-use harness::planner::plan;
-use harness::{GROUP, Lab};
 
 fn up(n: u32) -> Lab {
     let mut lab = Lab::new(n, GROUP, plan);

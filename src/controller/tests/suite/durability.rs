@@ -1,14 +1,10 @@
 //! What a client is told of a change while disks are slow, full or dead.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::{Lab, schedule};
 use base::NodeId;
 use cib::{Cib, Lineage};
 use controller::disks::DiskTrouble;
 use controller::{Response, Safety};
-use harness::{Lab, schedule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -192,7 +188,7 @@ fn a_document_in_the_place_of_what_was_lost_is_content() {
     lab.run_ms(500);
     assert!(lab.node(1).controller.status().no_content, "a change here and there is no document");
     let document =
-        xml::parse(&harness::document("<primitive id=\"d\" class=\"ocf\" provider=\"p\" type=\"D\"/>")).unwrap();
+        xml::parse(&crate::harness::document("<primitive id=\"d\" class=\"ocf\" provider=\"p\" type=\"D\"/>")).unwrap();
     let configuration = document.child("configuration").cloned();
     let target = cib::Target::Section("configuration".to_owned());
     let request = cib::Request::new(cib::Op::Replace, target, configuration);

@@ -1,11 +1,7 @@
 //! Join, leave, crash, partition, merge, pauses and bad links, with the times that they take. Times are printed
 //! (`--nocapture`) and bounded.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
+use crate::harness::Cluster;
 use base::NodeId;
-use harness::Cluster;
 use std::time::Duration;
 use totem::codec::{Frame, Join};
 use totem::{Event, State, Suspicion, Timing};
@@ -252,7 +248,7 @@ fn lose_link_0(seed: u64) -> Cluster {
     for (at, id) in sent {
         for node in 1..=3 {
             let arrived = c.life(n(node)).log.iter().find_map(|(t, e)| match e {
-                harness::Entry::Deliver { id: got, .. } if *got == id => Some(*t),
+                crate::harness::Entry::Deliver { id: got, .. } if *got == id => Some(*t),
                 _ => None,
             });
             worst = worst.max(arrived.unwrap().since(at));
