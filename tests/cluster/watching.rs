@@ -48,7 +48,7 @@ async fn what_happens_is_told_as_it_happens() {
     cluster.signal("n3", Signal::SIGKILL);
     cluster.daemons.get_mut("n3").expect("a daemon").wait().await.expect("it ended");
     let has = |kind: &str| heard.lock().expect("no panic").iter().any(|e| e["kind"] == kind && e["node"] == "n1");
-    cluster.until("the loss is told", || (has("ring") && has("heartbeat_lost") | has("peer_left")).then_some(())).await;
+    cluster.until("the loss is told", || (has("ring") && has("link_down")).then_some(())).await;
     let ended =
         tokio::task::spawn_blocking(move || until.wait_with_output()).await.expect("no panic").expect("it ends");
     assert!(ended.status.success() && ended.stdout.iter().filter(|b| **b == b'\n').count() == 1, "{ended:?}");

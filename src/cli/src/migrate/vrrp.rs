@@ -131,8 +131,15 @@ fn line(s: &Stmt, i: &mut Instance, report: &mut Report) {
         }
         "virtual_ipaddress" | "virtual_ipaddress_excluded" => {
             report.maps(&s.at, &shown, "IPaddr2, one for each address");
-            let found: Vec<Address> = s.body().iter().filter_map(|a| address(a, &i.interface, report)).collect();
-            i.addresses.extend(found);
+            for line in s.body() {
+                let Some(found) = address(line, &i.interface, report) else { continue };
+                let other = i.addresses.first().is_some_and(|first| first.addr.is_ipv4() != found.addr.is_ipv4());
+                if other && s.keyword() == "virtual_ipaddress" {
+                    let why = "held all the same; keepalived ignores an address of the other family here";
+                    report.differs(&line.at, &line.shown(), why);
+                }
+                i.addresses.push(found);
+            }
         }
         "virtual_routes" => {
             report.differs(&s.at, &shown, "ocf:heartbeat:Route (of the package resource-agents), one for each");
