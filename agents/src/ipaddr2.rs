@@ -257,6 +257,11 @@ impl VirtualAddress {
         if let Some(outcome) = self.without_carrier(id, settings, vip).await {
             return outcome;
         }
+        if let Some(keeper) = self.addresses.keeper()
+            && !keeper.holds(id).await.unwrap_or(true)
+        {
+            keeper.adopt(id, vip.clone(), settings.announce).await;
+        }
         if settings.at_monitor.count > 0
             && let Ok(net) = Net::open()
         {

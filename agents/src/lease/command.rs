@@ -128,6 +128,12 @@ pub(super) enum Command {
         resource: String,
     },
     Reannounce,
+    /// It is here, and nobody has started it in this life of the process.
+    Adopt {
+        resource: String,
+        vip: Vip,
+        announce: net::Announce,
+    },
     MakePermanent {
         done: oneshot::Sender<Result<(), LeaseError>>,
     },

@@ -67,6 +67,12 @@ impl Keeper {
         self.ask(Command::Grant { resource: resource.into(), vip, announce, done }, result).await
     }
 
+    /// The address is here, left by a node that ended without stopping it: it becomes a lease again as soon as the cluster's state
+    /// names this node as its owner. Nothing happens where a lease is held.
+    pub(crate) async fn adopt(&self, resource: &str, vip: Vip, announce: net::Announce) {
+        let _ = self.commands.send(Command::Adopt { resource: resource.into(), vip, announce }).await;
+    }
+
     /// Removes what is held for the resource, or `vip` if nothing is; not what is held for another one as well. Succeeds if the
     /// address is absent.
     pub async fn release(&self, resource: &str, vip: Option<Vip>) -> Result<(), LeaseError> {

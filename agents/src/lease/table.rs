@@ -119,6 +119,11 @@ impl Table {
         self.lost.values().any(|v| v.key() == vip.key()) && !self.vips().any(|v| v.key() == vip.key())
     }
 
+    /// Whether the applied cluster state gives it to this node, as far as there is one.
+    pub fn is_owned(&self, resource: &str) -> bool {
+        self.owners.as_ref().is_some_and(|o| o.contains(super::owner_of(resource)))
+    }
+
     /// The resources that the applied cluster state gives to this node.
     pub fn set_owners(&mut self, owners: Names) {
         self.owners = Some(owners);

@@ -275,3 +275,38 @@ fn without_permit_it_goes_within_the_stated_time_and_stays_away() {
         assert!(!net.present(&kept.vip(1)).await.unwrap(), "a permit brings nothing back");
     });
 }
+
+/// A node that left its addresses behind for an upgrade starts again: they must not stay permanent, nor go before the cluster has
+/// learned whose they are.
+#[test]
+fn what_is_found_becomes_a_lease_once_this_node_owns_it() {
+    in_namespace(async || {
+        let kept = Kept::start(GuardLink::none()).await;
+        let net = Net::open().unwrap();
+        kept.permit_for(PATIENCE);
+        let vip = kept.vip(1);
+        let announce = Announce { burst: Burst { count: 0, interval_ms: 100 }, refresh_s: 60, check_link: false };
+        net.make_permanent(&vip).await.unwrap();
+        kept.keeper.adopt("vip1", vip.clone(), announce).await;
+        tokio::time::sleep(B.owner_grace + B.lifetime).await;
+        assert!(!kept.keeper.holds("vip1").await.unwrap() && net.present(&vip).await.unwrap(), "nobody's yet");
+        kept.keeper.set_owners(Names::from_iter(["vip1"]));
+        let began = Instant::now();
+        while !kept.keeper.holds("vip1").await.unwrap() {
+            assert!(began.elapsed() < PATIENCE, "it is no lease");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // Not renewed any more, it lapses: the kernel counts.
+        kept.permit.revoke();
+        kept.until_dropped(1).await;
+        assert!(!net.present(&vip).await.unwrap());
+        // One that has gone before the cluster gives it to this node is not put back.
+        kept.keeper.set_owners(Names::default());
+        net.make_permanent(&vip).await.unwrap();
+        kept.keeper.adopt("vip2", vip.clone(), announce).await;
+        net.remove(&vip).await.unwrap();
+        kept.keeper.set_owners(Names::from_iter(["vip2"]));
+        tokio::time::sleep(B.renew).await;
+        assert!(!kept.keeper.holds("vip2").await.unwrap() && !net.present(&vip).await.unwrap());
+    });
+}

@@ -55,6 +55,8 @@ pub(super) struct Worker {
     /// Own removals of which the kernel will tell, by interface and address, each with its moment.
     removals: BTreeMap<(u32, IpAddr), VecDeque<Duration>>,
     carriers: Carriers,
+    /// Addresses that are here without a lease, until this node is seen to own them.
+    found: BTreeMap<String, (Vip, net::Announce)>,
     on_event: Arc<dyn Fn(KeeperEvent) + Send + Sync>,
 }
 
@@ -76,6 +78,7 @@ impl Worker {
             due: VecDeque::new(),
             removals: BTreeMap::new(),
             carriers: Carriers::new(bounds),
+            found: BTreeMap::new(),
             on_event,
         })
     }
@@ -137,6 +140,12 @@ impl Worker {
             Command::Defend { resource } => self.announcer.defend(&resource, boottime()),
             Command::DefendOnce { resource } => self.announcer.once(&resource, boottime()),
             Command::Reannounce => self.announcer.again(None, boottime()),
+            Command::Adopt { resource, vip, announce } => {
+                if !self.table.holds(&resource) && self.found.len() < MAX_LEASES {
+                    self.found.insert(resource, (vip, announce));
+                    self.adopt().await;
+                }
+            }
             Command::MakePermanent { done } => {
                 let _ = done.send(self.make_permanent().await);
             }
@@ -146,6 +155,7 @@ impl Worker {
     /// Takes away what is held for the resource, else `vip`; an address that another resource holds stays.
     async fn release(&mut self, resource: &str, vip: Option<Vip>) -> Result<(), LeaseError> {
         let held = self.table.release(resource);
+        self.found.remove(resource);
         self.announcer.end(resource);
         let Some(vip) = held.or(vip).filter(|vip| !self.table.vips().any(|other| other == vip)) else { return Ok(()) };
         self.heart.drop_vip(&vip);
@@ -157,6 +167,7 @@ impl Worker {
 
     async fn grant(&mut self, resource: String, vip: Vip, announce: net::Announce) -> Result<(), LeaseError> {
         let now = boottime();
+        self.found.remove(&resource);
         if !self.table.grant(&resource, vip.clone(), now) {
             return Err(LeaseError::TooMany(MAX_LEASES));
         }
@@ -180,6 +191,26 @@ impl Worker {
         self.table.set_owners(owners);
         let dropped = self.table.expire(boottime());
         self.lose(dropped).await;
+        self.adopt().await;
+    }
+
+    /// What is here and is this node's becomes a lease, and is renewed from now on; what has gone meanwhile is forgotten.
+    async fn adopt(&mut self) {
+        let mine = self.found.keys().filter(|resource| self.table.is_owned(resource)).cloned().collect::<Vec<_>>();
+        for resource in mine {
+            let Some((vip, announce)) = self.found.remove(&resource) else { continue };
+            match self.net.present(&vip).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(address = %vip.addr, %error, "it is not known whether the address is here");
+                    continue;
+                }
+            }
+            if let Err(error) = self.grant(resource, vip.clone(), announce).await {
+                tracing::warn!(address = %vip.addr, %error, "the address is no lease: it would outlast this node's hanging");
+            }
+        }
     }
 
     /// What may not be held goes, what is gone is told, and the rest is queued for renewal.

@@ -74,7 +74,7 @@ impl Command for Renew {
         })?;
         let what = match held.is_empty() {
             true => "it held nothing".to_owned(),
-            false => format!("it held {} all the while", held.into_iter().collect::<Vec<_>>().join(", ")),
+            false => format!("what it held is here: {}", held.into_iter().collect::<Vec<_>>().join(", ")),
         };
         let (name, old, new) = (&before.name, &before.version, &after.version);
         self.common.write(&format!("{name}: {old} -> {new}; away for {} ms; {what}\n", absent.as_millis()))?;
