@@ -3,6 +3,7 @@
 use super::*;
 use crate::guard::GuardLink;
 use crate::net::{Announce, Net};
+use base::Names;
 use base::lease::Bounds;
 use kernel::announce::Burst;
 use kernel::clock::boottime;
@@ -125,7 +126,7 @@ fn a_thousand_addresses_are_renewed_and_delay_nothing() {
         let (guard, heard) = listener(dir.path());
         let kept = Kept::start(GuardLink::start(guard)).await;
         kept.permit_for(PATIENCE * 2);
-        let owners: base::Names = (0..1000).map(|n| format!("vip{n}")).collect();
+        let owners: Names = (0..1000).map(|n| format!("vip{n}")).collect();
         kept.keeper.set_owners(owners);
         let began = Instant::now();
         for n in 0..1000 {
