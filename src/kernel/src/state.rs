@@ -40,18 +40,20 @@ mod tests {
 
     #[test]
     fn a_restored_cib_is_the_first_and_what_was_there_is_kept() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| dir.path().join(name);
+        let dir = std::env::temp_dir().join(format!("bascule-state-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let at = |name: &str| dir.join(name);
         for name in ["format", "cib.1.xml", "cib.1.sha256", "cib.2.xml", "ring_seq"] {
             std::fs::write(at(name), name).expect("written");
         }
         std::os::unix::fs::symlink("cib.2.xml", at("cib.xml")).expect("a link");
         std::fs::write(at("cib.xml.staged"), "<cib/>").expect("written");
-        place_cib(dir.path(), &at("cib.xml.staged")).expect("placed");
-        assert_eq!(cib(dir.path(), 100).expect("read"), "<cib/>");
+        place_cib(&dir, &at("cib.xml.staged")).expect("placed");
+        assert_eq!(cib(&dir, 100).expect("read"), "<cib/>");
         assert!(
             !at("cib.1.xml").exists() && !at("format").exists() && !at("cib.2.xml").exists() && at("ring_seq").exists()
         );
         assert_eq!(std::fs::read_to_string(at("before-restore/cib.2.xml")).expect("kept"), "cib.2.xml");
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }
