@@ -64,11 +64,11 @@ impl GuardLink {
         if self.child.is_none() {
             self.restart();
         }
-        // What waits is a sign of life as well.
-        if self.waiting.is_empty() {
-            self.say(&Line::Beat);
-        } else {
+        // What waits is a sign of life as well; a guard that holds nothing waits for none.
+        if !self.waiting.is_empty() {
             self.flush();
+        } else if self.holds() {
+            self.say(&Line::Beat);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Signs of life to the guard process, from a thread of their own: no amount of renewals, starts and stops delays them.
 //!
-//! They vouch for the keeper: when it has not made a step for [`Bounds::stuck`], they stop, and the guard acts.
+//! They vouch for the keeper: when it has not made a step for [`Bounds::stuck`], they stop, and the guard acts. While nothing is held
+//! there is nothing to vouch for, and keeper, heart and guard sleep.
 
 use super::table::Vip;
 use crate::guard::GuardLink;
@@ -35,7 +36,7 @@ impl Shared {
     fn beat(&self, bounds: &Bounds) -> Duration {
         let step = Duration::from_micros(self.step.load(Ordering::Acquire));
         let mut guard = self.guard();
-        if kernel::clock::boottime().saturating_sub(step) < bounds.stuck {
+        if !guard.holds() || kernel::clock::boottime().saturating_sub(step) < bounds.stuck {
             guard.beat();
         }
         if guard.holds() { bounds.beat } else { IDLE }
@@ -64,6 +65,11 @@ impl Heart {
     /// The keeper goes on.
     pub fn step(&self) {
         self.shared.step.store(kernel::clock::boottime().as_micros() as u64, Ordering::Release);
+    }
+
+    /// Whether the guard is there for anything now.
+    pub fn holds(&self) -> bool {
+        self.shared.guard().holds()
     }
 
     pub fn hold_vip(&self, vip: &Vip) {

@@ -92,9 +92,11 @@ impl Worker {
         loop {
             self.heart.step();
             let (announce, fit) = (self.announcer.deadline(), self.carriers.deadline());
+            // With nothing to renew, to take away or to vouch for it sleeps.
+            let busy = !self.table.is_empty() || !self.removals.is_empty() || self.heart.holds();
             // Fair: neither many commands nor many renewals keep the other waiting.
             tokio::select! {
-                _ = renew.tick() => self.round().await,
+                _ = renew.tick(), if busy => self.round().await,
                 Ok(()) = ports.owners.changed() => {
                     let owners = ports.owners.borrow_and_update().clone();
                     self.owned(owners.unwrap_or_default()).await;
@@ -103,11 +105,14 @@ impl Worker {
                 () = sleep_until(announce) => self.announce().await,
                 () = sleep_until(fit) => self.fit(),
                 command = ports.queue.recv() => match command {
-                    Some(command) => self.perform(command).await,
+                    Some(command) => {
+                        self.heart.step();
+                        self.perform(command).await;
+                    }
                     None => break,
                 },
                 events = links.next() => self.events(events).await,
-                _ = step.tick() => {}
+                _ = step.tick(), if busy => {}
             }
         }
         let all: Vec<Vip> = self.table.vips().cloned().collect();
