@@ -133,6 +133,27 @@ async fn the_shipped_unit_says_what_the_program_does() {
     assert!(codes.contains(&ended.code().expect("a code").to_string().as_str()), "{ended:?}");
 }
 
+/// What systemd does to a node that gives no sign of life (`WatchdogSec=`), and an operator to one that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_node_ends_at_once_and_leaves_its_blackbox() {
+    let Some(()) = root() else { return };
+    let mut cluster = Cluster::start(&["n1"]).await;
+    let within: u64 = unit()["TimeoutAbortSec"].parse().expect("seconds");
+    cluster.signal("n1", Signal::SIGABRT);
+    let daemon = cluster.daemons.get_mut("n1").expect("a daemon");
+    let ended = tokio::time::timeout(Duration::from_secs(within), daemon.wait()).await.expect("in time");
+    let signal = std::os::unix::process::ExitStatusExt::signal(&ended.expect("it ended"));
+    assert_eq!(signal, Some(Signal::SIGABRT as i32), "{}", cluster.logs());
+    let left = std::fs::read(cluster.state_dir("n1").join("fdata")).expect("a blackbox");
+    let left: wire::api::Blackbox = serde_json::from_slice(&left).expect("JSON");
+    assert!(left.reason.contains("aborted"), "{}", left.reason);
+    assert!(left.records.iter().any(|r| r.text.contains("members n1")), "{:?}", left.records);
+    assert!(left.status.is_some_and(|s| s.name == "n1"));
+    // And it can start again.
+    cluster.start_node("n1");
+    cluster.wait_for_ring(&["n1"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hangup_applies_what_can_be_applied_and_ends_nothing() {
     let Some(()) = root() else { return };

@@ -1,5 +1,5 @@
 //! The node's blackbox: what all its parts did of late, in bounded memory, written to the state directory when an operator asks, when
-//! a thread panics, and when the node ends against its will.
+//! a thread panics, when a service manager aborts a node that hangs, and when the node ends against its will.
 //!
 //! It is made of what the timeline keeps of the cores, the newest lines of the log, and what the node showed last. `fdata` names the
 //! newest file, as with corosync; the oldest of [`MAX_FILES`] gives way.
@@ -56,6 +56,11 @@ pub(crate) fn ended(reason: &str) {
     if let Some(file) = soon(format!("the node ended: {reason}")) {
         tracing::info!("what happened before is written to {file}: corosync-blackbox shows it");
     }
+}
+
+/// The process was sent SIGABRT, and ends now.
+pub(crate) fn aborted() {
+    soon("the process was aborted: a service manager does that to a node that gives no sign of life".to_owned());
 }
 
 /// A thread panics.

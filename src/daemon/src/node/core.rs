@@ -12,6 +12,7 @@ use super::orders;
 use super::perform::Performer;
 use super::reload::Reloads;
 use super::signals::Wish;
+use super::stalls::Stalls;
 use super::view;
 use crate::changes::Changes;
 use crate::clock;
@@ -96,7 +97,7 @@ pub(super) struct Core {
     clients: BTreeMap<u64, oneshot::Sender<Response>>,
     next_client: u64,
     board: Board,
-    /// When what is shown has to be renewed; `None` while nothing has happened since.
+    /// When what is shown has to be renewed; `None` while nothing has happened since, nor time passed.
     renew_at: Option<Time>,
     shown_at: Time,
     /// Until then this node listens for the others before it believes itself alone.
@@ -112,6 +113,7 @@ pub(super) struct Core {
     /// Peers that are heard but cannot be read, and until when that is held to be so.
     unreadable: BTreeMap<NodeId, Time>,
     pub hindrances: Hindrances,
+    pub stalls: Stalls,
     pub notices: Notices,
     /// The digest that is being computed.
     digesting: Option<tokio::task::JoinHandle<(u64, String)>>,
@@ -160,6 +162,7 @@ impl Core {
             watchdog: crate::service::Watchdog::from_env(),
             unreadable: BTreeMap::new(),
             hindrances: Hindrances::default(),
+            stalls: Stalls::default(),
             notices: Notices::default(),
             digesting: None,
             leaving: false,
@@ -192,6 +195,7 @@ impl Core {
                     self.watch_over();
                     self.reload_late().await;
                     self.keep_barrier();
+                    self.stalls_due();
                 }
                 Some(report) = inbox.reports.recv() => {
                     self.report(report).await;
@@ -220,6 +224,7 @@ impl Core {
                     self.reached(any).await;
                 }
                 () = sleep_until(renew) => {}
+                () = self.board.wanted() => self.renew_within(Duration::ZERO),
                 () = sleep_until(votes) => self.votes_time().await,
                 () = sleep_until(device) => self.device_time().await,
                 event = self.arbitration.next() => self.device_event(event).await,
@@ -254,15 +259,17 @@ impl Core {
 
     /// One step of the controller and all that it wants done.
     pub async fn step(&mut self, input: Input) {
+        let mut only_time = matches!(input, Input::Tick);
         self.controller.handle(clock::now(), clock::wall(), input);
         let mut answers = Vec::new();
         while let Some(output) = self.controller.poll_output() {
+            only_time = false;
             match output {
                 controller::Output::Reply { .. } => answers.push(output),
                 _ => self.perform(output).await,
             }
         }
-        self.renew_at = self.renew_at.or(Some(self.shown_at + board::RENEW_EVERY));
+        self.renew_within(if only_time { board::IDLE_EVERY } else { board::RENEW_EVERY });
         if !answers.is_empty() {
             // Whoever is told of a change can see it.
             self.show();
@@ -270,6 +277,12 @@ impl Core {
         for answer in answers {
             self.perform(answer).await;
         }
+    }
+
+    /// What readers see is renewed so long after the last time, or sooner.
+    fn renew_within(&mut self, time: Duration) {
+        let at = self.shown_at + time;
+        self.renew_at = Some(self.renew_at.map_or(at, |t| t.min(at)));
     }
 
     /// Renews what readers see.
@@ -339,7 +352,7 @@ impl Core {
             }
             Happening::Free { resource } => self.hindrances.remove(&resource),
         }
-        self.renew_at = self.renew_at.or(Some(self.shown_at + board::RENEW_EVERY));
+        self.renew_within(board::RENEW_EVERY);
     }
 
     async fn report(&mut self, report: Report) {
@@ -472,6 +485,10 @@ impl Core {
     }
 
     async fn event(&mut self, at: Time, event: totem::Event) {
+        if let totem::Event::LocalStall { stalled_ms } = event {
+            self.stalled(at, stalled_ms);
+            return self.step(Input::Stalled { ms: stalled_ms }).await;
+        }
         let (kind, subject, text) = view::describe(&event, self.me(), |n| self.controller.config().name_of(n));
         self.timeline.add_at(at, kind, &subject, &text);
         self.tell_event(&event);
@@ -488,10 +505,6 @@ impl Core {
             totem::Event::PeerLeft { node } => {
                 self.quorum.parted(node);
                 tracing::info!("{kind} {subject}: {text}");
-            }
-            totem::Event::LocalStall { stalled_ms } => {
-                tracing::warn!("{kind} {subject}: {text}");
-                self.step(Input::Stalled { ms: stalled_ms }).await;
             }
             totem::Event::StartedOver { .. } => {
                 tracing::warn!("{kind} {subject}: {text}");

@@ -19,12 +19,15 @@ mod keep;
 mod native;
 mod notices;
 mod orders;
+#[cfg(test)]
+mod panics;
 mod perform;
 mod reach;
 mod records;
 mod reload;
 mod settings;
 mod signals;
+mod stalls;
 mod start;
 mod told;
 mod view;

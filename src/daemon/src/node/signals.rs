@@ -1,4 +1,5 @@
-//! Signals: two that end the node in good order, one that reads its configuration anew, and those that must not end it.
+//! Signals: two that end the node in good order, one that reads its configuration anew, one that ends it at once but leaves the
+//! blackbox, and those that must not end it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -19,8 +20,24 @@ const HARMLESS: [i32; 8] = {
     [SIGPIPE, SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU, SIGALRM, SIGVTALRM]
 };
 
+/// SIGABRT is what a service manager sends to a node that gives no sign of life (`WatchdogSec=`): what it did before must not be lost
+/// with it. On a thread and a runtime of its own, since the node's may be what hangs. A library's `abort()` ends the process as ever:
+/// it waits for no handler.
+fn abort_with_blackbox() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut aborted = runtime.block_on(async { signal(SignalKind::from_raw(nix::libc::SIGABRT)) })?;
+    let wait = move || {
+        if runtime.block_on(aborted.recv()).is_some() {
+            crate::blackbox::aborted();
+            std::process::abort();
+        }
+    };
+    std::thread::Builder::new().name("abort".into()).spawn(wait).map(drop)
+}
+
 /// Starts to listen; more than four wishes at a time are one too many.
 pub(super) fn listen() -> std::io::Result<mpsc::Receiver<Wish>> {
+    abort_with_blackbox()?;
     let (to, received) = mpsc::channel(4);
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         pass_on(signal(kind)?, to.clone(), Wish::Stop);

@@ -231,9 +231,16 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
         identity,
         Beside { board, dog, claims, changes, clients_in_groups },
     );
-    let result = core
-        .run(Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals })
-        .await;
+    let inbox =
+        Inbox { reports, asks, executed, facts, scheduled, fenced, notes, happenings, bulletins, reach, signals };
+    // On a worker, which also waits for its timers; from the main thread each of them would wake two threads.
+    let result = match tokio::spawn(core.run(inbox)).await {
+        Ok(result) => result,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(ended) => Err(End { reason: format!("the core's task: {ended}"), code: crm::ERROR }),
+        },
+    };
     service::notify("STOPPING=1");
     server.abort();
     members.abort();
