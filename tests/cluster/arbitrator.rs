@@ -16,6 +16,7 @@ mod heuristics;
 mod hostile;
 mod originals;
 mod pcs;
+mod quick;
 mod splits;
 mod tls;
 

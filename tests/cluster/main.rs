@@ -35,6 +35,7 @@ mod secrets;
 mod service;
 mod setup;
 mod sizes;
+mod ssh;
 mod stale;
 mod start;
 mod stock_fences;

@@ -2,6 +2,7 @@
 
 use crate::fixture::{BASCULE, Cluster};
 use crate::root::root;
+use crate::ssh;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -9,25 +10,6 @@ const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const SECRET: &str = "Gehe1mnisvoll";
 /// Kept on the node, and said by an agent in a log.
 const LOG: &str = "2020-01-01T00:00:00Z long ago: ERROR: not of that time\n";
-
-/// Listens at the node's own address, for the key alone; what comes runs as if it were that host.
-async fn sshd(cluster: &Cluster, node: &str, key: &Path) -> tokio::process::Child {
-    let conf = cluster.path(&format!("{node}.sshd"));
-    let text = format!(
-        "Port 22\nHostKey {}\nAuthorizedKeysFile {}.pub\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n\
-         SetEnv BASCULE_RUN_DIR={} BASCULE_STATE_DIR={}\n",
-        key.display(),
-        key.display(),
-        cluster.run_dir(node).display(),
-        cluster.state_dir(node).display()
-    );
-    std::fs::write(&conf, text).expect("written");
-    let mut command = tokio::process::Command::new("unshare");
-    let line = "mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f \"$1\"";
-    command.args(["-m", "sh", "-c", line, "sh"]).arg(&conf);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    cluster.lab.host(node).expect("a host").spawn(&mut command).expect("sshd starts")
-}
 
 /// A command on the node's host.
 async fn on(cluster: &Cluster, node: &str, words: &[&str]) -> Output {
@@ -65,20 +47,16 @@ fn holds(file: &Path, what: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
     let Some(()) = root() else { return };
-    let absent = ["/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/bzip2", "/usr/bin/tar"]
-        .into_iter()
-        .find(|p| !Path::new(p).exists());
-    if let Some(absent) = absent {
-        println!("SKIPPED: {absent} is missing (Debian: apt install openssh-server bzip2)");
+    if !ssh::have(&["/usr/bin/bzip2", "/usr/bin/tar"]) {
         return;
     }
     let cluster = Cluster::start(&NODES).await;
     let work = cluster.path("work");
     std::fs::create_dir_all(&work).expect("a directory");
-    let key = cluster.path("key");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
-    assert!(made.expect("ssh-keygen runs").success());
-    let _sshd = sshd(&cluster, "n2", &key).await;
+    let key = ssh::key(&cluster);
+    let (run_dir, state_dir) = (cluster.run_dir("n2"), cluster.state_dir("n2"));
+    let env = format!("BASCULE_RUN_DIR={} BASCULE_STATE_DIR={}", run_dir.display(), state_dir.display());
+    let _sshd = ssh::sshd(&cluster, "n2", &key, &env, &[]).await;
     for line in [
         "pcs property set stonith-enabled=false".to_owned(),
         format!("pcs resource create d ocf:pacemaker:Dummy passwd={SECRET} fake=seen --force"),
@@ -94,10 +72,7 @@ async fn a_report_holds_all_that_can_be_reached_and_no_secret() {
     let now = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().expect("date runs").stdout;
     let now = String::from_utf8_lossy(&now).trim().to_owned();
     std::fs::write(&log, format!("{LOG}{now} agent: ERROR: {SECRET} was refused\n")).expect("written");
-    let rsh = format!(
-        "ssh -T -F none -o BatchMode=yes -o ConnectTimeout=3 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {}",
-        key.display()
-    );
+    let rsh = format!("ssh -T {}", ssh::options(&key));
     let log_name = log.display().to_string();
     let words = ["crm_report", "-f", "1h", "-e", &rsh, "-l", &log_name, "-V", "found"];
     let out = on(&cluster, "n1", &words).await;

@@ -191,8 +191,13 @@ fn take(dir: &Path, pair: &Pair, file: &Path) -> Outcome {
     let trusted = ca.public_key().and_then(|k| pair.certificate.verify(&k)).unwrap_or(false);
     let own = pair.certificate.public_key().is_ok_and(|k| k.public_eq(&pair.key));
     if !trusted || !own {
-        let why =
-            if trusted { "not made out to the key of this store" } else { "not signed by the authority in ca.pem" };
+        let why = match trusted {
+            true => "not made out to the key of this store".to_owned(),
+            false => format!(
+                "not signed by the authority in ca.pem (where the arbitrator is another one now, remove {} on all nodes)",
+                dir.display()
+            ),
+        };
         return Err(format!("{}: {why}", file.display()));
     }
     write_key(dir, "key.pem", pair)?;
@@ -212,20 +217,22 @@ fn quick(args: &Client, cluster: &str) -> Outcome {
     let on = |host: &str, line: &str| remote(&args.shell, &[host, line]);
     let copy = |from: &str, to: &str| remote(&args.copy, &[from, to]);
     let made = format!("test -e {server}/ca-key.pem || bascule corosync-qnetd-certutil -i");
+    // Into the stores, where nobody but root can put another file in its place meanwhile.
+    let ready = format!("mkdir -p -m 0750 {client}");
+    let trust = format!("test -e {client}/ca.pem || bascule corosync-qdevice-net-certutil -i -c {client}/{CA_FILE}");
+    let asked = format!("{server}/cluster-{cluster}.crq");
     let steps = || -> Outcome {
         on(arbitrator, &made)?;
         copy(&format!("{arbitrator}:{server}/{CA_FILE}"), &here(CA_FILE))?;
         for node in nodes {
-            copy(&here(CA_FILE), &format!("{node}:/tmp/{CA_FILE}"))?;
-            on(
-                node,
-                &format!("test -e {client}/ca.pem || bascule corosync-qdevice-net-certutil -i -c /tmp/{CA_FILE}"),
-            )?;
+            on(node, &ready)?;
+            copy(&here(CA_FILE), &format!("{node}:{client}/{CA_FILE}"))?;
+            on(node, &trust)?;
         }
         on(first, &format!("bascule corosync-qdevice-net-certutil -r -n '{cluster}'"))?;
         copy(&format!("{first}:{client}/{CRQ_FILE}"), &here(CRQ_FILE))?;
-        copy(&here(CRQ_FILE), &format!("{arbitrator}:/tmp/{CRQ_FILE}"))?;
-        on(arbitrator, &format!("bascule corosync-qnetd-certutil -s -c /tmp/{CRQ_FILE} -n '{cluster}'"))?;
+        copy(&here(CRQ_FILE), &format!("{arbitrator}:{asked}"))?;
+        on(arbitrator, &format!("bascule corosync-qnetd-certutil -s -c {asked} -n '{cluster}'"))?;
         let signed = format!("cluster-{cluster}.crt");
         copy(&format!("{arbitrator}:{server}/{signed}"), &here("signed.crt"))?;
         copy(&here("signed.crt"), &format!("{first}:{client}/signed.crt"))?;
