@@ -125,6 +125,90 @@ async fn notifyd_tells_what_changes_and_finds_its_node_again() {
     assert_eq!((&line["name"], &line["joined"]), (&"10.77.0.2".into(), &false.into()));
 }
 
+/// Whether all of these are here; told loudly where they are not.
+fn have(programs: &[&str], package: &str) -> bool {
+    let absent = programs.iter().find(|p| !Path::new(p).exists());
+    absent.iter().for_each(|p| eprintln!("SKIPPED: {p} is missing (Debian: apt install {package})"));
+    absent.is_none()
+}
+
+fn free_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("an address").port()
+}
+
+/// A real manager hears what the original's would, under the numbers of its MIB.
+#[tokio::test(flavor = "multi_thread")]
+async fn notifyd_sends_traps_that_net_snmp_takes() {
+    let Some(()) = root() else { return };
+    if !have(&["/usr/sbin/snmptrapd", "/usr/bin/snmptrap"], "snmp snmptrapd") {
+        return;
+    }
+    let mut cluster = Cluster::start(&PAIR).await;
+    let port = free_port();
+    let conf = cluster.path("snmptrapd.conf");
+    std::fs::write(&conf, "authCommunity log,execute,net directors\n").expect("written");
+    let mut manager = Command::new("/usr/sbin/snmptrapd");
+    manager.args(["-f", "-Lo", "-n", "-On", "-m", "", "-C", "-c"]).arg(&conf).arg(format!("udp:127.0.0.1:{port}"));
+    manager.env("SNMP_PERSISTENT_DIR", cluster.path("snmp")).stderr(Stdio::null());
+    let mut manager = Reader::start(&mut manager);
+    manager.until(&["NET-SNMP version"]);
+    let at = format!("127.0.0.1:{port}");
+    let _told = Reader::start(&mut notifyd(&cluster, &["-f", "-s", "-m", &at, "-c", "directors"]));
+    let mib = ".1.3.6.1.4.1.35488";
+    let trap = |n: u8| format!(".1.3.6.1.6.3.1.1.4.1.0 = OID: {mib}.0.{n}");
+    let line = manager.until(&[&trap(2)]);
+    for part in ["1.1 = STRING: \"n1\"", "1.2 = Gauge32: 1", "1.21 = STRING: \"quorate\""] {
+        assert!(line.contains(&format!("{mib}.{part}")), "{part}: {line}");
+    }
+    cluster.kill("n2").await;
+    let line = manager.until(&[&trap(1)]);
+    for part in ["1.1 = STRING: \"n2\"", "1.2 = Gauge32: 2", "1.4 = STRING: \"10.77.0.2\"", "1.3 = STRING: \"left\""] {
+        assert!(line.contains(&format!("{mib}.{part}")), "{part}: {line}");
+    }
+    assert!(manager.until(&[&trap(2)]).contains("STRING: \"not quorate\""));
+}
+
+/// A web server of TLS, whose certificate a private authority has signed: trusted where the operator says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn notifyd_posts_to_a_server_that_shows_a_certificate_it_trusts() {
+    let Some(()) = root() else { return };
+    if !have(&["/usr/bin/openssl"], "openssl") {
+        return;
+    }
+    let cluster = Cluster::start(&["n1"]).await;
+    let file = |name: &str| cluster.path(name).display().to_string();
+    let (key, cert) = (file("web-key.pem"), file("web.pem"));
+    let names = "subjectAltName=DNS:localhost";
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=web", "-addext", names, "-days", "2"])
+        .args(["-keyout", &key, "-out", &cert])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl runs").success());
+    let port = free_port();
+    let mut server = Command::new("openssl");
+    let accept = format!("127.0.0.1:{port}");
+    server.args(["s_server", "-quiet", "-key", &key, "-cert", &cert, "-accept", &accept]);
+    server.stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Reader::start(&mut server);
+    let url = format!("https://localhost:{port}/hook");
+    cluster.until("the server", || std::net::TcpStream::connect(&accept).ok().map(drop)).await;
+    // Without it, what would be posted stays here, and that is said.
+    let mut distrustful = notifyd(&cluster, &["-f", "--webhook", &url]);
+    let mut child = distrustful.stderr(Stdio::piped()).spawn().expect("it starts");
+    let errors = child.stderr.take().expect("its errors");
+    let said = BufReader::new(errors).lines().map_while(Result::ok).find(|l| l.contains("webhook at localhost"));
+    let _ = child.kill().and_then(|()| child.wait());
+    assert!(said.as_ref().is_some_and(|l| l.contains("certificate verify failed")), "{said:?}");
+    let _told = Reader::start(notifyd(&cluster, &["-f", "--webhook", &url]).env("SSL_CERT_FILE", &cert));
+    assert_eq!(server.until(&["HTTP/1.1"]).trim_end(), "POST /hook HTTP/1.1");
+    server.until(&["content-type: application/json"]);
+    // Its body ends without a line's end: what answers also ends the connection.
+    let mut answers = server.child.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut answers, b"HTTP/1.1 204 No Content\r\n\r\n").expect("written");
+    drop(answers);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_old_keys_and_the_blackbox_of_a_node_that_ended() {
     let Some(()) = root() else { return };
@@ -151,6 +235,9 @@ async fn groups_old_keys_and_the_blackbox_of_a_node_that_ended() {
     assert!(code == 0 && text.contains("\nruntime.totem.pg.mrp.srp.members.2.status=joined\n"), "{text}");
     assert_eq!(cluster.command("n1", &["corosync-objctl", "-w", "my.note=some text", "-w", "my.other=1"]).0, 0);
     assert_eq!(cluster.command("n1", &["corosync-objctl", "my"]).1, "my.note=some text\nmy.other=1\n");
+    let (_, json, _) = cluster.command("n1", &["corosync-objctl", "--json", "my"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert!(json.to_string().contains("some text") && json.to_string().contains("my.other"), "{json}");
     assert_eq!(cluster.command("n1", &["corosync-objctl", "-d", "my"]), (0, String::new(), String::new()));
     let (code, _, errors) = cluster.command("n1", &["corosync-objctl", "my"]);
     assert!(code == 1 && errors.contains("Failed to find object my"), "{errors}");

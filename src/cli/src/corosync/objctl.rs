@@ -1,10 +1,10 @@
 //! `corosync-objctl`, as guides of corosync 1 type it: the same keys as `corosync-cmapctl` shows, in the form of that time.
 
 use super::cmapctl::{change, read_all};
-use super::keys::Key;
+use super::keys::{self, Key};
 use crate::args::{self, Command};
 use crate::client::Client;
-use crate::report::Common;
+use crate::report::{Common, Format};
 use crate::source::{Failure, checked};
 use clap::Parser;
 use std::ffi::OsString;
@@ -43,6 +43,9 @@ pub struct Objctl {
     /// Refused: corosync-cmapctl does it
     #[arg(short = 'p', value_name = "FILE")]
     load: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
     /// Objects and keys to show
     #[arg(value_name = "OBJECT")]
     objects: Vec<String>,
@@ -113,7 +116,11 @@ impl Objctl {
             true => format!("{}\n", key.value),
             false => format!("{}={}\n", old(&key.name), key.value),
         };
-        self.common.write(&shown.iter().map(line).collect::<String>())?;
+        let text = match self.json || self.common.output_as == Format::Json {
+            true => keys::json(&shown.iter().map(|k| Key { name: old(&k.name), ..(*k).clone() }).collect::<Vec<_>>())?,
+            false => shown.iter().map(line).collect(),
+        };
+        self.common.write(&text)?;
         match self.objects.iter().find(|_| shown.is_empty()) {
             Some(object) => Err(Failure::new(1, format!("Failed to find object {object}"))),
             None => Ok(0),

@@ -45,7 +45,7 @@ pub struct Qnetdtool {
     /// Its socket
     #[arg(short = 'p', value_name = "SOCKET", default_value = SOCKET)]
     socket: PathBuf,
-    /// With -l: as JSON (our own arbitrator only)
+    /// As JSON; -l only of our own arbitrator
     #[arg(short = 'j', long)]
     json: bool,
     #[command(flatten)]
@@ -83,9 +83,21 @@ impl Command for Qnetdtool {
             line += &format!("cluster {} ", quoted_word(cluster));
         }
         let text = ask(&self.socket, &line)?;
+        let text = if self.json && line.starts_with("status ") { status_json(&text)? } else { text };
         self.common.write(&text)?;
         Ok(0)
     }
+}
+
+/// Of either maker's lines `Connected clients:  2`: `{"connected_clients": 2}`.
+fn status_json(text: &str) -> Result<String, Failure> {
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let (name, value) = (name.trim().to_lowercase().replace([' ', '/'], "_"), value.trim());
+        Some((name, value.parse::<u64>().map_or_else(|_| value.into(), serde_json::Value::from)))
+    };
+    let all: serde_json::Map<String, serde_json::Value> = text.lines().filter_map(pair).collect();
+    Ok(serde_json::to_string_pretty(&all).map_err(|e| Failure::new(2, e.to_string()))? + "\n")
 }
 
 /// The answer of this host's arbitrator at its usual place.
@@ -120,5 +132,21 @@ fn ask(socket: &Path, line: &str) -> Result<String, Failure> {
         "ok" => Ok(text.to_owned()),
         "error" => Err(Failure::new(REFUSED, format!("Error: {}", text.trim_end()))),
         _ => Err(Failure::new(NO_ANSWER, "Can't read QNetd reply")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_for_programs_as_well() {
+        let text = "QNetd address:\t\t\t*:5403\nTLS:\t\t\t\tUnsupported\nConnected clients:\t\t2\n                    Maximum send/receive size:\t32768/32768 bytes\n";
+        let json: serde_json::Value = serde_json::from_str(&status_json(text).expect("JSON")).expect("JSON");
+        let expected = serde_json::json!({
+            "qnetd_address": "*:5403", "tls": "Unsupported", "connected_clients": 2,
+            "maximum_send_receive_size": "32768/32768 bytes",
+        });
+        assert_eq!(json, expected);
     }
 }

@@ -70,7 +70,7 @@ pub struct Notifyd {
     /// Run a program for each event
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Send each event to a web address, http or https
+    /// Send each event to a web address, http or https (SSL_CERT_FILE in the environment names another authority than the system's)
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
     /// Events of -o as JSON, one a line
