@@ -11,20 +11,32 @@ const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// Busy loops beside the nodes, at the priority of any process.
 const LOOPS: usize = 4;
 
-/// Processes that take all there is of both cores, of the page cache and of the disk.
+/// Functions of what is compiled over and over.
+const FUNCTIONS: usize = 400;
+
+/// Processes that take all there is of both cores, of the page cache and of the disk: loops, a compiler, and a writer.
 struct Hogs(Vec<Child>);
 
 impl Hogs {
     fn start(cluster: &Cluster) -> Hogs {
+        let source = cluster.path("busy.c");
+        let function = |n: usize| {
+            format!(
+                "int f{n}(int *a, int n) {{ int s = {n}; for (int i = 0; i < n; i++) s += a[i] * s / (i + 1); return s; }}\n"
+            )
+        };
+        std::fs::write(&source, (0..FUNCTIONS).map(function).collect::<String>()).expect("written");
         let shell = |script: &str| {
             let mut command = Command::new("sh");
-            command.args(["-c", script]).arg(cluster.path("filler")).stdout(Stdio::null()).stderr(Stdio::null());
+            command.args(["-c", script]).arg(cluster.path("filler")).arg(&source);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
             command.process_group(0);
             command.spawn().expect("a shell")
         };
         let fill = "while :; do dd if=/dev/zero of=\"$0\" bs=1M count=512 conv=fsync; done";
-        let hash = "while :; do head -c 64M /dev/urandom | sha256sum; done";
-        Hogs([vec!["while :; do :; done"; LOOPS], vec![fill, hash]].concat().into_iter().map(shell).collect())
+        // Without a compiler something else that reads and computes.
+        let compile = "while :; do cc -O2 -c -o \"$1.o\" \"$1\" || head -c 64M /dev/urandom | sha256sum; done";
+        Hogs([vec!["while :; do :; done"; LOOPS], vec![fill, compile]].concat().into_iter().map(shell).collect())
     }
 }
 
@@ -57,6 +69,13 @@ async fn no_view(cluster: &Cluster, duration: Duration) {
     }
     drop(hogs);
     assert_eq!(suspected(), before, "{}", cluster.logs());
+    // That a node itself had no time is explained, and not with a line each time.
+    for node in NODES {
+        let log = std::fs::read_to_string(cluster.path(&format!("{node}.log"))).expect("a log");
+        let (lines, stalls) = (log.matches("local_stall").count(), cluster.counter(node, "totem.local_stalls"));
+        assert!(lines as u64 <= 2 + duration.as_secs() / 60, "{node} says it {lines} times\n{}", cluster.logs());
+        println!("{node}: did not run {stalls} times for 50 ms and more, told in {lines} lines");
+    }
     println!(
         "{} s at full load: 0 views; three status queries {asked} times, the slowest took {slowest:?}",
         duration.as_secs()
