@@ -1,6 +1,6 @@
 //! What idle nodes cost, and how long a dead one stays in its group.
 
-use super::Ring;
+use super::{Loss, Ring};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -60,7 +60,8 @@ async fn packets(ring: &Ring, node: &str) -> f64 {
 /// Of one node: memory, processor, packets.
 pub async fn idle(ring: &Ring, nodes: &[&'static str], span: Duration) -> Vec<(&'static str, f64)> {
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let node = nodes[1];
+    // One that has the token brought to it, where there is one.
+    let node = nodes[nodes.len().min(2) - 1];
     let pids = ring.processes(node);
     let (ticks_before, packets_before, began) = (ticks(&pids), packets(ring, node).await, Instant::now());
     tokio::time::sleep(span).await;
@@ -69,12 +70,13 @@ pub async fn idle(ring: &Ring, nodes: &[&'static str], span: Duration) -> Vec<(&
         ("processor, % of a core", (ticks(&pids) - ticks_before) / took),
         ("packets/s sent by a node", (packets(ring, node).await - packets_before) / took),
         ("resident MB", megabytes(&pids, "Rss:")),
+        ("proportional MB (PSS)", megabytes(&pids, "Pss:")),
         ("its own MB (private)", megabytes(&pids, "Private_Dirty:")),
     ]
 }
 
-/// From the death of a node to the change that its group is told, in ms.
-pub async fn detection(ring: Ring, nodes: &[&'static str]) -> Option<f64> {
+/// From the loss of a node to the change that its group is told, in ms. One that is only cut off is back when this returns.
+pub async fn detection(ring: &Ring, nodes: &[&'static str], loss: Loss) -> Option<f64> {
     let last = *nodes.last()?;
     let mut far = ring.client(last, &["watch"]);
     let mut near = ring.client(nodes[0], &["watch"]);
@@ -88,10 +90,19 @@ pub async fn detection(ring: Ring, nodes: &[&'static str]) -> Option<f64> {
     };
     until("2").await?;
     let began = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_micros() as f64;
-    for pid in ring.processes(last) {
-        kill(Pid::from_raw(pid), Signal::SIGKILL).ok()?;
+    match loss {
+        Loss::Silence => ring.lab().isolate(last).await.ok()?,
+        Loss::Process => {
+            for pid in ring.processes(last) {
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok()?;
+            }
+        }
     }
     let seen = until("1").await?;
+    if loss == Loss::Silence {
+        ring.lab().reach(last).await.ok()?;
+        until("2").await?;
+    }
     near.kill().await.ok()?;
     far.kill().await.ok();
     Some((seen - began) / 1000.0)
