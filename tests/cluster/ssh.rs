@@ -49,7 +49,9 @@ pub async fn sshd(
     let line = "conf=$1; shift; while [ \"$1\" ]; do mount --bind \"$1\" \"$2\" && shift 2 || exit 1; done; \
                 mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f \"$conf\"";
     command.args(["-m", "sh", "-c", line, "sh"]).arg(&conf);
-    places.iter().for_each(|(ours, path)| drop(command.arg(ours).arg(path)));
+    for (ours, path) in places {
+        command.arg(ours).arg(path);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     cluster.lab.host(host).expect("a host").spawn(&mut command).expect("sshd starts")
 }
