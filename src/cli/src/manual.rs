@@ -10,6 +10,7 @@ use std::ffi::OsString;
 /// By topic, in the order of `src/manual/SUMMARY.md`.
 const CHAPTERS: [(&str, &str); 9] = [
     ("first-pair", include_str!("../../manual/first-pair.md")),
+    ("daily-work", include_str!("../../manual/daily-work.md")),
     ("topologies", include_str!("../../manual/topologies.md")),
     ("fencing", include_str!("../../manual/fencing.md")),
     ("monitoring", include_str!("../../manual/monitoring.md")),
