@@ -23,6 +23,11 @@ pub struct Instance {
     pub params: BTreeMap<String, String>,
 }
 
+/// Whether an agent's resources are connections to remote nodes.
+pub fn is_connection(class: &str, provider: Option<&str>, agent: &str) -> bool {
+    (class, provider, agent) == ("ocf", Some("pacemaker"), "remote")
+}
+
 /// One action on one instance.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Operation {
@@ -49,6 +54,11 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
+    /// Whether it stands for the connection to a remote or guest node, which has its name.
+    pub fn is_connection(&self) -> bool {
+        is_connection(&self.class, self.provider.as_deref(), &self.agent)
+    }
+
     /// A parameter that is present and not empty.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())

@@ -137,6 +137,22 @@ pub fn property_of<'a>(configuration: &'a Element, name: &str) -> Option<&'a str
     all.find(|p| p.name() == name).map(|p| p.value())
 }
 
+/// Names of the remote nodes, which are primitives `ocf:pacemaker:remote`, and of the guest nodes, which meta-attributes name.
+pub fn remote_nodes(cib: &Element) -> BTreeSet<&str> {
+    let resources = cib.child("configuration").and_then(|c| c.child("resources"));
+    let primitives = resources.into_iter().flat_map(Element::descendants).filter(|e| e.name() == "primitive");
+    let mut names = BTreeSet::new();
+    for primitive in primitives {
+        let attr = |name| primitive.attr(name);
+        if base::operation::is_connection(attr("class").unwrap_or(""), attr("provider"), attr("type").unwrap_or("")) {
+            names.extend(primitive.id());
+        }
+        let pairs = primitive.elements_named("meta_attributes").flat_map(|set| set.elements_named("nvpair"));
+        names.extend(pairs.filter(|p| p.attr("name") == Some("remote-node")).filter_map(|p| p.attr("value")));
+    }
+    names
+}
+
 /// The resources that an operator means by `name`: the primitive of that id, or those in the group, clone or bundle of that id;
 /// the name itself always, since a history may outlive its resource.
 pub fn meant_by<'a>(cib: &'a Element, name: &'a str) -> BTreeSet<&'a str> {

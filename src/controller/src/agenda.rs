@@ -99,6 +99,12 @@ impl<T: Entry> Agenda<T> {
         all.into_iter().filter_map(|call| Some((call, self.remove(call)?))).collect()
     }
 
+    /// Takes out everything.
+    pub fn take_all(&mut self) -> Vec<(u64, T)> {
+        let all: Vec<u64> = self.tasks.keys().copied().collect();
+        all.into_iter().filter_map(|call| Some((call, self.remove(call)?))).collect()
+    }
+
     /// When the first rest is over.
     pub fn next_due(&self) -> Option<Time> {
         self.resting.first().map(|(until, _)| *until)

@@ -27,12 +27,14 @@ use xml::Element;
 mod alerting;
 mod fencing;
 mod follow;
+mod remotes;
 mod requests;
 mod silent;
 mod strays;
 mod views;
 
 pub use follow::digest_of;
+pub(crate) use remotes::not_connected;
 
 /// A node that may leave does so when all members know, or after this time.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
@@ -54,6 +56,8 @@ pub struct Controller {
     assembler: Assembler,
     clients: Clients,
     local: Local,
+    /// Of nodes that are reached from here.
+    remotes: remotes::Remotes,
     coordinator: Coordinator,
     fencing: fencing::Fencing,
     outputs: VecDeque<Output>,
@@ -117,6 +121,7 @@ impl Controller {
             assembler: Assembler::default(),
             clients: Clients::new(config.me, seed),
             local: Local::new(config.me, config.my_name(), crate::digest::uuid(seed)),
+            remotes: remotes::Remotes::default(),
             coordinator: Coordinator::new(seed),
             fencing: fencing::Fencing::new(config.me),
             outputs: VecDeque::new(),
@@ -179,16 +184,21 @@ impl Controller {
             Input::Ring { current } => self.ring_current = current,
             Input::Client { id, request } => self.on_client(id, request),
             Input::Executed { call, result } => {
+                if self.remote_finished(call, &result) {
+                    return self.on_time_and_settle();
+                }
                 let doings = self.local.finished(self.now, wall, call, &result);
                 self.perform(doings);
             }
             Input::Failed { resource, code, reason } => {
                 let mut result = ExecResult::done(code);
                 result.reason = reason;
+                self.remote_lost(&resource);
                 let doings = self.local.fail(self.now, wall, &resource, &result);
                 self.perform(doings);
             }
             Input::Facts { agent, facts } => {
+                self.remotes_learn(&agent, &facts);
                 let doings = self.local.learn(agent, facts);
                 self.perform(doings);
             }
@@ -207,6 +217,10 @@ impl Controller {
             Input::Observed { kind, subject, text } => self.timeline(&kind, &subject, text),
             Input::Tick => {}
         }
+        self.on_time_and_settle();
+    }
+
+    fn on_time_and_settle(&mut self) {
         self.on_time();
         self.settle();
     }
@@ -217,7 +231,7 @@ impl Controller {
         let leave = self.leave.map(|(_, _, at)| at);
         let checks = if self.is_coordinator() { self.checks.deadline() } else { None };
         let fencing = self.fencing.deadline(self.is_coordinator());
-        let own = [self.local.deadline(), self.clients.deadline(), coordinator, checks, leave, fencing];
+        let own = [self.local.deadline(), self.remotes.deadline(), self.clients.deadline(), coordinator, checks, leave, fencing];
         own.into_iter().flatten().min()
     }
 
@@ -390,6 +404,8 @@ impl Controller {
                 if exec.identity.node == self.config.me {
                     let doings = self.local.start(self.now, self.wall, *exec);
                     self.perform(doings);
+                } else if exec.router == Some(self.config.me) {
+                    self.remote_start(*exec);
                 }
             }
             Effect::Result(record) => self.on_result(&record),
@@ -400,6 +416,13 @@ impl Controller {
                     let mut doings = Doings::default();
                     self.local.forget(&mut doings, &resource);
                     self.perform(doings);
+                }
+                self.remote_forget(node, &resource);
+            }
+            Effect::Connected { node, name, host } => self.on_connected(node, name, host),
+            Effect::Disconnected { node, host } => {
+                if host == self.config.me {
+                    self.drop_remote(node);
                 }
             }
             Effect::Leave { node } => {
@@ -525,6 +548,7 @@ impl Controller {
     fn on_time(&mut self) {
         let doings = self.local.tick(self.now, self.wall);
         self.perform(doings);
+        self.remotes_tick();
         self.fencing_time();
         self.answer_safe();
         let late = self.clients.expire(self.now);

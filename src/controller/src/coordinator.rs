@@ -17,7 +17,7 @@
 use crate::api::{Config, HeldStart, OpStatus, Output};
 use crate::backoff::Backoff;
 use crate::fencing::{Over, Wanted, Wants};
-use crate::message::{InFlight, Message, Op, OpIdentity, OpRecord};
+use crate::message::{Exec, InFlight, Message, Op, OpIdentity, OpRecord, REMOTE_LEVEL};
 use crate::replica::{Replica, Turnover};
 use crate::status;
 use crate::transition::{Limits, Transition};
@@ -33,7 +33,7 @@ use std::time::Duration;
 mod holds;
 mod nodes;
 
-use nodes::{leases_of, node_of};
+use nodes::{leases_of, node_of, router_of};
 
 use holds::Awaited;
 
@@ -483,8 +483,10 @@ impl Coordinator {
     ) {
         let unmet = || self.unmet(now, action);
         let target = action.target().and_then(|t| node_of(t, replica)).or_else(unmet);
+        let router = if target.is_some_and(|n| n.is_remote()) { router_of(action, replica) } else { None };
+        let reached = |node: &NodeId| replica.members.contains(&router.unwrap_or(*node));
         let node = match target {
-            Some(node) if replica.members.contains(&node) || action.operation() == "stonith" => node,
+            Some(node) if reached(&node) || action.operation() == "stonith" => node,
             _ if matches!(action.kind, ActionKind::Cluster { .. }) && target.is_some() => {
                 // The node is gone; forgetting about it needs no help of its own.
                 target.unwrap_or(NodeId(0))
@@ -497,11 +499,16 @@ impl Coordinator {
             }
         };
         match &action.kind {
+            ActionKind::Resource(_) if router.is_some() && replica.level() < REMOTE_LEVEL => {
+                transition.confirm(action.id, false);
+                let text = "remote nodes wait until all members know them".to_owned();
+                commands.push(Command::Timeline { kind: "remote", subject: action.key().to_owned(), text });
+            }
             ActionKind::Resource(op) => {
                 if op.operation == "start" {
                     self.backoff.started(now, node, &op.primitive.id);
                 }
-                let exec = transition.exec(action, op, node, replica.view, &self.uuid);
+                let exec = Exec { router, ..transition.exec(action, op, node, replica.view, &self.uuid) };
                 self.sent.insert((node, exec.identity.transition_key.clone()));
                 commands.push(Command::Broadcast(Message::Exec(Box::new(exec))));
             }

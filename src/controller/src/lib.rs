@@ -18,6 +18,7 @@
 //! | `coordinator`, `transition`, `progress` | the DC: scheduling, and executing a graph |
 //! | [`alerts`] | which programs are called for an event, and what they are told |
 //! | `backoff` | starts that repeat are held back |
+//! | [`remote`] | the protocol with the executor of a remote node |
 //! | [`fencing`] | devices, orders, verdicts and history |
 //!
 //! Beside Pacemaker's cluster properties one of our own is read: `bascule-takeover`. `fast` (the default) starts a lost
@@ -41,6 +42,7 @@ mod local;
 mod message;
 mod progress;
 mod record;
+pub mod remote;
 mod replica;
 mod status;
 mod sync;

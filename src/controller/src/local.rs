@@ -28,6 +28,7 @@ mod tests;
 pub use doings::Doings;
 
 mod adopt;
+mod far;
 
 /// Operations of one node at the same time, resting ones included; more are refused as failed.
 const MAX_OPERATIONS: usize = 8192;
@@ -496,7 +497,8 @@ impl Local {
         let timeout_ms = meta_ms.map_or(OWN_TIMEOUT_MS, |ms: u64| ms.max(OWN_TIMEOUT_MS));
         let (action, node) = (action.to_owned(), self.name.clone());
         let operation = Operation { instance, action, interval_ms: 0, timeout_ms, meta: record.meta.clone(), node };
-        Exec { view: ViewId::default(), identity, operation, own: Vec::new(), wait_ms: timeout_ms }
+        let view = ViewId::default();
+        Exec { view, identity, operation, own: Vec::new(), wait_ms: timeout_ms, router: None }
     }
 
     // ---- reports ----

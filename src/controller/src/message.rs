@@ -22,7 +22,10 @@ pub const WIRE_VERSION: u8 = 1;
 /// |---|---|
 /// | 2 | SHA-256 in the replica's chain, over the messages themselves; [`Message::Check`] and [`Message::Digest`]; [`Standing`] decides in a merge |
 /// | 3 | [`Op::As`]; fencing as replicated state: [`Message::Fence`], [`Op::Fence`]; below it the DC fences alone, and tells the result as [`Op::Fenced`] |
-pub const FEATURE_LEVEL: u32 = 3;
+/// | 4 | [`Exec::router`]: remote and guest nodes |
+pub const FEATURE_LEVEL: u32 = 4;
+/// The level from which on remote and guest nodes are driven.
+pub const REMOTE_LEVEL: u32 = 4;
 /// Largest payload that goes out as one ordered message.
 pub const MAX_PART_BYTES: usize = 32 * 1024;
 /// Largest message, all parts together.
@@ -65,13 +68,13 @@ impl Message {
         match self {
             Message::State(_)
             | Message::Snapshot(_)
-            | Message::Exec(_)
             | Message::Leave { .. }
             | Message::Quorum { .. }
             | Message::Ready { .. }
             | Message::Stored { .. }
             | Message::Joined { .. } => 1,
             Message::Op(op) => op.op.level(),
+            Message::Exec(exec) => exec.router.map_or(1, |_| REMOTE_LEVEL),
             Message::Check { .. } | Message::Digest { .. } => 2,
             Message::Fence(_) => 3,
         }
@@ -274,6 +277,16 @@ pub struct InFlight {
     pub identity: OpIdentity,
     /// How long to wait for the report at most.
     pub wait_ms: u64,
+    /// As [`Exec::router`].
+    #[serde(default)]
+    pub router: Option<NodeId>,
+}
+
+impl InFlight {
+    /// The member that reports.
+    pub fn host(&self) -> NodeId {
+        self.router.unwrap_or(self.identity.node)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -285,6 +298,16 @@ pub struct Exec {
     /// Parameters that belong to this operation alone, and never to the instance.
     pub own: Vec<String>,
     pub wait_ms: u64,
+    /// The member that has the connection to the node, if that one is remote.
+    #[serde(default)]
+    pub router: Option<NodeId>,
+}
+
+impl Exec {
+    /// The member that sees to it.
+    pub fn host(&self) -> NodeId {
+        self.router.unwrap_or(self.identity.node)
+    }
 }
 
 /// How an operation ended.

@@ -21,6 +21,7 @@ mod configuration;
 mod fencing;
 mod forget;
 mod introduce;
+mod remote;
 
 /// Configurations whose descendants are recognised at a merge.
 const CONFIG_LOG: usize = 256;
@@ -102,6 +103,17 @@ pub enum Effect {
     },
     Leave {
         node: NodeId,
+    },
+    /// This member has the connection to a remote node from now on, and no other has.
+    Connected {
+        node: NodeId,
+        name: String,
+        host: NodeId,
+    },
+    /// This member has it no longer.
+    Disconnected {
+        node: NodeId,
+        host: NodeId,
     },
     Fence(Turn),
     Joined {
@@ -273,7 +285,7 @@ impl Replica {
     }
 
     fn starting_elsewhere(&self) -> Vec<(NodeId, OpIdentity)> {
-        let lost = self.in_flight.iter().filter(|((node, _), _)| !self.members.contains(node));
+        let lost = self.in_flight.iter().filter(|(_, flight)| !self.members.contains(&flight.host()));
         let starts = lost.filter(|(_, flight)| matches!(flight.identity.operation.as_str(), "start" | "migrate_from"));
         starts.map(|((node, _), flight)| (*node, flight.identity.clone())).collect()
     }
@@ -281,7 +293,7 @@ impl Replica {
     /// A node's own word about its history counts more than what others remember of it.
     fn take_histories(&mut self, states: &BTreeMap<NodeId, State>, losers: &BTreeSet<NodeId>) {
         let (members, cloned) = (self.members.clone(), self.cloned());
-        self.in_flight.retain(|(node, _), _| members.contains(node) && !losers.contains(node));
+        self.in_flight.retain(|_, f| members.contains(&f.host()) && !losers.contains(&f.host()));
         let others: BTreeSet<String> = {
             let status = self.status();
             let stay = members.iter().filter(|n| !losers.contains(n));
@@ -410,10 +422,10 @@ impl Replica {
     }
 
     fn apply_exec(&mut self, exec: Box<Exec>, effects: &mut Vec<Effect>) {
-        if !self.members.contains(&exec.identity.node) {
+        if !self.members.contains(&exec.host()) {
             return;
         }
-        self.begin(InFlight { identity: exec.identity.clone(), wait_ms: exec.wait_ms });
+        self.begin(InFlight { identity: exec.identity.clone(), wait_ms: exec.wait_ms, router: exec.router });
         self.cib.edit_status(|s| status::record_pending(s, &exec.identity));
         effects.push(Effect::Exec(exec));
     }
@@ -466,6 +478,9 @@ impl Replica {
             }
             Op::Attribute { node, name, value } => {
                 let node = NodeId(node);
+                if !self.meet(node) {
+                    return Err(CibError::BadRequest("the configuration has no such remote node".to_owned()));
+                }
                 let changed = self.cib.edit_status(|s| status::set_attribute(s, node, &name, value.as_deref()));
                 self.name_state(node);
                 if changed {
@@ -497,6 +512,7 @@ impl Replica {
                 for name in status::counted(&record) {
                     self.tell_attribute(record.identity.node, &name, effects);
                 }
+                self.follow_connection(&record, effects);
                 effects.push(Effect::Result(record));
                 done(changed)
             }

@@ -11,6 +11,7 @@ use xml::Element;
 
 mod counts;
 mod entry;
+pub mod remote;
 
 use counts::bump_fail_count;
 pub use counts::{clear_fail_count, counted};
@@ -30,12 +31,27 @@ pub enum Membership {
 }
 
 pub fn node_state(status: &Element, node: NodeId) -> Option<&Element> {
+    if node.is_remote() {
+        return remote::state(status, node);
+    }
     let id = node.to_string();
     status.child_by_id("node_state", &id)
 }
 
 fn node_state_mut(status: &mut Element, node: NodeId) -> &mut Element {
-    status.child_by_id_or_insert("node_state", &node.to_string())
+    let id = state_id(status, node);
+    status.child_by_id_or_insert("node_state", &id)
+}
+
+/// What the status section calls a node: its number, or the name of one that is not in the ring.
+fn state_id(status: &Element, node: NodeId) -> String {
+    let name = || node_state(status, node).and_then(|e| e.id()).map(str::to_owned);
+    node.is_remote().then(name).flatten().unwrap_or_else(|| node.to_string())
+}
+
+/// All nodes of which the status section knows, remote ones too.
+pub fn all_nodes(status: &Element) -> Vec<NodeId> {
+    known_nodes(status).into_iter().chain(remote::known(status)).collect()
 }
 
 /// Ids of all cluster nodes that the status section knows.
@@ -95,8 +111,12 @@ pub fn expect_down(status: &mut Element, node: NodeId) -> bool {
 /// After fencing: the node is surely down, and what it ran is gone.
 pub fn fenced(status: &mut Element, node: NodeId) -> bool {
     let state = node_state_mut(status, node);
-    for (name, value) in [("in_ccm", "0"), ("crmd", "0"), ("join", "down"), ("expected", "down")] {
-        state.set(name, value);
+    if node.is_remote() {
+        remote::set_fenced(state);
+    } else {
+        for (name, value) in [("in_ccm", "0"), ("crmd", "0"), ("join", "down"), ("expected", "down")] {
+            state.set(name, value);
+        }
     }
     state.retain_elements(|e| e.name() != "transient_attributes" && e.name() != "lrm");
     true
@@ -139,7 +159,7 @@ pub fn set_attribute(status: &mut Element, node: NodeId, name: &str, value: Opti
     if value == old {
         return false;
     }
-    let id = node.to_string();
+    let id = state_id(status, node);
     let state = node_state_mut(status, node);
     let Some(value) = value else {
         let set = state.child_mut("transient_attributes").and_then(|t| t.child_mut("instance_attributes"));
@@ -189,7 +209,10 @@ fn remove_attributes(status: &mut Element, node: NodeId, matches: impl Fn(&str) 
 // ---- histories ----
 
 fn resource_mut<'a>(status: &'a mut Element, op: &OpIdentity) -> &'a mut Element {
-    let id = op.node.to_string();
+    if op.node.is_remote() {
+        remote::introduce(status, &op.node_name);
+    }
+    let id = state_id(status, op.node);
     let lrm = node_state_mut(status, op.node).child_or_insert("lrm");
     lrm.set("id", &id);
     let list = lrm.child_or_insert("lrm_resources");
@@ -331,7 +354,7 @@ fn name_agent(resource: &mut Element, op: &OpIdentity) {
 }
 
 fn history_mut(status: &mut Element, node: NodeId) -> Option<&mut Element> {
-    let id = node.to_string();
+    let id = state_id(status, node);
     let state = status.child_by_id_mut("node_state", &id)?;
     state.child_mut("lrm")?.child_mut("lrm_resources")
 }

@@ -179,7 +179,7 @@ impl Transition {
         let operation = operation(&identity, op.timeout_ms, attributes);
         let own = op.own.iter().map(ToString::to_string).collect();
         let wait_ms = op.timeout_ms.saturating_add(self.delay_ms()).saturating_add(start_delay_ms(action));
-        Exec { view, identity, operation, own, wait_ms }
+        Exec { view, identity, operation, own, wait_ms, router: None }
     }
 
     fn delay_ms(&self) -> u64 {

@@ -21,6 +21,7 @@ mod plan;
 mod qnet;
 mod qnetd;
 mod reach;
+mod remote;
 mod ring;
 mod schedule;
 mod service;

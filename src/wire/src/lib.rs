@@ -4,6 +4,7 @@
 //! random session and the sockets.
 
 pub mod api;
+pub mod executor;
 pub mod frame;
 pub mod groups;
 pub mod pcsd;

@@ -94,7 +94,7 @@ impl Controller {
         let ask = Ask {
             id,
             target: target.0,
-            name: Word::cleaned(&self.config.name_of(target)),
+            name: Word::cleaned(&self.name_of(target)),
             action: request.action,
             client: request.client,
             origin: Word::cleaned(&self.config.my_name()),
@@ -113,7 +113,7 @@ impl Controller {
             Err(message) => return self.refuse(client, crm::NOSUCH, message),
         };
         let Some(id) = self.wait_for(client) else { return };
-        let (name, origin) = (Word::cleaned(&self.config.name_of(target)), Word::cleaned(&self.config.my_name()));
+        let (name, origin) = (Word::cleaned(&self.name_of(target)), Word::cleaned(&self.config.my_name()));
         self.fence(FenceOp::Confirm { id, target: target.0, name, client: by, origin });
     }
 

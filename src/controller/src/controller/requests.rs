@@ -127,7 +127,11 @@ impl Controller {
             let nodes = self.replica.cib.section("nodes")?;
             nodes.elements().find(named)?.id()?.parse().ok().map(NodeId)
         };
-        let found = crate::fencing::node_number(&self.config, name).or_else(configured);
+        let remote = || {
+            let mut names = cib::config::remote_nodes(self.replica.cib.root()).into_iter();
+            names.find(|n| base::ids::same_node(n, name)).map(NodeId::of_remote)
+        };
+        let found = crate::fencing::node_number(&self.config, name).or_else(configured).or_else(remote);
         found.ok_or_else(|| format!("Node not found: {name}"))
     }
 }

@@ -36,7 +36,7 @@ impl Controller {
     fn my_state(&self, view: ViewId) -> State {
         let me = self.config.me;
         let own = self.replica.status().and_then(|s| status::node_state(s, me));
-        let running = self.replica.in_flight.values().filter(|f| f.identity.node == me);
+        let running = self.replica.in_flight.values().filter(|f| f.host() == me);
         State {
             view,
             name: Word::cleaned(&self.config.my_name()),

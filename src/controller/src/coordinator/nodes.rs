@@ -4,6 +4,7 @@ use super::LEASE_AGENTS;
 use crate::replica::Replica;
 use crate::status;
 use base::NodeId;
+use scheduler::graph::Action;
 
 /// The scheduler names nodes by their id where they have one, else by name.
 pub(super) fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> Option<NodeId> {
@@ -13,7 +14,19 @@ pub(super) fn node_of(target: &scheduler::graph::Target, replica: &Replica) -> O
     if let Some(node) = target.node_id().filter(|n| known(*n)) {
         return Some(node);
     }
+    // One that is not in the ring has its name for an id.
+    if target.node_id().is_none() && !target.uuid.is_empty() && target.uuid == target.node {
+        return Some(NodeId::of_remote(&target.node));
+    }
     let by_name = |e: &&xml::Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, &target.node));
+    let state = replica.status()?.elements_named("node_state").find(by_name)?;
+    state.id()?.parse().ok().map(NodeId)
+}
+
+/// The member that has the connection to an action's remote node, if it is for one.
+pub(super) fn router_of(action: &Action, replica: &Replica) -> Option<NodeId> {
+    let name = action.router_node()?;
+    let by_name = |e: &&xml::Element| e.attr("uname").is_some_and(|n| base::ids::same_node(n, name));
     let state = replica.status()?.elements_named("node_state").find(by_name)?;
     state.id()?.parse().ok().map(NodeId)
 }

@@ -24,7 +24,7 @@ fn exec(operation: &str, interval_ms: u64) -> Exec {
         extra: vec![],
     };
     let operation = base::Operation { action: operation.into(), interval_ms, ..base::Operation::default() };
-    Exec { view: ViewId::default(), identity, operation, own: vec![], wait_ms: 20000 }
+    Exec { view: ViewId::default(), identity, operation, own: vec![], wait_ms: 20000, router: None }
 }
 
 fn calls(doings: &Doings) -> Vec<String> {

@@ -157,6 +157,7 @@ impl Replica {
     fn write_turn(&mut self, turn: &Turn) -> Option<String> {
         match turn {
             Turn::Down { target } => {
+                self.meet(*target);
                 self.cib.edit_status(|s| status::fenced(s, *target));
                 self.name_state(*target);
                 Some(format!("node {target} fenced"))

@@ -6,6 +6,9 @@ use base::{NodeId, Word};
 
 impl Replica {
     pub(super) fn forget(&mut self, node: NodeId, resource: &str, history: bool, effects: &mut Vec<Effect>) -> bool {
+        if !self.meet(node) {
+            return false;
+        }
         let mut cleared = Vec::new();
         let changed = self.cib.edit_status(|s| {
             cleared = status::clear_fail_count(s, node, resource, None);
@@ -37,7 +40,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Some(current) = self.status() else { return false };
-        let nodes = status::known_nodes(current).into_iter().filter(|n| node.is_none_or(|wanted| wanted == n.0));
+        let nodes = status::all_nodes(current).into_iter().filter(|n| node.is_none_or(|wanted| wanted == n.0));
         let meant = resource.map(|r| cib::config::meant_by(self.cib.root(), r));
         let of_node = |n: NodeId| status::resources_of(current, n).into_iter().map(move |(id, failed)| (n, id, failed));
         let chosen: Vec<(NodeId, String)> = nodes

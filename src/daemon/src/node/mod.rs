@@ -13,6 +13,7 @@ mod check;
 mod core;
 mod device;
 mod facts;
+mod far;
 mod fenced;
 mod hindrance;
 mod keep;

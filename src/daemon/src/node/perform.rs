@@ -7,6 +7,7 @@ use super::records::Records;
 use crate::alerts::Alerts;
 use crate::exec::{Runner, fence};
 use crate::schedule::Job;
+use crate::remote::Remotes;
 use crate::timeline::Timeline;
 use agents::Agents;
 use base::exit::OcfCode;
@@ -38,6 +39,8 @@ pub(super) struct Outlets {
 
 pub(super) struct Performer {
     pub runner: Runner,
+    /// For nodes that are reached from here.
+    pub remotes: Remotes,
     pub agents: Agents,
     pub timeline: Timeline,
     pub alerts: Alerts,
@@ -49,10 +52,16 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub fn new(runner: Runner, agents: Agents, timeline: Timeline, alerts: Alerts, to: Outlets) -> Performer {
+    pub fn new(
+        (runner, remotes): (Runner, Remotes),
+        agents: Agents,
+        timeline: Timeline,
+        alerts: Alerts,
+        to: Outlets,
+    ) -> Performer {
         let configured = watch::Sender::default();
         tokio::spawn(follow(agents.clone(), configured.subscribe()));
-        Performer { runner, agents, timeline, alerts, to, running: BTreeMap::new(), configured, stop_asked: false }
+        Performer { runner, remotes, agents, timeline, alerts, to, running: BTreeMap::new(), configured, stop_asked: false }
     }
 
     pub fn perform(&mut self, output: Output) {
@@ -127,8 +136,29 @@ impl Performer {
         }
     }
 
+    /// On a remote node, or the connection to one: it ends with this process, so that its record is of no use.
+    fn execute_far(&mut self, call: u64, operation: Operation, _record: Option<Box<Record>>) {
+        self.running.retain(|_, handle| !handle.is_finished());
+        let (remotes, executed, timeline) = (self.remotes.clone(), self.to.executed.clone(), self.timeline.clone());
+        let task = tokio::spawn(async move {
+            let result = remotes.run(&operation).await;
+            if operation.interval_ms == 0 || result.code != OcfCode::OK {
+                let (key, at) = (operation.key(), &operation.node);
+                let ExecResult { code, exec_ms, reason, .. } = &result;
+                let text = format!("at {at}: rc {} ({code}) after {exec_ms} ms {reason}", code.0);
+                timeline.add("agent_end", &key, text.trim_end());
+                tracing::info!("{key}: {}", text.trim_end());
+            }
+            let _ = executed.send((call, result));
+        });
+        self.running.insert(call, task.abort_handle());
+    }
+
     fn execute(&mut self, call: u64, operation: Operation, record: Option<Box<Record>>) {
         self.to.facts.wanted(&operation);
+        if self.remotes.takes(&operation) {
+            return self.execute_far(call, operation, record);
+        }
         let kept = record.map(|record| self.to.records.keep(record));
         self.running.retain(|_, handle| !handle.is_finished());
         let (runner, executed, timeline) = (self.runner.clone(), self.to.executed.clone(), self.timeline.clone());

@@ -9,10 +9,11 @@ use super::perform::{Outlets, Performer};
 use super::records::{self, Records};
 use super::settings::{self, Settings};
 use super::signals;
-use super::{core, keep, native};
+use super::{core, far, keep, native};
 use crate::alerts::Alerts;
 use crate::changes::Changes;
 use crate::exec::{Places, Runner};
+use crate::remote::Remotes;
 use crate::ring::{self, Ring};
 use crate::store::{self, Store};
 use crate::timeline::Timeline;
@@ -127,6 +128,7 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
 
     let permit = lease::Permit::default();
     let (happenings_to, happenings) = mpsc::unbounded_channel();
+    let lost_to = happenings_to.clone();
     let (bulletins_to, bulletins) = mpsc::channel(BULLETINS);
     let (asker, asks, board) = core::channel();
     let agents = start_agents(
@@ -190,7 +192,10 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
         facts: Facts::new(runner.places(), facts_to),
     };
     let alerts = Alerts::new(runner.places(), timeline.clone(), &settings.my_name());
-    let performer = Performer::new(runner, agents, timeline.clone(), alerts, to);
+    let (news_to, news) = mpsc::unbounded_channel();
+    let remotes = Remotes::new(&settings.my_name(), news_to);
+    tokio::spawn(far::follow(news, remotes.clone(), asker.clone(), lost_to));
+    let performer = Performer::new((runner, remotes), agents, timeline.clone(), alerts, to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let changes = Changes::new(settings.me(), &settings.my_name());
     blackbox::know(blackbox::Sources {

@@ -1,0 +1,13 @@
+//! The executor's protocol between a cluster node and a remote node, without its sockets.
+//!
+//! | module | what |
+//! |---|---|
+//! | `message` | requests, replies and notifications as XML |
+//! | [`session`] | a cluster node's side of one connection |
+//!
+//! Sources: `lib/lrmd/lrmd_client.c` and `daemons/execd/execd_commands.c` of Pacemaker. Texts travel in the frames of [`wire::executor`].
+
+mod message;
+pub mod session;
+
+pub use message::{Proxied, ProxyOp};
