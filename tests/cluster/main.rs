@@ -26,6 +26,7 @@ mod page;
 mod partition;
 mod pcsd;
 mod records;
+mod remote;
 mod reload;
 mod report;
 mod resources;

@@ -52,6 +52,18 @@ pub const APPLETS: &[Applet] = &[
         hidden: false,
     },
     Applet {
+        name: "remote",
+        about: "Be a remote node of a cluster: run what its nodes ask for",
+        run: remote::executor::run,
+        hidden: false,
+    },
+    Applet {
+        name: "pacemaker-remoted",
+        about: "Be a remote node of a cluster, as the original's daemon is called",
+        run: remote::executor::run,
+        hidden: false,
+    },
+    Applet {
         name: "qnetd",
         about: "Be the arbitrator (quorum device) of other clusters",
         run: qnetd::run,

@@ -15,7 +15,12 @@ pub const OLDEST: (u32, u32) = (1, 0);
 pub mod op {
     pub const REGISTER: &str = "register";
     pub const RSC_REGISTER: &str = "lrmd_rsc_register";
+    pub const RSC_UNREGISTER: &str = "lrmd_rsc_unregister";
     pub const RSC_EXEC: &str = "lrmd_rsc_exec";
+    pub const RSC_CANCEL: &str = "lrmd_rsc_cancel";
+    pub const RSC_INFO: &str = "lrmd_rsc_info";
+    pub const RECURRING: &str = "lrmd_get_recurring";
+    pub const CHECK: &str = "lrmd_check";
     pub const POKE: &str = "lrmd_rsc_poke";
     pub const NEW_CLIENT: &str = "lrmd_rsc_new_client";
     pub const FORWARD: &str = "ipc_fwd";
@@ -78,7 +83,7 @@ pub fn exec(operation: &Operation, token: &str) -> Element {
 }
 
 /// Parameters, and what the cluster tells: names that XML takes as attributes, all others as children.
-fn attributes(operation: &Operation) -> Element {
+pub fn attributes(operation: &Operation) -> Element {
     let mut args = Element::new("attributes");
     let meta = operation.meta.iter().map(|(name, value)| (format!("{}{name}", Operation::META_PREFIX), value));
     let params = operation.instance.params.iter().map(|(name, value)| (name.clone(), value));
@@ -191,4 +196,10 @@ pub fn proxied(message: &Proxied) -> Element {
         ProxyOp::ShutdownAnswer { granted: true } => named("shutdown_ack"),
         ProxyOp::ShutdownAnswer { granted: false } => named("shutdown_nack"),
     }
+}
+
+/// `MAJOR.MINOR` of a version.
+pub fn version_of(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next().unwrap_or("0").parse().ok()?))
 }

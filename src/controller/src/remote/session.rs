@@ -140,7 +140,7 @@ impl Session {
 
     fn admitted(&mut self, message: &Element, code: i64) -> Event {
         let version = message.attr("lrmd_protocol_version").unwrap_or("1.0");
-        if code != 0 || version_of(version).is_none_or(|v| v < OLDEST) {
+        if code != 0 || message::version_of(version).is_none_or(|v| v < OLDEST) {
             let (major, minor) = OLDEST;
             return Event::Refused(format!(
                 "the remote executor speaks version {version} of the protocol (error {}), expected {major}.{minor} or later",
@@ -161,11 +161,6 @@ impl Session {
         self.out.push(message::stamp(message, self.number, "request"));
         self.number
     }
-}
-
-fn version_of(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next().unwrap_or("0").parse().ok()?))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(super) async fn run(caller: &Caller, call: AttributeCall) -> AttributeReply 
         return failed(crm::USAGE, format!("expected an attribute's name, found `{}`", call.name));
     }
     let timeout = within(0);
+    let call = AttributeCall { node: call.node.or_else(|| Some(base::Word::cleaned(caller.node()))), ..call };
     match (&call.action, call.lifetime) {
         (AttributeAction::Query | AttributeAction::QueryAll, _) => query(caller, &call).await,
         (AttributeAction::SetDelay, _) => AttributeReply::default(),

@@ -66,6 +66,11 @@ impl State {
         State { asker, timeline, ring, node: node.into(), body_room, heavy, keys, changes }
     }
 
+    /// For programs on a remote node: to them, that is the node which they ask.
+    pub(super) fn at(&self, node: &str) -> State {
+        State { node: node.into(), ..self.clone() }
+    }
+
     pub(super) fn caller(&self, who: Who) -> Caller {
         Caller { state: self.clone(), who }
     }
@@ -104,6 +109,13 @@ fn needs(request: &Request) -> Needs {
 }
 
 impl Who {
+    pub fn name(&self) -> &str {
+        match self {
+            Who::Exempt(name) => name,
+            Who::User(subject) => &subject.user,
+        }
+    }
+
     fn subject(&self) -> Option<&Subject> {
         match self {
             Who::Exempt(_) => None,
@@ -115,10 +127,7 @@ impl Who {
 impl Caller {
     /// The name that a change is signed with.
     pub fn user(&self) -> &str {
-        match &self.who {
-            Who::Exempt(name) => name,
-            Who::User(subject) => &subject.user,
-        }
+        self.who.name()
     }
 
     pub fn node(&self) -> &str {
@@ -163,7 +172,9 @@ impl Caller {
 
     pub async fn status(&self) -> Result<NodeStatus, ApiError> {
         self.may_read_something().await?;
-        Ok(self.state.look().await?.status.clone())
+        let mut status = self.state.look().await?.status.clone();
+        status.name = self.node().to_owned();
+        Ok(status)
     }
 
     pub async fn quorum(&self) -> Result<QuorumStatus, ApiError> {

@@ -8,10 +8,12 @@ mod admission;
 mod attribute;
 mod authority;
 mod convert;
+mod far;
 mod fencing;
 mod keys;
 mod peer;
 
+pub use far::serve_far;
 pub(crate) use fencing::event;
 
 use admission::{Admission, Place};
@@ -75,6 +77,11 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ServeError> {
 
 pub fn remove(run_dir: &Path) {
     let _ = std::fs::remove_file(run_dir.join(SOCKET_NAME));
+}
+
+/// The name of the peer of a local socket, if it may ask.
+pub async fn user_of(stream: &UnixStream) -> Result<String, String> {
+    peer::allowed(stream).await.map(|who| who.name().to_owned())
 }
 
 /// Serves until aborted.

@@ -37,7 +37,7 @@ mod votes;
 pub use self::board::Shown;
 pub use self::core::{Ask, Asker};
 pub(crate) use check::timing;
-pub(crate) use start::random;
+pub(crate) use start::{helper_links, random};
 
 use args::Args;
 use base::exit::crm;

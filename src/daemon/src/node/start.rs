@@ -194,7 +194,6 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
     let alerts = Alerts::new(runner.places(), timeline.clone(), &settings.my_name());
     let (news_to, news) = mpsc::unbounded_channel();
     let remotes = Remotes::new(&settings.my_name(), news_to);
-    tokio::spawn(far::follow(news, remotes.clone(), asker.clone(), lost_to));
     let performer = Performer::new((runner, remotes), agents, timeline.clone(), alerts, to);
     let (ring, reports) = Ring::start(settings.me(), options)?;
     let changes = Changes::new(settings.me(), &settings.my_name());
@@ -205,7 +204,8 @@ async fn node(args: Args, settings: Settings) -> Result<Result<(), End>, StartEr
         asker: asker.clone(),
     });
     let groups_asker = asker.clone();
-    let state = api::State::new(asker, timeline.clone(), ring.clone(), changes.clone(), &settings.my_name());
+    let state = api::State::new(asker.clone(), timeline.clone(), ring.clone(), changes.clone(), &settings.my_name());
+    tokio::spawn(far::follow(news, (performer.remotes.clone(), lost_to), asker, state.clone()));
     let server = tokio::spawn(api::serve(listener, state));
     let clients_in_groups = groups::Clients::default();
     let members = tokio::spawn(groups::serve(groups_listener, clients_in_groups.clone(), ring.clone(), groups_asker));
@@ -284,7 +284,7 @@ fn first_cib(args: &Args, loaded: &store::Loaded) -> Result<cib::Cib, StartError
 }
 
 /// Links of all commands, for agents that call them (`crm_attribute`, `crm_node`, …); `None` if they cannot be made.
-async fn helper_links(run_dir: &Path) -> Option<PathBuf> {
+pub(crate) async fn helper_links(run_dir: &Path) -> Option<PathBuf> {
     let dir = run_dir.join("helpers");
     let program = std::env::current_exe().ok()?;
     let made = tokio::process::Command::new(program).arg("links").arg(&dir).kill_on_drop(true).output();

@@ -161,7 +161,7 @@ async fn shake_hands(target: &Target, me: &str) -> Result<Talk, String> {
 }
 
 /// The kernel looks whether the other host is still there.
-fn watch_over(tcp: &TcpStream) {
+pub fn watch_over(tcp: &TcpStream) {
     let probes = socket2::TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2);
     let socket = socket2::SockRef::from(tcp);
     let set = socket.set_tcp_keepalive(&probes).and_then(|()| socket.set_tcp_user_timeout(Some(SILENT_AT_MOST)));
@@ -270,7 +270,11 @@ impl Task {
                     let _ = to.send(result);
                 }
             }
-            Event::Poked => self.pokes.drain(..).for_each(|to| drop(to.send(true))),
+            Event::Poked => {
+                for to in self.pokes.drain(..) {
+                    let _ = to.send(true);
+                }
+            }
             Event::Rival if !self.rival_expected.load(Ordering::Relaxed) => {
                 return Err("another cluster node has taken over the connection".to_owned());
             }

@@ -4,6 +4,8 @@
 //! name, its monitor asks whether that still answers, its stop ends it. What is to run on the node goes over the connection. One that
 //! breaks is told at once as a failure of its resource; what the cluster does of it is the scheduler's business.
 
+pub mod bytes;
+pub mod executor;
 mod link;
 mod tls;
 
@@ -21,6 +23,9 @@ use tokio::sync::mpsc;
 const AGAIN: Duration = Duration::from_millis(500);
 /// Nodes to which this one has a connection at a time.
 const MAX_LINKS: usize = 512;
+
+/// The service through which commands on a remote node of ours ask the cluster.
+pub const API: &str = "bascule-api";
 
 /// What comes over connections without being asked for.
 #[derive(Debug)]
