@@ -61,7 +61,9 @@ impl Executor {
 
     fn spawn(cluster: &Cluster, mut command: tokio::process::Command) -> Executor {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(cluster.path("far.log")).expect("a log");
-        command.env("PCMK_authkey_location", cluster.path("remote.authkey")).env("PCMK_logfile", cluster.path("far.log"));
+        command
+            .env("PCMK_authkey_location", cluster.path("remote.authkey"))
+            .env("PCMK_logfile", cluster.path("far.log"));
         command.env("PCMK_stderr", "1").kill_on_drop(true);
         command.stderr(log.try_clone().expect("a handle")).stdout(log);
         let process = cluster.lab.host(FAR.0).expect("a host").spawn(&mut command).expect("it starts");
@@ -123,9 +125,7 @@ fn is_watched(cluster: &Cluster, node: &str) -> bool {
     let text = history(cluster, node);
     let Ok(status) = xml::parse(&text) else { return false };
     let state = status.descendants().find(|e| e.name() == "node_state" && e.id() == Some(FAR.0));
-    state.is_some_and(|s| {
-        s.descendants().any(|e| e.id() == Some("d_monitor_500") && e.attr("rc-code") == Some("0"))
-    })
+    state.is_some_and(|s| s.descendants().any(|e| e.id() == Some("d_monitor_500") && e.attr("rc-code") == Some("0")))
 }
 
 async fn comes_up(cluster: &Cluster) {
@@ -163,17 +163,18 @@ async fn a_life(cluster: &mut Cluster, restart: impl Fn(&Cluster) -> Executor) {
 
     // The node with the connection dies.
     cluster.kill("n2").await;
-    cluster.until("the connection is elsewhere", || {
-        place(cluster, "n3", "far").filter(|p| p != "n2")
-    })
-    .await;
+    cluster.until("the connection is elsewhere", || place(cluster, "n3", "far").filter(|p| p != "n2")).await;
     cluster.until("the Dummy is watched again", || is_watched(cluster, "n3").then_some(())).await;
     until_at(cluster, "n3", "d", FAR.0).await;
     assert_eq!(started(cluster), since, "the Dummy was restarted\n{}", cluster.logs());
 
     // The executor dies: noticed, and recovered as the scheduler says.
     executor.kill().await;
-    cluster.until("the loss is noticed", || history(cluster, "n3").contains("connection to the remote node was lost").then_some(())).await;
+    cluster
+        .until("the loss is noticed", || {
+            history(cluster, "n3").contains("connection to the remote node was lost").then_some(())
+        })
+        .await;
     let executor = restart(cluster);
     until_at(cluster, "n3", "d", FAR.0).await;
     cluster.until("the Dummy is watched again", || is_watched(cluster, "n3").then_some(())).await;
@@ -220,9 +221,13 @@ async fn noise_at_the_port_and_commands_on_the_node() {
 
     let at = format!("{}/3121", vip_v4(FAR.1));
     let tls = |key: &str, user: &str| {
-        format!("openssl s_client -connect {}:3121 -tls1_2 -cipher DHE-PSK-AES256-GCM-SHA384 -psk {key} -psk_identity {user} -quiet -no_ign_eof", vip_v4(FAR.1))
+        format!(
+            "openssl s_client -connect {}:3121 -tls1_2 -cipher DHE-PSK-AES256-GCM-SHA384 -psk {key} -psk_identity {user} -quiet -no_ign_eof",
+            vip_v4(FAR.1)
+        )
     };
-    let key: String = std::fs::read(cluster.path("remote.authkey")).expect("the key").iter().map(|b| format!("{b:02x}")).collect();
+    let key: String =
+        std::fs::read(cluster.path("remote.authkey")).expect("the key").iter().map(|b| format!("{b:02x}")).collect();
     let noise = format!("head -c 100000 /dev/urandom > /dev/tcp/{at}");
     let http = format!("printf 'GET / HTTP/1.0\r\n\r\n' > /dev/tcp/{at}");
     for line in [noise.as_str(), http.as_str()] {
@@ -231,14 +236,21 @@ async fn noise_at_the_port_and_commands_on_the_node() {
     assert_ne!(shell(&cluster, "n3", &tls("00ff00ff", "lrmd")).await, 0, "another key");
     assert_ne!(shell(&cluster, "n3", &tls(&key, "somebody")).await, 0, "another user");
     // The right key, and a header that announces four gigabytes; then one that is none.
-    for header in ["\\xbd\\xdb\\xda\\xba\\x01\\0\\0\\0$(printf '\\\\0%.0s' {1..16})\\xff\\xff\\xff\\xff\\x28\\0\\0\\0\\0\\0\\0\\0\\xd7\\xff\\xff\\xff", "nonsense nonsense"] {
+    for header in [
+        "\\xbd\\xdb\\xda\\xba\\x01\\0\\0\\0$(printf '\\\\0%.0s' {1..16})\\xff\\xff\\xff\\xff\\x28\\0\\0\\0\\0\\0\\0\\0\\xd7\\xff\\xff\\xff",
+        "nonsense nonsense",
+    ] {
         let line = format!("(printf \"{header}\"; sleep 1) | timeout 20 {}", tls(&key, "lrmd"));
         shell(&cluster, "n3", &line).await;
     }
     // Connections that say nothing.
     shell(&cluster, "n3", &format!("for n in $(seq 100); do exec {{fd}}<>/dev/tcp/{at}; done; sleep 2")).await;
     let log = std::fs::read_to_string(cluster.path("far.log")).unwrap_or_default();
-    assert!(log.contains("this is not the executor's protocol") && log.contains("of text) contradict") || log.contains("expected at most"), "{log}");
+    assert!(
+        log.contains("this is not the executor's protocol") && log.contains("of text) contradict")
+            || log.contains("expected at most"),
+        "{log}"
+    );
     assert!(executor.process.try_wait().expect("asked").is_none(), "it runs on\n{log}");
 
     // What agents and operators call on the node itself.
@@ -288,7 +300,10 @@ async fn a_guest_comes_and_goes_with_its_machine() {
             cluster.path("vm.state").display(),
             vip_v4(FAR.1)
         ),
-        format!("pcs resource create d ocf:pacemaker:Dummy state={} op monitor interval=500ms", cluster.path("d.state").display()),
+        format!(
+            "pcs resource create d ocf:pacemaker:Dummy state={} op monitor interval=500ms",
+            cluster.path("d.state").display()
+        ),
         "pcs constraint location d prefers far=1000".to_owned(),
     ];
     for line in lines {

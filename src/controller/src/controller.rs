@@ -231,7 +231,15 @@ impl Controller {
         let leave = self.leave.map(|(_, _, at)| at);
         let checks = if self.is_coordinator() { self.checks.deadline() } else { None };
         let fencing = self.fencing.deadline(self.is_coordinator());
-        let own = [self.local.deadline(), self.remotes.deadline(), self.clients.deadline(), coordinator, checks, leave, fencing];
+        let own = [
+            self.local.deadline(),
+            self.remotes.deadline(),
+            self.clients.deadline(),
+            coordinator,
+            checks,
+            leave,
+            fencing,
+        ];
         own.into_iter().flatten().min()
     }
 

@@ -23,7 +23,9 @@ const VERSION: u32 = 1;
 /// What is wrong with what the other side sent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    #[error("expected the number {MAGIC:#x} in one or the other byte order, found {found:#x}: this is not the executor's protocol")]
+    #[error(
+        "expected the number {MAGIC:#x} in one or the other byte order, found {found:#x}: this is not the executor's protocol"
+    )]
     Magic { found: u32 },
     #[error("the message's sizes ({total} in all, {offset} before the text, {text} of text) contradict each other")]
     Sizes { total: u32, offset: u32, text: u32 },

@@ -125,8 +125,7 @@ impl Controller {
     }
 
     fn with_remotes(&mut self, mut step: impl FnMut(&mut Local) -> Doings) {
-        let all: Vec<(u64, Doings)> =
-            self.remotes.all.values_mut().map(|r| (r.number, step(&mut r.local))).collect();
+        let all: Vec<(u64, Doings)> = self.remotes.all.values_mut().map(|r| (r.number, step(&mut r.local))).collect();
         all.into_iter().for_each(|(number, doings)| self.perform_remote(number, doings));
     }
 

@@ -151,14 +151,27 @@ pub struct Proxied {
 #[derive(Clone, PartialEq, Debug)]
 pub enum ProxyOp {
     /// A program has connected to this service.
-    New { server: String },
-    Request { id: i64, user: String, body: Element },
-    Response { id: i64, body: Element },
-    Event { body: Element },
+    New {
+        server: String,
+    },
+    Request {
+        id: i64,
+        user: String,
+        body: Element,
+    },
+    Response {
+        id: i64,
+        body: Element,
+    },
+    Event {
+        body: Element,
+    },
     Destroy,
     /// The remote executor wants to end.
     ShutdownAsked,
-    ShutdownAnswer { granted: bool },
+    ShutdownAnswer {
+        granted: bool,
+    },
 }
 
 pub fn read_proxied(message: &Element) -> Option<Proxied> {

@@ -21,7 +21,10 @@ pub enum Asked {
     Cib(Box<cib::Request>, Element),
     Attribute(Request),
     /// Values of an attribute on one node, or all.
-    Values { name: String, node: Option<String> },
+    Values {
+        name: String,
+        node: Option<String>,
+    },
 }
 
 /// Bits of the CIB's call options.
@@ -85,7 +88,8 @@ fn attribute(message: &Element, node: &str) -> Asked {
 
 /// The answer to a query of an attribute: every node of `status` that has it.
 pub fn values(status: &Element, name: &str, node: Option<&str>) -> Element {
-    let mut reply = Element::new("build_query_reply").with("t", "attrd").with("subt", "query").with("attr_version", "4");
+    let mut reply =
+        Element::new("build_query_reply").with("t", "attrd").with("subt", "query").with("attr_version", "4");
     let mut known = false;
     for state in status.elements_named("node_state") {
         let Some(uname) = state.attr("uname").or(state.id()) else { continue };
@@ -207,10 +211,15 @@ mod tests {
         for noise in ["<x/>", "<x task=\"update\"/>", "<x task=\"format\" attr_name=\"a\"/>"] {
             assert!(matches!(ask(noise), Asked::Answer(a) if a.attr("status") == Some("76")), "{noise}");
         }
-        let status = e("<status><node_state id=\"1\" uname=\"n1\"><transient_attributes id=\"1\"><instance_attributes id=\"s\">\
-                        <nvpair id=\"p\" name=\"a\" value=\"5\"/></instance_attributes></transient_attributes></node_state></status>");
+        let status = e(
+            "<status><node_state id=\"1\" uname=\"n1\"><transient_attributes id=\"1\"><instance_attributes id=\"s\">\
+                        <nvpair id=\"p\" name=\"a\" value=\"5\"/></instance_attributes></transient_attributes></node_state></status>",
+        );
         let told = values(&status, "a", None).to_compact();
-        assert!(told.contains("<node attr_host=\"n1\" attr_value=\"5\"/>") && told.contains("attr_name=\"a\""), "{told}");
+        assert!(
+            told.contains("<node attr_host=\"n1\" attr_value=\"5\"/>") && told.contains("attr_name=\"a\""),
+            "{told}"
+        );
         let told = values(&status, "a", Some("far")).to_compact();
         assert!(told.contains("<node attr_host=\"far\"/>"), "{told}");
         assert_eq!(values(&status, "b", None).attr("attr_name"), None);
@@ -220,7 +229,9 @@ mod tests {
     fn the_cib_is_asked_and_answers_in_the_originals_words() {
         let ask = |server: &str, text: &str| read(server, &e(text), "far", "s");
         let hello = ask("cib_rw", "<cib_command t=\"cib\" cib_op=\"register\" cib_clientname=\"crm_attribute\"/>");
-        assert!(matches!(hello, Asked::Answer(a) if a.attr("cib_clientid") == Some("s") && a.attr("cib_op") == Some("register")));
+        assert!(
+            matches!(hello, Asked::Answer(a) if a.attr("cib_clientid") == Some("s") && a.attr("cib_op") == Some("register"))
+        );
         let query = "<cib_command t=\"cib\" cib_op=\"cib_query\" cib_section=\"//nvpair\" cib_callid=\"3\" cib_callopt=\"4098\"/>";
         let Asked::Cib(request, frame) = ask("cib_rw", query) else { panic!("a query") };
         assert_eq!((request.op, &request.target), (Op::Query, &Target::XPath("//nvpair".into())));
@@ -236,6 +247,8 @@ mod tests {
         assert_eq!(answered(frame, &none).attr("cib_rc"), Some("-6"));
         let change = query.replace("cib_query", "cib_delete");
         assert!(matches!(ask("cib_ro", &change), Asked::Answer(a) if a.attr("cib_rc") == Some("-13")));
-        assert!(matches!(ask("cib_rw", "<x cib_op=\"cib_erase\"/>"), Asked::Answer(a) if a.attr("cib_rc") == Some("-95")));
+        assert!(
+            matches!(ask("cib_rw", "<x cib_op=\"cib_erase\"/>"), Asked::Answer(a) if a.attr("cib_rc") == Some("-95"))
+        );
     }
 }

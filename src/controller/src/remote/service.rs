@@ -10,7 +10,7 @@
 //! ask for it. When the last cluster node has gone, nothing is repeated any more; what runs stays.
 
 use super::message::{self, op};
-use super::{ProxyOp, Proxied};
+use super::{Proxied, ProxyOp};
 use crate::api::{ExecResult, OpStatus};
 use crate::record::AgentName;
 use base::exit::OcfCode;
@@ -38,11 +38,20 @@ const ENOSPC: i64 = -28;
 /// What the daemon has to do.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
-    Send { client: u64, message: Element },
+    Send {
+        client: u64,
+        message: Element,
+    },
     /// Answered by [`Service::finished`].
-    Execute { call: u64, operation: Operation },
+    Execute {
+        call: u64,
+        operation: Operation,
+    },
     /// For a program of this node that has asked the cluster.
-    Proxied { client: u64, message: Proxied },
+    Proxied {
+        client: u64,
+        message: Proxied,
+    },
 }
 
 #[derive(Default)]
@@ -308,8 +317,8 @@ impl Service {
         let (id, action) = (data.attr("lrmd_rsc_id").unwrap_or_default(), data.attr("lrmd_rsc_action"));
         let interval_ms = message::number(data, "lrmd_rsc_interval").unwrap_or(0);
         let Some(resource) = self.resources.get_mut(id) else { return ENODEV };
-        let ended = resource
-            .end_rounds(|t| Some(t.operation.action.as_str()) == action && t.interval_ms as i64 == interval_ms);
+        let ended =
+            resource.end_rounds(|t| Some(t.operation.action.as_str()) == action && t.interval_ms as i64 == interval_ms);
         if ended.is_empty() {
             return EOPNOTSUPP;
         }
@@ -512,7 +521,10 @@ mod tests {
     }
 
     fn monitor() -> Element {
-        Element::new("lrmd_rsc").with("lrmd_rsc_id", "d").with("lrmd_rsc_action", "monitor").with("lrmd_rsc_interval", "100")
+        Element::new("lrmd_rsc")
+            .with("lrmd_rsc_id", "d")
+            .with("lrmd_rsc_action", "monitor")
+            .with("lrmd_rsc_interval", "100")
     }
 
     #[test]
@@ -535,7 +547,8 @@ mod tests {
         };
         assert_eq!(count(&mut service), (1, 0));
         let mut at = Time::ZERO;
-        for (code, tells) in [(OcfCode::OK, 1), (OcfCode::OK, 0), (OcfCode::NOT_RUNNING, 1), (OcfCode::NOT_RUNNING, 0)] {
+        for (code, tells) in [(OcfCode::OK, 1), (OcfCode::OK, 0), (OcfCode::NOT_RUNNING, 1), (OcfCode::NOT_RUNNING, 0)]
+        {
             service.finished(at, 1, &ExecResult::done(code));
             assert_eq!(count(&mut service), (0, tells));
             at = service.deadline().expect("the next round");

@@ -217,7 +217,9 @@ mod tests {
         assert_eq!(sent.get("CRM_meta_timeout").map(String::as_str), Some("20000"));
         assert_eq!(session.receive(&reply("3", "41")), None, "taken");
         let done = session.receive(&notify("bascule:7", "0", "0"));
-        assert!(matches!(&done, Some(Event::Done { call: 7, result }) if result.code == OcfCode::OK && result.exec_ms == 12));
+        assert!(
+            matches!(&done, Some(Event::Done { call: 7, result }) if result.code == OcfCode::OK && result.exec_ms == 12)
+        );
         assert_eq!(session.receive(&notify("bascule:7", "0", "0")), None, "once");
         assert!(session.exec(8, &operation("Dummy")));
         assert_eq!(session.take_out().len(), 1, "it knows the resource by now");
@@ -238,7 +240,9 @@ mod tests {
         assert!(session.exec(8, &operation("Dummy")));
         assert_eq!(session.take_out().len(), 2, "it is told the resource anew");
         session.give_up(8);
-        for noise in [notify("bascule:8", "0", "0"), notify("bascule:x", "0", "0"), notify("8", "0", "0"), reply("x", "-1")] {
+        for noise in
+            [notify("bascule:8", "0", "0"), notify("bascule:x", "0", "0"), notify("8", "0", "0"), reply("x", "-1")]
+        {
             assert_eq!(session.receive(&noise), None);
         }
         assert_eq!(session.receive(&Element::new("x")), None);

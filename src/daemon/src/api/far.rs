@@ -10,16 +10,8 @@ use hyper::{Request, StatusCode};
 use tokio::io::DuplexStream;
 
 /// What may be asked from there.
-const OPEN: [&str; 8] = [
-    "/v1/status",
-    "/v1/quorum",
-    "/v1/health",
-    "/v1/changes",
-    "/v1/cib",
-    "/v1/attribute",
-    "/v1/cleanup",
-    "/v1/fencing",
-];
+const OPEN: [&str; 8] =
+    ["/v1/status", "/v1/quorum", "/v1/health", "/v1/changes", "/v1/cib", "/v1/attribute", "/v1/cleanup", "/v1/fencing"];
 /// Whom no ACL concerns.
 const EXEMPT: [&str; 2] = ["root", "hacluster"];
 

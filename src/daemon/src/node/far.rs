@@ -9,7 +9,7 @@ use base::exit::{OcfCode, crm};
 use base::outside::{Reason, Value, Word};
 use cib::acl::Subject;
 use controller::remote::originals::{self, Asked};
-use controller::remote::{ProxyOp, Proxied};
+use controller::remote::{Proxied, ProxyOp};
 use controller::{Request, Response};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,8 +6,8 @@ use super::keep::Keeper;
 use super::records::Records;
 use crate::alerts::Alerts;
 use crate::exec::{Runner, fence};
-use crate::schedule::Job;
 use crate::remote::Remotes;
+use crate::schedule::Job;
 use crate::timeline::Timeline;
 use agents::Agents;
 use base::exit::OcfCode;
@@ -61,7 +61,17 @@ impl Performer {
     ) -> Performer {
         let configured = watch::Sender::default();
         tokio::spawn(follow(agents.clone(), configured.subscribe()));
-        Performer { runner, remotes, agents, timeline, alerts, to, running: BTreeMap::new(), configured, stop_asked: false }
+        Performer {
+            runner,
+            remotes,
+            agents,
+            timeline,
+            alerts,
+            to,
+            running: BTreeMap::new(),
+            configured,
+            stop_asked: false,
+        }
     }
 
     pub fn perform(&mut self, output: Output) {

@@ -94,7 +94,15 @@ impl Link {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let link = Link { orders, lost: Arc::default(), rival_expected: Arc::default() };
         let (lost, rival_expected) = (link.lost.clone(), link.rival_expected.clone());
-        let task = Task { node: node.to_owned(), talk, news, rival_expected, waiting: BTreeMap::new(), pokes: Vec::new(), calls: 0 };
+        let task = Task {
+            node: node.to_owned(),
+            talk,
+            news,
+            rival_expected,
+            waiting: BTreeMap::new(),
+            pokes: Vec::new(),
+            calls: 0,
+        };
         tokio::spawn(task.run(inbox, lost));
         Ok(link)
     }
@@ -252,7 +260,11 @@ impl Task {
                     self.waiting.insert(self.calls, to);
                 } else {
                     let many = Reason::cleaned("too many operations are under way on the remote node");
-                    let _ = to.send(ExecResult { reason: many, status: OpStatus::Error, ..ExecResult::done(OcfCode::ERROR) });
+                    let _ = to.send(ExecResult {
+                        reason: many,
+                        status: OpStatus::Error,
+                        ..ExecResult::done(OcfCode::ERROR)
+                    });
                 }
             }
             Order::Poke(to) => {

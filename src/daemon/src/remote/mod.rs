@@ -112,7 +112,9 @@ impl Remotes {
     async fn connect(&self, operation: &Operation, deadline: Instant) -> ExecResult {
         let target = match Target::of(operation) {
             Ok(target) => target,
-            Err(why) => return ExecResult { reason: Reason::cleaned(&why), ..ExecResult::done(OcfCode::NOT_CONFIGURED) },
+            Err(why) => {
+                return ExecResult { reason: Reason::cleaned(&why), ..ExecResult::done(OcfCode::NOT_CONFIGURED) };
+            }
         };
         let name = operation.instance.id.clone();
         let mut why = String::from("no time to connect");

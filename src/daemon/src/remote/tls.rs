@@ -9,13 +9,18 @@ use zeroize::Zeroizing;
 /// Where the key is, if not in its usual place.
 const KEY_VAR: &str = "PCMK_authkey_location";
 /// Only with forward secrecy: who learns the key later reads nothing of what was said.
-const CIPHERS: &str = "DHE-PSK-AES256-GCM-SHA384:DHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES128-GCM-SHA256:DHE-PSK-AES256-CCM";
+const CIPHERS: &str =
+    "DHE-PSK-AES256-GCM-SHA384:DHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES128-GCM-SHA256:DHE-PSK-AES256-CCM";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("{file}: {error}; copy the key of the other nodes there, or make one: `dd if=/dev/urandom of={file} bs=256 count=1`")]
+    #[error(
+        "{file}: {error}; copy the key of the other nodes there, or make one: `dd if=/dev/urandom of={file} bs=256 count=1`"
+    )]
     Read { file: PathBuf, error: std::io::Error },
-    #[error("{file}: expected 1 to {MAX_KEY_BYTES} bytes, found {found}; a shorter key for all nodes: `dd if=/dev/urandom of={file} bs=256 count=1`")]
+    #[error(
+        "{file}: expected 1 to {MAX_KEY_BYTES} bytes, found {found}; a shorter key for all nodes: `dd if=/dev/urandom of={file} bs=256 count=1`"
+    )]
     Length { file: PathBuf, found: usize },
     #[error("TLS: {0}")]
     Tls(#[from] ErrorStack),

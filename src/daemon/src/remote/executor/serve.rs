@@ -6,7 +6,7 @@ use crate::remote::{API, bytes, tls};
 use crate::{api, clock, listen, service};
 use controller::ExecResult;
 use controller::remote::service::{Output, Service};
-use controller::remote::{ProxyOp, Proxied};
+use controller::remote::{Proxied, ProxyOp};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,12 +24,26 @@ const EVENTS: usize = 1024;
 
 /// What happens to the executor.
 pub enum Event {
-    Connected { client: u64, to: mpsc::Sender<Element> },
-    Message { client: u64, message: Element },
-    Disconnected { client: u64 },
+    Connected {
+        client: u64,
+        to: mpsc::Sender<Element>,
+    },
+    Message {
+        client: u64,
+        message: Element,
+    },
+    Disconnected {
+        client: u64,
+    },
     /// A program of this host wants to ask the cluster.
-    Program { session: String, to: mpsc::Sender<Vec<u8>> },
-    Asked { session: String, op: ProxyOp },
+    Program {
+        session: String,
+        to: mpsc::Sender<Vec<u8>>,
+    },
+    Asked {
+        session: String,
+        op: ProxyOp,
+    },
 }
 
 pub async fn serve(args: Args) -> Result<(), String> {
@@ -179,7 +193,12 @@ impl Executor {
                         let result = runner.run(&operation).await;
                         if operation.interval_ms == 0 {
                             let (key, code) = (operation.key(), result.code);
-                            tracing::info!("{key}: rc {} ({code}) after {} ms {}", code.0, result.exec_ms, result.reason);
+                            tracing::info!(
+                                "{key}: rc {} ({code}) after {} ms {}",
+                                code.0,
+                                result.exec_ms,
+                                result.reason
+                            );
                         }
                         let _ = executed.send((call, result));
                     });
