@@ -4,7 +4,6 @@ use crate::fixture::{BASCULE, Cluster, PATIENCE, cib_call, post};
 use crate::root::root;
 use lab::hosts::{HostSpec, vip_v4};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use wire::api::{CibOp, CibReply};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];

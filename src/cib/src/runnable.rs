@@ -4,7 +4,7 @@
 use crate::{CibError, Request};
 use xml::Element;
 
-/// Refuses a request that brings in bundles, remote nodes or guest nodes.
+/// Refuses a request that brings in bundles.
 pub fn check(request: &Request) -> Result<(), CibError> {
     let parts = std::iter::once(request).chain(&request.steps);
     let mut all = parts.filter_map(|r| r.payload.as_ref()).flat_map(|p| p.descendants());
@@ -15,15 +15,7 @@ pub fn check(request: &Request) -> Result<(), CibError> {
 }
 
 fn needs(e: &Element) -> Option<&'static str> {
-    let is = |name: &str, value: &str| e.attr(name) == Some(value);
-    match e.name() {
-        "bundle" => Some("bundles"),
-        "primitive" | "template" if is("class", "ocf") && is("provider", "pacemaker") && is("type", "remote") => {
-            Some("remote nodes")
-        }
-        "nvpair" if is("name", "remote-node") => Some("guest nodes"),
-        _ => None,
-    }
+    (e.name() == "bundle").then_some("bundles")
 }
 
 #[cfg(test)]
@@ -32,22 +24,19 @@ mod tests {
     use crate::{Op, Target};
 
     #[test]
-    fn what_needs_a_remote_daemon_is_refused_wherever_it_stands() {
+    fn a_bundle_is_refused_wherever_it_stands_and_remote_nodes_are_not() {
         let request = |op, xml: &str| Request::new(op, Target::Whole, Some(xml::parse(xml).expect("XML")));
         let remote = "<resources><primitive id='r' class='ocf' provider='pacemaker' type='remote'/></resources>";
         let guest = "<nvpair id='g' name='remote-node' value='guest1'/>";
         let bundle = "<diff><change><change-result><bundle id='b'/></change-result></change></diff>";
-        for (xml, what) in [(remote, "remote nodes"), (guest, "guest nodes"), (bundle, "bundles")] {
-            let mut steps = Request::new(Op::Transaction, Target::Whole, None);
-            steps.steps.push(request(Op::Create, xml));
-            for asked in [request(Op::Modify, xml), steps] {
-                let error = check(&asked).expect_err(what);
-                assert!(error.to_string().contains(what), "{error}");
-            }
+        for xml in [remote, guest] {
+            assert_eq!(check(&request(Op::Modify, xml)), Ok(()));
         }
-        assert_eq!(
-            check(&request(Op::Create, "<primitive id='r' class='ocf' provider='heartbeat' type='remote'/>")),
-            Ok(())
-        );
+        let mut steps = Request::new(Op::Transaction, Target::Whole, None);
+        steps.steps.push(request(Op::Create, bundle));
+        for asked in [request(Op::Modify, bundle), steps] {
+            let error = check(&asked).expect_err("a bundle");
+            assert!(error.to_string().contains("bundles"), "{error}");
+        }
     }
 }

@@ -38,8 +38,6 @@ pub(crate) use remotes::not_connected;
 
 /// A node that may leave does so when all members know, or after this time.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
-/// After an own stall, how long to wait for those who may have gone on without this node.
-const STALL_GRACE: Duration = Duration::from_secs(1);
 
 /// Writes under way of which the positions are remembered one by one.
 const MAX_STORING: usize = 1024;
@@ -498,32 +496,7 @@ impl Controller {
         }
     }
 
-    /// Answers clients whose changes all members hold. While an exchange is under way nobody can say that.
-    fn answer_safe(&mut self) {
-        if self.synced {
-            let (view, seq) = self.safe;
-            let answers = self.clients.safe(self.now, view, seq, self.replica.is_firm());
-            self.reply(answers);
-        }
-    }
-
     // ---- agents ----
-
-    /// After a stall that leases do not survive nothing is decided until the others had time to be heard again.
-    fn on_stalled(&mut self, ms: u64) {
-        self.stalled_until = self.now + self.config.lease.possession();
-        if u128::from(ms) >= self.config.lease.stall().as_millis() {
-            self.timeline("stalled", &self.config.my_name(), format!("this process did not run for {ms} ms"));
-            self.coordinator.pause(self.now + STALL_GRACE);
-            self.local.hasten(self.now);
-        }
-    }
-
-    fn on_peer_ready(&mut self, node: NodeId, ready: bool) {
-        if self.synced && self.replica.ready.get(&node).is_some_and(|r| *r != ready) {
-            self.broadcast(&Message::Ready { view: self.replica.view, node, ready });
-        }
-    }
 
     fn perform(&mut self, doings: Doings) {
         if doings.is_empty() {

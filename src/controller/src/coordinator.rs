@@ -20,9 +20,8 @@ use crate::fencing::{Over, Wanted, Wants};
 use crate::message::{Exec, InFlight, Message, Op, OpIdentity, OpRecord, REMOTE_LEVEL};
 use crate::replica::{Replica, Turnover};
 use crate::status;
-use crate::transition::{Limits, Transition};
+use crate::transition::Transition;
 use base::exit::OcfCode;
-use base::text::parse_interval_ms;
 use base::{NodeId, Reason, Time, WallTime};
 use scheduler::Schedule;
 use scheduler::graph::{Action, ActionId, ActionKind};
@@ -32,15 +31,15 @@ use std::time::Duration;
 
 mod holds;
 mod nodes;
+mod settings;
 
 use nodes::{leases_of, node_of, router_of};
 
 use holds::Awaited;
+use settings::{limits, recheck_interval};
 
 /// Changes that come together are scheduled together.
 const SETTLE: Duration = Duration::from_millis(2);
-/// `cluster-recheck-interval` unless set.
-const RECHECK: Duration = Duration::from_secs(15 * 60);
 /// More runs of the scheduler than this within [`BUSY_SPAN`] are spaced out by [`BUSY_PAUSE`]: something never settles.
 const BUSY_RUNS: usize = 50;
 const BUSY_SPAN: Duration = Duration::from_secs(10);
@@ -588,19 +587,4 @@ fn ended<'a>(transition: &'a Transition, replica: &Replica) -> BTreeSet<(NodeId,
 fn flights(replica: &Replica, node: NodeId) -> impl Iterator<Item = &InFlight> {
     let of_node = replica.in_flight.range((node, String::new())..).take_while(move |((n, _), _)| *n == node);
     of_node.map(|(_, flight)| flight)
-}
-
-fn recheck_interval(replica: &Replica) -> Duration {
-    match replica.property("cluster-recheck-interval").and_then(parse_interval_ms) {
-        Some(0) | None => RECHECK,
-        Some(ms) => Duration::from_millis(ms),
-    }
-}
-
-fn limits(replica: &Replica, config: &Config) -> Limits {
-    let number = |name: &str| replica.property(name).and_then(|v| v.parse::<usize>().ok()).filter(|n| *n > 0);
-    Limits {
-        batch: number("batch-limit").unwrap_or(0),
-        per_node: number("node-action-limit").unwrap_or(config.node_action_limit as usize),
-    }
 }

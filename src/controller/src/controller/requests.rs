@@ -134,4 +134,13 @@ impl Controller {
         let found = crate::fencing::node_number(&self.config, name).or_else(configured).or_else(remote);
         found.ok_or_else(|| format!("Node not found: {name}"))
     }
+
+    /// Answers clients whose changes all members hold. While an exchange is under way nobody can say that.
+    pub(super) fn answer_safe(&mut self) {
+        if self.synced {
+            let (view, seq) = self.safe;
+            let answers = self.clients.safe(self.now, view, seq, self.replica.is_firm());
+            self.reply(answers);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! Sources: `lib/common/ipc_attrd.c`, `daemons/attrd/attrd_ipc.c`, `lib/cib/cib_native.c` of Pacemaker 2.1.
 
 use crate::api::{Request, Response};
+use base::NodeId;
 use base::exit::crm;
 use base::outside::{Value, Word};
 use cib::{Op, Target};
@@ -93,13 +94,10 @@ pub fn values(status: &Element, name: &str, node: Option<&str>) -> Element {
     let mut known = false;
     for state in status.elements_named("node_state") {
         let Some(uname) = state.attr("uname").or(state.id()) else { continue };
-        let sets = state.child("transient_attributes").into_iter().flat_map(|t| t.elements());
-        let pair = sets.flat_map(|s| s.elements_named("nvpair")).find(|p| p.attr("name") == Some(name));
-        known |= pair.is_some();
-        if node.is_some_and(|n| !base::ids::same_node(n, uname)) {
-            continue;
-        }
-        if let Some(value) = pair.and_then(|p| p.attr("value")) {
+        let number = number_of(state.id().unwrap_or(uname));
+        let Some(value) = crate::status::attribute(status, number, name) else { continue };
+        known = true;
+        if node.is_none_or(|n| base::ids::same_node(n, uname)) {
             reply.push(Element::new("node").with("attr_host", uname).with("attr_value", value));
         }
     }
@@ -111,6 +109,10 @@ pub fn values(status: &Element, name: &str, node: Option<&str>) -> Element {
         }
     }
     reply
+}
+
+fn number_of(id: &str) -> NodeId {
+    id.parse().map_or_else(|_| NodeId::of_remote(id), NodeId)
 }
 
 /// The answer to a change of an attribute.

@@ -4,6 +4,7 @@ use super::{Args, client, programs};
 use crate::exec::{Places, Runner};
 use crate::remote::{API, bytes, tls};
 use crate::{api, clock, listen, service};
+use base::exit::OcfCode;
 use controller::ExecResult;
 use controller::remote::service::{Output, Service};
 use controller::remote::{Proxied, ProxyOp};
@@ -191,7 +192,7 @@ impl Executor {
                     let (runner, executed) = (self.runner.clone(), self.executed.clone());
                     tokio::spawn(async move {
                         let result = runner.run(&operation).await;
-                        if operation.interval_ms == 0 {
+                        if operation.action != "monitor" || !matches!(result.code, OcfCode::OK | OcfCode::NOT_RUNNING) {
                             let (key, code) = (operation.key(), result.code);
                             tracing::info!(
                                 "{key}: rc {} ({code}) after {} ms {}",
