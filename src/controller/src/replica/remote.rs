@@ -56,6 +56,8 @@ impl Replica {
                     true
                 });
                 self.end_flights(node);
+                // One that asked to go has gone: whether it is to come back is planned anew.
+                effects.push(Effect::Changed { reason: format!("remote node {name} has been left") });
             }
             _ => {}
         }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_openssl::SslStream;
-use wire::executor::{PORT, Reader, encode};
+use wire::executor::{HEADER_BYTES, PORT, Reader, encode};
 
 /// For name, TCP, TLS and the first reply together; then it is tried again.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ const AFTER_LOSS: Duration = Duration::from_millis(500);
 const ORDERS: usize = 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 
-type Stream = SslStream<TcpStream>;
+pub type Stream = SslStream<TcpStream>;
 
 /// Where a connection goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -168,6 +168,17 @@ async fn shake_hands(target: &Target, me: &str) -> Result<Talk, String> {
     Ok(talk)
 }
 
+/// Header and text in a TLS record each: the original waits for its socket after it has read the header, and what is left of a record
+/// that it has read is not there any more.
+pub async fn send(stream: &mut Stream, frame: &[u8]) -> std::io::Result<()> {
+    let (header, text) = frame.split_at(HEADER_BYTES.min(frame.len()));
+    for part in [header, text] {
+        stream.write_all(part).await?;
+        stream.flush().await?;
+    }
+    Ok(())
+}
+
 /// The kernel looks whether the other host is still there.
 pub fn watch_over(tcp: &TcpStream) {
     let probes = socket2::TcpKeepalive::new().with_time(PROBE_EVERY).with_interval(PROBE_EVERY).with_retries(2);
@@ -183,9 +194,9 @@ impl Talk {
         for message in self.session.take_out() {
             self.sent += 1;
             let frame = encode(self.sent, &message.to_compact());
-            self.stream.write_all(&frame).await.map_err(|e| e.to_string())?;
+            send(&mut self.stream, &frame).await.map_err(|e| e.to_string())?;
         }
-        self.stream.flush().await.map_err(|e| e.to_string())
+        Ok(())
     }
 
     /// Waits for something to come; what it means may be nothing yet. Can be dropped while it waits.

@@ -1,5 +1,6 @@
 //! One connection of a cluster node: nothing is read of it before TLS has shown that it has the key.
 
+use super::super::link::{send, watch_over};
 use super::serve::Event;
 use openssl::ssl::{Ssl, SslContext};
 use std::pin::Pin;
@@ -21,7 +22,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 /// From the first byte to the end; `events` has both told of one that was admitted.
 pub async fn serve(id: u64, tcp: TcpStream, context: SslContext, events: mpsc::Sender<Event>) -> Result<(), String> {
-    super::super::link::watch_over(&tcp);
+    watch_over(&tcp);
     let ssl = Ssl::new(&context).map_err(|e| e.to_string())?;
     let mut stream = SslStream::new(ssl, tcp).map_err(|e| e.to_string())?;
     let proved = tokio::time::timeout(PROVES_WITHIN, Pin::new(&mut stream).accept()).await;
@@ -62,11 +63,7 @@ async fn talk(
                 let Some(message) = message else { return Err("it does not take what it is told".to_owned()) };
                 sent += 1;
                 let frame = encode(sent, &message.to_compact());
-                let written = async {
-                    stream.write_all(&frame).await?;
-                    stream.flush().await
-                };
-                let written = tokio::time::timeout(TAKES_WITHIN, written).await;
+                let written = tokio::time::timeout(TAKES_WITHIN, send(stream, &frame)).await;
                 written.map_err(|_| "it does not take what it is told".to_owned())?.map_err(|e| e.to_string())?;
             }
         }
