@@ -1,7 +1,7 @@
 //! One connection of a cluster node: nothing is read of it before TLS has shown that it has the key.
 
 use super::super::link::{send, watch_over};
-use super::serve::Event;
+use super::serve::{Event, Unproved};
 use openssl::ssl::{Ssl, SslContext};
 use std::pin::Pin;
 use std::time::Duration;
@@ -21,12 +21,18 @@ pub const WAITING: usize = 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// From the first byte to the end; `events` has both told of one that was admitted.
-pub async fn serve(id: u64, tcp: TcpStream, context: SslContext, events: mpsc::Sender<Event>) -> Result<(), String> {
+pub async fn serve(
+    id: u64,
+    tcp: TcpStream,
+    (context, proving): (SslContext, Unproved),
+    events: mpsc::Sender<Event>,
+) -> Result<(), String> {
     watch_over(&tcp);
     let ssl = Ssl::new(&context).map_err(|e| e.to_string())?;
     let mut stream = SslStream::new(ssl, tcp).map_err(|e| e.to_string())?;
     let proved = tokio::time::timeout(PROVES_WITHIN, Pin::new(&mut stream).accept()).await;
     proved.map_err(|_| "no TLS handshake in time".to_owned())?.map_err(|e| format!("TLS: {e}"))?;
+    drop(proving);
     let (to, inbox) = mpsc::channel(WAITING);
     let gone = |_| "this executor ends".to_owned();
     events.send(Event::Connected { client: id, to }).await.map_err(gone)?;

@@ -9,8 +9,8 @@ use controller::ExecResult;
 use controller::remote::service::{Output, Service};
 use controller::remote::{Proxied, ProxyOp};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +19,8 @@ use xml::Element;
 
 /// Connections at a time, those included that have not shown the key yet.
 const MAX_CONNECTIONS: usize = 64;
+/// Of one host, that have not shown the key yet: whoever has none cannot keep the others out.
+const MAX_UNPROVED: usize = 8;
 /// Programs that ask the cluster at a time.
 const MAX_PROGRAMS: usize = 256;
 const EVENTS: usize = 1024;
@@ -105,23 +107,60 @@ async fn accept(
     events: mpsc::Sender<Event>,
     places: Arc<Semaphore>,
 ) {
+    let unproved = Arc::new(Mutex::new(BTreeMap::new()));
     for id in first.. {
+        let admitted = |(tcp, peer): (tokio::net::TcpStream, SocketAddr)| {
+            let proving = Unproved::of(peer.ip(), &unproved);
+            (tcp, peer, proving.zip(places.clone().try_acquire_owned().ok()))
+        };
         // One that has no place is closed at once.
-        match listener.accept().await.map(|(tcp, peer)| (tcp, peer, places.clone().try_acquire_owned())) {
-            Ok((tcp, peer, Ok(place))) => {
+        match listener.accept().await.map(admitted) {
+            Ok((tcp, peer, Some((proving, place)))) => {
                 let (context, events) = (context.clone(), events.clone());
                 tokio::spawn(async move {
-                    match client::serve(id, tcp, context, events).await {
+                    match client::serve(id, tcp, (context, proving), events).await {
                         Ok(()) => tracing::info!("{peer}: the connection was ended"),
                         Err(why) => tracing::warn!("{peer}: {why}"),
                     }
                     drop(place);
                 });
             }
-            Ok((_, peer, Err(_))) => tracing::warn!("{peer}: more than {MAX_CONNECTIONS} connections"),
+            Ok((_, peer, None)) => tracing::debug!("{peer}: too many connections"),
             Err(error) => {
                 tracing::warn!("a connection could not be taken: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+type Hosts = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
+/// A connection that has not shown the key yet.
+pub struct Unproved {
+    host: IpAddr,
+    all: Hosts,
+}
+
+impl Unproved {
+    fn of(host: IpAddr, all: &Hosts) -> Option<Unproved> {
+        let mut counts = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(host).or_default();
+        if *count >= MAX_UNPROVED {
+            return None;
+        }
+        *count += 1;
+        Some(Unproved { host, all: all.clone() })
+    }
+}
+
+impl Drop for Unproved {
+    fn drop(&mut self) {
+        let mut counts = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.host) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.host);
             }
         }
     }
