@@ -15,7 +15,6 @@ use crate::rng::Rng;
 use crate::site::Arbitrator;
 use base::NodeId;
 use base::exit::OcfCode;
-use controller::FEATURE_LEVEL;
 use std::collections::BTreeMap;
 use xml::Element;
 
@@ -26,6 +25,8 @@ const QUIET_MS: u64 = 2_500;
 /// And nothing is under way any more by then.
 pub const SETTLED_MS: u64 = 9_000;
 const MAX_STEPS: u64 = 18;
+/// Feature levels that there were when plans were first drawn; those since come later, so that remembered lives stay what they were.
+const OLD_LEVELS: u64 = 2;
 
 /// What a plan is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,13 +219,14 @@ pub enum Wish {
 
 impl Plan {
     pub fn from_seed(seed: u64) -> Plan {
-        let mut plan = Plan::with_any_size(seed);
+        let mut plan = Plan::of_before_sizes(seed);
         wider::sizes(&mut plan);
+        wider::levels(&mut plan);
         plan
     }
 
-    /// The same with links that carry datagrams of every size, for lives that were remembered before they did not.
-    pub fn with_any_size(seed: u64) -> Plan {
+    /// The same without what was added later, for lives that were remembered before: links carry datagrams of every size, older programs are old.
+    pub fn of_before_sizes(seed: u64) -> Plan {
         Plan::made(seed, true)
     }
 
@@ -250,7 +252,7 @@ impl Plan {
         let mut configuration = generate::configuration(&mut rng, nodes, still);
         let mut older = BTreeMap::new();
         if rng.percent(15) {
-            let level = rng.between(1, u64::from(FEATURE_LEVEL) - 1) as u32;
+            let level = rng.between(1, OLD_LEVELS) as u32;
             older = (1..=nodes).map(NodeId).filter(|_| rng.percent(60)).map(|id| (id, level)).collect();
         }
         let count = rng.between(1, MAX_STEPS);

@@ -9,6 +9,7 @@ use crate::rng::Rng;
 use crate::site::Arbitrator;
 use base::NodeId;
 use base::exit::OcfCode;
+use controller::FEATURE_LEVEL;
 use quorum::qnet::Algorithm;
 
 /// As in the documents of corosync: no cluster of the simulator grows beyond.
@@ -66,6 +67,15 @@ pub fn contests(plan: &mut Plan) {
         plan.steps.push(Step { at_ms, for_ms: 22_000, deed: Deed::Part { first: half } });
         let deed = Deed::Arbitrator { trouble: Trouble::Unreached { node } };
         plan.steps.push(Step { at_ms: at_ms + rng.between(500, 4_000), for_ms: 17_000, deed });
+    }
+}
+
+/// Programs that are older, but not that old.
+pub fn levels(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x1E7E);
+    if rng.percent(50) {
+        let level = rng.between(1, u64::from(FEATURE_LEVEL) - 1) as u32;
+        plan.older.values_mut().for_each(|l| *l = level);
     }
 }
 
