@@ -8,7 +8,7 @@ use serde_json::json;
 use std::ffi::OsString;
 
 /// By topic, in the order of `src/manual/SUMMARY.md`.
-const CHAPTERS: [(&str, &str); 9] = [
+const CHAPTERS: [(&str, &str); 10] = [
     ("first-pair", include_str!("../../manual/first-pair.md")),
     ("daily-work", include_str!("../../manual/daily-work.md")),
     ("topologies", include_str!("../../manual/topologies.md")),
