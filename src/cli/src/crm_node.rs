@@ -1,6 +1,7 @@
 //! `crm_node` and `crmadmin`: who is in the cluster, and who leads it.
 
 use crate::args::{self, Command};
+use crate::nodes::Known;
 use crate::report::Common;
 use crate::source::{Failure, Source};
 use base::exit::crm;
@@ -236,50 +237,6 @@ impl Command for Crmadmin {
     }
 }
 
-/// Kinds of nodes, as they are asked for and shown.
-const KINDS: [&str; 3] = ["cluster", "guest", "remote"];
-
-/// One node of the configuration.
-struct Known {
-    kind: &'static str,
-    name: String,
-    id: String,
-}
-
-/// The nodes that the configuration and the status have, by kind.
-fn known_nodes(cib: &Element) -> Vec<Known> {
-    let mut all = Vec::new();
-    let mut add = |kind, name: &str, id: &str| {
-        if !all.iter().any(|k: &Known| k.name == name) {
-            all.push(Known { kind, name: name.to_owned(), id: id.to_owned() });
-        }
-    };
-    let configuration = cib.child("configuration");
-    let nodes = configuration.and_then(|c| c.child("nodes"));
-    for node in nodes.into_iter().flat_map(|n| n.elements_named("node")) {
-        if matches!(node.attr("type"), None | Some("member" | "normal")) {
-            add(KINDS[0], node.attr("uname").unwrap_or_default(), node.id().unwrap_or_default());
-        }
-    }
-    let resources = configuration.and_then(|c| c.child("resources"));
-    let primitives: Vec<&Element> =
-        resources.into_iter().flat_map(Element::descendants).filter(|e| e.name() == "primitive").collect();
-    for primitive in &primitives {
-        let guest = crate::nvpairs::find(primitive, "meta_attributes", "remote-node", None, None);
-        if let Some(name) = guest.first().and_then(|p| p.pair.attr("value")) {
-            add(KINDS[1], name, name);
-        }
-    }
-    for primitive in &primitives {
-        let agent = |name| primitive.attr(name);
-        if agent("class") == Some("ocf") && agent("provider") == Some("pacemaker") && agent("type") == Some("remote") {
-            let name = primitive.id().unwrap_or_default();
-            add(KINDS[2], name, name);
-        }
-    }
-    all
-}
-
 /// Whether nothing is under way, and nothing is to be done.
 fn is_settled(cib: &Element) -> bool {
     let states = cib.child("status").into_iter().flat_map(Element::descendants);
@@ -293,7 +250,8 @@ impl Crmadmin {
     fn list_nodes(&self, source: &Source) -> Result<i32, Failure> {
         let asked = self.nodes.as_deref().unwrap_or("all");
         let wanted = |kind: &str| asked == "all" || asked.split(',').any(|a| a == kind);
-        let nodes: Vec<Known> = known_nodes(&source.cib()?).into_iter().filter(|k| wanted(k.kind)).collect();
+        let nodes: Vec<Known> =
+            crate::nodes::known(source.cib()?.child("configuration")).into_iter().filter(|k| wanted(k.kind)).collect();
         let line = |k: &Known| match (self.bash_export, self.quiet) {
             (true, _) => format!("export {}={}\n", k.name, k.id),
             (false, true) => format!("{}\n", k.name),

@@ -48,6 +48,7 @@ mod log;
 mod manual;
 mod metrics;
 mod migrate;
+mod nodes;
 mod nvpairs;
 mod overview;
 mod patchset;

@@ -81,10 +81,7 @@ pub fn location(configuration: &mut Element, id: &str, words: &[&str]) -> Result
         [score, node] => {
             scored(&mut e, score)?;
             e.set("node", node);
-            let known = configuration
-                .child("nodes")
-                .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| base::ids::same_node(n, node))));
-            if !known {
+            if !crate::nodes::has(configuration, node) {
                 super::note!("WARNING: {id}: referenced node {node} does not exist");
             }
         }

@@ -188,9 +188,11 @@ fn element(e: &Element, at: &Place, report: &mut Report) {
             let agent = edit::agent_of(e);
             let what = format!("{} {id} ({agent})", e.name());
             match agent.as_str() {
-                "ocf:pacemaker:remote" => {
-                    report.cannot(at, &what, "there are no remote nodes: make the host a node, or leave it out")
-                }
+                "ocf:pacemaker:remote" => report.differs(
+                    at,
+                    &what,
+                    "as it is; on the host 'bascule remote' or pacemaker-remoted, with a key of at most 512 bytes",
+                ),
                 _ if crate::agents::native_document(&agent).is_some() => {
                     report.maps(at, &what, "as it is, by the agent in the program")
                 }
@@ -202,14 +204,20 @@ fn element(e: &Element, at: &Place, report: &mut Report) {
                 ),
             }
         }
-        "bundle" => {
-            report.differs(at, &format!("bundle {id}"), "as it is; containers need podman or docker on every node")
-        }
+        "bundle" => report.cannot(
+            at,
+            &format!("bundle {id}"),
+            "bundles are not run here: run the container as a resource of its own, or what is in it",
+        ),
         "rsc_location" | "rsc_order" | "rsc_colocation" | "rsc_ticket" | "group" | "clone" | "master" | "template"
         | "alert" | "fencing-level" | "acl_role" | "acl_target" | "tag" => {
             report.maps(at, &format!("{} {id}", e.name()), "as it is")
         }
-        _ if crate::nvpairs::names(e, "remote-node") => report.cannot(at, "remote-node", "there are no guest nodes"),
+        _ if crate::nvpairs::names(e, "remote-node") => report.differs(
+            at,
+            "remote-node",
+            "as it is; in the guest 'bascule remote' or pacemaker-remoted, with a key of at most 512 bytes",
+        ),
         _ => {}
     }
 }

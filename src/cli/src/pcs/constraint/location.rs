@@ -88,10 +88,7 @@ fn put(
         needs_resource(configuration, of.name)?;
         whole(configuration, line, of.name)?;
     }
-    let known = configuration
-        .child("nodes")
-        .is_some_and(|n| n.elements().any(|e| e.attr("uname").is_some_and(|n| base::ids::same_node(n, node))));
-    if !known && source.client().is_some() && !line.has("--force") {
+    if !crate::nodes::has(configuration, node) && source.client().is_some() && !line.has("--force") {
         return Err(error(format!("Node '{node}' does not seem to be in the cluster, use --force to override")));
     }
     let constraints = configuration.child_or_insert("constraints");
