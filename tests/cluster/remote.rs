@@ -234,6 +234,7 @@ async fn noise_at_the_port_and_commands_on_the_node() {
     }
     assert_ne!(shell(&cluster, "n3", &tls("00ff00ff", "lrmd")).await, 0, "another key");
     assert_ne!(shell(&cluster, "n3", &tls(&key, "somebody")).await, 0, "another user");
+    assert_eq!((place(&cluster, "n3", "d").as_deref(), started(&cluster)), (Some(FAR.0), since), "{}", cluster.logs());
     // The right key, and a header that announces four gigabytes; then one that is none. Whoever has the key takes the connection over.
     for header in ["struct.pack('<IIQQIIII',0xBADADBBD,1,1,0,0xffffffff,40,0,0xffffffd7)", "b'nonsense nonsense'"] {
         let python = format!("import struct,sys;sys.stdout.buffer.write({header})");
@@ -242,6 +243,8 @@ async fn noise_at_the_port_and_commands_on_the_node() {
     }
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     comes_up(&cluster).await;
+    // A connection that was lost while it was being taken back is a reason to start what runs there anew.
+    let since = started(&cluster);
     // Connections that say nothing.
     shell(&cluster, "n3", &format!("for n in $(seq 100); do exec {{fd}}<>/dev/tcp/{at}; done; sleep 2")).await;
     let log = std::fs::read_to_string(cluster.path("far.log")).unwrap_or_default();
