@@ -45,7 +45,7 @@ fn canonical(line: &str) -> BTreeSet<String> {
             (_, value) => value.unwrap_or_default().to_owned(),
         };
         // What is so anyway.
-        if (word, value.as_str()) != ("-M", "255.255.255.255") {
+        if ![("-M", "255.255.255.255"), ("--tun-type", "ipip")].contains(&(word, value.as_str())) {
             all.insert(format!("{word} {value}"));
         }
     }

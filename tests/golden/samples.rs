@@ -9,6 +9,10 @@ fn sample_cibs_are_valid() {
     for file in files {
         let text = std::fs::read_to_string(&file).expect("readable");
         let root = xml::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        // Firewalld's services are XML as well.
+        if root.name() == "service" {
+            continue;
+        }
         let problems = cib::schema::check(&root);
         assert!(problems.is_empty(), "{}: {problems:?}", file.display());
         cib::Cib::from_element(root).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
@@ -41,6 +45,10 @@ fn topologies_are_complete() {
         let (code, said) = bascule(&["crm_verify", "-V", "-x", &file.to_string_lossy()]);
         assert!(code == 0 && !said.contains("error:") && !said.contains("warning:"), "{}: {said}", file.display());
         let root = xml::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        // Firewalld's services are XML as well.
+        if root.name() == "service" {
+            continue;
+        }
         let mut named = std::collections::BTreeSet::new();
         for primitive in root.descendants().filter(|e| e.name() == "primitive") {
             let agent = primitive.attr("type").expect("type");
