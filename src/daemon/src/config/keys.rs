@@ -53,6 +53,8 @@ pub(super) const TOTEM: &[Key] = &[
     number("version", 2, 2),
     key("transport", Kind::Choice(&["knet", "udpu", "udp"]), Effect::Used),
     key("cluster_name", Kind::Text, Effect::Used),
+    // For pcs, which tells clusters of one name apart by it.
+    key("cluster_uuid", Kind::Text, Effect::Quiet),
     number("config_version", 0, u64::MAX),
     key("secauth", Kind::OnOff, Effect::Used),
     key("crypto_model", Kind::Choice(&["nss", "openssl", "gcrypt"]), Effect::Quiet),

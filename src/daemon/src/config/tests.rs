@@ -386,6 +386,11 @@ fn keys_have_a_length_and_a_mode() {
 }
 
 #[test]
+fn what_pcs_writes_of_its_own_needs_no_word() {
+    assert_eq!(reading(&conf(" cluster_uuid: 0123456789abcdef0123456789abcdef\n")).findings, []);
+}
+
+#[test]
 fn our_samples_need_no_word() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/corosync");
     let mut seen = 0;
