@@ -38,6 +38,24 @@ struct Handles {
 static HANDLES: OnceLock<Handles> = OnceLock::new();
 static NEWEST: Newest<Logging> = Newest::new();
 
+/// For a service that no corosync.conf speaks of: all goes to standard error. The process's clock begins here.
+pub fn start_service(name: &str, debug: bool) {
+    let logging = Logging {
+        to_stderr: true,
+        to_syslog: false,
+        to_logfile: false,
+        logfile: None,
+        debug,
+        trace: false,
+        timestamp: true,
+        priority: "info".to_owned(),
+    };
+    crate::clock::now();
+    for problem in start(&logging, None) {
+        kernel::errln!("bascule {name}: {problem}");
+    }
+}
+
 /// Starts logging for the whole process; `chosen` is `--log-file`. Returns what could not be done.
 pub fn start(logging: &Logging, chosen: Option<&Path>) -> Vec<String> {
     let sinks = [Sink::start(Place::Stderr), Sink::start(Place::File), Sink::start(Place::Syslog)];

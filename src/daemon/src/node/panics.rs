@@ -2,7 +2,6 @@
 
 use super::core;
 use crate::blackbox::{Sources, know};
-use crate::config::Logging;
 use crate::timeline::Timeline;
 use std::path::PathBuf;
 use wire::api::Blackbox;
@@ -13,20 +12,9 @@ const CHILD: &str = "BASCULE_TEST_BLACKBOX_OF";
 /// Two threads of a node panic, one soon after the other.
 fn panic_here(state_dir: PathBuf) {
     let (asker, _inbox, _board) = core::channel();
-    let logging = Logging {
-        to_stderr: true,
-        to_syslog: false,
-        to_logfile: false,
-        logfile: None,
-        debug: false,
-        trace: false,
-        timestamp: true,
-        priority: "info".to_owned(),
-    };
-    crate::logging::start(&logging, None);
+    crate::logging::start_service("node", false);
     tracing::info!("before it");
-    // The clock begins with the first look at it, and what happens in that very moment is of before.
-    crate::clock::now();
+    // What happens in the moment in which the clock begins is of before.
     std::thread::sleep(std::time::Duration::from_millis(2));
     let timeline = Timeline::new("n1");
     timeline.add("view", "", "members n1 n2");

@@ -68,20 +68,7 @@ fn token(places: &Places, identity: &Identity, minutes: u16, json: bool) -> Resu
 }
 
 fn daemon(args: Args, places: Places, host: String, identity: Identity, new: bool) -> Result<(), String> {
-    let logging = crate::config::Logging {
-        to_stderr: true,
-        to_syslog: false,
-        to_logfile: false,
-        logfile: None,
-        debug: args.debug,
-        trace: false,
-        timestamp: true,
-        priority: "info".to_owned(),
-    };
-    crate::clock::now();
-    for problem in crate::logging::start(&logging, None) {
-        kernel::errln!("bascule pcsd: {problem}");
-    }
+    crate::logging::start_service("pcsd", args.debug);
     if new {
         tracing::info!("made a certificate; this host's key is {}", identity.pin);
     }

@@ -38,20 +38,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return FAILED;
         }
     };
-    let logging = crate::config::Logging {
-        to_stderr: true,
-        to_syslog: false,
-        to_logfile: false,
-        logfile: None,
-        debug: args.debug > 0,
-        trace: false,
-        timestamp: true,
-        priority: "info".to_owned(),
-    };
-    crate::clock::now();
-    for problem in crate::logging::start(&logging, None) {
-        kernel::errln!("bascule qnetd: {problem}");
-    }
+    crate::logging::start_service("qnetd", args.debug > 0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| runtime.block_on(serve::serve(settings)));
     if let Err(error) = &ended {

@@ -94,20 +94,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    let logging = crate::config::Logging {
-        to_stderr: true,
-        to_syslog: false,
-        to_logfile: false,
-        logfile: None,
-        debug: args.verbose > 0,
-        trace: false,
-        timestamp: true,
-        priority: "info".to_owned(),
-    };
-    crate::clock::now();
-    for problem in crate::logging::start(&logging, None) {
-        kernel::errln!("bascule remote: {problem}");
-    }
+    crate::logging::start_service("remote", args.verbose > 0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
